@@ -1,0 +1,203 @@
+"""Routes as data: each is validated, called, dumped and described in OpenAPI from one declaration.
+
+A view gets the service's context first (its database, or what `create_app` made), then what was asked for by name:
+path parameters, `body`, `query`, `idempotency_key`. It returns what the schema dumps, or `Reply`, or a ready `Answer`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Flask, Response, request
+from marshmallow import Schema, ValidationError
+from werkzeug.datastructures import MultiDict
+
+from common import idempotency
+from common.errors import (
+    ApiError,
+    MalformedJson,
+    MissingIdempotencyKey,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
+
+View = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a view returns when the status or a header depends on what happened."""
+
+    data: Any
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One method of one path: everything that the OpenAPI document says of it."""
+
+    method: str
+    path: str
+    view: View
+    answer: Schema
+    statuses: tuple[int, ...]
+    body: Schema | None
+    query: Schema | None
+    needs_key: bool
+    errors: tuple[type[ApiError], ...]
+
+    @property
+    def may_change(self) -> bool:
+        return self.method != "GET"
+
+
+class Api:
+    """The operations of one service."""
+
+    def __init__(self, title: str, description: str) -> None:
+        self.title, self.description = title, description
+        self.operations: list[Operation] = []
+
+    def route(
+        self,
+        method: str,
+        path: str,
+        *,
+        answer: type[Schema],
+        status: int | tuple[int, ...] = 200,
+        body: type[Schema] | None = None,
+        query: type[Schema] | None = None,
+        idempotency_key: bool = False,
+        errors: Sequence[type[ApiError]] = (),
+    ) -> Callable[[View], View]:
+        """Declare the view below as an operation; the first of `status` is the one it answers with unless it says so."""
+
+        def declare(view: View) -> View:
+            self.operations.append(
+                Operation(
+                    method=method,
+                    path=path,
+                    view=view,
+                    answer=answer(),
+                    statuses=status if isinstance(status, tuple) else (status,),
+                    body=body() if body else None,
+                    query=query() if query else None,
+                    needs_key=idempotency_key,
+                    errors=tuple(errors),
+                )
+            )
+            return view
+
+        return declare
+
+    def mount(self, app: Flask, context: Any) -> None:
+        for operation in self.operations:
+            app.add_url_rule(
+                operation.path,
+                endpoint=operation.view.__name__,
+                view_func=_handler(operation, context),
+                methods=[operation.method],
+            )
+
+
+def _handler(operation: Operation, context: Any) -> Callable[..., Response]:
+    def handle(**path: Any) -> Response:
+        arguments = {name: str(value) for name, value in path.items()}
+        if operation.needs_key:
+            arguments["idempotency_key"] = idempotency_key()
+        if operation.query:
+            arguments["query"] = load(operation.query, _single_values(request.args))
+        if operation.body:
+            arguments["body"] = load(operation.body, json_body())
+        elif operation.may_change and json_body(default={}) != {}:
+            raise ValidationFailed(_schema=["This call takes no body."])
+        return _respond(operation, operation.view(context, **arguments))
+
+    return handle
+
+
+def _respond(operation: Operation, result: Any) -> Response:
+    if isinstance(result, idempotency.Answer):
+        response = Response(result.body, result.status, mimetype="application/json")
+        if result.replayed:
+            response.headers["Idempotency-Replayed"] = "true"
+        return response
+    reply = result if isinstance(result, Reply) else Reply(result, operation.statuses[0])
+    text = json.dumps(operation.answer.dump(reply.data), separators=(",", ":"), ensure_ascii=False)
+    return Response(text, reply.status, reply.headers, mimetype="application/json")
+
+
+def load(schema: Schema, data: Any) -> Any:
+    """:raises ValidationFailed: with each field's messages in its details"""
+    try:
+        return schema.load(data)
+    except ValidationError as error:
+        messages = error.normalized_messages()
+        raise ValidationFailed(**{str(name): problem for name, problem in messages.items()}) from None
+
+
+def json_body(default: Any = None) -> Any:
+    """The request's body, read as strict JSON: UTF-8, no NaN, no name twice, no NUL, no half of a surrogate pair.
+
+    :param default: what an empty body stands for; None: an empty body is refused
+    """
+    if request.content_encoding not in (None, "", "identity"):
+        raise UnsupportedMediaType()
+    raw = request.get_data(cache=False)
+    if not raw.strip() and default is not None:
+        return default
+    if request.mimetype != "application/json" or request.mimetype_params.get("charset", "utf-8").lower() != "utf-8":
+        raise UnsupportedMediaType()
+    try:
+        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique_names, parse_constant=_no_constant)
+        if b"\\u" in raw:
+            _refuse_broken_text(value)
+    except (ValueError, RecursionError) as error:
+        reason = str(error) if isinstance(error, json.JSONDecodeError) else ""
+        raise MalformedJson(f"The body is not valid JSON in UTF-8. {reason}".strip()) from None
+    return value
+
+
+def idempotency_key() -> str:
+    """:raises MissingIdempotencyKey: no header :raises ValidationFailed: not 1 to 255 printable ASCII characters"""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        raise MissingIdempotencyKey()
+    if not idempotency.WELL_FORMED.fullmatch(key):
+        raise ValidationFailed(**{"Idempotency-Key": ["Must be 1 to 255 printable ASCII characters."]})
+    return key
+
+
+def openapi_path(path: str) -> str:
+    """`/orders/<uuid:order_id>` → `/orders/{order_id}`"""
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", path)
+
+
+def _single_values(args: MultiDict[str, str]) -> dict[str, str]:
+    repeated = [name for name, values in args.lists() if len(values) > 1]
+    if repeated:
+        raise ValidationFailed(**{name: ["Given more than once."] for name in repeated})
+    return args.to_dict()
+
+
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _refuse_broken_text(value: Any) -> None:
+    text = json.dumps(value, ensure_ascii=False)
+    text.encode("utf-8")  # raises UnicodeEncodeError, a ValueError, for half of a surrogate pair
+    if "\\u0000" in text.replace("\\\\", ""):
+        raise ValueError("NUL is no text")

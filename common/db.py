@@ -1,0 +1,224 @@
+"""PostgreSQL through psycopg2: a bounded pool, one way to run a transaction, one reading of what went wrong.
+
+The statements are plain SQL and stand with the verbs that need them; docs/decisions/0001 says why.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import backoff
+import psycopg2
+import psycopg2.extensions
+from psycopg2.extras import RealDictCursor
+from sqlalchemy import exc, pool
+
+from common.errors import DatabaseUnavailable, ServiceUnavailable
+
+T = TypeVar("T")
+Row = dict[str, Any]
+
+POOL_WAIT_S = 2.0  # a request that gets no connection in this time is answered 503
+IDLE_CHECK_S = 1.0  # a connection unused for longer is asked whether it is alive: the server may have restarted
+SESSION = {
+    "connect_timeout": 2,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,  # ms; a server that vanished is noticed in mid-statement too
+    "options": "-c timezone=UTC -c statement_timeout=5000 -c lock_timeout=2000"
+    " -c idle_in_transaction_session_timeout=10000",
+}
+CONFLICTS = (
+    psycopg2.errors.SerializationFailure,  # 40001
+    psycopg2.errors.DeadlockDetected,  # 40P01
+    psycopg2.errors.LockNotAvailable,  # 55P03
+)
+# Refused connections, shutdown, full disk, too many connections, a server gone read-only: it will pass.
+TRANSIENT_CLASSES = ("08", "53", "57", "58", "25006", "XX")
+
+
+class CommitOutcomeUnknown(DatabaseUnavailable):
+    """The connection was lost while the change was being saved. Send the same request again."""
+
+
+class Transaction:
+    """Statements of one transaction. Rows are dicts; a UUID is text, a time is aware and in UTC."""
+
+    def __init__(self, cursor: RealDictCursor) -> None:
+        self._cursor = cursor
+
+    def all(self, sql: str, **params: Any) -> list[Row]:
+        self._cursor.execute(sql, params)
+        return self._cursor.fetchall() if self._cursor.description else []
+
+    def one(self, sql: str, **params: Any) -> Row | None:
+        rows = self.all(sql, **params)
+        return rows[0] if rows else None
+
+    def execute(self, sql: str, **params: Any) -> int:
+        """:returns: how many rows were changed"""
+        self._cursor.execute(sql, params)
+        return int(self._cursor.rowcount)
+
+
+class Database:
+    """A pool of at most `size` connections of this process. Opens none before the first statement, shares none over fork."""
+
+    def __init__(self, url: str, *, name: str, size: int) -> None:
+        self.url, self._name, self._size = url, name, size
+        self._pool = self._new_pool()
+        os.register_at_fork(after_in_child=self._forget_connections)
+
+    def transact(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in one transaction and commit; after a conflict with another transaction the whole of it again.
+
+        :raises ServiceUnavailable: when three more tries met a conflict too
+        :raises DatabaseUnavailable: when there is no connection, or it was lost before COMMIT; nothing is saved
+        :raises CommitOutcomeUnknown: when it was lost in COMMIT; the change may be saved
+        """
+        return self._guarded(work, autocommit=False)
+
+    def one(self, sql: str, **params: Any) -> Row | None:
+        """A single statement that commits by itself, without a round trip for BEGIN and one for COMMIT."""
+        return self._guarded(lambda tx: tx.one(sql, **params), autocommit=True)
+
+    def all(self, sql: str, **params: Any) -> list[Row]:
+        """As `one`, for all the rows."""
+        return self._guarded(lambda tx: tx.all(sql, **params), autocommit=True)
+
+    def ping(self, timeout: float = 1.5) -> bool:
+        """Whether the database answers a new connection within `timeout` seconds, whatever state it is in."""
+        try:
+            connection = open_async(self.url, f"{self._name} health", deadline := time.monotonic() + timeout)
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT 1")
+                    wait(connection, deadline)
+            finally:
+                connection.close()
+        except (psycopg2.Error, TimeoutError):
+            return False
+        return True
+
+    def close(self) -> None:
+        self._pool.dispose()
+
+    def _guarded(self, work: Callable[[Transaction], T], *, autocommit: bool) -> T:
+        try:
+            return self._until_no_conflict(work, autocommit)
+        except CONFLICTS as error:
+            raise ServiceUnavailable() from error
+        except psycopg2.Error as error:
+            if is_transient(error):
+                raise DatabaseUnavailable() from error
+            raise
+
+    @backoff.on_exception(backoff.expo, CONFLICTS, max_tries=4, factor=0.01, logger=None)
+    def _until_no_conflict(self, work: Callable[[Transaction], T], autocommit: bool) -> T:
+        with self._connection() as connection:
+            connection.autocommit = autocommit
+            with connection.cursor(cursor_factory=RealDictCursor) as cursor:
+                result = work(Transaction(cursor))
+            if not autocommit:
+                try:
+                    connection.commit()
+                except psycopg2.Error as error:
+                    if connection.closed:
+                        raise CommitOutcomeUnknown() from error
+                    raise
+            return result
+
+    @contextmanager
+    def _connection(self) -> Iterator[Any]:
+        pooled = self._checkout()
+        connection = pooled.dbapi_connection
+        try:
+            yield connection
+        except BaseException:
+            if connection.closed:
+                pooled.invalidate()
+                self._replace_pool()  # what one connection met, the idle ones have met too
+            else:
+                connection.rollback()
+            raise
+        finally:
+            if pooled.is_valid:
+                pooled.info["used_at"] = time.monotonic()
+            pooled.close()
+
+    def _checkout(self) -> pool.PoolProxiedConnection:
+        try:
+            pooled = self._pool.connect()
+            if not self._is_alive(pooled):
+                pooled.invalidate()
+                self._replace_pool()
+                pooled = self._pool.connect()
+            return pooled
+        except exc.TimeoutError as error:
+            raise ServiceUnavailable() from error
+
+    def _is_alive(self, pooled: pool.PoolProxiedConnection) -> bool:
+        now = time.monotonic()
+        if now - pooled.info.get("used_at", now) <= IDLE_CHECK_S:
+            return True
+        try:
+            with pooled.cursor() as cursor:
+                cursor.execute("SELECT 1")
+            pooled.rollback()
+        except psycopg2.Error:
+            return False
+        return True
+
+    def _replace_pool(self) -> None:
+        old, self._pool = self._pool, self._pool.recreate()
+        old.dispose()
+
+    def _new_pool(self) -> pool.QueuePool:
+        return pool.QueuePool(
+            lambda: psycopg2.connect(self.url, application_name=self._name, **SESSION),
+            pool_size=self._size,
+            max_overflow=0,
+            timeout=POOL_WAIT_S,
+            use_lifo=True,
+            reset_on_return=None,
+        )
+
+    def _forget_connections(self) -> None:
+        self._pool = self._new_pool()
+
+
+def is_transient(error: psycopg2.Error) -> bool:
+    """Whether the same statement may succeed later: the connection was lost, or the server said it is not able to now."""
+    if error.pgcode is None:
+        return isinstance(error, psycopg2.InterfaceError | psycopg2.OperationalError)
+    return error.pgcode.startswith(TRANSIENT_CLASSES)
+
+
+def open_async(url: str, name: str, deadline: float) -> Any:
+    """A connection whose every wait can be bounded with `wait`; each statement commits by itself.
+
+    :raises TimeoutError: when it is not open at `deadline` (of the monotonic clock, in seconds)
+    """
+    connection = psycopg2.connect(url, async_=True, application_name=name, **SESSION)
+    try:
+        wait(connection, deadline)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def wait(connection: Any, deadline: float) -> None:
+    """Drive an asynchronous connection with select() until it is ready. :raises TimeoutError: at `deadline`"""
+    while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
+        left = deadline - time.monotonic()
+        reading = [connection] if state == psycopg2.extensions.POLL_READ else []
+        writing = [connection] if state == psycopg2.extensions.POLL_WRITE else []
+        if left <= 0 or not any(select.select(reading, writing, [], left)):
+            raise TimeoutError("the database did not answer in time")

@@ -1,0 +1,98 @@
+"""The kinds of value that bodies are made of, for marshmallow. Each is as strict as the contract."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate
+
+from common.tables import MAX_CENTS
+
+UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+# What has a minor unit in ISO 4217's list one of 2026, without funds, metals and test codes.
+CURRENCIES = frozenset(
+    "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLP "
+    "CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF "
+    "IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD "
+    "MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB "
+    "RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD "
+    "UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG".split()
+)
+
+
+class Id(fields.String):
+    """A UUID in its usual spelling; lower case once loaded."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(metadata={"format": "uuid"}, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> str:
+        if not (isinstance(value, str) and UUID_TEXT.fullmatch(value)):
+            raise ValidationError("Not a valid UUID.")
+        return value.lower()
+
+
+class WholeNumber(fields.Integer):
+    """An integer within bounds: no `true`, no `1.0`, no `"1"`."""
+
+    def __init__(self, low: int, high: int, **options: Any) -> None:
+        super().__init__(strict=True, validate=validate.Range(low, high), **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValidationError("Not a whole number.")
+        return value
+
+
+class Cents(WholeNumber):
+    """An amount of money in the currency's smallest unit."""
+
+    def __init__(self, low: int = 1, **options: Any) -> None:
+        super().__init__(low, MAX_CENTS, **options)
+
+
+class Currency(fields.String):
+    """An ISO 4217 code."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            validate=validate.Regexp(r"[A-Z]{3}\Z", error="Not an ISO 4217 currency code."),
+            metadata={"example": "USD"},
+            **options,
+        )
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> str:
+        if value not in CURRENCIES:
+            raise ValidationError("Not an ISO 4217 currency code.")
+        return str(value)
+
+
+class Text(fields.String):
+    """A string of `low` to `high` characters; control characters are no text."""
+
+    def __init__(self, low: int, high: int, pattern: str | None = None, **options: Any) -> None:
+        rules: list[validate.Validator] = [validate.Length(low, high)]
+        rules += [validate.Regexp(pattern)] if pattern else []
+        super().__init__(validate=rules, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> str:
+        text = super()._deserialize(value, attr, data, **options)
+        if any(ord(character) < 32 or ord(character) == 127 for character in text):
+            raise ValidationError("Control characters are not allowed.")
+        return str(text)
+
+
+class Timestamp(fields.String):
+    """RFC 3339 in UTC, ending in `Z`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(metadata={"format": "date-time"}, **options)
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **options: Any) -> str | None:
+        return None if value is None else rfc3339(value)
+
+
+def rfc3339(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

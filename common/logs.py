@@ -1,0 +1,99 @@
+"""One log format for every process: a JSON object a line, or a compact line for a person."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any
+
+#: The request (or the saga) that this thread works for; on every line while it is set.
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+# What logging itself puts on a record; anything else came by `extra=`.
+_OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+_SECRET_NAME = re.compile(r"token|password|secret", re.IGNORECASE)
+# `token=tok_visa`, `"payment_token": "tok_visa"`, `'token': 'tok_visa'` within a text.
+_SECRET_IN_TEXT = re.compile(r"(\w*token[\"']?\s*[:=]\s*[\"']?)[^\s\"',;&)}\]]+", re.IGNORECASE)
+
+
+def configure(service: str, level: str, log_format: str) -> None:
+    """Send everything that this process logs to stdout, in one format. Calling it again replaces the former call.
+
+    :param level: as in LOG_LEVEL
+    :param log_format: `json` or `text`, as in LOG_FORMAT
+    """
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if isinstance(each, _Stdout)]:
+        root.removeHandler(handler)
+    handler = _Stdout(sys.stdout)
+    handler.setFormatter(_Json(service) if log_format == "json" else _Text())
+    root.addHandler(handler)
+    root.setLevel(level)
+
+
+class _Stdout(logging.StreamHandler[Any]):
+    """A type of its own, so that `configure` knows its own handler from others (a test's, for instance)."""
+
+
+class _Json(logging.Formatter):
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": _utc(record).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname,
+            "service": self._service,
+            "request_id": request_id.get(),
+            "logger": record.name,
+            "message": _without_secrets(record.getMessage()),
+            **_extra(record),
+            "exception": _traceback(self, record),
+        }
+        return json.dumps({key: value for key, value in line.items() if value != ""}, default=str, ensure_ascii=False)
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        words = [f"{_utc(record):%H:%M:%S}.{record.msecs:03.0f}", f"{record.levelname:<7}"]
+        words += [_without_secrets(record.getMessage())]
+        words += [f"{key}={value}" for key, value in _extra(record).items()]
+        words += [f"[{request_id.get()}]"] if request_id.get() else []
+        text = " ".join(words)
+        traceback = _traceback(self, record)
+        return f"{text}\n{traceback}" if traceback else text
+
+
+def _utc(record: logging.LogRecord) -> datetime:
+    return datetime.fromtimestamp(record.created, UTC)
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    return {key: _masked(key, value) for key, value in vars(record).items() if key not in _OWN_FIELDS}
+
+
+def _masked(name: str, value: Any) -> Any:
+    """The value, or stars where its name, or a name inside it, says that it is secret."""
+    if _SECRET_NAME.search(name):
+        return "***"
+    if isinstance(value, Mapping):
+        return {str(key): _masked(str(key), inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_masked("", inner) for inner in value]
+    return _without_secrets(value) if isinstance(value, str) else value
+
+
+def _without_secrets(text: str) -> str:
+    return _SECRET_IN_TEXT.sub(r"\1***", text)
+
+
+def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    parts = [formatter.formatException(record.exc_info)] if record.exc_info and record.exc_info[0] else []
+    parts += [formatter.formatStack(record.stack_info)] if record.stack_info else []
+    return _without_secrets("\n".join(parts))

@@ -1,0 +1,134 @@
+"""What every HTTP service has: one error shape, request ids, health, its OpenAPI document and a page that shows it."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Any
+
+from flask import Flask, Response, g, jsonify, request, send_from_directory
+from marshmallow import Schema, fields
+from werkzeug.exceptions import HTTPException
+
+from common import logs, openapi
+from common.api import Api
+from common.config import Settings
+from common.db import Database
+from common.errors import ApiError, MalformedJson, NotFound, PayloadTooLarge, ServiceUnavailable, UnsupportedMediaType
+
+MAX_BODY_BYTES = 64 * 1024  # the largest valid order, 50 lines, has about 5 KB
+WELL_FORMED_REQUEST_ID = re.compile(r"[A-Za-z0-9._~:+/=-]{1,128}")
+log = logging.getLogger(__name__)
+
+DOCS_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title><link rel="icon" href="data:,">
+<script type="module" src="/docs/rapidoc-min.js"></script></head>
+<body><rapi-doc spec-url="/openapi.json" render-style="read" show-header="false" load-fonts="false" theme="light"
+ allow-spec-file-load="false" allow-spec-url-load="false" regular-font="sans-serif" mono-font="monospace"></rapi-doc></body></html>
+"""
+
+
+class HealthAnswer(Schema):
+    status = fields.String(required=True)
+    service = fields.String(required=True)
+    database = fields.String()
+
+
+def create_service(name: str, api: Api, context: Any, settings: Settings, database: Database) -> Flask:
+    """A Flask application that serves `api`, and what every service serves."""
+    logs.configure(name, settings.log_level, settings.log_format)
+    app = Flask(name, static_folder=None)
+    app.url_map.strict_slashes = False
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.before_request(_begin)
+    app.after_request(_finish)
+    app.register_error_handler(ApiError, _api_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _unexpected_error)
+    api.mount(app, context)
+    _add_health(app, name, database)
+    _add_docs(app, api)
+    return app
+
+
+def _begin() -> None:
+    offered = request.headers.get("X-Request-ID", "")
+    logs.request_id.set(offered if WELL_FORMED_REQUEST_ID.fullmatch(offered) else str(uuid.uuid4()))
+    g.started = time.perf_counter()
+
+
+def _finish(response: Response) -> Response:
+    response.headers["X-Request-ID"] = logs.request_id.get()
+    level = logging.DEBUG if request.path in ("/health", "/live") else logging.INFO
+    if log.isEnabledFor(level):
+        taken_ms = round((time.perf_counter() - g.started) * 1000, 1)
+        log.log(
+            level,
+            "%s %s",
+            request.method,
+            request.path,
+            extra={"http_status": response.status_code, "took_ms": taken_ms},
+        )
+    return response
+
+
+def _api_error(error: ApiError) -> tuple[Response, int, dict[str, str]]:
+    if error.status >= 500:
+        log.warning("answered %s: %s", error.code, error.__cause__ or error.message)
+    return jsonify(error.body()), error.status, error.headers()
+
+
+def _http_error(error: HTTPException) -> Response:
+    """The framework's own refusals in our shape, with the headers they carry (Allow, Retry-After)."""
+    code = error.code or 500
+    if code < 400:  # a redirect is no error
+        return Response(status=code, headers=error.get_headers())
+    known = {400: MalformedJson, 404: NotFound, 413: PayloadTooLarge, 415: UnsupportedMediaType, 503: ServiceUnavailable}
+    if code in known:
+        body = known[code]().body()
+    else:
+        phrase = HTTPStatus(code).phrase
+        body = ApiError(f"{phrase}.").body() | {"error": re.sub(r"\W+", "_", phrase.lower())}
+    response = jsonify(body)
+    response.status_code = code
+    for name, value in error.get_headers():
+        if name.lower() not in ("content-type", "content-length"):
+            response.headers[name] = value
+    return response
+
+
+def _unexpected_error(error: Exception) -> tuple[Response, int, dict[str, str]]:
+    log.error("unexpected error", exc_info=error)
+    return _api_error(ApiError("Something went wrong here. The request id leads to it in the log."))
+
+
+def _add_health(app: Flask, name: str, database: Database) -> None:
+    @app.get("/health")
+    def health() -> tuple[Response, int]:
+        ok = database.ping()
+        words = ("healthy", "connected", 200) if ok else ("unhealthy", "disconnected", 503)
+        return jsonify(status=words[0], service=name, database=words[1]), words[2]
+
+    @app.get("/live")
+    def live() -> Response:
+        return jsonify(status="alive", service=name)
+
+
+def _add_docs(app: Flask, api: Api) -> None:
+    spec = openapi.document(api, version("holdfast"))
+
+    @app.get("/openapi.json")
+    def openapi_json() -> Response:
+        return jsonify(spec)
+
+    @app.get("/docs")
+    def docs() -> str:
+        return DOCS_PAGE.format(title=api.title)
+
+    @app.get("/docs/rapidoc-min.js")
+    def docs_script() -> Response:
+        return send_from_directory(f"{__file__.rpartition('/')[0]}/static", "rapidoc-min.js", max_age=86_400)

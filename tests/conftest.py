@@ -1,0 +1,44 @@
+"""One real PostgreSQL for the whole run; every test starts with empty tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import psycopg2
+import pytest
+
+from common import migrate
+from common.config import Settings
+from local.postgres import EmbeddedPostgres
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    # A test's data need not survive a power cut; durability across a killed server is not affected by fsync.
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data", settings={"fsync": "off"}) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_url(postgres: EmbeddedPostgres) -> str:
+    migrate.upgrade(postgres.url)
+    return postgres.url
+
+
+@pytest.fixture
+def url(migrated_url: str) -> str:
+    """A migrated database without a row in it."""
+    with psycopg2.connect(migrated_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables"
+            " WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+        )
+        cursor.execute(f"TRUNCATE {cursor.fetchone()[0]}")
+    connection.close()
+    return migrated_url
+
+
+@pytest.fixture
+def settings(url: str) -> Callable[..., Settings]:
+    """`settings(MOCK_FAILURE_RATE="0.5")`: settings for this test's database, as a process would read them."""
+    return lambda **environ: Settings.load({"DATABASE_URL": url, "LOG_LEVEL": "WARNING", **environ})
