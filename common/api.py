@@ -75,7 +75,7 @@ class Api:
         idempotency_key: bool = False,
         errors: Sequence[type[ApiError]] = (),
     ) -> Callable[[View], View]:
-        """Declare the view below as an operation; the first of `status` is the one it answers with unless it says so."""
+        """Declare the view below as an operation; it answers with the first of `status` unless it says otherwise."""
 
         def declare(view: View) -> View:
             self.operations.append(
@@ -123,7 +123,7 @@ def _handler(operation: Operation, context: Any) -> Callable[..., Response]:
 
 def _respond(operation: Operation, result: Any) -> Response:
     if isinstance(result, idempotency.Answer):
-        response = Response(result.body, result.status, mimetype="application/json")
+        response = Response(result.body, result.status, result.headers, mimetype="application/json")
         if result.replayed:
             response.headers["Idempotency-Replayed"] = "true"
         return response
@@ -137,7 +137,7 @@ def load(schema: Schema, data: Any) -> Any:
     try:
         return schema.load(data)
     except ValidationError as error:
-        messages = error.normalized_messages()
+        messages: dict[Any, Any] = error.normalized_messages()  # type: ignore[no-untyped-call]
         raise ValidationFailed(**{str(name): problem for name, problem in messages.items()}) from None
 
 

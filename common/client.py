@@ -58,7 +58,7 @@ class ServiceClient:
         *,
         params: dict[str, str] | None = None,
         refusals: frozenset[str] = frozenset(),
-        is_yes: Callable[[dict[str, Any]], bool] = lambda body: True,
+        is_yes: Callable[[dict[str, Any]], bool] = lambda _: True,
     ) -> AnswerTo:
         """Send one request, once. Never raises for what the network or the other side does.
 

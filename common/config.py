@@ -106,10 +106,16 @@ class Settings:
     poll_interval_s: float = setting(number(0.05, 3600), "5", "orchestrator: how often it looks without being notified")
     retry_base_s: float = setting(number(0.001, 3600), "1", "orchestrator: delay after the first unanswered attempt")
     retry_factor: float = setting(number(1, 100), "4", "orchestrator: each further delay is this many times longer")
-    retry_max_attempts: int = setting(whole(1, 20), "5", "orchestrator: unanswered attempts at a step before it is undone")
-    retry_jitter: float = setting(number(0, 1), "0.1", "orchestrator: share of a delay that is added at random, at most")
+    retry_max_attempts: int = setting(
+        whole(1, 20), "5", "orchestrator: unanswered attempts at a step before it is undone"
+    )
+    retry_jitter: float = setting(
+        number(0, 1), "0.1", "orchestrator: share of a delay that is added at random, at most"
+    )
     lease_s: float = setting(
-        number(0.2, 3600), "30", "how long a claimed order is left to its worker; longer than any one call may take (10 s)"
+        number(0.2, 3600),
+        "30",
+        "how long a claimed order is left to its worker; longer than any one call may take (10 s)",
     )
     abandoned_after_s: float = setting(
         number(0.05, 86_400), "60", "how long an unauthorized order waits for its client before it is closed for good"

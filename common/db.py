@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 POOL_WAIT_S = 2.0  # a request that gets no connection in this time is answered 503
 IDLE_CHECK_S = 1.0  # a connection unused for longer is asked whether it is alive: the server may have restarted
-SESSION = {
+SESSION: dict[str, Any] = {
     "connect_timeout": 2,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -55,7 +55,7 @@ class Transaction:
 
     def all(self, sql: str, **params: Any) -> list[Row]:
         self._cursor.execute(sql, params)
-        return self._cursor.fetchall() if self._cursor.description else []
+        return list(self._cursor.fetchall()) if self._cursor.description else []
 
     def one(self, sql: str, **params: Any) -> Row | None:
         rows = self.all(sql, **params)
@@ -68,7 +68,7 @@ class Transaction:
 
 
 class Database:
-    """A pool of at most `size` connections of this process. Opens none before the first statement, shares none over fork."""
+    """A pool of at most `size` connections of this process: none before the first statement, none shared over fork."""
 
     def __init__(self, url: str, *, name: str, size: int) -> None:
         self.url, self._name, self._size = url, name, size
@@ -137,7 +137,7 @@ class Database:
     @contextmanager
     def _connection(self) -> Iterator[Any]:
         pooled = self._checkout()
-        connection = pooled.dbapi_connection
+        connection: Any = pooled.dbapi_connection
         try:
             yield connection
         except BaseException:
@@ -168,8 +168,7 @@ class Database:
         if now - pooled.info.get("used_at", now) <= IDLE_CHECK_S:
             return True
         try:
-            with pooled.cursor() as cursor:
-                cursor.execute("SELECT 1")
+            pooled.cursor().execute("SELECT 1")
             pooled.rollback()
         except psycopg2.Error:
             return False
@@ -194,7 +193,7 @@ class Database:
 
 
 def is_transient(error: psycopg2.Error) -> bool:
-    """Whether the same statement may succeed later: the connection was lost, or the server said it is not able to now."""
+    """Whether the same statement may succeed later: the connection was lost, or the server is not able to now."""
     if error.pgcode is None:
         return isinstance(error, psycopg2.InterfaceError | psycopg2.OperationalError)
     return error.pgcode.startswith(TRANSIENT_CLASSES)

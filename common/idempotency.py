@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg2
@@ -28,6 +28,7 @@ class Answer:
     status: int
     body: str
     replayed: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, status: int, body: dict[str, Any]) -> Answer:
@@ -53,7 +54,8 @@ def once(tx: Transaction, table: str, scope: str, key: str, request: Any, work: 
     print_ = fingerprint(request)
     try:
         is_first = tx.execute(
-            f"INSERT INTO {table} (scope, key, fingerprint) VALUES (%(scope)s, %(key)s, %(print)s) ON CONFLICT DO NOTHING",
+            f"INSERT INTO {table} (scope, key, fingerprint) VALUES (%(scope)s, %(key)s, %(print)s)"
+            " ON CONFLICT DO NOTHING",
             scope=scope, key=key, print=print_,
         )  # fmt: skip
     except psycopg2.errors.LockNotAvailable as error:

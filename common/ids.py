@@ -4,5 +4,5 @@ import uuid
 
 
 def order_id_for(order_ledger_id: str) -> str:
-    """The id of the order that a ledger entry leads to: a name-based UUID (RFC 9562, version 5) in the entry's own space."""
+    """The id of the order that a ledger entry leads to: a name-based UUID (RFC 9562, v5) in the entry's space."""
     return str(uuid.uuid5(uuid.UUID(order_ledger_id), "order"))

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import alembic.util
 import psycopg2
-from alembic import command
 from alembic.config import Config
 
+from alembic import command
 from common import logs
 from common.config import SettingError, Settings
 
@@ -26,7 +26,7 @@ WAIT_FOR_DATABASE_S = 30  # a database that was started together with us is ther
 LOCK_ID = 0x486F6C64  # "Hold": any number will do, as long as nothing else in this database takes the same
 
 # These do not become right by waiting. The rest may: a server that starts, recovers or is not there yet.
-_FINAL = ("password authentication", "does not exist", "no pg_hba.conf entry")
+_FINAL = ("password authentication", "does not exist", "no pg_hba.conf entry", "connection option")
 
 
 class DatabaseUnreachable(Exception):
@@ -118,7 +118,9 @@ def _attempt(work: Callable[[], None]) -> str:
 def _migrate() -> None:
     settings = Settings.load()
     logs.configure("migrate", settings.log_level, settings.log_format)
+    # Of what alembic tells, only which migrations it runs.
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
+    logging.getLogger("alembic.runtime.migration").addFilter(lambda record: record.msg.startswith("Running"))
     upgrade(settings.database_url)
     log.info("the database is at the newest schema")
 

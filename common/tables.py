@@ -17,8 +17,10 @@ metadata = MetaData(
 )
 
 
-def id_column(name: str = "id", **options: bool) -> Column[str]:
-    return Column(name, UUID(as_uuid=False), **(options or {"primary_key": True}))
+def id_column(name: str = "id", *, primary_key: bool | None = None, nullable: bool = False) -> Column[str]:
+    """A UUID, as text in Python; the primary key where it is called `id`."""
+    is_key = name == "id" if primary_key is None else primary_key
+    return Column(name, UUID(as_uuid=False), primary_key=is_key, nullable=nullable)
 
 
 def time_column(name: str, *, nullable: bool = False) -> Column[object]:
@@ -32,7 +34,7 @@ def cents_column(name: str, *, nullable: bool = False) -> Column[int]:
 
 def one_of(column: str, words: tuple[str, ...]) -> str:
     """The text of a CHECK that a column holds one of these words."""
-    return f"{column} IN ({', '.join(repr(word) for word in words)})"
+    return f"{column} IN ({', '.join(repr(str(word)) for word in words)})"
 
 
 def idempotency_table(name: str) -> Table:
@@ -48,5 +50,3 @@ def idempotency_table(name: str) -> Table:
         time_column("created_at"),
         CheckConstraint("(status IS NULL) = (body IS NULL)", name="answer"),
     )
-
-

@@ -28,7 +28,8 @@ DOCS_PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><link rel="icon" href="data:,">
 <script type="module" src="/docs/rapidoc-min.js"></script></head>
 <body><rapi-doc spec-url="/openapi.json" render-style="read" show-header="false" load-fonts="false" theme="light"
- allow-spec-file-load="false" allow-spec-url-load="false" regular-font="sans-serif" mono-font="monospace"></rapi-doc></body></html>
+ allow-spec-file-load="false" allow-spec-url-load="false" regular-font="sans-serif" mono-font="monospace"></rapi-doc>
+</body></html>
 """
 
 
@@ -87,7 +88,13 @@ def _http_error(error: HTTPException) -> Response:
     code = error.code or 500
     if code < 400:  # a redirect is no error
         return Response(status=code, headers=error.get_headers())
-    known = {400: MalformedJson, 404: NotFound, 413: PayloadTooLarge, 415: UnsupportedMediaType, 503: ServiceUnavailable}
+    known = {
+        400: MalformedJson,
+        404: NotFound,
+        413: PayloadTooLarge,
+        415: UnsupportedMediaType,
+        503: ServiceUnavailable,
+    }
     if code in known:
         body = known[code]().body()
     else:

@@ -1,0 +1,44 @@
+"""A client of the Edge API.
+
+with HoldfastClient("http://127.0.0.1:8000") as holdfast:
+    placed = holdfast.place_order(
+        user_id="6b0f3b3e-0f0c-4a53-9d0a-6d1f4f1f2c11",
+        email="ann@example.org",
+        items=[{"product_id": "…", "quantity": 2}],
+        payment_token="tok_visa",
+    )
+    order = holdfast.wait_until_terminal(placed.order_ledger_id)
+"""
+
+from holdfast_client.client import HoldfastClient
+from holdfast_client.errors import (
+    HoldfastError,
+    IdempotencyKeyReused,
+    NotFound,
+    PaymentDeclined,
+    StillInProgress,
+    Unauthorized,
+    Unavailable,
+    UnknownProduct,
+    ValidationError,
+)
+from holdfast_client.models import Failure, Item, Line, Order, PlacedOrder, TimelineEntry
+
+__all__ = [
+    "Failure",
+    "HoldfastClient",
+    "HoldfastError",
+    "IdempotencyKeyReused",
+    "Item",
+    "Line",
+    "NotFound",
+    "Order",
+    "PaymentDeclined",
+    "PlacedOrder",
+    "StillInProgress",
+    "TimelineEntry",
+    "Unauthorized",
+    "Unavailable",
+    "UnknownProduct",
+    "ValidationError",
+]

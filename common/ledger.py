@@ -1,0 +1,41 @@
+"""The states of a ledger entry and the walk it may take: what the Edge API and the orchestrator agree on."""
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    AWAITING_AUTHORIZATION = "AWAITING_AUTHORIZATION"
+    AUTHORIZED = "AUTHORIZED"
+    AUTHORIZATION_FAILED = "AUTHORIZATION_FAILED"
+    ORDER_CREATED = "ORDER_CREATED"
+    INVENTORY_RESERVED = "INVENTORY_RESERVED"
+    PAYMENT_CAPTURED = "PAYMENT_CAPTURED"
+    COMPLETED = "COMPLETED"
+    COMPENSATING = "COMPENSATING"
+    FAILED = "FAILED"
+
+    @property
+    def is_terminal(self) -> bool:
+        return not LEGAL_MOVES[self]
+
+
+# The database refuses every other move (the trigger in the migration); a test compares the two.
+# COMPENSATING → itself: one undo more is done. COMPENSATING → COMPLETED: the order turned out to be confirmed already.
+LEGAL_MOVES: dict[Status, frozenset[Status]] = {
+    Status.AWAITING_AUTHORIZATION: frozenset({Status.AUTHORIZED, Status.AUTHORIZATION_FAILED}),
+    Status.AUTHORIZED: frozenset({Status.ORDER_CREATED, Status.COMPENSATING}),
+    Status.ORDER_CREATED: frozenset({Status.INVENTORY_RESERVED, Status.COMPENSATING}),
+    Status.INVENTORY_RESERVED: frozenset({Status.PAYMENT_CAPTURED, Status.COMPENSATING}),
+    Status.PAYMENT_CAPTURED: frozenset({Status.COMPLETED, Status.COMPENSATING}),
+    Status.COMPENSATING: frozenset({Status.COMPENSATING, Status.COMPLETED, Status.FAILED}),
+    Status.AUTHORIZATION_FAILED: frozenset(),
+    Status.COMPLETED: frozenset(),
+    Status.FAILED: frozenset(),
+}
+
+CHANNEL = "order_events"
+
+
+def authorize_key(order_ledger_id: str) -> str:
+    """The idempotency key under which an entry's payment is authorized; also the name to void it by."""
+    return f"authorize:{order_ledger_id}"

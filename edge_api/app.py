@@ -1,0 +1,34 @@
+"""The Edge API: what a shop's back end talks to."""
+
+from __future__ import annotations
+
+import threading
+
+from flask import Flask
+
+from common.client import ServiceClient
+from common.config import Settings
+from common.db import Database
+from common.web import create_service
+from edge_api.clients import identify
+from edge_api.gateways import Gateways
+from edge_api.operations import Edge
+from edge_api.routes import api
+from edge_api.store import Store
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    settings = settings or Settings.load()
+    database = Database(settings.database_url, name="edge_api", size=settings.web_threads)
+    edge = Edge(
+        store=Store(database, settings.lease_s, settings.abandoned_after_s),
+        gateways=Gateways(
+            inventory=ServiceClient("inventory", settings.inventory_service_url),
+            payments=ServiceClient("payments", settings.payments_service_url),
+        ),
+        rate_limit_per_minute=settings.rate_limit_per_minute,
+        may_wait=threading.Semaphore(max(1, settings.web_threads // 2)),
+    )
+    app = create_service("edge_api", api, edge, settings, database)
+    app.before_request(identify(settings.api_keys))
+    return app

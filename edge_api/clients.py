@@ -1,0 +1,45 @@
+"""Who is calling: API keys, and how often a client may call."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+
+from flask import g, request
+
+from common.errors import Forbidden, Unauthorized
+
+ANONYMOUS = "anonymous"
+"""The one client of a system without API keys."""
+
+
+def authenticate(authorization: str | None, keys: Mapping[str, tuple[str, bool]], *, to_write: bool) -> str:
+    """The name of the client that sent this Authorization header.
+
+    :param keys: SHA-256 (hexadecimal) of a key → (client's name, whether it may write)
+    :raises Unauthorized: no key, or one that is not known
+    :raises Forbidden: a key that may only read
+    """
+    if not keys:
+        return ANONYMOUS
+    scheme, _, secret = (authorization or "").partition(" ")
+    offered = hashlib.sha256(secret.strip().encode()).hexdigest()
+    known = [client for digest, client in keys.items() if hmac.compare_digest(digest, offered)]
+    if scheme.lower() != "bearer" or not known:
+        raise Unauthorized()
+    name, may_write = known[0]
+    if to_write and not may_write:
+        raise Forbidden()
+    return name
+
+
+def identify(keys: Mapping[str, tuple[str, bool]]) -> Callable[[], None]:
+    """What runs before a request's view: it puts the client's name into `g.client`, or refuses."""
+
+    def before_request() -> None:
+        if request.path.startswith("/orders"):
+            to_write = request.method not in ("GET", "HEAD", "OPTIONS")
+            g.client = authenticate(request.headers.get("Authorization"), keys, to_write=to_write)
+
+    return before_request

@@ -1,0 +1,197 @@
+"""The ledger, its lines, its history, and the outbox. The Edge API writes the beginning, the orchestrator the rest."""
+
+from sqlalchemy import (
+    ARRAY,
+    DDL,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    event,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from common.ledger import Status
+from common.tables import MAX_CENTS, cents_column, id_column, metadata, one_of, time_column
+
+order_ledger = Table(
+    "order_ledger",
+    metadata,
+    id_column(),
+    # Who asked for what
+    Column("client", Text, nullable=False),
+    Column("client_request_id", String(255), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    id_column("user_id", nullable=False),
+    Column("email", Text, nullable=False),
+    cents_column("total_amount_cents"),
+    Column("currency", String(3), nullable=False),
+    Column("request_id", Text, nullable=False),
+    # Where the saga stands, and why
+    Column("status", Text, nullable=False),
+    Column("status_detail", Text),
+    Column("payment_authorization_id", Text),
+    id_column("order_id", nullable=True),
+    Column("compensating_from", Text),
+    Column("undone", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
+    Column("failure_code", Text),
+    Column("failure_message", Text),
+    # Who works on it, and when somebody should: `due_at` is the one thing that claiming looks at
+    time_column("due_at", nullable=True),
+    Column("claimed_by", Text),
+    time_column("claimed_until", nullable=True),
+    Column("claim_number", Integer, nullable=False, server_default=text("0")),
+    Column("unproductive_claims", Integer, nullable=False, server_default=text("0")),
+    Column("retry_count", Integer, nullable=False, server_default=text("0")),
+    time_column("next_retry_at", nullable=True),
+    time_column("needs_attention_at", nullable=True),
+    # The answer that a repeated request gets again
+    Column("response_status", Integer),
+    Column("response_body", Text),
+    time_column("created_at"),
+    time_column("updated_at"),
+    UniqueConstraint("client", "client_request_id"),
+    CheckConstraint(one_of("status", tuple(Status)), name="status"),
+    CheckConstraint(f"total_amount_cents BETWEEN 1 AND {MAX_CENTS}", name="total_amount_cents"),
+    CheckConstraint(
+        "(status IN ('AUTHORIZATION_FAILED', 'COMPLETED', 'FAILED')) = (due_at IS NULL)", name="due_until_terminal"
+    ),
+    CheckConstraint("(claimed_by IS NULL) = (claimed_until IS NULL)", name="claim"),
+    CheckConstraint("(response_status IS NULL) = (response_body IS NULL)", name="response"),
+    CheckConstraint(
+        "payment_authorization_id IS NOT NULL OR status IN ('AWAITING_AUTHORIZATION', 'AUTHORIZATION_FAILED')",
+        name="authorized_has_authorization",
+    ),
+    CheckConstraint("status <> 'COMPENSATING' OR compensating_from IS NOT NULL", name="compensating_from"),
+    CheckConstraint(
+        "status NOT IN ('AUTHORIZATION_FAILED', 'FAILED') OR failure_code IS NOT NULL", name="failure_has_reason"
+    ),
+    # FAILED means that nothing is left behind: every undo that may be needed has said yes.
+    CheckConstraint(
+        "status <> 'FAILED' OR undone @> CASE WHEN compensating_from = 'AUTHORIZED'"
+        " THEN '{void_payment,cancel_order}'::text[]"
+        " ELSE '{void_payment,release_inventory,cancel_order}'::text[] END",
+        name="failed_is_undone",
+    ),
+    Index("ix_order_ledger_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    Index(
+        "ix_order_ledger_needs_attention_at",
+        "needs_attention_at",
+        postgresql_where=text("needs_attention_at IS NOT NULL"),
+    ),
+    # Four changes of one row per order: room on the page keeps them heap-only, off the indexes.
+    postgresql_with={"fillfactor": "70"},
+)
+
+order_ledger_items = Table(
+    "order_ledger_items",
+    metadata,
+    Column("order_ledger_id", ForeignKey("order_ledger.id"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    id_column("product_id", nullable=False),
+    Column("quantity", Integer, nullable=False),
+    cents_column("unit_price_cents"),
+    UniqueConstraint("order_ledger_id", "product_id"),
+    CheckConstraint("quantity BETWEEN 1 AND 100", name="quantity"),
+    CheckConstraint(f"unit_price_cents BETWEEN 1 AND {MAX_CENTS}", name="unit_price_cents"),
+)
+
+order_ledger_history = Table(
+    "order_ledger_history",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("order_ledger_id", ForeignKey("order_ledger.id"), nullable=False, index=True),
+    time_column("at"),
+    Column("from_status", Text),
+    Column("to_status", Text, nullable=False),
+    Column("detail", Text),
+    Column("claim_number", Integer, nullable=False),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("order_ledger_id", ForeignKey("order_ledger.id"), nullable=False, unique=True),
+    Column("event_type", Text, nullable=False),
+    Column("payload", JSONB, nullable=False),
+    Column("status", Text, nullable=False, server_default=text("'PENDING'")),
+    time_column("created_at"),
+    time_column("processed_at", nullable=True),
+    CheckConstraint(one_of("status", ("PENDING", "PROCESSED", "FAILED")), name="status"),
+    CheckConstraint("(status = 'PENDING') = (processed_at IS NULL)", name="processed_at"),
+)
+
+# Requests that were refused before there was anything to keep of them but the answer (422 unknown_product).
+refused_requests = Table(
+    "refused_requests",
+    metadata,
+    Column("client", Text, primary_key=True),
+    Column("client_request_id", String(255), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("response_status", Integer, nullable=False),
+    Column("response_body", Text, nullable=False),
+    time_column("created_at"),
+)
+
+rate_limits = Table(
+    "rate_limits",
+    metadata,
+    Column("client", Text, primary_key=True),
+    Column("tokens", Double, nullable=False),
+    time_column("refilled_at"),
+    CheckConstraint("tokens >= 0", name="tokens"),
+)
+
+# The database itself writes the history and refuses a move that the state machine does not have.
+LEDGER_GUARD = """
+CREATE FUNCTION order_ledger_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  is_legal boolean;
+BEGIN
+  IF TG_OP = 'INSERT' THEN
+    IF NEW.status <> 'AWAITING_AUTHORIZATION' THEN
+      RAISE EXCEPTION 'an order_ledger entry begins as AWAITING_AUTHORIZATION, not as %', NEW.status
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'order_ledger_legal_move';
+    END IF;
+    INSERT INTO order_ledger_history (order_ledger_id, at, from_status, to_status, detail, claim_number)
+      VALUES (NEW.id, clock_timestamp(), NULL, NEW.status, NEW.status_detail, NEW.claim_number);
+    RETURN NULL;
+  END IF;
+  is_legal := CASE OLD.status
+    WHEN 'AWAITING_AUTHORIZATION' THEN NEW.status IN ('AUTHORIZED', 'AUTHORIZATION_FAILED')
+    WHEN 'AUTHORIZED' THEN NEW.status IN ('ORDER_CREATED', 'COMPENSATING')
+    WHEN 'ORDER_CREATED' THEN NEW.status IN ('INVENTORY_RESERVED', 'COMPENSATING')
+    WHEN 'INVENTORY_RESERVED' THEN NEW.status IN ('PAYMENT_CAPTURED', 'COMPENSATING')
+    WHEN 'PAYMENT_CAPTURED' THEN NEW.status IN ('COMPLETED', 'COMPENSATING')
+    WHEN 'COMPENSATING' THEN NEW.status IN ('COMPENSATING', 'FAILED')
+      OR NEW.status = 'COMPLETED' AND OLD.compensating_from = 'PAYMENT_CAPTURED' AND OLD.undone = '{}'
+    ELSE false END;
+  IF NOT is_legal OR NEW.claim_number < OLD.claim_number THEN
+    RAISE EXCEPTION 'order_ledger %: % (claim %) may not become % (claim %)',
+      OLD.id, OLD.status, OLD.claim_number, NEW.status, NEW.claim_number
+      USING ERRCODE = 'check_violation', CONSTRAINT = 'order_ledger_legal_move';
+  END IF;
+  INSERT INTO order_ledger_history (order_ledger_id, at, from_status, to_status, detail, claim_number)
+    VALUES (NEW.id, clock_timestamp(), OLD.status, NEW.status, NEW.status_detail, NEW.claim_number);
+  RETURN NULL;
+END $$;
+
+CREATE TRIGGER order_ledger_begins AFTER INSERT ON order_ledger
+  FOR EACH ROW EXECUTE FUNCTION order_ledger_guard();
+
+CREATE TRIGGER order_ledger_moves AFTER UPDATE ON order_ledger
+  FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status OR OLD.undone IS DISTINCT FROM NEW.undone
+    OR NEW.claim_number < OLD.claim_number)
+  EXECUTE FUNCTION order_ledger_guard();
+"""
+event.listen(outbox, "after_create", DDL(LEDGER_GUARD.replace("%", "%%")))  # type: ignore[no-untyped-call]

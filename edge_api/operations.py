@@ -1,0 +1,196 @@
+"""Taking an order: first the ledger entry, then the payment's authorization, then the event that starts the saga."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import backoff
+
+from common.client import No, Nothing, Yes
+from common.db import Row
+from common.errors import DatabaseUnavailable, IdempotencyKeyReused, RateLimited, RequestInProgress, ValidationFailed
+from common.idempotency import Answer, fingerprint
+from common.ledger import Status
+from common.logs import request_id
+from common.tables import MAX_CENTS
+from edge_api.errors import GatewayError, OrderNotFound, PaymentDeclined, UnknownProduct
+from edge_api.gateways import Gateways
+from edge_api.schemas import AcceptedOrder
+from edge_api.store import Store
+
+# How long a repeated request waits for the first one before it is told to come again: an authorization takes some ms.
+REPEAT_WAITS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
+LOOK_FIRST_S, LOOK_AT_MOST_S = 0.005, 0.25  # a waiting GET looks at the entry ever less often
+
+
+@dataclass(frozen=True)
+class Edge:
+    """What the verbs need: the ledger, the other services, and the limits."""
+
+    store: Store
+    gateways: Gateways
+    rate_limit_per_minute: int
+    may_wait: threading.Semaphore = field(repr=False)
+    """Threads that may be held by a waiting GET; the others are left for orders."""
+
+
+def place_order(edge: Edge, client: str, key: str, order: dict[str, Any]) -> Answer:
+    """Take an order, once per client and key, however often and wherever it is sent.
+
+    :raises ApiError: for every answer that is not stored; those that are stored come back as an Answer
+    """
+    print_ = fingerprint(order)
+    entry = edge.store.find(client, key)
+    if entry is None:
+        if refused := edge.store.find_refused(client, key):
+            return _stored(refused, print_)
+        if edge.rate_limit_per_minute and not edge.store.take_token(client, edge.rate_limit_per_minute):
+            raise RateLimited()
+        try:
+            entry = edge.store.insert_entry(client, key, _priced(edge, order, print_))
+        except UnknownProduct as refusal:
+            answer = Answer.refusal(refusal)
+            edge.store.insert_refused(client, key, print_, answer)
+            return answer
+        if entry is not None:
+            return _authorize(edge, entry, order["payment"]["token"])
+    return _repeat(edge, client, key, print_, order)
+
+
+def get_order(edge: Edge, client: str, order_ledger_id: str, wait_s: float) -> Row:
+    """The order as it stands; with `wait_s`, as soon as it is in a terminal state or the time is up.
+
+    :raises OrderNotFound: no such order, or another client's
+    """
+    if wait_s and edge.may_wait.acquire(blocking=False):
+        try:
+            _wait_until_terminal(edge, client, order_ledger_id, time.monotonic() + wait_s)
+        finally:
+            edge.may_wait.release()
+    found = edge.store.get(client, order_ledger_id)
+    if found is None:
+        raise OrderNotFound(order_ledger_id=order_ledger_id)
+    return found
+
+
+def _wait_until_terminal(edge: Edge, client: str, order_ledger_id: str, deadline: float) -> None:
+    pause = LOOK_FIRST_S
+    while not edge.store.is_terminal(client, order_ledger_id) and (left := deadline - time.monotonic()) > 0:
+        time.sleep(min(pause, left))
+        pause = min(pause * 1.5, LOOK_AT_MOST_S)
+
+
+def _priced(edge: Edge, order: dict[str, Any], print_: str) -> dict[str, Any]:
+    """The columns of a new entry, with the prices of this moment."""
+    items = order["items"]
+    prices = edge.gateways.prices([item["product_id"] for item in items])
+    unit_prices = [prices[item["product_id"]] for item in items]
+    total = sum(price * item["quantity"] for price, item in zip(unit_prices, items, strict=True))
+    if total > MAX_CENTS:
+        raise ValidationFailed(items=[f"The total is more than {MAX_CENTS} cents."])
+    return {
+        "fingerprint": print_,
+        "user_id": order["user_id"],
+        "email": order["email"],
+        "currency": order["currency"],
+        "total": total,
+        "request_id": request_id.get(),
+        "product_ids": [item["product_id"] for item in items],
+        "quantities": [item["quantity"] for item in items],
+        "prices": unit_prices,
+    }
+
+
+def _repeat(edge: Edge, client: str, key: str, print_: str, order: dict[str, Any]) -> Answer:
+    """The key has an entry already: replay its answer, go on where it stopped, or ask to come again."""
+    for pause in (0.0, *REPEAT_WAITS_S):
+        time.sleep(pause)
+        entry = edge.store.find(client, key)
+        if entry is None:
+            raise RequestInProgress()  # the insert that we met has not become visible, or was undone
+        if entry["response_status"] is not None or entry["fingerprint"] != print_:
+            return _stored(entry, print_)
+        if entry["status"] == Status.AUTHORIZATION_FAILED:
+            raise _abandoned()
+        if taken := edge.store.take_over(entry):
+            return _authorize(edge, taken, order["payment"]["token"])
+    raise RequestInProgress()
+
+
+def _stored(row: Row, print_: str) -> Answer:
+    if row["fingerprint"] != print_:
+        raise IdempotencyKeyReused()
+    headers = _location(row) if row["response_status"] == 202 else {}
+    return Answer(row["response_status"], row["response_body"], replayed=True, headers=headers)
+
+
+def _location(entry: Row) -> dict[str, str]:
+    return {"Location": f"/orders/{entry['id']}"}
+
+
+def _authorize(edge: Edge, entry: Row, payment_token: str) -> Answer:
+    """Ask for the hold and write down what came of it; `entry` is claimed by us."""
+    match edge.gateways.authorize(entry, payment_token):
+        case Yes(body):
+            return _accept(edge, entry, body["authorization_id"])
+        case No("already_voided"):
+            raise _lost(edge, entry)
+        case No() as no:
+            return _decline(edge, entry, no)
+        case Nothing(reason):
+            edge.store.let_go(entry)
+            raise GatewayError() from RuntimeError(reason)
+
+
+def _accept(edge: Edge, entry: Row, authorization_id: str) -> Answer:
+    body = AcceptedOrder().dump(
+        {
+            "order_ledger_id": entry["id"],
+            "status": Status.AUTHORIZED,
+            "total_amount_cents": entry["total_amount_cents"],
+            "currency": entry["currency"],
+            "message": "The payment is authorized and the order is being processed.",
+        }
+    )
+    answer = replace(Answer.of(202, body), headers=_location(entry))
+    if not _authorized(edge, entry, authorization_id, answer):
+        raise _lost(edge, entry)
+    return answer
+
+
+@backoff.on_exception(backoff.expo, DatabaseUnavailable, max_time=5, factor=0.1, logger=None)
+def _authorized(edge: Edge, entry: Row, authorization_id: str, answer: Answer) -> bool:
+    """T2. When its outcome is unknown it is tried again: the claim number lets it happen once; then the ledger tells.
+
+    :raises DatabaseUnavailable: after 5 s; the key stays open, and the next request with it goes on here
+    """
+    if edge.store.authorized(entry, authorization_id, answer):
+        return True
+    now = edge.store.find(entry["client"], entry["client_request_id"])
+    return now is not None and now["response_body"] == answer.body
+
+
+def _decline(edge: Edge, entry: Row, no: No) -> Answer:
+    code = str(no.details.get("decline_code", no.code))
+    answer = Answer.refusal(PaymentDeclined(decline_code=code, is_retryable=False))
+    if not edge.store.declined(entry, "payment_declined", f"The payment was declined: {code}.", answer):
+        raise _lost(edge, entry)
+    return answer
+
+
+def _lost(edge: Edge, entry: Row) -> Exception:
+    """Another request took this entry over, or the sweeper closed it, while we were asking for the payment."""
+    now = edge.store.find(entry["client"], entry["client_request_id"])
+    closed = now is not None and now["status"] == Status.AUTHORIZATION_FAILED and now["response_status"] is None
+    return _abandoned() if closed else RequestInProgress()
+
+
+def _abandoned() -> PaymentDeclined:
+    return PaymentDeclined(
+        "The request was abandoned before the payment was authorized; nothing is held. A new request needs a new key.",
+        decline_code="abandoned",
+        is_retryable=False,
+    )

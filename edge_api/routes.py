@@ -1,0 +1,51 @@
+"""The two calls that a shop makes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import g
+
+from common import errors
+from common.api import Api
+from common.db import Row
+from common.idempotency import Answer
+from edge_api import operations, schemas
+from edge_api.errors import GatewayError, OrderNotFound, PaymentDeclined, UnknownProduct
+from edge_api.operations import Edge
+
+api = Api(
+    "Holdfast Edge API",
+    "Place an order and see what became of it. An order ends `COMPLETED`, or `FAILED` with every trace of it undone.",
+)
+CREDENTIALS = (errors.Unauthorized, errors.Forbidden)
+
+
+@api.route(
+    "POST",
+    "/orders",
+    body=schemas.NewOrder,
+    answer=schemas.AcceptedOrder,
+    status=202,
+    idempotency_key=True,
+    errors=(*CREDENTIALS, PaymentDeclined, UnknownProduct, errors.RateLimited, GatewayError),
+)
+def place_order(edge: Edge, idempotency_key: str, body: dict[str, Any]) -> Answer:
+    """Place an order.
+
+    Holds the customer's money and answers 202; the order is then created, reserved, captured and confirmed.
+    Send the same request with the same key again whenever no answer came: nothing happens twice.
+    """
+    return operations.place_order(edge, g.client, idempotency_key, body)
+
+
+@api.route(
+    "GET",
+    "/orders/<uuid:order_ledger_id>",
+    query=schemas.Waiting,
+    answer=schemas.Order,
+    errors=(*CREDENTIALS, OrderNotFound),
+)
+def get_order(edge: Edge, order_ledger_id: str, query: dict[str, float]) -> Row:
+    """Where an order stands, and how it came there."""
+    return operations.get_order(edge, g.client, order_ledger_id, query["wait"])

@@ -1,0 +1,93 @@
+"""What the Edge API takes and what it gives."""
+
+from collections import Counter
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, post_load, validate
+
+from common.fields import Cents, Currency, Id, Text, Timestamp, WholeNumber
+from common.ledger import Status
+
+MAX_LINES = 50
+MAX_QUANTITY = 100
+MAX_WAIT_S = 30
+
+
+class Item(Schema):
+    product_id = Id(required=True)
+    quantity = WholeNumber(1, MAX_QUANTITY, required=True)
+
+
+class Payment(Schema):
+    method = fields.String(required=True, validate=validate.OneOf(["card"]))
+    token = Text(1, 255, required=True, metadata={"example": "tok_visa"})
+
+
+class NewOrder(Schema):
+    user_id = Id(required=True)
+    email = fields.Email(required=True, validate=validate.Length(max=254), metadata={"example": "a@b.example"})
+    items = fields.List(fields.Nested(Item), required=True, validate=validate.Length(1, MAX_LINES))
+    payment = fields.Nested(Payment, required=True)
+    currency = Currency(load_default="USD")
+
+    @post_load
+    def _add_up_lines(self, order: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Two lines for one product become one."""
+        quantities: Counter[str] = Counter()
+        for item in order["items"]:
+            quantities[item["product_id"]] += item["quantity"]
+        if max(quantities.values()) > MAX_QUANTITY:
+            raise ValidationError(f"The lines for one product are more than {MAX_QUANTITY} together.", "items")
+        items = [{"product_id": product_id, "quantity": quantity} for product_id, quantity in quantities.items()]
+        return order | {"items": items}
+
+
+class Waiting(Schema):
+    wait = fields.Float(
+        load_default=0.0,
+        validate=validate.Range(0, MAX_WAIT_S),
+        metadata={"description": "answer when the order is in a terminal state, or after this many seconds"},
+    )
+
+
+class AcceptedOrder(Schema):
+    order_ledger_id = Id(required=True)
+    status = fields.String(required=True)
+    total_amount_cents = Cents(required=True)
+    currency = Currency(required=True)
+    message = fields.String(required=True)
+
+
+class PricedItem(Item):
+    unit_price_cents = Cents(required=True)
+
+
+class TimelineEntry(Schema):
+    status = fields.String(required=True)
+    at = fields.String(required=True, metadata={"format": "date-time"})
+    detail = fields.String(required=True, allow_none=True)
+
+
+class Failure(Schema):
+    code = fields.String(required=True)
+    message = fields.String(required=True)
+
+
+class Order(Schema):
+    order_ledger_id = Id(required=True)
+    client_request_id = fields.String(required=True)
+    status = fields.String(required=True, validate=validate.OneOf(list(map(str, Status))))
+    user_id = Id(required=True)
+    email = fields.String(required=True)
+    total_amount_cents = Cents(required=True)
+    currency = Currency(required=True)
+    payment_authorization_id = fields.String(required=True, allow_none=True)
+    order_id = Id(required=True, allow_none=True)
+    retry_count = fields.Integer(required=True)
+    next_retry_at = Timestamp(required=True, allow_none=True)
+    needs_attention_at = Timestamp(required=True, allow_none=True)
+    failure = fields.Nested(Failure, required=True, allow_none=True)
+    items = fields.List(fields.Nested(PricedItem), required=True)
+    timeline = fields.List(fields.Nested(TimelineEntry), required=True)
+    created_at = Timestamp(required=True)
+    updated_at = Timestamp(required=True)

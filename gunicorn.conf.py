@@ -1,0 +1,58 @@
+"""How gunicorn runs each of the four web processes. The settings' names and meanings are in common/config.py."""
+
+import logging
+import os
+
+from gunicorn import glogging
+
+from common import logs
+from common.config import SettingError, Settings
+
+try:
+    settings = Settings.load()
+except SettingError as error:
+    raise SystemExit(str(error)) from None  # one line and exit code 1, where an exception would be a page
+
+
+class Logger(glogging.Logger):
+    """gunicorn's own messages go the way of all others, so that there is one format."""
+
+    def setup(self, cfg):
+        super().setup(cfg)
+        service = cfg.default_proc_name.partition(".")[0]  # "edge_api" of "edge_api.app:create_app()"
+        logs.configure(service, settings.log_level, settings.log_format)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
+
+def when_ready(server):
+    """One line instead of the five that gunicorn tells at INFO."""
+    addresses = ", ".join(str(listener) for listener in server.LISTENERS)
+    size = f"{settings.web_concurrency} workers × {settings.web_threads} threads"
+    logging.getLogger("gunicorn.ready").info("listening at %s, %s", addresses, size)
+
+
+_host = f"[{settings.bind_host}]" if ":" in settings.bind_host else settings.bind_host  # IPv6
+bind = f"{_host}:{settings.port}"
+logger_class = Logger
+loglevel = "warning" if settings.log_level == "INFO" else settings.log_level.lower()
+accesslog = None  # each service logs its requests itself, with their request ids
+
+# Threads, because a request mostly waits for the database or for another service, and because only this kind of
+# worker keeps connections alive, which the services' calls to each other live on.
+worker_class = "gthread"
+workers = settings.web_concurrency
+threads = settings.web_threads
+# 75 s: longer than the 60 s for which usual proxies and load balancers keep a connection. Whoever is the first to
+# close should be the caller: the other way round its next request may meet a connection that is just being closed.
+keepalive = 75
+# 20 s: platforms and `make run` wait 25 to 30 s from SIGTERM to SIGKILL; the longest answer, `?wait=30`, is cut short
+# by the service itself. Idle kept-alive connections do not hold up the end.
+graceful_timeout = 20
+# 60 s without a sign of life, twice the longest `?wait=`: the worker hangs and is replaced. A thread that waits does
+# not count, as the signs are given by the worker's main thread.
+timeout = 60
+# The sign of life is a file's time. On a disk that is busy writing, the worker would seem to hang.
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
+# gunicorn opens one control socket per user, and the second of our four processes would take it over.
+control_socket_disable = True

@@ -1,0 +1,147 @@
+"""What the API answers, as dataclasses. Fields that a newer server adds are ignored.
+
+`from_json` raises KeyError, TypeError or ValueError where an answer lacks what it must have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypedDict
+
+TERMINAL = frozenset({"AUTHORIZATION_FAILED", "COMPLETED", "FAILED"})
+
+
+class Line(TypedDict):
+    """One line of an order to place: `{"product_id": "…", "quantity": 2}`, quantity 1 to 100."""
+
+    product_id: str
+    quantity: int
+
+
+@dataclass(frozen=True)
+class PlacedOrder:
+    """The server has taken the order and will finish it; the payment is authorized.
+
+    `replayed`: this key had been answered before, and this is that answer again (also where the first answer to one
+    of our own tries was lost on the way).
+    """
+
+    order_ledger_id: str
+    status: str
+    total_amount_cents: int
+    currency: str
+    replayed: bool
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], replayed: bool) -> PlacedOrder:
+        return cls(
+            order_ledger_id=_text(data["order_ledger_id"]),
+            status=_text(data["status"]),
+            total_amount_cents=_whole(data["total_amount_cents"]),
+            currency=_text(data["currency"]),
+            replayed=replayed,
+        )
+
+
+@dataclass(frozen=True)
+class Item:
+    product_id: str
+    quantity: int
+    unit_price_cents: int
+
+
+@dataclass(frozen=True)
+class TimelineEntry:
+    """When an order came to a status; times are aware and in UTC."""
+
+    status: str
+    at: datetime
+    detail: str | None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an order did not become a sale, for instance `insufficient_stock`."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Order:
+    """How an order stands. Amounts are in the smallest unit of `currency`; times are aware and in UTC."""
+
+    order_ledger_id: str
+    client_request_id: str
+    status: str
+    user_id: str
+    email: str
+    total_amount_cents: int
+    currency: str
+    items: tuple[Item, ...]
+    timeline: tuple[TimelineEntry, ...]
+    failure: Failure | None
+    payment_authorization_id: str | None
+    order_id: str | None
+    retry_count: int
+    next_retry_at: datetime | None
+    needs_attention_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether this is how it ended: the status never changes again."""
+        return self.status in TERMINAL
+
+    @property
+    def is_completed(self) -> bool:
+        """Whether it became a sale: confirmed, reserved and paid."""
+        return self.status == "COMPLETED"
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Order:
+        failure = data.get("failure")
+        return cls(
+            order_ledger_id=_text(data["order_ledger_id"]),
+            client_request_id=_text(data["client_request_id"]),
+            status=_text(data["status"]),
+            user_id=_text(data["user_id"]),
+            email=_text(data["email"]),
+            total_amount_cents=_whole(data["total_amount_cents"]),
+            currency=_text(data["currency"]),
+            items=tuple(
+                Item(_text(item["product_id"]), _whole(item["quantity"]), _whole(item["unit_price_cents"]))
+                for item in data["items"]
+            ),
+            timeline=tuple(
+                TimelineEntry(_text(entry["status"]), datetime.fromisoformat(entry["at"]), entry.get("detail"))
+                for entry in data["timeline"]
+            ),
+            failure=Failure(_text(failure["code"]), str(failure.get("message", ""))) if failure else None,
+            payment_authorization_id=data.get("payment_authorization_id"),
+            order_id=data.get("order_id"),
+            retry_count=_whole(data.get("retry_count", 0)),
+            next_retry_at=_time(data.get("next_retry_at")),
+            needs_attention_at=_time(data.get("needs_attention_at")),
+            created_at=datetime.fromisoformat(data["created_at"]),
+            updated_at=datetime.fromisoformat(data["updated_at"]),
+        )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a string")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int):
+        raise TypeError("not a whole number")
+    return value
+
+
+def _time(value: str | None) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(value)

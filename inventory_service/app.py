@@ -1,0 +1,16 @@
+"""The inventory service's application. Wiring only."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from common.config import Settings
+from common.db import Database
+from common.web import create_service
+from inventory_service.routes import api
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    settings = settings or Settings.load()
+    db = Database(settings.database_url, name="inventory_service", size=settings.web_threads)
+    return create_service("inventory_service", api, db, settings, db)

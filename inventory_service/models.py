@@ -1,0 +1,74 @@
+"""The tables of the inventory service. For each product, always:
+stock_quantity = Σ adjustments − Σ reservations that are not released."""
+
+from __future__ import annotations
+
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
+
+from common.tables import MAX_CENTS, cents_column, id_column, idempotency_table, metadata, one_of, time_column
+
+MAX_STOCK = 2_147_483_647  # what an integer column holds
+
+RESERVED, RELEASED = "RESERVED", "RELEASED"
+ONLY_MORE = ("warehouse_receiving", "return_to_stock")
+MORE_OR_LESS = ("manual_adjustment", "correction")
+INITIAL_STOCK = "initial_stock"
+
+products = Table(
+    "products",
+    metadata,
+    id_column(),
+    Column("sku", String(100), nullable=False),
+    Column("name", String(255), nullable=False),
+    cents_column("price_cents"),
+    Column("stock_quantity", Integer, nullable=False),
+    time_column("created_at"),
+    UniqueConstraint("sku"),
+    CheckConstraint(f"price_cents BETWEEN 1 AND {MAX_CENTS}", name="price_cents"),
+    CheckConstraint("stock_quantity >= 0", name="stock_quantity"),
+)
+
+inventory_adjustments = Table(
+    "inventory_adjustments",
+    metadata,
+    id_column(),
+    Column("product_id", ForeignKey(products.c.id), nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("reference_id", String(255)),
+    Column("notes", String(1000)),
+    time_column("created_at"),
+    CheckConstraint("quantity <> 0", name="quantity"),
+    CheckConstraint(one_of("reason", (INITIAL_STOCK, *ONLY_MORE, *MORE_OR_LESS)), name="reason"),
+    Index(None, "product_id"),
+)
+
+# One row for each order, whether it was first heard of by a reservation or by a release: the primary key is what
+# makes the two exclude each other, and a release that came first stays here, so that its reservation is refused.
+order_reservations = Table(
+    "order_reservations",
+    metadata,
+    id_column("order_id", primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("fingerprint", String(64)),  # of the merged lines; null: released before it was reserved
+    time_column("created_at"),
+    time_column("released_at", nullable=True),
+    CheckConstraint(one_of("status", (RESERVED, RELEASED)), name="status"),
+    CheckConstraint("fingerprint IS NOT NULL OR status = 'RELEASED'", name="fingerprint"),
+    CheckConstraint("(status = 'RELEASED') = (released_at IS NOT NULL)", name="released_at"),
+)
+
+inventory_reservations = Table(
+    "inventory_reservations",
+    metadata,
+    id_column(),
+    Column("order_id", ForeignKey(order_reservations.c.order_id), nullable=False),
+    Column("product_id", ForeignKey(products.c.id), nullable=False),
+    Column("quantity", Integer, nullable=False),
+    time_column("created_at"),
+    time_column("released_at", nullable=True),
+    UniqueConstraint("order_id", "product_id"),
+    CheckConstraint("quantity > 0", name="quantity"),
+)
+
+idempotency_keys = idempotency_table("inventory_idempotency_keys")

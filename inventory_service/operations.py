@@ -1,0 +1,247 @@
+"""The verbs of the inventory service. Each owns its transaction.
+
+Locks are always taken in one order – the order's row, then the products by id – so that no two can wait for each other.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+
+from common.db import Database, Row, Transaction
+from common.errors import IdempotencyKeyReused, ValidationFailed
+from common.idempotency import Answer, fingerprint, once
+from inventory_service.errors import DuplicateSku, InsufficientStock, ProductNotFound, ReservationReleased
+from inventory_service.models import MAX_STOCK, RELEASED, idempotency_keys
+from inventory_service.schemas import ChangedStock
+
+PAGE_SIZE = 50
+BEFORE_ALL = str(uuid.UUID(int=0))
+
+# A new product, with its first stock as an adjustment; no row where the SKU is taken.
+INSERT_PRODUCT = """
+WITH product AS (
+    INSERT INTO products (id, sku, name, price_cents, stock_quantity)
+    VALUES (gen_random_uuid(), %(sku)s, %(name)s, %(price_cents)s, %(initial_stock)s)
+    ON CONFLICT (sku) DO NOTHING
+    RETURNING *
+), adjustment AS (
+    INSERT INTO inventory_adjustments (id, product_id, quantity, reason)
+    SELECT gen_random_uuid(), id, stock_quantity, 'initial_stock' FROM product WHERE stock_quantity > 0
+)
+SELECT * FROM product
+"""
+
+# The product that has a SKU.
+PRODUCT_ID_OF_SKU = "SELECT id FROM products WHERE sku = %(sku)s"
+
+# Those of the given products that there are.
+PRODUCTS_BY_IDS = "SELECT * FROM products WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id"
+
+# The products that follow one. By id, so that what is added meanwhile moves nothing between pages.
+PRODUCTS_AFTER = "SELECT * FROM products WHERE id > %(cursor)s ORDER BY id LIMIT %(limit)s"
+
+# How much of one product can be reserved.
+AVAILABILITY = """
+SELECT id AS product_id, sku, stock_quantity, stock_quantity > 0 AS available FROM products WHERE id = %(product_id)s
+"""
+
+# Some products, held until the end of the transaction. By id: the order in which everything locks them.
+LOCK_PRODUCTS = "SELECT * FROM products WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR UPDATE"
+
+# All that was ever added to a product and taken from it other than by orders.
+SUM_OF_ADJUSTMENTS = """
+SELECT coalesce(sum(quantity), 0) AS total FROM inventory_adjustments WHERE product_id = %(product_id)s
+"""
+
+# A change of stock and its record.
+ADJUST_STOCK = """
+WITH adjustment AS (
+    INSERT INTO inventory_adjustments (id, product_id, quantity, reason, reference_id, notes)
+    VALUES (gen_random_uuid(), %(product_id)s, %(quantity)s, %(reason)s, %(reference_id)s, %(notes)s)
+    RETURNING id, quantity, created_at
+), product AS (
+    UPDATE products SET stock_quantity = stock_quantity + %(quantity)s WHERE id = %(product_id)s
+    RETURNING id, sku, stock_quantity
+)
+SELECT product.id AS product_id, sku, stock_quantity - quantity AS previous_quantity, quantity AS added_quantity,
+    stock_quantity AS new_quantity, adjustment.id AS adjustment_id, created_at
+FROM product, adjustment
+"""
+
+# The order's one row; none where there is one already. Waits for a transaction that is about to make or release it.
+BEGIN_RESERVATION = """
+INSERT INTO order_reservations (order_id, status, fingerprint) VALUES (%(order_id)s, 'RESERVED', %(fingerprint)s)
+ON CONFLICT DO NOTHING
+"""
+
+# What was first reserved for an order.
+RESERVATION = """
+SELECT status, fingerprint,
+    ARRAY(SELECT id::text FROM inventory_reservations AS line WHERE line.order_id = reservation.order_id
+        ORDER BY product_id) AS reservation_ids
+FROM order_reservations AS reservation WHERE order_id = %(order_id)s
+"""
+
+# Each line out of stock and into the books. The caller holds the products and has seen that there is enough.
+TAKE_STOCK = """
+WITH line AS (
+    SELECT * FROM unnest(%(ids)s::uuid[], %(product_ids)s::uuid[], %(quantities)s::integer[])
+        AS line (id, product_id, quantity)
+), taken AS (
+    UPDATE products SET stock_quantity = stock_quantity - line.quantity FROM line WHERE products.id = line.product_id
+)
+INSERT INTO inventory_reservations (id, order_id, product_id, quantity)
+SELECT id, %(order_id)s, product_id, quantity FROM line
+"""
+
+# Released from now on, also where it was never seen: a reservation that arrives later finds this. No row: it was so.
+MARK_RELEASED = """
+INSERT INTO order_reservations AS known (order_id, status, released_at) VALUES (%(order_id)s, 'RELEASED', now())
+ON CONFLICT (order_id) DO UPDATE SET status = 'RELEASED', released_at = now() WHERE known.status = 'RESERVED'
+RETURNING fingerprint IS NOT NULL AS was_reserved
+"""
+
+# The products of an order's live lines, in the same order.
+LOCK_RESERVED_PRODUCTS = """
+SELECT products.id FROM products JOIN inventory_reservations AS line ON line.product_id = products.id
+WHERE order_id = %(order_id)s AND released_at IS NULL ORDER BY products.id FOR UPDATE OF products
+"""
+
+# Each live line back into stock. The caller holds the products.
+GIVE_BACK_STOCK = """
+WITH released AS (
+    UPDATE inventory_reservations SET released_at = now() WHERE order_id = %(order_id)s AND released_at IS NULL
+    RETURNING product_id, quantity
+), restored AS (
+    UPDATE products SET stock_quantity = stock_quantity + quantity FROM released WHERE id = product_id
+)
+SELECT count(*) AS released_count, coalesce(sum(quantity), 0) AS total_quantity_restored FROM released
+"""
+
+
+def create_product(db: Database, product: Row) -> Row:
+    """:raises DuplicateSku: another product has this SKU"""
+    created = db.one(INSERT_PRODUCT, **product)
+    if created is None:
+        taken = db.one(PRODUCT_ID_OF_SKU, sku=product["sku"]) or {}
+        raise DuplicateSku(existing_product_id=taken["id"])
+    return created
+
+
+def products_by_ids(db: Database, ids: list[str]) -> Row:
+    return {"products": db.all(PRODUCTS_BY_IDS, ids=ids), "next_cursor": None}
+
+
+def page_of_products(db: Database, limit: int = PAGE_SIZE, cursor: str = BEFORE_ALL) -> Row:
+    found = db.all(PRODUCTS_AFTER, cursor=cursor, limit=limit + 1)
+    page = found[:limit]
+    return {"products": page, "next_cursor": page[-1]["id"] if len(found) > limit else None}
+
+
+def availability(db: Database, product_id: str) -> Row:
+    found = db.one(AVAILABILITY, product_id=product_id)
+    if found is None:
+        raise ProductNotFound(product_ids=[product_id])
+    return found
+
+
+def change_stock(db: Database, product_id: str, key: str, change: Row) -> Answer:
+    """:raises ProductNotFound, InsufficientStock, ValidationFailed: and those of `common.idempotency.once`"""
+
+    def work(tx: Transaction) -> Answer:
+        request = {"product_id": product_id, **change}
+        return once(tx, idempotency_keys.name, "stock", key, request, lambda: _change_stock(tx, product_id, change))
+
+    return db.transact(work)
+
+
+def _change_stock(tx: Transaction, product_id: str, change: Row) -> Answer:
+    product = _lock_products(tx, [product_id])[0]
+    quantity = change["quantity"]
+    if product["stock_quantity"] + quantity < 0:
+        raise _insufficient(product, -quantity)
+    # The sum, not the stock: what is reserved may come back, and a release must never be refused.
+    total = (tx.one(SUM_OF_ADJUSTMENTS, product_id=product_id) or {})["total"]
+    if total + quantity > MAX_STOCK:
+        raise ValidationFailed(quantity=[f"The stock and what is reserved of it would exceed {MAX_STOCK}."])
+    row = tx.one(ADJUST_STOCK, product_id=product_id, **{"reference_id": None, "notes": None, **change})
+    return Answer.of(200, ChangedStock().dump(row))
+
+
+def reserve(db: Database, order_id: str, items: Iterable[Row]) -> tuple[Row, bool]:
+    """Take all the lines out of stock for an order, or none.
+
+    :returns: the reservation, and whether it had been made before
+    :raises InsufficientStock, ProductNotFound: nothing is kept, the order may try again
+    :raises ReservationReleased: it was released, perhaps before it was ever made
+    :raises IdempotencyKeyReused: it was made with other lines
+    """
+    lines = _merged(items)
+    return db.transact(lambda tx: _reserve(tx, order_id, lines))
+
+
+def _merged(items: Iterable[Row]) -> dict[str, int]:
+    """The quantity of each product, in the order of their ids."""
+    lines: dict[str, int] = {}
+    for item in items:
+        lines[item["product_id"]] = lines.get(item["product_id"], 0) + item["quantity"]
+    return dict(sorted(lines.items()))
+
+
+def _reserve(tx: Transaction, order_id: str, lines: dict[str, int]) -> tuple[Row, bool]:
+    print_ = fingerprint(lines)
+    if not tx.execute(BEGIN_RESERVATION, order_id=order_id, fingerprint=print_):
+        return _described(order_id, lines, _first_reservation(tx, order_id, print_)), True
+    for product in _lock_products(tx, list(lines)):
+        if lines[product["id"]] > product["stock_quantity"]:
+            raise _insufficient(product, lines[product["id"]])
+    ids = [str(uuid.uuid4()) for _ in lines]
+    tx.execute(TAKE_STOCK, ids=ids, order_id=order_id, product_ids=list(lines), quantities=list(lines.values()))
+    return _described(order_id, lines, ids), False
+
+
+def _first_reservation(tx: Transaction, order_id: str, print_: str) -> list[str]:
+    row = tx.one(RESERVATION, order_id=order_id) or {}
+    if row["status"] == RELEASED:
+        raise ReservationReleased(order_id=order_id)
+    if row["fingerprint"] != print_:
+        raise IdempotencyKeyReused()
+    return list(row["reservation_ids"])
+
+
+def _described(order_id: str, lines: dict[str, int], ids: list[str]) -> Row:
+    return {
+        "order_id": order_id,
+        "reservation_ids": ids,
+        "line_items_reserved": len(lines),
+        "total_quantity_reserved": sum(lines.values()),
+    }
+
+
+def _lock_products(tx: Transaction, ids: list[str]) -> list[Row]:
+    """:raises ProductNotFound: naming all that there are not"""
+    products = tx.all(LOCK_PRODUCTS, ids=ids)
+    if len(products) < len(ids):
+        raise ProductNotFound(product_ids=sorted(set(ids) - {product["id"] for product in products}))
+    return products
+
+
+def _insufficient(product: Row, requested: int) -> InsufficientStock:
+    available = product["stock_quantity"]
+    return InsufficientStock(
+        product_id=product["id"], product_sku=product["sku"], requested=requested, available=available
+    )
+
+
+def release(db: Database, order_id: str) -> Row:
+    """Give back what an order has reserved, and refuse it from now on, whether it had been seen before or not."""
+    return {"order_id": order_id, **db.transact(lambda tx: _release(tx, order_id))}
+
+
+def _release(tx: Transaction, order_id: str) -> Row:
+    marked = tx.one(MARK_RELEASED, order_id=order_id)
+    if marked is None or not marked["was_reserved"]:
+        return {"released_count": 0, "total_quantity_restored": 0}
+    tx.execute(LOCK_RESERVED_PRODUCTS, order_id=order_id)
+    return tx.one(GIVE_BACK_STOCK, order_id=order_id) or {}

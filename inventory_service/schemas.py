@@ -1,0 +1,120 @@
+"""What may come into the inventory service, and what goes out."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+
+from common.fields import Cents, Id, Text, Timestamp, WholeNumber
+from inventory_service.models import MAX_STOCK, MORE_OR_LESS, ONLY_MORE
+
+MAX_CHANGE = 1_000_000_000  # far above any delivery; far enough within integer that no sum of two overflows
+MAX_IDS = 100  # as many fit into the request line that gunicorn reads (4,094 bytes), also with each comma as %2C
+MAX_PAGE = 100
+
+
+class IdList(fields.String):
+    """UUIDs, separated by commas."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> list[str]:  # type: ignore[override]
+        texts = super()._deserialize(value, attr, data, **options).split(",")
+        if len(texts) > MAX_IDS:
+            raise ValidationError(f"At most {MAX_IDS} ids.")
+        return [Id().deserialize(text) for text in texts]
+
+
+class PageSize(fields.Integer):
+    """A whole number as it stands in an address: digits."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> int:
+        if not re.fullmatch("[0-9]{1,9}", str(value)):
+            raise ValidationError("Not a whole number.")
+        return int(super()._deserialize(value, attr, data, **options))
+
+
+class NewProduct(Schema):
+    name = Text(1, 255, required=True)
+    sku = Text(1, 100, pattern="^[A-Za-z0-9_-]+$", required=True)
+    price_cents = Cents(required=True)
+    initial_stock = WholeNumber(0, MAX_STOCK, load_default=0)
+
+
+class Product(Schema):
+    id = Id(required=True)
+    name = fields.String(required=True)
+    sku = fields.String(required=True)
+    price_cents = fields.Integer(required=True)
+    stock_quantity = fields.Integer(required=True)
+    created_at = Timestamp(required=True)
+
+
+class ProductQuery(Schema):
+    ids = IdList(metadata={"description": f"UUIDs separated by commas, at most {MAX_IDS}; unknown ones are left out"})
+    limit = PageSize(validate=validate.Range(1, MAX_PAGE), metadata={"default": 50})
+    cursor = Id()  # `next_cursor` of the page before
+
+    @validates_schema
+    def check_ids_stand_alone(self, data: dict[str, Any], **_: Any) -> None:
+        if "ids" in data and len(data) > 1:
+            raise ValidationError("Products asked for by ids come in one page: no limit, no cursor.", "ids")
+
+
+class ProductPage(Schema):
+    products = fields.List(fields.Nested(Product), required=True)
+    next_cursor = Id(required=True, allow_none=True)
+
+
+class Availability(Schema):
+    product_id = Id(required=True)
+    sku = fields.String(required=True)
+    stock_quantity = fields.Integer(required=True)
+    available = fields.Boolean(required=True)
+
+
+class StockChange(Schema):
+    quantity = WholeNumber(-MAX_CHANGE, MAX_CHANGE, required=True)
+    reason = fields.String(required=True, validate=validate.OneOf((*ONLY_MORE, *MORE_OR_LESS)))
+    reference_id = Text(1, 255)
+    notes = Text(0, 1000)
+
+    @validates_schema
+    def check_sign(self, data: dict[str, Any], **_: Any) -> None:
+        if data["quantity"] == 0:
+            raise ValidationError("Must not be 0.", "quantity")
+        if data["quantity"] < 0 and data["reason"] in ONLY_MORE:
+            raise ValidationError(f"Must be 1 or more where the reason is {data['reason']}.", "quantity")
+
+
+class ChangedStock(Schema):
+    product_id = Id(required=True)
+    sku = fields.String(required=True)
+    previous_quantity = fields.Integer(required=True)
+    added_quantity = fields.Integer(required=True)
+    new_quantity = fields.Integer(required=True)
+    adjustment_id = Id(required=True)
+    created_at = Timestamp(required=True)
+
+
+class Line(Schema):
+    product_id = Id(required=True)
+    quantity = WholeNumber(1, 100, required=True)
+
+
+class NewReservation(Schema):
+    order_id = Id(required=True)
+    items = fields.List(fields.Nested(Line), required=True, validate=validate.Length(1, 50))
+
+
+class Reservation(Schema):
+    order_id = Id(required=True)
+    reservation_ids = fields.List(Id(), required=True)
+    line_items_reserved = fields.Integer(required=True)
+    total_quantity_reserved = fields.Integer(required=True)
+
+
+class Release(Schema):
+    order_id = Id(required=True)
+    released_count = fields.Integer(required=True)
+    total_quantity_restored = fields.Integer(required=True)

@@ -1,0 +1,31 @@
+"""`python -m local run` and `python -m local demo`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback for a Ctrl-C while Python is still loading
+    from local import run  # noqa: PLC0415
+
+    parser = argparse.ArgumentParser(prog="python -m local", description="Holdfast on this machine.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    start = commands.add_parser("run", help="start everything, until Ctrl-C")
+    start.add_argument("--procfile", type=Path, default=run.PROCFILE, help="what to start")
+    start.add_argument("--data", type=Path, default=run.DATA, help="where the embedded database keeps its data")
+    commands.add_parser("demo", help="show what the running system does")
+    arguments = parser.parse_args()
+    if arguments.command == "run":
+        return run.main(arguments.procfile, arguments.data)
+    from local import demo  # noqa: PLC0415  # `run` needs none of it
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return demo.main() or 0
+
+
+if __name__ == "__main__":  # honcho's processes may import this module again
+    sys.exit(main())

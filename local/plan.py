@@ -1,0 +1,99 @@
+"""What `make run` starts: the lines of the Procfile, each with its port and its environment."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from honcho.environ import ProcessParams, parse_procfile
+
+from common.config import SettingError, Settings
+
+PORT_STEP = 100  # as honcho numbers them: PORT for the first line of the Procfile, 100 more for each further one
+DEFAULTS = {
+    "BIND_HOST": "127.0.0.1",  # nothing leaves this machine unless asked
+    "LOG_FORMAT": "text",
+    "PORT": "8000",
+    "PYTHONUNBUFFERED": "1",  # or the output of a process would come late, in blocks
+}
+REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # "all addresses" is not one to connect to
+
+
+class PortTaken(Exception):
+    """A port that a service needs is in use. The message is one line and says what to do."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be run, in the Procfile's order."""
+
+    release: str  # run before all others, to its end
+    commands: Mapping[str, str]
+    ports: Mapping[str, int]
+    environ: Mapping[str, str]
+
+    @classmethod
+    def read(cls, procfile: Path, environ: Mapping[str, str]) -> Plan:
+        """:raises SettingError: for the first wrong setting; here, rather than in every process at once"""
+        commands = dict(parse_procfile(procfile.read_text()).processes)
+        release = commands.pop("release", "true")
+        env = _environment(environ)
+        Settings.load({**env, "DATABASE_URL": env.get("DATABASE_URL") or "postgresql://not.needed.yet"})
+        highest = 65535 - PORT_STEP * (len(commands) - 1)
+        if int(env["PORT"]) > highest:
+            raise SettingError(
+                f"PORT must be a whole number from 1 to {highest}: the other services' ports lie above it"
+            )
+        ports = {name: int(env["PORT"]) + PORT_STEP * i for i, name in enumerate(commands)}
+        plan = cls(release, commands, ports, env)
+        participants = {f"{name.upper()}_URL": plan.url(name) for name in plan.services() if name != "web"}
+        return cls(release, commands, ports, participants | env)  # an address that was set wins
+
+    def services(self) -> list[str]:
+        """The processes that answer HTTP."""
+        return [name for name in self.commands if name == "web" or name.endswith("_service")]
+
+    def url(self, name: str) -> str:
+        host = REACHED_AT.get(self.environ["BIND_HOST"], self.environ["BIND_HOST"])
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.ports[name]}"
+
+    def check_ports(self) -> None:
+        """:raises PortTaken: before anything is started"""
+        host = self.environ["BIND_HOST"]
+        for name in self.services():
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gunicorn does: TIME_WAIT is no reason
+                try:
+                    probe.bind((host, self.ports[name]))
+                except OSError as error:
+                    raise PortTaken(self._advice(name, error)) from None
+
+    def _advice(self, name: str, error: OSError) -> str:
+        base, port = int(self.environ["PORT"]), self.ports[name]
+        return (
+            f"{name} cannot listen on port {port} of {self.environ['BIND_HOST']} ({(error.strerror or '').lower()}): "
+            f"stop what uses it (another `make run`?), or move all by PORT, now {base}: PORT={base + 1000} make run"
+        )
+
+    def processes(self, database_url: str) -> list[ProcessParams]:
+        """As honcho wants them."""
+        return [
+            ProcessParams(name, command, False, self.environ_of(name, database_url))
+            for name, command in self.commands.items()
+        ]
+
+    def environ_of(self, name: str, database_url: str) -> dict[str, str]:
+        own = {"PORT": str(self.ports[name]), "HONCHO_PROCESS_NAME": f"{name}.1"} if name in self.ports else {}
+        return {**self.environ, "DATABASE_URL": database_url, **own}
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What all processes get: what is set, our defaults, and the programs of the virtual environment."""
+    env = DEFAULTS | {name: value for name, value in environ.items() if value}  # empty means: not set
+    env.pop("HONCHO_PROCESS_NAME", None)  # with it, the migration would not end
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', os.defpath)}"
+    return env

@@ -1,0 +1,269 @@
+"""An embedded PostgreSQL: a real server with its data in one folder, for one machine and one user."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+import psycopg2
+
+from local.binaries import PostgresError, find_binaries, major_version, server_account, unprivileged
+
+USER = DATABASE = "holdfast"
+
+START_TIMEOUT_S = 60  # recovery after a crash reads the log again from the last checkpoint
+SMART_STOP_S = 4  # the clients get this long to leave by themselves
+FAST_STOP_S = 6  # then their work is rolled back, and a checkpoint is written
+SOCKET_PATH_BYTES = 90  # the system allows about 100, of which PostgreSQL's lock file takes some
+
+SETTINGS = {
+    "listen_addresses": "",  # the unix socket only
+    "unix_socket_permissions": "0700",
+    "shared_buffers": "64MB",
+    "max_connections": "200",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+
+
+class EmbeddedPostgres:
+    """A PostgreSQL server of our own whose data lives in `data_dir` and is kept.
+
+    :param data_dir: made where missing; holds `data/`, `server.log` and `lock`.
+    :param settings: further server settings, for instance `{"fsync": "off"}` for tests.
+    :raises PostgresError: from `start`, with a reason that a person can act on.
+    """
+
+    def __init__(self, data_dir: str | Path, settings: Mapping[str, str] | None = None) -> None:
+        self.folder = Path(data_dir).resolve()
+        self.log = self.folder / "server.log"
+        self._data = self.folder / "data"
+        self._settings = {**SETTINGS, **(settings or {})}
+        self._account = server_account()
+        self._socket_dir = _socket_dir(self.folder)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock: IO[str] | None = None
+
+    @property
+    def url(self) -> str:
+        """The address, good for psycopg2, SQLAlchemy and `DATABASE_URL`."""
+        return self._url_of(DATABASE)
+
+    @property
+    def pid(self) -> int:
+        """The process id of the server's main process."""
+        if self._process is None:
+            raise PostgresError("the embedded PostgreSQL is not running")
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """None while the server runs; else how it ended (negative: by that signal)."""
+        return self._process.poll() if self._process else 0
+
+    def __enter__(self) -> EmbeddedPostgres:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> str:
+        """Start the server, making its data where there is none, and return its address once it answers."""
+        try:
+            self._prepare_folders()
+            self._binaries = find_binaries()
+            self._stop_orphan()
+            if not self._data.exists():
+                self._initialise()
+            self._check_version()
+            self._launch()
+        except OSError as error:
+            self.stop()
+            raise PostgresError(f"the database in {self.folder} cannot be used: {error}") from error
+        except BaseException:
+            self.stop()
+            raise
+        return self.url
+
+    def stop(self) -> None:
+        """Stop the server: clients may leave by themselves first. Does nothing where it is stopped already."""
+        if self._process:
+            self._end(("smart", SMART_STOP_S), ("fast", FAST_STOP_S), ("immediate", FAST_STOP_S))
+            self._process = None
+            with suppress(OSError):
+                self._socket_dir.rmdir()
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
+    def restart(self, mode: str = "fast") -> str:
+        """Stop by `smart`, `fast` or `immediate` (as in a crash: the log is replayed) and start again: same address."""
+        self._end((mode, FAST_STOP_S), ("immediate", FAST_STOP_S))
+        self._launch()
+        return self.url
+
+    def _url_of(self, database: str) -> str:
+        return f"postgresql://{USER}@/{database}?host={quote(str(self._socket_dir), safe='/')}"
+
+    def _prepare_folders(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # One owner at a time. A POSIX lock, as the kernel drops it with its process, and children do not inherit it.
+        self._lock = (self.folder / "lock").open("a")
+        try:
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise PostgresError(f"the database in {self.folder} is in use by another run: stop that one") from None
+        self._own(self._socket_dir)
+
+    def _own(self, folder: Path) -> None:
+        """Make a folder that only the server's account may enter, or check that it is one."""
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if os.geteuid() == 0 and folder.lstat().st_uid == 0:
+            os.chown(folder, *self._account, follow_symlinks=False)
+        found = folder.lstat()
+        # The temporary folder is everybody's: a folder or link that somebody else put there must not be trusted.
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != self._account[0] or found.st_mode & 0o077:
+            raise PostgresError(f"{folder} is not a private folder of the database's user: remove it")
+
+    def _initialise(self) -> None:
+        """Make the data next to its final place and move it there, so that an interrupted attempt leaves nothing."""
+        unfinished = self.folder / "data.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        self._own(unfinished)
+        command: list[str | Path] = [self._binaries / "initdb", "--pgdata", unfinished, "--username", USER]
+        command += ["--encoding=UTF8", "--locale=C", "--auth-local=trust", "--auth-host=reject", "--data-checksums"]
+        # The C locale is everywhere; the built-in provider (since 17) adds letters beyond ASCII to upper() and lower().
+        command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if self._major() >= 17 else []
+        command += ["--no-sync"] if self._settings.get("fsync") == "off" else []
+        done = self._run(command)
+        if done.returncode:
+            raise PostgresError(f"initdb failed: {_reason(done.stdout)}")
+        unfinished.rename(self._data)
+
+    def _run(self, command: list[str | Path]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            unprivileged(command, self._account),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            cwd="/",  # the current folder may be one that the server's account may not enter
+            env={**os.environ, "LC_ALL": "C"},  # so that _reason can read the messages
+            start_new_session=True,  # Ctrl-C in a terminal is for us to handle, not for them
+        )
+
+    def _major(self) -> int:
+        return major_version(self._binaries / "postgres")
+
+    def _check_version(self) -> None:
+        found, ours = int((self._data / "PG_VERSION").read_text()), self._major()
+        if found != ours:
+            raise PostgresError(
+                f"the data in {self._data} was made by PostgreSQL {found}, and this is {ours}: move that folder away"
+            )
+
+    def _launch(self) -> None:
+        command: list[str | Path] = [self._binaries / "postgres", "-D", self._data, "-k", self._socket_dir]
+        command += [f"--{name}={value}" for name, value in self._settings.items()]
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                unprivileged(command, self._account),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env={**os.environ, "LC_ALL": "C"},
+                start_new_session=True,  # the database must outlive its clients, also at Ctrl-C
+            )
+        if not _wait_until(lambda: self.returncode is not None or self._has_database(), START_TIMEOUT_S):
+            raise PostgresError(f"PostgreSQL does not answer after {START_TIMEOUT_S} s: see {self.log}")
+        if self.returncode is not None:
+            raise PostgresError(f"PostgreSQL did not start: {_reason(self.log.read_text(errors='replace'))}")
+
+    def _has_database(self) -> bool:
+        """Whether the server answers; makes our database on the first occasion."""
+        try:
+            with closing(psycopg2.connect(self._url_of("postgres"), connect_timeout=2)) as connection:
+                connection.autocommit = True
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,))
+                    if cursor.fetchone() is None:
+                        cursor.execute(f"CREATE DATABASE {DATABASE}")
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    def _end(self, *ways: tuple[str, float]) -> None:
+        assert self._process is not None, "not running"
+        for mode, seconds in ways:
+            self._process.send_signal(STOP_SIGNALS[mode])
+            try:
+                self._process.wait(seconds)
+                return
+            except subprocess.TimeoutExpired:
+                continue
+        self._process.kill()
+        self._process.wait()
+
+    def _stop_orphan(self) -> None:
+        """Stop a server that outlived its supervisor (killed hard): we cannot watch one that is not our child."""
+        pid_file = self._data / "postmaster.pid"
+        if not pid_file.exists():
+            return
+        pid = int((pid_file.read_text().split() or ["0"])[0])
+        command = _command_of(pid)
+        if str(self._data) in command:
+            os.kill(pid, signal.SIGINT)
+            if not _wait_until(lambda: not pid_file.exists(), FAST_STOP_S):
+                os.kill(pid, signal.SIGQUIT)
+                _wait_until(lambda: not pid_file.exists(), FAST_STOP_S)
+        elif "postgres" not in command:
+            # Left by a machine or container that went down. PostgreSQL would take whatever has this number now
+            # for itself. Where it is a PostgreSQL that we do not know, we leave the decision to it.
+            pid_file.unlink(missing_ok=True)
+
+
+def _socket_dir(folder: Path) -> Path:
+    name = "holdfast-" + sha256(f"{os.geteuid()}:{folder}".encode()).hexdigest()[:12]
+    wanted = Path(tempfile.gettempdir()).resolve() / name
+    return wanted if len(os.fsencode(wanted)) <= SOCKET_PATH_BYTES else Path("/tmp") / name
+
+
+def _command_of(pid: int) -> str:
+    """The command line of a process; empty where there is none."""
+    if Path("/proc/self").exists():
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            return ""
+    return subprocess.run(["ps", "-p", str(pid), "-o", "command="], capture_output=True, text=True, check=False).stdout
+
+
+def _reason(output: str) -> str:
+    """The first line of a server's output that says what went wrong, without its time stamp."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    telling = [line for line in lines if re.search(r"FATAL|PANIC|error:", line)]
+    return re.sub(r"^.*?(FATAL|PANIC|error):\s*", "", (telling or lines or ["it said nothing"])[0])
+
+
+def _wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not (reached := condition()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return reached

@@ -1,0 +1,218 @@
+"""The saga: its steps, their undo, and what every kind of answer means. No I/O here.
+
+    AUTHORIZED → ORDER_CREATED → INVENTORY_RESERVED → PAYMENT_CAPTURED → COMPLETED
+         └──────────────┴─────────────────┴──────────────────┴→ COMPENSATING → FAILED
+
+An action asks a participant. *Yes* is written down, *no* turns the saga back, *nothing* is asked again with the same
+key; nothing, too often, turns it back too. Turning back undoes the step in hand as well, for its request may have
+landed, or may yet land.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import backoff
+
+from common.client import AnswerTo, No, Nothing, Yes
+from common.ledger import Status
+
+
+@dataclass(frozen=True)
+class Step:
+    at: Status
+    """Where the saga stands when this step is due."""
+    do: str
+    reaches: Status
+    undo: tuple[str, ...]
+    """What takes it back from here to nothing, in this order: the customer's money first."""
+
+
+STEPS = (
+    Step(Status.AUTHORIZED, "create_order", Status.ORDER_CREATED, ("void_payment", "cancel_order")),
+    Step(Status.ORDER_CREATED, "reserve_inventory", Status.INVENTORY_RESERVED,
+         ("void_payment", "release_inventory", "cancel_order")),
+    Step(Status.INVENTORY_RESERVED, "capture_payment", Status.PAYMENT_CAPTURED,
+         ("void_payment", "release_inventory", "cancel_order")),
+    # Cancelled first: if the order is confirmed already, only the answer was lost, and the sale stands.
+    Step(Status.PAYMENT_CAPTURED, "confirm_order", Status.COMPLETED,
+         ("cancel_order", "void_payment", "release_inventory")),
+)  # fmt: skip
+STEP_AT = {step.at: step for step in STEPS}
+CLOSE_ABANDONED = "void_abandoned_authorization"
+UNDO_EVERY_S = 300  # an undo that has failed five times is tried every five minutes, for ever
+
+
+@dataclass(frozen=True)
+class Deferred:
+    """Not asked at all: the participant is known to be down (see breaker.py). Costs no attempt."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saga:
+    """A ledger entry in hand: what its actions need, and all that an answer may change."""
+
+    id: str
+    claim_number: int
+    request_id: str
+    user_id: str
+    order_id: str
+    currency: str
+    total_amount_cents: int
+    payment_authorization_id: str | None
+    items: tuple[dict[str, object], ...]
+
+    status: Status
+    compensating_from: Status | None = None
+    undone: tuple[str, ...] = ()
+    failure: tuple[str, str] | None = None
+    retry_count: int = 0
+    attention: str | None = None
+    """Why a person should look; None: nobody needs to."""
+    detail: str | None = None
+    wait_s: float | None = None
+    """Seconds until it is due again; None: go on now."""
+
+    @property
+    def is_in_hand(self) -> bool:
+        return self.wait_s is None and not self.status.is_terminal
+
+    @property
+    def next_action(self) -> str:
+        if self.status == Status.AWAITING_AUTHORIZATION:
+            return CLOSE_ABANDONED
+        if self.status == Status.COMPENSATING:
+            return next(name for name in self.undo if name not in self.undone)
+        return STEP_AT[self.status].do
+
+    @property
+    def undo(self) -> tuple[str, ...]:
+        return STEP_AT[self.compensating_from].undo if self.compensating_from else ()
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """When an unanswered action is asked again (contract.md, "Orchestrator")."""
+
+    base_s: float = 1
+    factor: float = 4
+    max_attempts: int = 5
+    jitter: float = 0.1
+
+    def delay(self, failures: int) -> float:
+        """Seconds to wait after this many unanswered attempts at a step: 1, 4, 16, 64. Jitter only adds."""
+        return self._schedule()[failures - 1] * (1 + random.random() * self.jitter)
+
+    def undo_delay(self, failures: int) -> float:
+        """The same for an undo, which never gives up: 1, 4, 16, 64, then five minutes each."""
+        steady = UNDO_EVERY_S * self.base_s  # where tests make the delays short, this one too
+        delays = [*self._schedule(), steady]
+        return min(delays[min(failures, len(delays)) - 1], steady) * (1 + random.random() * self.jitter)
+
+    def _schedule(self) -> Sequence[float]:
+        exponential = backoff.expo(base=self.factor, factor=self.base_s)
+        next(exponential)  # it yields a None first
+        return list(islice(exponential, self.max_attempts - 1))
+
+
+def after(saga: Saga, answer: AnswerTo | Deferred, policy: RetryPolicy) -> Saga:
+    """What the saga becomes when its next action is answered so."""
+    now = replace(saga, detail=None)
+    if isinstance(answer, Deferred):
+        return replace(now, wait_s=answer.seconds)
+    if saga.status == Status.AWAITING_AUTHORIZATION:
+        return _after_closing(now, answer, policy)
+    if saga.status == Status.COMPENSATING:
+        return _after_undo(now, answer, policy)
+    return _after_step(now, answer, policy)
+
+
+def _after_step(saga: Saga, answer: AnswerTo, policy: RetryPolicy) -> Saga:
+    step = STEP_AT[saga.status]
+    match answer:
+        case Yes():
+            return replace(saga, status=step.reaches, retry_count=0, attention=None)
+        case No(code, message):
+            return _turn_back(saga, code, message)
+        case Nothing(reason):
+            failures = saga.retry_count + 1
+            if failures >= policy.max_attempts:
+                return _turn_back(
+                    saga, f"{step.do}_unanswered", f"No answer in {failures} attempts; the last: {reason}."
+                )
+            return replace(saga, retry_count=failures, wait_s=policy.delay(failures), detail=reason)
+
+
+def _turn_back(saga: Saga, code: str, message: str) -> Saga:
+    return replace(
+        saga,
+        status=Status.COMPENSATING,
+        compensating_from=saga.status,
+        failure=(code, message),
+        retry_count=0,
+        detail=f"{STEP_AT[saga.status].do}: {code}",
+    )
+
+
+def _after_undo(saga: Saga, answer: AnswerTo, policy: RetryPolicy) -> Saga:
+    action = saga.next_action
+    match answer:
+        case Yes():
+            undone = (*saga.undone, action)
+            status = Status.COMPENSATING if set(saga.undo) - set(undone) else Status.FAILED
+            return replace(saga, status=status, undone=undone, retry_count=0, attention=None, detail=f"{action} done")
+        case No() if _is_confirmed_already(saga, action, answer):
+            return replace(
+                saga,
+                status=Status.COMPLETED,
+                failure=None,
+                retry_count=0,
+                attention=None,
+                detail="was confirmed already",
+            )
+        case No(code, message):
+            return _ask_undo_again(saga, f"{action} was refused: {code}: {message}", policy, at_once=True)
+        case Nothing(reason):
+            return _ask_undo_again(saga, f"{action} got no answer: {reason}", policy)
+
+
+def _is_confirmed_already(saga: Saga, action: str, no: No) -> bool:
+    return (
+        saga.compensating_from == Status.PAYMENT_CAPTURED
+        and action == "cancel_order"
+        and no.code == "invalid_status_transition"
+        and no.details.get("current_status") == "CONFIRMED"
+    )
+
+
+def _ask_undo_again(saga: Saga, reason: str, policy: RetryPolicy, *, at_once: bool = False) -> Saga:
+    failures = saga.retry_count + 1
+    needs_attention = at_once or failures >= policy.max_attempts
+    return replace(
+        saga,
+        retry_count=failures,
+        wait_s=policy.undo_delay(failures),
+        detail=reason,
+        attention=reason if needs_attention else saga.attention,
+    )
+
+
+def _after_closing(saga: Saga, answer: AnswerTo, policy: RetryPolicy) -> Saga:
+    """The client never came back; only once the void is certain may nobody's hold be left behind."""
+    if isinstance(answer, Yes):
+        failure = ("abandoned", "The request was not finished in time and has been closed; nothing is held.")
+        return replace(
+            saga,
+            status=Status.AUTHORIZATION_FAILED,
+            failure=failure,
+            retry_count=0,
+            attention=None,
+            detail="abandoned",
+        )
+    reason = answer.reason if isinstance(answer, Nothing) else f"{answer.code}: {answer.message}"
+    return _ask_undo_again(saga, f"{CLOSE_ABANDONED}: {reason}", policy, at_once=isinstance(answer, No))

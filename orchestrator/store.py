@@ -1,0 +1,175 @@
+"""All SQL of the orchestrator, each statement named and a transaction by itself. Every write to claimed work is fenced:
+
+it names the claim number and the status that the writer believes in. No row changed: somebody else has the entry.
+Only the database's clock is asked what is due.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from common.db import Database, Row
+from common.ids import order_id_for
+from common.ledger import Status
+from orchestrator.saga import Saga
+
+MAX_UNPRODUCTIVE_CLAIMS = 5
+SET_ASIDE_S = 300  # an entry that kills whoever claims it may do so every five minutes, and is shown meanwhile
+
+# Claim what is due: new entries, due retries, entries whose worker's lease ran out, requests nobody came back for.
+CLAIM = """
+WITH due AS (
+  SELECT id, unproductive_claims >= %(max_claims)s AS is_poison,
+    CASE WHEN unproductive_claims >= %(max_claims)s THEN %(set_aside_s)s ELSE %(lease_s)s END
+      * interval '1 second' AS lease
+  FROM order_ledger WHERE due_at <= now() ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), claimed AS (
+  UPDATE order_ledger SET claimed_by = %(claimant)s, claim_number = claim_number + 1, next_retry_at = NULL,
+    claimed_until = now() + due.lease, due_at = now() + due.lease, unproductive_claims = unproductive_claims + 1,
+    needs_attention_at = CASE WHEN due.is_poison THEN COALESCE(needs_attention_at, now()) ELSE needs_attention_at END
+  FROM due WHERE order_ledger.id = due.id
+  RETURNING order_ledger.*
+)
+SELECT claimed.*, (
+  SELECT json_agg(json_build_object('product_id', i.product_id, 'quantity', i.quantity,
+    'unit_price_cents', i.unit_price_cents) ORDER BY i.position)
+  FROM order_ledger_items i WHERE i.order_ledger_id = claimed.id) AS items
+FROM claimed ORDER BY created_at
+"""
+
+# Seconds until the next entry is due; no row: none is.
+NEXT_DUE = """
+SELECT GREATEST(extract(epoch FROM due_at - now()), 0)::float AS seconds
+FROM order_ledger WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1
+"""
+
+# What every write to an entry in hand changes and checks.
+_SET = """
+  UPDATE order_ledger SET status = %(status)s, status_detail = %(detail)s, order_id = %(order_id)s,
+    retry_count = %(retry_count)s, compensating_from = %(compensating_from)s, undone = %(undone)s::text[],
+    failure_code = %(failure_code)s, failure_message = %(failure_message)s, unproductive_claims = 0,
+    needs_attention_at = CASE WHEN %(attention)s THEN COALESCE(needs_attention_at, now()) END, updated_at = now(),
+"""
+_FENCE = "WHERE id = %(id)s AND claim_number = %(claim_number)s AND status = %(was)s"
+
+# A step or an undo is done and the next is begun at once; the lease is renewed when a call could outlast it.
+CHECKPOINT = f"""
+{_SET}
+    claimed_until = GREATEST(claimed_until, CASE WHEN claimed_until < now() + %(renew_below_s)s * interval '1 second'
+      THEN now() + %(lease_s)s * interval '1 second' END),
+    due_at = GREATEST(due_at, CASE WHEN claimed_until < now() + %(renew_below_s)s * interval '1 second'
+      THEN now() + %(lease_s)s * interval '1 second' END)
+{_FENCE} RETURNING id
+"""
+
+# Nothing was answered: the entry is due again later, for anyone.
+HAND_BACK = f"""
+{_SET}
+    claimed_by = NULL, claimed_until = NULL, due_at = now() + %(wait_s)s * interval '1 second',
+    next_retry_at = now() + %(wait_s)s * interval '1 second'
+{_FENCE} RETURNING id
+"""
+
+# The end: with it the outbox event, in one transaction.
+FINISH = f"""
+WITH finished AS (
+{_SET}
+    claimed_by = NULL, claimed_until = NULL, due_at = NULL, next_retry_at = NULL
+{_FENCE} RETURNING id, status
+), event AS (
+  UPDATE outbox SET status = CASE finished.status WHEN 'COMPLETED' THEN 'PROCESSED' ELSE 'FAILED' END,
+    processed_at = now()
+  FROM finished WHERE outbox.order_ledger_id = finished.id
+)
+SELECT id FROM finished
+"""
+
+# At shutdown: an entry that was claimed and not begun is due at once, and the claim is not held against it.
+RELEASE = """
+UPDATE order_ledger SET claimed_by = NULL, claimed_until = NULL, due_at = now(),
+  unproductive_claims = GREATEST(unproductive_claims - 1, 0)
+WHERE id = %(id)s AND claim_number = %(claim_number)s AND status = %(was)s RETURNING id
+"""
+
+
+@dataclass(frozen=True)
+class Store:
+    """The ledger as the orchestrator sees it. Raises DatabaseUnavailable; what was in hand is left to its lease."""
+
+    database: Database
+    claimant: str
+    lease_s: float
+
+    def claim(self, limit: int) -> list[Saga]:
+        """Take up at most `limit` entries that are due, the longest overdue first."""
+        rows = self.database.all(
+            CLAIM,
+            limit=limit,
+            claimant=self.claimant,
+            lease_s=self.lease_s,
+            max_claims=MAX_UNPRODUCTIVE_CLAIMS,
+            set_aside_s=SET_ASIDE_S,
+        )
+        return [_saga(row) for row in rows]
+
+    def next_due_in(self) -> float | None:
+        """Seconds until the next entry is due, as the database's clock has it; None: no entry is open."""
+        row = self.database.one(NEXT_DUE)
+        return None if row is None else float(row["seconds"])
+
+    def save(self, was: Saga, now: Saga) -> bool:
+        """Write down what the saga has become. False: it is not ours any more, stop."""
+        values = _values(was, now)
+        if now.status.is_terminal:
+            row = self.database.one(FINISH, **values)
+        elif now.wait_s is not None:
+            row = self.database.one(HAND_BACK, wait_s=now.wait_s, **values)
+        else:
+            # Two calls of 10 s at most each (void, then refund) fit in what is left.
+            row = self.database.one(CHECKPOINT, lease_s=self.lease_s, renew_below_s=self.lease_s * 0.75, **values)
+        return row is not None
+
+    def release(self, saga: Saga) -> None:
+        """Give an entry back that we will not go on with."""
+        self.database.one(RELEASE, id=saga.id, claim_number=saga.claim_number, was=saga.status)
+
+
+def _saga(row: Row) -> Saga:
+    failure = (row["failure_code"], row["failure_message"]) if row["failure_code"] else None
+    return Saga(
+        id=row["id"],
+        claim_number=row["claim_number"],
+        request_id=row["request_id"],
+        user_id=row["user_id"],
+        order_id=order_id_for(row["id"]),
+        currency=row["currency"],
+        total_amount_cents=row["total_amount_cents"],
+        payment_authorization_id=row["payment_authorization_id"],
+        items=tuple(row["items"]),
+        status=Status(row["status"]),
+        compensating_from=Status(row["compensating_from"]) if row["compensating_from"] else None,
+        undone=tuple(row["undone"]),
+        failure=failure,
+        retry_count=row["retry_count"],
+        attention="marked before" if row["needs_attention_at"] else None,
+    )
+
+
+def _values(was: Saga, now: Saga) -> dict[str, Any]:
+    code, message = now.failure or (None, None)
+    has_order = now.status not in (Status.AWAITING_AUTHORIZATION, Status.AUTHORIZATION_FAILED, Status.AUTHORIZED)
+    return {
+        "id": was.id,
+        "claim_number": was.claim_number,
+        "was": was.status,
+        "status": now.status,
+        "detail": now.detail,
+        "order_id": now.order_id if has_order else None,
+        "retry_count": now.retry_count,
+        "compensating_from": now.compensating_from,
+        "undone": list(now.undone),
+        "failure_code": code,
+        "failure_message": message,
+        "attention": now.attention is not None,
+    }

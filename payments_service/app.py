@@ -1,0 +1,22 @@
+"""The payments service's wiring."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from common.config import Settings
+from common.db import Database
+from common.web import create_service
+from payments_service.gateway import Gateway
+from payments_service.routes import Context, api
+
+
+def create_app(settings: Settings | None = None, gateway: Gateway | None = None) -> Flask:
+    """The WSGI application; settings from the environment unless given.
+
+    :raises SettingError: a setting is missing or out of range
+    """
+    settings = settings or Settings.load()
+    gateway = gateway or Gateway(settings.mock_latency_ms / 1000, settings.mock_failure_rate)
+    database = Database(settings.database_url, name="payments_service", size=settings.web_threads)
+    return create_service("payments_service", api, Context(database, gateway), settings, database)

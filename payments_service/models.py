@@ -1,0 +1,108 @@
+"""The simulated gateway's books. The database itself refuses what no gateway may do, whatever the code asks for."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    DDL,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    String,
+    Table,
+    Text,
+    event,
+    false,
+    text,
+)
+
+from common.tables import MAX_CENTS, cents_column, id_column, idempotency_table, metadata, one_of, time_column
+
+AUTHORIZED = "AUTHORIZED"
+CAPTURED = "CAPTURED"  # wholly or in part; also while a part of it is refunded
+VOIDED = "VOIDED"
+REFUNDED = "REFUNDED"  # every captured cent
+DECLINED = "DECLINED"
+STATUSES = (AUTHORIZED, CAPTURED, VOIDED, REFUNDED, DECLINED)
+IDEMPOTENCY_TABLE = "payment_idempotency_keys"
+
+# A row without user, amount and currency is a tombstone: its key was voided before any authorize with it arrived. It
+# stands in this table, so that one unique index decides between the void and an authorize that comes at the same time.
+payment_authorizations = Table(
+    "payment_authorizations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("idempotency_key", String(255), nullable=False, unique=True),
+    id_column("user_id", nullable=True),
+    cents_column("amount_cents", nullable=True),
+    Column("currency", String(3)),
+    Column("status", Text, nullable=False),
+    Column("decline_code", Text),
+    Column("refuses_capture", Boolean, nullable=False, server_default=false()),
+    Column("capture_id", Text, unique=True),
+    cents_column("captured_amount_cents", nullable=True),
+    time_column("captured_at", nullable=True),
+    Column("refunded_amount_cents", BigInteger, nullable=False, server_default=text("0")),
+    time_column("voided_at", nullable=True),
+    Column("void_reason", Text),
+    time_column("created_at"),
+    CheckConstraint(one_of("status", STATUSES), name="status"),
+    CheckConstraint(f"amount_cents BETWEEN 1 AND {MAX_CENTS}", name="amount"),
+    CheckConstraint(
+        "num_nulls(user_id, amount_cents, currency) = 0"
+        " OR num_nulls(user_id, amount_cents, currency) = 3 AND status = 'VOIDED'",
+        name="tombstone",
+    ),
+    CheckConstraint("(status = 'DECLINED') = (decline_code IS NOT NULL)", name="declined"),
+    CheckConstraint(
+        "num_nulls(capture_id, captured_amount_cents, captured_at)"
+        " = CASE WHEN status IN ('CAPTURED', 'REFUNDED') THEN 0 ELSE 3 END",
+        name="captured",
+    ),
+    CheckConstraint("captured_amount_cents BETWEEN 1 AND amount_cents", name="captured_amount"),
+    CheckConstraint("NOT (refuses_capture AND capture_id IS NOT NULL)", name="refuses_capture"),
+    CheckConstraint("refunded_amount_cents BETWEEN 0 AND COALESCE(captured_amount_cents, 0)", name="refunded_amount"),
+    CheckConstraint(
+        "(status = 'REFUNDED') = (refunded_amount_cents IS NOT DISTINCT FROM captured_amount_cents)", name="refunded"
+    ),
+    CheckConstraint("(status = 'VOIDED') = (voided_at IS NOT NULL)", name="voided"),
+    CheckConstraint("void_reason IS NULL OR status = 'VOIDED'", name="void_reason"),
+)
+
+payment_refunds = Table(
+    "payment_refunds",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("authorization_id", ForeignKey(payment_authorizations.c.id), nullable=False),
+    cents_column("amount_cents"),
+    Column("reason", Text),
+    time_column("created_at"),
+    CheckConstraint("amount_cents > 0", name="amount"),
+    Index(None, "authorization_id"),
+)
+
+payment_idempotency_keys = idempotency_table(IDEMPOTENCY_TABLE)
+
+STATUS_FUNCTION = """
+CREATE FUNCTION refuse_payment_status_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF (OLD.status, NEW.status) NOT IN (
+        ('AUTHORIZED', 'CAPTURED'), ('AUTHORIZED', 'VOIDED'), ('CAPTURED', 'REFUNDED')
+    ) THEN
+        RAISE check_violation USING MESSAGE = 'a payment cannot go from ' || OLD.status || ' to ' || NEW.status;
+    END IF;
+    RETURN NEW;
+END $$
+"""
+STATUS_TRIGGER = """
+CREATE TRIGGER payment_authorizations_status BEFORE UPDATE ON payment_authorizations
+FOR EACH ROW WHEN (OLD.status <> NEW.status) EXECUTE FUNCTION refuse_payment_status_change()
+"""
+for moment, statement in (
+    ("after_create", STATUS_FUNCTION),
+    ("after_create", STATUS_TRIGGER),
+    ("after_drop", "DROP FUNCTION refuse_payment_status_change()"),
+):
+    event.listen(payment_authorizations, moment, DDL(statement))  # type: ignore[no-untyped-call]

@@ -1,0 +1,232 @@
+"""The verbs of the gateway. Each owns its transaction, locks the payment first, and only then looks at its state."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import string
+from collections.abc import Callable
+from typing import Any
+
+from common.db import Database, Row, Transaction
+from common.errors import InvalidStatusTransition, ValidationFailed
+from common.idempotency import Answer, once
+from payments_service import gateway, schemas
+from payments_service.errors import AlreadyCaptured, AlreadyVoided, AuthorizationNotFound, PaymentDeclined
+from payments_service.models import AUTHORIZED, DECLINED, IDEMPOTENCY_TABLE, REFUNDED, VOIDED
+
+Body = dict[str, Any]
+
+AUTHORIZATION_ID = re.compile(r"auth_[0-9A-Za-z]{24}")
+ID_CHARACTERS = string.ascii_letters + string.digits
+CAPTURE_REFUSED = "capture_refused"
+
+# Times are clock_timestamp(), read under the row's lock: now() is when the transaction began, maybe before it waited.
+
+# Hold the money, or note that the card was declined; no row where the key is taken.
+INSERT_AUTHORIZATION = """
+    INSERT INTO payment_authorizations
+        (id, idempotency_key, user_id, amount_cents, currency, status, decline_code, refuses_capture, created_at)
+    VALUES (%(id)s, %(idempotency_key)s, %(user_id)s, %(amount_cents)s, %(currency)s, %(status)s, %(decline_code)s,
+        %(refuses_capture)s, clock_timestamp())
+    ON CONFLICT (idempotency_key) DO NOTHING
+    RETURNING *"""
+# Take a key out of use before an authorize with it arrives; no row where the key is taken.
+INSERT_TOMBSTONE = """
+    INSERT INTO payment_authorizations (id, idempotency_key, status, void_reason, voided_at)
+    VALUES (%(id)s, %(key)s, 'VOIDED', %(reason)s, clock_timestamp())
+    ON CONFLICT (idempotency_key) DO NOTHING
+    RETURNING NULL AS id, voided_at"""
+# One payment, for whoever changes it next. To the outside a declined one and a tombstone do not exist.
+LOCK_BY_ID = """
+    SELECT * FROM payment_authorizations
+    WHERE id = %(id)s AND status <> 'DECLINED' AND amount_cents IS NOT NULL FOR UPDATE"""
+# Whatever stands under the key of an authorize.
+LOCK_BY_KEY = "SELECT * FROM payment_authorizations WHERE idempotency_key = %(key)s FOR UPDATE"
+# Take the held money.
+CAPTURE = """
+    UPDATE payment_authorizations SET status = 'CAPTURED', capture_id = %(capture_id)s,
+        captured_amount_cents = %(amount_cents)s, captured_at = clock_timestamp()
+    WHERE id = %(id)s RETURNING *"""
+# Let the held money go.
+VOID = """
+    UPDATE payment_authorizations SET status = 'VOIDED', void_reason = %(reason)s, voided_at = clock_timestamp()
+    WHERE id = %(id)s RETURNING *"""
+# Count money that is given back; the last cent ends the payment.
+ADD_REFUNDED_AMOUNT = """
+    UPDATE payment_authorizations SET refunded_amount_cents = refunded_amount_cents + %(amount_cents)s,
+        status = CASE WHEN refunded_amount_cents + %(amount_cents)s = captured_amount_cents
+            THEN 'REFUNDED' ELSE status END
+    WHERE id = %(authorization_id)s"""
+# Write down one refund.
+INSERT_REFUND = """
+    INSERT INTO payment_refunds (id, authorization_id, amount_cents, reason, created_at)
+    VALUES (%(id)s, %(authorization_id)s, %(amount_cents)s, %(reason)s, clock_timestamp())
+    RETURNING *"""
+# A payment, once for each of its refunds: one statement, so that the sum and its parts are of the same moment.
+SELECT_WITH_REFUNDS = """
+    SELECT p.*, r.id AS refund_id, r.amount_cents AS refund_cents, r.created_at AS refund_at
+    FROM payment_authorizations p LEFT JOIN payment_refunds r ON r.authorization_id = p.id
+    WHERE p.id = %(id)s AND p.status <> 'DECLINED' AND p.amount_cents IS NOT NULL
+    ORDER BY r.created_at, r.id"""
+
+
+def authorize(db: Database, body: Body) -> Answer:
+    """Hold money. :raises AlreadyVoided: the key was voided before this request arrived"""
+    return _once(db, "authorize", body, lambda tx: _authorize(tx, body))
+
+
+def capture(db: Database, authorization_id: str, body: Body) -> Answer:
+    """Take the held money, or a part of it, once."""
+    request = {**body, "authorization_id": _checked(authorization_id)}
+    return _once(db, "capture", request, lambda tx: _capture(tx, authorization_id, body["amount_cents"]))
+
+
+def void(db: Database, authorization_id: str, body: Body) -> Answer:
+    """Let the held money go."""
+    request = {**body, "authorization_id": _checked(authorization_id)}
+    return _once(db, "void", request, lambda tx: _void_by_id(tx, authorization_id, body["reason"]))
+
+
+def void_by_key(db: Database, body: Body) -> Answer:
+    """Let go what an authorize with this key holds or would hold, whether or not it has arrived yet."""
+    return _once(db, "void_by_key", body, lambda tx: _void_by_key(tx, body["authorization_key"], body["reason"]))
+
+
+def refund(db: Database, authorization_id: str, body: Body) -> Answer:
+    """Give captured money back: all that is left, or a part of it."""
+    request = {**body, "authorization_id": _checked(authorization_id)}
+    return _once(db, "refund", request, lambda tx: _refund(tx, authorization_id, body["amount_cents"], body["reason"]))
+
+
+def show(db: Database, authorization_id: str) -> Row:
+    """A payment's state and its movements. :raises AuthorizationNotFound:"""
+    rows = db.all(SELECT_WITH_REFUNDS, id=_checked(authorization_id))
+    if not rows:
+        raise AuthorizationNotFound()
+    captured = rows[0]["captured_amount_cents"] or 0
+    return {**rows[0], "captured_amount_cents": captured, "movements": _movements(rows)}
+
+
+def _once(db: Database, verb: str, request: Body, work: Callable[[Transaction], Answer]) -> Answer:
+    key = request["idempotency_key"]
+    return db.transact(lambda tx: once(tx, IDEMPOTENCY_TABLE, verb, key, request, lambda: work(tx)))
+
+
+def _authorize(tx: Transaction, body: Body) -> Answer:
+    content = dict(body)
+    token = content.pop("payment_token")  # from here on it is gone: no statement and no answer can hold it
+    declined = gateway.decline_code(token)
+    row = tx.one(
+        INSERT_AUTHORIZATION,
+        **content,
+        id=_new_id("auth"),
+        status=DECLINED if declined else AUTHORIZED,
+        decline_code=declined,
+        refuses_capture=gateway.refuses_capture(token),
+    )
+    if row is None:
+        # It is a tombstone: an authorization has its stored answer since the same commit, and that would have been
+        # replayed before this. (So stored answers of authorize must not be pruned before their authorizations.)
+        raise AlreadyVoided()
+    if declined:
+        raise PaymentDeclined(declined)
+    return Answer.of(200, schemas.Authorization().dump(row))
+
+
+def _capture(tx: Transaction, authorization_id: str, amount_cents: int | None) -> Answer:
+    payment = _lock(tx, authorization_id)
+    if payment["status"] == VOIDED:
+        raise AlreadyVoided()
+    if payment["capture_id"]:
+        raise AlreadyCaptured(capture_id=payment["capture_id"])
+    amount = _at_most(payment["amount_cents"], amount_cents)
+    if payment["refuses_capture"]:
+        raise PaymentDeclined(CAPTURE_REFUSED)
+    row = tx.one(CAPTURE, id=authorization_id, capture_id=_new_id("cap"), amount_cents=amount)
+    return Answer.of(200, schemas.Capture().dump(row))
+
+
+def _void_by_id(tx: Transaction, authorization_id: str, reason: str | None) -> Answer:
+    row = _void(tx, _lock(tx, authorization_id), reason)
+    return Answer.of(200, schemas.Void().dump(row))
+
+
+def _void_by_key(tx: Transaction, key: str, reason: str | None) -> Answer:
+    row = tx.one(INSERT_TOMBSTONE, id=_new_id("auth"), key=key, reason=reason)
+    if row is None:
+        row = _void_found(tx, key, reason)
+    return Answer.of(200, schemas.VoidByKey().dump(row))
+
+
+def _void_found(tx: Transaction, key: str, reason: str | None) -> Row:
+    (found,) = tx.all(LOCK_BY_KEY, key=key)  # rows of this table are never deleted
+    if found["status"] == DECLINED:
+        return {"id": None, "voided_at": found["created_at"]}  # nothing was ever held
+    if found["amount_cents"] is None:
+        return {**found, "id": None}  # a tombstone
+    return _void(tx, found, reason)
+
+
+def _void(tx: Transaction, payment: Row, reason: str | None) -> Row:
+    if payment["capture_id"]:
+        raise AlreadyCaptured(capture_id=payment["capture_id"])
+    if payment["status"] == VOIDED:
+        return payment
+    (voided,) = tx.all(VOID, id=payment["id"], reason=reason)
+    return voided
+
+
+def _refund(tx: Transaction, authorization_id: str, amount_cents: int | None, reason: str | None) -> Answer:
+    payment = _lock(tx, authorization_id)
+    if payment["status"] == VOIDED:
+        raise AlreadyVoided()
+    left = (payment["captured_amount_cents"] or 0) - payment["refunded_amount_cents"]
+    if not left:
+        raise InvalidStatusTransition(current_status=payment["status"], attempted_status=REFUNDED)
+    amount = _at_most(left, amount_cents)
+    tx.execute(ADD_REFUNDED_AMOUNT, authorization_id=authorization_id, amount_cents=amount)
+    row = tx.one(INSERT_REFUND, id=_new_id("re"), authorization_id=authorization_id, amount_cents=amount, reason=reason)
+    return Answer.of(200, schemas.Refund().dump(row))
+
+
+def _lock(tx: Transaction, authorization_id: str) -> Row:
+    payment = tx.one(LOCK_BY_ID, id=authorization_id)
+    if payment is None:
+        raise AuthorizationNotFound()
+    return payment
+
+
+def _at_most(available: int, asked: int | None) -> int:
+    """What was asked for; all that is available where nothing was."""
+    if asked is not None and asked > available:
+        raise ValidationFailed(amount_cents=[f"Must be at most {available}."])
+    return available if asked is None else asked
+
+
+def _movements(rows: list[Row]) -> list[Row]:
+    payment = rows[0]
+    held = {"id": payment["id"], "amount_cents": payment["amount_cents"]}
+    movements = [{"type": "authorize", **held, "at": payment["created_at"]}]
+    if payment["capture_id"]:
+        taken = {"id": payment["capture_id"], "amount_cents": payment["captured_amount_cents"]}
+        movements.append({"type": "capture", **taken, "at": payment["captured_at"]})
+    if payment["voided_at"]:
+        movements.append({"type": "void", **held, "at": payment["voided_at"]})
+    movements += [
+        {"type": "refund", "id": row["refund_id"], "amount_cents": row["refund_cents"], "at": row["refund_at"]}
+        for row in rows
+        if row["refund_id"]
+    ]
+    return movements
+
+
+def _checked(authorization_id: str) -> str:
+    """What is not even spelled like an id never reaches the database. :raises AuthorizationNotFound:"""
+    if not AUTHORIZATION_ID.fullmatch(authorization_id):
+        raise AuthorizationNotFound()
+    return authorization_id
+
+
+def _new_id(prefix: str) -> str:
+    return f"{prefix}_" + "".join(secrets.choice(ID_CHARACTERS) for _ in range(24))

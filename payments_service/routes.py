@@ -1,0 +1,116 @@
+"""The payments service's operations: load → operation → dump. Those that move money pass the simulated gateway."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from common.api import Api
+from common.db import Database
+from common.errors import IdempotencyKeyReused, InvalidStatusTransition, RequestInProgress
+from common.idempotency import Answer
+from payments_service import operations, schemas
+from payments_service.errors import (
+    AlreadyCaptured,
+    AlreadyVoided,
+    AuthorizationNotFound,
+    GatewayError,
+    PaymentDeclined,
+)
+from payments_service.gateway import Gateway
+
+api = Api(
+    "Payments service",
+    "A simulated payment gateway. Its books are tables: every cent can be audited, any worker can answer.",
+)
+# The key of these calls stands in the body.
+ANY_TIME = (GatewayError, IdempotencyKeyReused, RequestInProgress)
+
+
+@dataclass(frozen=True)
+class Context:
+    database: Database
+    gateway: Gateway
+
+
+@api.route(
+    "POST",
+    "/payments/authorize",
+    body=schemas.AuthorizeRequest,
+    answer=schemas.Authorization,
+    errors=(PaymentDeclined, AlreadyVoided, *ANY_TIME),
+)
+def authorize(context: Context, body: dict[str, Any]) -> Answer:
+    """Hold money on a card.
+
+    The token decides: one with `decline_insufficient`, `decline_expired`, `decline_stolen` or any other `decline_` in
+    it is declined; `fail_capture` authorizes, and then every capture is refused. Tokens are not kept.
+    """
+    return context.gateway.call(lambda: operations.authorize(context.database, body))
+
+
+@api.route(
+    "POST",
+    "/payments/capture/<authorization_id>",
+    body=schemas.CaptureRequest,
+    answer=schemas.Capture,
+    errors=(PaymentDeclined, AuthorizationNotFound, AlreadyVoided, AlreadyCaptured, *ANY_TIME),
+)
+def capture(context: Context, authorization_id: str, body: dict[str, Any]) -> Answer:
+    """Take the held money.
+
+    Once for each authorization; without `amount_cents` all of it. What is not captured then is held no longer.
+    """
+    return context.gateway.call(lambda: operations.capture(context.database, authorization_id, body))
+
+
+@api.route(
+    "POST",
+    "/payments/void/<authorization_id>",
+    body=schemas.VoidRequest,
+    answer=schemas.Void,
+    errors=(AuthorizationNotFound, AlreadyCaptured, *ANY_TIME),
+)
+def void(context: Context, authorization_id: str, body: dict[str, Any]) -> Answer:
+    """Let the held money go.
+
+    Again, also with another key: the same answer.
+    """
+    return context.gateway.call(lambda: operations.void(context.database, authorization_id, body))
+
+
+@api.route(
+    "POST",
+    "/payments/void",
+    body=schemas.VoidByKeyRequest,
+    answer=schemas.VoidByKey,
+    errors=(AlreadyCaptured, *ANY_TIME),
+)
+def void_by_key(context: Context, body: dict[str, Any]) -> Answer:
+    """Void by the key of an authorize whose answer never arrived.
+
+    `authorization_key` is that authorize's `idempotency_key`. Where it has not arrived, it is refused with
+    `already_voided` once it does, and `authorization_id` is null here, as it is where the card was declined.
+    """
+    return context.gateway.call(lambda: operations.void_by_key(context.database, body))
+
+
+@api.route(
+    "POST",
+    "/payments/refund/<authorization_id>",
+    body=schemas.RefundRequest,
+    answer=schemas.Refund,
+    errors=(AuthorizationNotFound, AlreadyVoided, InvalidStatusTransition, *ANY_TIME),
+)
+def refund(context: Context, authorization_id: str, body: dict[str, Any]) -> Answer:
+    """Give captured money back.
+
+    Without `amount_cents` all that is left. A payment may be refunded in parts, each under its own key.
+    """
+    return context.gateway.call(lambda: operations.refund(context.database, authorization_id, body))
+
+
+@api.route("GET", "/payments/<authorization_id>", answer=schemas.Payment, errors=(AuthorizationNotFound,))
+def show(context: Context, authorization_id: str) -> dict[str, Any]:
+    """A payment's state and every movement of its money."""
+    return operations.show(context.database, authorization_id)

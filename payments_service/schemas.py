@@ -1,0 +1,115 @@
+"""What may come in and what goes out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate
+
+from common.fields import Cents, Currency, Id, Text, Timestamp
+from payments_service.models import CAPTURED, REFUNDED, STATUSES, VOIDED
+
+MOVEMENTS = ("authorize", "capture", "void", "refund")
+
+
+def _printable(text: str) -> None:
+    if not text.isprintable():
+        raise ValidationError("Only printable characters are allowed.")
+
+
+class Key(Text):
+    """An idempotency key: 1 to 255 printable ASCII characters."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(1, 255, r"[\x20-\x7e]*\Z", required=True, **options)
+
+
+class Reason(Text):
+    """A word for whoever reads the books later."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 1000, load_default=None, allow_none=False)
+
+
+class AuthorizeRequest(Schema):
+    user_id = Id(required=True)
+    amount_cents = Cents(required=True)
+    currency = Currency(required=True)
+    payment_token = fields.String(
+        required=True, load_only=True, validate=[validate.Length(1, 255), _printable], metadata={"example": "tok_visa"}
+    )
+    idempotency_key = Key()
+
+
+class CaptureRequest(Schema):
+    idempotency_key = Key()
+    amount_cents = Cents(load_default=None, allow_none=False)
+
+
+class VoidRequest(Schema):
+    idempotency_key = Key()
+    reason = Reason()
+
+
+class VoidByKeyRequest(VoidRequest):
+    authorization_key = Key()
+
+
+class RefundRequest(Schema):
+    idempotency_key = Key()
+    amount_cents = Cents(load_default=None, allow_none=False)
+    reason = Reason()
+
+
+class Authorization(Schema):
+    authorization_id = fields.String(attribute="id", required=True)
+    status = fields.String(required=True, validate=validate.OneOf(STATUSES))
+    amount_cents = fields.Integer(required=True)
+    currency = fields.String(required=True)
+    created_at = Timestamp(required=True)
+
+
+class Capture(Schema):
+    capture_id = fields.String(required=True)
+    authorization_id = fields.String(attribute="id", required=True)
+    status = fields.Constant(CAPTURED)
+    amount_cents = fields.Integer(attribute="captured_amount_cents", required=True)
+    currency = fields.String(required=True)
+    captured_at = Timestamp(required=True)
+
+
+class Void(Schema):
+    authorization_id = fields.String(attribute="id", required=True)
+    status = fields.Constant(VOIDED)
+    voided_at = Timestamp(required=True)
+
+
+class VoidByKey(Void):
+    """`authorization_id` is null where nothing was ever held under the key."""
+
+    authorization_id = fields.String(attribute="id", required=True, allow_none=True)
+
+
+class Refund(Schema):
+    refund_id = fields.String(attribute="id", required=True)
+    authorization_id = fields.String(required=True)
+    status = fields.Constant(REFUNDED)
+    amount_cents = fields.Integer(required=True)
+    refunded_at = Timestamp(attribute="created_at", required=True)
+
+
+class Movement(Schema):
+    type = fields.String(required=True, validate=validate.OneOf(MOVEMENTS))
+    id = fields.String(required=True)
+    amount_cents = fields.Integer(required=True)
+    at = Timestamp(required=True)
+
+
+class Payment(Authorization):
+    user_id = Id(required=True)
+    capture_id = fields.String(allow_none=True)
+    captured_amount_cents = fields.Integer(required=True)
+    captured_at = Timestamp(allow_none=True)
+    refunded_amount_cents = fields.Integer(required=True)
+    voided_at = Timestamp(allow_none=True)
+    movements = fields.List(fields.Nested(Movement), required=True)

@@ -1,0 +1,165 @@
+"""Reserving and releasing, in whatever order the two arrive."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from bad_bodies import BAD_REQUESTS, NO_COUNT, NO_ID, with_value
+
+PATH = "/inventory/reservations"
+ORDER = str(uuid.UUID(int=1))
+NOWHERE = str(uuid.UUID(int=7))
+
+
+def test_all_lines_are_reserved(inventory, sql, balanced):
+    first, second = inventory.product(stock=5), inventory.product(stock=5)
+    answer = inventory.reserve(ORDER, {first: 2, second: 5})
+    assert answer.status_code == 201
+    reservation = answer.get_json()
+    ids = reservation.pop("reservation_ids")
+    assert reservation == {"order_id": ORDER, "line_items_reserved": 2, "total_quantity_reserved": 7}
+    assert {row[0] for row in sql("SELECT id FROM inventory_reservations")} == set(ids)
+    assert (inventory.stock(first), inventory.stock(second)) == (3, 0)
+    assert balanced()
+
+
+def test_lines_for_one_product_are_added_up(client, inventory, balanced):
+    product = inventory.product(stock=5)
+    items = [{"product_id": product, "quantity": 2}, {"product_id": product.upper(), "quantity": 3}]
+    answer = client.post(PATH, json={"order_id": ORDER.upper(), "items": items}).get_json()
+    assert (answer["line_items_reserved"], answer["total_quantity_reserved"]) == (1, 5)
+    assert answer["order_id"] == ORDER
+    assert inventory.stock(product) == 0
+    assert balanced()
+
+
+def test_fifty_lines(inventory, balanced):
+    products = [inventory.product(stock=100) for _ in range(50)]
+    answer = inventory.reserve(ORDER, dict.fromkeys(products, 100)).get_json()
+    assert (answer["line_items_reserved"], answer["total_quantity_reserved"]) == (50, 5000)
+    assert balanced()
+
+
+def test_the_same_order_again_is_answered_again(inventory):
+    lines = {inventory.product(stock=5): 1, inventory.product(stock=5): 2}
+    first = inventory.reserve(ORDER, lines)
+    second = inventory.reserve(ORDER, dict(reversed(lines.items())))
+    assert (second.status_code, second.data) == (201, first.data)
+    assert "Idempotency-Replayed" not in first.headers
+    assert second.headers["Idempotency-Replayed"] == "true"
+    assert [inventory.stock(product) for product in lines] == [4, 3]
+
+
+def test_another_basket_for_the_same_order(inventory):
+    product = inventory.product(stock=5)
+    inventory.reserve(ORDER, {product: 1})
+    answer = inventory.reserve(ORDER, {product: 2})
+    assert (answer.status_code, answer.get_json()["error"]) == (422, "idempotency_key_reused")
+    assert inventory.stock(product) == 4
+
+
+def test_too_little_stock_leaves_all_as_it_was(inventory, sql, balanced):
+    plenty, short, shorter = sorted([inventory.product(stock=5, sku=sku) for sku in "ABC"])
+    inventory.change(short, -2)
+    inventory.change(shorter, -4)
+    answer = inventory.reserve(ORDER, {shorter: 5, plenty: 5, short: 5})
+    assert (answer.status_code, answer.get_json()["error"]) == (409, "insufficient_stock")
+    details = answer.get_json()["details"]
+    assert details.pop("product_sku") in "ABC"
+    assert details == {"product_id": short, "requested": 5, "available": 3}
+    assert [inventory.stock(product) for product in (plenty, short, shorter)] == [5, 3, 1]
+    assert sql("SELECT * FROM order_reservations") == sql("SELECT * FROM inventory_reservations") == []
+    assert balanced()
+
+
+def test_what_was_refused_may_be_asked_again(inventory):
+    product = inventory.product(stock=1)
+    assert inventory.reserve(ORDER, {product: 2}).status_code == 409
+    inventory.change(product, 1)
+    assert inventory.reserve(ORDER, {product: 2}).status_code == 201
+
+
+def test_unknown_products_are_named(inventory, sql):
+    known = inventory.product(stock=5)
+    unknown = sorted(str(uuid.uuid4()) for _ in range(2))
+    answer = inventory.reserve(ORDER, {unknown[1]: 1, known: 99, unknown[0]: 1})
+    assert (answer.status_code, answer.get_json()["error"]) == (404, "product_not_found")
+    assert answer.get_json()["details"] == {"product_ids": unknown}
+    assert sql("SELECT * FROM order_reservations") == []
+
+
+def test_release_gives_everything_back_once(inventory, balanced):
+    lines = {inventory.product(stock=5): 1, inventory.product(stock=5): 2}
+    inventory.reserve(ORDER, lines)
+    answers = [inventory.release(ORDER) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200] * 3
+    zeros = {"order_id": ORDER, "released_count": 0, "total_quantity_restored": 0}
+    assert [answer.get_json() for answer in answers] == [
+        {"order_id": ORDER, "released_count": 2, "total_quantity_restored": 3}, zeros, zeros,
+    ]  # fmt: skip
+    assert [inventory.stock(product) for product in lines] == [5, 5]
+    assert balanced()
+
+
+@pytest.mark.parametrize("reserved_before", [True, False])
+def test_after_its_release_an_order_is_refused(inventory, balanced, reserved_before):
+    product = inventory.product(stock=5)
+    if reserved_before:
+        inventory.reserve(ORDER, {product: 1})
+    assert inventory.release(ORDER).status_code == 200
+    for lines in ({product: 1}, {product: 2}, {product: 99}, {NOWHERE: 1}):
+        answer = inventory.reserve(ORDER, lines)
+        assert (answer.status_code, answer.get_json()["error"]) == (409, "reservation_released")
+        assert answer.get_json()["details"] == {"order_id": ORDER}
+    assert inventory.stock(product) == 5
+    assert balanced()
+
+
+def test_release_of_an_order_never_seen(inventory):
+    answer = inventory.release(ORDER)
+    assert answer.status_code == 200
+    assert answer.get_json() == {"order_id": ORDER, "released_count": 0, "total_quantity_restored": 0}
+    assert inventory.release("x").status_code == 404
+
+
+def test_a_release_touches_no_other_order(inventory, balanced):
+    product, other = inventory.product(stock=5), str(uuid.uuid4())
+    inventory.reserve(ORDER, {product: 1})
+    inventory.reserve(other, {product: 2})
+    inventory.release(ORDER)
+    assert inventory.stock(product) == 3
+    assert inventory.reserve(other, {product: 2}).status_code == 201
+    assert balanced()
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        *(("items.0.quantity", value) for value in [*NO_COUNT, 101]),
+        *((path, value) for path in ("order_id", "items.0.product_id") for value in NO_ID),
+        *(("items", value) for value in ([], None, {}, "x", [1], [None], [[]], [{}])),
+        *((path, 1) for path in ("itmes", "items.0.price")),
+    ],
+)
+def test_bad_fields(client, inventory, path, value):
+    body = {"order_id": ORDER, "items": [{"product_id": NOWHERE, "quantity": 1}]}
+    answer = client.post(PATH, json=with_value(body, path, value))
+    assert (answer.status_code, answer.get_json()["error"]) == (400, "validation_error")
+    assert path.partition(".")[0] in answer.get_json()["details"]
+
+
+def test_fifty_one_lines_are_too_many(client):
+    items = [{"product_id": str(uuid.uuid4()), "quantity": 1} for _ in range(51)]
+    assert client.post(PATH, json={"order_id": ORDER, "items": items}).status_code == 400
+
+
+@pytest.mark.parametrize(("body", "headers", "status", "code"), BAD_REQUESTS)
+def test_bad_requests(client, body, headers, status, code):
+    answer = client.post(PATH, data=body, headers=headers)
+    assert (answer.status_code, answer.get_json()["error"]) == (status, code)
+
+
+def test_a_release_takes_no_body(client):
+    assert client.delete(f"{PATH}/{ORDER}", json={}).status_code == 200
+    assert client.delete(f"{PATH}/{ORDER}", json={"force": True}).status_code == 400

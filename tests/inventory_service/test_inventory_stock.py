@@ -1,0 +1,148 @@
+"""Changing a product's stock."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from bad_bodies import BAD_REQUESTS, NO_COUNT
+
+NOWHERE = str(uuid.UUID(int=7))
+
+
+def test_stock_is_added(client, inventory, balanced):
+    product = inventory.product(stock=5, sku="A-1")
+    body = {"quantity": 3, "reason": "warehouse_receiving", "reference_id": "PO-7", "notes": "two boxes"}
+    answer = client.post(f"/inventory/products/{product}/stock", json=body, headers={"Idempotency-Key": "k"})
+    assert answer.status_code == 200
+    changed = answer.get_json()
+    assert changed | {"adjustment_id": 1, "created_at": 2} == {
+        "product_id": product, "sku": "A-1", "previous_quantity": 5, "added_quantity": 3, "new_quantity": 8,
+        "adjustment_id": 1, "created_at": 2,
+    }  # fmt: skip
+    assert changed["created_at"].endswith("Z")
+    assert inventory.stock(product) == 8
+    assert balanced()
+
+
+def test_the_change_is_on_record(client, inventory, sql):
+    product = inventory.product()
+    body = {"quantity": 3, "reason": "return_to_stock", "reference_id": "R" * 255, "notes": "n" * 1000}
+    answer = client.post(f"/inventory/products/{product}/stock", json=body, headers={"Idempotency-Key": "k"}).get_json()
+    assert sql("SELECT id, quantity, reason, reference_id, notes FROM inventory_adjustments") == [
+        (answer["adjustment_id"], 3, "return_to_stock", "R" * 255, "n" * 1000)
+    ]
+
+
+@pytest.mark.parametrize("reason", ["manual_adjustment", "correction"])
+def test_stock_is_taken_away(inventory, balanced, reason):
+    product = inventory.product(stock=5)
+    answer = inventory.change(product, -5, reason).get_json()
+    assert (answer["added_quantity"], answer["new_quantity"]) == (-5, 0)
+    assert balanced()
+
+
+@pytest.mark.parametrize("reason", ["warehouse_receiving", "return_to_stock"])
+def test_these_only_add(inventory, reason):
+    answer = inventory.change(inventory.product(stock=5), -1, reason)
+    assert (answer.status_code, answer.get_json()["error"]) == (400, "validation_error")
+    assert "quantity" in answer.get_json()["details"]
+
+
+def test_stock_never_falls_below_zero(inventory, balanced):
+    product = inventory.product(stock=5, sku="A-1")
+    answer = inventory.change(product, -6)
+    assert (answer.status_code, answer.get_json()["error"]) == (409, "insufficient_stock")
+    assert answer.get_json()["details"] == {
+        "product_id": product, "product_sku": "A-1", "requested": 6, "available": 5,
+    }  # fmt: skip
+    assert inventory.stock(product) == 5
+    assert balanced()
+
+
+def test_a_refusal_does_not_use_the_key_up(inventory):
+    product = inventory.product(stock=5)
+    assert inventory.change(product, -6, key="k").status_code == 409
+    inventory.change(product, 1)
+    assert inventory.change(product, -6, key="k").status_code == 200
+
+
+def test_stock_never_grows_out_of_its_column(inventory, balanced):
+    product = inventory.product(stock=2_147_483_640)
+    assert inventory.change(product, 8).status_code == 400
+    assert inventory.change(product, 7).get_json()["new_quantity"] == 2_147_483_647
+    assert balanced()
+
+
+def test_what_is_reserved_can_always_come_back(inventory, balanced):
+    """Stock may not be filled up to the limit over what is reserved: the release would overflow, for ever."""
+    product, order = inventory.product(stock=2_147_483_647), str(uuid.uuid4())
+    inventory.reserve(order, {product: 10})
+    assert inventory.change(product, 1).status_code == 400
+    assert inventory.release(order).status_code == 200
+    assert inventory.stock(product) == 2_147_483_647
+    assert balanced()
+
+
+@pytest.mark.parametrize("value", [*(value for value in NO_COUNT if value != -1), 1_000_000_001, -1_000_000_001])
+def test_no_quantity(inventory, value):
+    answer = inventory.change(inventory.product(), value)
+    assert (answer.status_code, answer.get_json()["error"]) == (400, "validation_error")
+    assert list(answer.get_json()["details"]) == ["quantity"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"reason": "initial_stock"}, {"reason": ""}, {"reason": None}, {"reason": 1}, {"reason": []},
+        {"reference_id": ""}, {"reference_id": "r" * 256}, {"reference_id": None}, {"reference_id": "a\nb"},
+        {"notes": "n" * 1001}, {"notes": 1}, {"note": "misspelt"},
+    ],
+)  # fmt: skip
+def test_bad_fields(client, inventory, change):
+    body = {"quantity": 1, "reason": "correction", **change}
+    path = f"/inventory/products/{inventory.product()}/stock"
+    answer = client.post(path, json=body, headers={"Idempotency-Key": "k"})
+    assert (answer.status_code, list(answer.get_json()["details"])) == (400, list(change))
+
+
+@pytest.mark.parametrize(("body", "headers", "status", "code"), BAD_REQUESTS)
+def test_bad_requests(client, inventory, body, headers, status, code):
+    path = f"/inventory/products/{inventory.product()}/stock"
+    answer = client.post(path, data=body, headers={"Idempotency-Key": "k", **headers})
+    assert (answer.status_code, answer.get_json()["error"]) == (status, code)
+
+
+def test_no_such_product(inventory):
+    answer = inventory.change(NOWHERE, 1)
+    assert (answer.status_code, answer.get_json()["error"]) == (404, "product_not_found")
+    assert answer.get_json()["details"] == {"product_ids": [NOWHERE]}
+
+
+def test_a_key_is_needed(client, inventory):
+    answer = client.post(f"/inventory/products/{inventory.product()}/stock", json={"quantity": 1, "reason": "correction"})
+    assert (answer.status_code, answer.get_json()["error"]) == (400, "missing_idempotency_key")
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256, "schlüssel", "a\tb"])
+def test_keys_are_printable(inventory, key):
+    path, body = f"/inventory/products/{inventory.product()}/stock", {"quantity": 1, "reason": "correction"}
+    answer = inventory.client.post(path, json=body, headers={"Idempotency-Key": key})
+    assert (answer.status_code, list(answer.get_json()["details"])) == (400, ["Idempotency-Key"])
+
+
+def test_the_same_key_again_is_answered_again(inventory):
+    product = inventory.product()
+    first, second = (inventory.change(product, 5, key="k") for _ in range(2))
+    assert second.data == first.data
+    assert "Idempotency-Replayed" not in first.headers
+    assert second.headers["Idempotency-Replayed"] == "true"
+    assert inventory.stock(product) == 5
+
+
+def test_a_key_means_one_request(inventory):
+    product, other = inventory.product(), inventory.product()
+    inventory.change(product, 5, key="k")
+    for answer in (inventory.change(product, 6, key="k"), inventory.change(other, 5, key="k")):
+        assert (answer.status_code, answer.get_json()["error"]) == (422, "idempotency_key_reused")
+    assert (inventory.stock(product), inventory.stock(other)) == (5, 0)
