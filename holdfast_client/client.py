@@ -212,7 +212,9 @@ def _attempt(
     try:
         response = send()
     except NO_ANSWER as broken:
-        return _Nothing(HoldfastError(f"{type(broken).__name__}: {broken}", code="no_answer", request_id=request_id))
+        silence = HoldfastError(f"{type(broken).__name__}.", code="no_answer", request_id=request_id)
+        silence.__cause__ = broken  # its text is long and for developers: the traceback is the place for it
+        return _Nothing(silence)
     if not 200 <= response.status_code < 300:
         error = refusal(response, request_id)
         if is_transient(error):

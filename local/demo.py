@@ -11,23 +11,33 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import TextIOWrapper
+from textwrap import wrap
 from typing import Any
 
-import requests
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from holdfast_client import HoldfastClient, HoldfastError, Order, PaymentDeclined
+from local.shop import CATALOGUE, TIMEOUT_S, Services, Unusable
 
-TIMEOUT_S = (2, 10)  # connect, read
 LOOK_EVERY_S = 0.05
 PATIENCE_S = 20  # for something new to happen to an order; it usually ends within a second
 RETRY_PATIENCE_S = 90  # where the order says that it is waiting to try again: up to 64 s and some jitter
 
-COLOURS = {"COMPLETED": "green", "FAILED": "red", "COMPENSATING": "yellow", "payment_declined": "red"}
-CATALOGUE = {"Coffee beans": (1450, 20), "Mug": (900, 12), "Kettle": (7900, 3)}  # cents, pieces
+INDENT = 36  # columns before an event's explanation
+# Red is for what is not as it should be; an order that fails as it must is none of that.
+COLOURS = {"COMPLETED": "green", "COMPENSATING": "yellow", "FAILED": "yellow", "payment_declined": "yellow"}
+MEANINGS = {  # for a step that the system itself says nothing about
+    "AWAITING_AUTHORIZATION": "written down before anything else happens",
+    "AUTHORIZED": "{total} held on the card",
+    "ORDER_CREATED": "the order exists, pending",
+    "INVENTORY_RESERVED": "every line of it is set aside",
+    "PAYMENT_CAPTURED": "{total} taken",
+    "COMPLETED": "the order is confirmed",
+}
 
 
 @dataclass(frozen=True)
@@ -45,11 +55,11 @@ class Story:
 
 STORIES = (
     Story("One product", {"Coffee beans": 2}),
-    Story("Three products at once", {"Coffee beans": 1, "Mug": 4, "Kettle": 1}),
-    Story("More than there is in stock", {"Mug": 1, "Kettle": 9}, "FAILED", "insufficient_stock", "voided"),
-    Story("A card without funds", {"Mug": 1}, "payment_declined", "insufficient_funds", "", "tok_decline_insufficient"),
-    Story("A charge that is refused", {"Mug": 2, "Kettle": 1}, "FAILED", "payment_declined", "voided", "fail_capture"),
-    Story("The same request, sent twice", {"Coffee beans": 1, "Mug": 1}, times_sent=2),
+    Story("Three products", {"Coffee beans": 1, "Mug": 4, "Kettle": 1}),
+    Story("More than is in stock", {"Mug": 1, "Kettle": 9}, "FAILED", "insufficient_stock", "voided"),
+    Story("A card without funds", {"Mug": 1}, "payment_declined", "insufficient_funds", "", "decline_insufficient"),
+    Story("A charge that fails", {"Mug": 2, "Kettle": 1}, "FAILED", "payment_declined", "voided", "fail_capture"),
+    Story("A request sent twice", {"Coffee beans": 1, "Mug": 1}, times_sent=2),
 )
 
 
@@ -63,62 +73,6 @@ class Ending:
     problems: list[str] = field(default_factory=list)
 
 
-class Unusable(Exception):
-    """The demo cannot go on. The message is one line."""
-
-
-class Services:
-    """The running system, without the Edge API's orders: a warehouse to fill, and the gateway's books to look into."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        try:
-            port = int(environ.get("PORT") or 8000)
-        except ValueError:
-            raise Unusable("PORT must be a whole number.") from None
-        # The distances are those of `make run`.
-        self.edge = environ.get("EDGE_URL") or f"http://127.0.0.1:{port}"
-        self.inventory = environ.get("INVENTORY_SERVICE_URL") or f"http://127.0.0.1:{port + 200}"
-        self.payments = environ.get("PAYMENTS_SERVICE_URL") or f"http://127.0.0.1:{port + 300}"
-        self._session = requests.Session()
-        self._session.trust_env = False  # a proxy does not know this machine's ports
-
-    def check_running(self) -> None:
-        """:raises Unusable: one does not answer, or is not well"""
-        for url in (self.edge, self.inventory):
-            try:
-                status = self._session.get(f"{url}/health", timeout=TIMEOUT_S).status_code
-            except requests.RequestException as error:
-                raise Unusable(f"Nothing answers at {url}. First, in another terminal: make run") from error
-            if status != 200:
-                raise Unusable(f"{url}/health answers {status}, not 200: see what `make run` says.")
-
-    def add_product(self, name: str, run: str) -> str:
-        """Its id. The sku has the run's name in it, so that every run has products of its own."""
-        price_cents, stock = CATALOGUE[name]
-        body = {"name": name, "sku": f"{name.replace(' ', '-')}-{run}", "price_cents": price_cents}
-        answer = self._ask("POST", f"{self.inventory}/inventory/products", json=body | {"initial_stock": stock})
-        return str(answer["id"])
-
-    def stock(self, product_id: str) -> int:
-        return int(self._ask("GET", f"{self.inventory}/inventory/products/{product_id}/availability")["stock_quantity"])
-
-    def money(self, authorization_id: str) -> str:
-        """`captured`, `voided` …; empty where the payments service is out of reach, as it may well be."""
-        try:
-            return str(self._ask("GET", f"{self.payments}/payments/{authorization_id}")["status"]).lower()
-        except Unusable:
-            return ""
-
-    def _ask(self, method: str, url: str, **content: Any) -> dict[str, Any]:
-        try:
-            response = self._session.request(method, url, timeout=TIMEOUT_S, **content)
-            response.raise_for_status()
-            answer: dict[str, Any] = response.json()
-        except requests.RequestException as error:
-            raise Unusable(f"{method} {url}: {error}") from error
-        return answer
-
-
 class Demo:
     """Tells the stories, one after the other."""
 
@@ -130,12 +84,11 @@ class Demo:
     def run(self) -> bool:
         """Whether all is as it should be."""
         stocked = ", ".join(f"{stock} × {name}" for name, (_, stock) in CATALOGUE.items())
-        self._console.print(Text.assemble(("Holdfast", "bold"), f" at {self._services.edge}. In stock: {stocked}.\n"))
+        self._console.print(Text.assemble(("Holdfast", "bold"), f" at {self._services.edge}\nIn stock: {stocked}\n"))
         endings = [self._tell(number, story) for number, story in enumerate(STORIES, 1)]
-        self._console.print(_orders_table(endings))
         stock = {name: self._services.stock(product_id) for name, product_id in self._products.items()}
         sold = {name: _sold(name, endings) for name in CATALOGUE}
-        self._console.print(_stock_table(sold, stock))
+        self._console.print(_orders_table(endings), "", _stock_table(sold, stock), "", sep="\n")
         return not any(ending.problems for ending in endings) and all(
             _is_right(name, sold[name], stock[name]) for name in CATALOGUE
         )
@@ -150,13 +103,13 @@ class Demo:
             if order.payment_authorization_id:
                 ending.money = self._services.money(order.payment_authorization_id)
         except PaymentDeclined as declined:
-            self._say("", declined.code, f"{declined.status}: {declined.message}")
+            self._say("", declined.code, f"HTTP {declined.status}: {declined.decline_code}, nothing held")
             ending.status, ending.reason = declined.code, declined.decline_code
         except HoldfastError as error:
             ending.problems.append(str(error))
         ending.problems = ending.problems or _differences(story, ending)
         for problem in ending.problems:
-            self._say("", "not as it should be", problem)
+            self._say("", "not as it should be", problem, "red")
         self._console.print()
         return ending
 
@@ -172,7 +125,7 @@ class Demo:
         placed = self._client.place_order(**order)
         for _ in range(story.times_sent - 1):
             again = self._client.place_order(**order)
-            self._say("", "sent again", "the same key, so the same answer: still one order")
+            self._say("", "sent again", "the same key, the same answer, one order")
             if not again.replayed or again.order_ledger_id != placed.order_ledger_id:
                 ending.problems.append("the second answer is not the first one, replayed")
         return placed.order_ledger_id
@@ -181,8 +134,10 @@ class Demo:
         """Show each step as it happens; the order as it stands in the end."""
         shown, retries = 0, 0
         for order in self._looks(order_ledger_id):
+            total = f"{order.total_amount_cents / 100:,.2f} {order.currency}"
             for entry in order.timeline[shown:]:
-                self._say(f"+{(entry.at - order.created_at).total_seconds():.3f} s", entry.status, entry.detail or "")
+                meaning = entry.detail or MEANINGS.get(entry.status, "").format(total=total)
+                self._say(f"+{(entry.at - order.created_at).total_seconds():.3f} s", entry.status, meaning)
             if order.retry_count > retries:
                 self._say("", f"no answer ({order.retry_count})", "the same call is made again in a moment")
             shown, retries = len(order.timeline), order.retry_count
@@ -203,13 +158,12 @@ class Demo:
                 return
             time.sleep(LOOK_EVERY_S)
 
-    def _say(self, when: str, what: str, detail: str) -> None:
-        row = Table.grid(padding=(0, 2))
-        row.add_column(width=10, justify="right", style="dim")
-        row.add_column(width=22, style=COLOURS.get(what, "cyan"))
-        row.add_column()  # a long detail goes on below itself
-        row.add_row(when, what, Text(detail))
-        self._console.print(row)
+    def _say(self, when: str, what: str, detail: str, colour: str = "") -> None:
+        first, *others = wrap(detail, max(20, self._console.width - INDENT)) or [""]
+        line = Text.assemble((f"{when:>10}  ", "dim"), (f"{what:<22}  ", colour or COLOURS.get(what, "cyan")), first)
+        line.rstrip()
+        for text in (line, *(Text(" " * INDENT + other) for other in others)):
+            self._console.print(text)
 
 
 def _differences(story: Story, ending: Ending) -> list[str]:
@@ -234,7 +188,7 @@ def _mark(is_right: bool) -> Text:
 
 
 def _orders_table(endings: Sequence[Ending]) -> Table:
-    table = Table("", "Order", "Ended", "Because of", "Payment", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table("", "Order", "Ended", "Because of", "Payment", box=box.SIMPLE_HEAD, show_edge=False)
     for story, ending in zip(STORIES, endings, strict=True):
         status = Text(ending.status or "?", COLOURS.get(ending.status, ""))
         table.add_row(_mark(not ending.problems), story.title, status, ending.reason, ending.money or "–")
@@ -242,7 +196,7 @@ def _orders_table(endings: Sequence[Ending]) -> Table:
 
 
 def _stock_table(sold: Mapping[str, int], stock_after: Mapping[str, int]) -> Table:
-    table = Table("", "Product", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table("", "Product", box=box.SIMPLE_HEAD, show_edge=False)
     for heading in ("Stock before", "Sold", "Stock after"):
         table.add_column(heading, justify="right")
     for name, (_, before) in CATALOGUE.items():
@@ -253,6 +207,8 @@ def _stock_table(sold: Mapping[str, int], stock_after: Mapping[str, int]) -> Tab
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
     """Run the demo: 0 where everything ended as it should, else 1."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # where the locale knows no ✓, that is no reason to fail
     console = Console(highlight=False)
     try:
         services = Services(environ)

@@ -284,10 +284,12 @@ class TestTryingAgain:
         self, client: HoldfastClient, fake: responses.RequestsMock, to_post: Answers
     ) -> None:
         to_post(requests.ConnectTimeout("nobody there"))
-        with pytest.raises(Unavailable, match="ConnectTimeout: nobody there") as caught:
+        with pytest.raises(Unavailable, match=r"the last: ConnectTimeout\. ") as caught:
             place(client, idempotency_key="mine")
         assert (caught.value.status, caught.value.code) == (None, "no_answer")
         assert caught.value.idempotency_key == "mine"
+        assert isinstance(caught.value.__cause__, HoldfastError)
+        assert isinstance(caught.value.__cause__.__cause__, requests.ConnectTimeout)
         assert caught.value.request_id == fake.calls[0].request.headers["X-Request-ID"]
 
     def test_a_single_try(self, fake: responses.RequestsMock, to_post: Answers, slept: list[float]) -> None:

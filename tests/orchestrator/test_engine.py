@@ -1,0 +1,81 @@
+"""The engine: ask, decide, write down; with participants and ledger as plain functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from common.client import AnswerTo, No, Nothing, Yes
+from common.ledger import Status
+from common.logs import request_id
+from orchestrator.engine import Engine
+from orchestrator.saga import Deferred, RetryPolicy, Saga
+from tests.orchestrator.sagas import saga
+
+
+@dataclass
+class World:
+    """Participants that answer by a script (yes when it is used up), and a ledger that remembers what was saved."""
+
+    script: dict[str, list[AnswerTo | Deferred]] = field(default_factory=dict)
+    keeps_claim: bool = True
+    asked: list[str] = field(default_factory=list)
+    saved: list[Saga] = field(default_factory=list)
+    released: list[Saga] = field(default_factory=list)
+    stop_after: int = 1000
+
+    def ask(self, one: Saga) -> AnswerTo | Deferred:
+        assert request_id.get() == one.request_id
+        self.asked.append(one.next_action)
+        answers = self.script.get(one.next_action, [])
+        return answers.pop(0) if answers else Yes({})
+
+    def save(self, was: Saga, now: Saga) -> bool:
+        self.saved.append(now)
+        return self.keeps_claim
+
+    def run(self, one: Saga) -> Saga:
+        def is_stopping() -> bool:
+            return len(self.asked) >= self.stop_after
+
+        return Engine(self.ask, self.save, self.released.append, RetryPolicy(jitter=0), is_stopping).run(one)
+
+
+def test_walks_to_the_end_and_saves_each_step() -> None:
+    world = World()
+    assert world.run(saga()).status == Status.COMPLETED
+    assert world.asked == ["create_order", "reserve_inventory", "capture_payment", "confirm_order"]
+    assert [each.status for each in world.saved] == [
+        "ORDER_CREATED", "INVENTORY_RESERVED", "PAYMENT_CAPTURED", "COMPLETED",
+    ]  # fmt: skip
+
+
+def test_a_no_is_undone_in_the_same_run() -> None:
+    world = World({"reserve_inventory": [No("insufficient_stock", "Sold out.")]})
+    assert world.run(saga()).status == Status.FAILED
+    assert world.asked == ["create_order", "reserve_inventory", "void_payment", "release_inventory", "cancel_order"]
+
+
+def test_nothing_ends_the_run_so_that_the_thread_is_free() -> None:
+    world = World({"capture_payment": [Nothing("ReadTimeout")]})
+    result = world.run(saga())
+    assert (result.status, result.retry_count, result.wait_s) == (Status.INVENTORY_RESERVED, 1, 1)
+    assert world.asked[-1] == "capture_payment"
+
+
+def test_a_lost_claim_stops_at_once_and_quietly() -> None:
+    world = World(keeps_claim=False)
+    world.run(saga())
+    assert world.asked == ["create_order"]
+
+
+def test_when_stopping_the_call_in_hand_is_written_down_and_the_rest_given_back() -> None:
+    world = World(stop_after=2)
+    result = world.run(saga())
+    assert result.status == Status.INVENTORY_RESERVED
+    assert [each.status for each in world.released] == [Status.INVENTORY_RESERVED]
+
+
+def test_an_open_breaker_hands_back_without_an_attempt() -> None:
+    world = World({"create_order": [Deferred(3)]})
+    result = world.run(saga())
+    assert (result.retry_count, result.wait_s) == (0, 3)

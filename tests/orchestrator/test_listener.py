@@ -1,0 +1,147 @@
+"""LISTEN and select() on a real server: hears, reconnects, notices a silent connection, finds a pooler out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg2
+import pytest
+
+from common import db
+from common.ledger import CHANNEL
+from orchestrator import listener as module
+from orchestrator.listener import Listener
+from tests.waiting import eventually
+
+
+class Wakes:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> None:
+        self.count += 1
+
+
+@contextmanager
+def running(url: str, wakes: Wakes) -> Iterator[Listener]:
+    stopping = threading.Event()
+    listener = Listener(url, wakes, stopping)
+    thread = threading.Thread(target=listener.run)
+    thread.start()
+    try:
+        eventually(listener.is_listening.is_set)
+        yield listener
+    finally:
+        stopping.set()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PROVE_EVERY_S", 0.1)
+    monkeypatch.setattr(module, "ANSWER_WITHIN_S", 0.5)
+
+
+def sql(url: str, statement: str) -> Any:
+    with closing(psycopg2.connect(url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else None
+
+
+def backends(url: str) -> list[int]:
+    rows = sql(url, "SELECT pid FROM pg_stat_activity WHERE application_name = 'orchestrator listen'")
+    return [pid for (pid,) in rows]
+
+
+def test_a_notification_wakes(url: str) -> None:
+    wakes = Wakes()
+    with running(url, wakes):
+        before = eventually(lambda: wakes.count)
+        sql(url, f"NOTIFY {CHANNEL}")
+        eventually(lambda: wakes.count > before)
+
+
+def test_after_a_lost_connection_it_listens_again_and_then_drains(url: str) -> None:
+    wakes = Wakes()
+    with running(url, wakes) as listener:
+        (pid,) = backends(url)
+        before = eventually(lambda: wakes.count)
+        sql(url, f"SELECT pg_terminate_backend({pid})")
+        eventually(lambda: wakes.count > before)
+        eventually(lambda: backends(url) and backends(url) != [pid])
+        eventually(listener.is_listening.is_set)
+
+
+def test_it_listens_before_it_drains(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is committed while it drains must be heard: at the first wake, the server knows the listener already."""
+    heard = []
+
+    def wake() -> None:
+        heard.append(bool(backends(url)))
+
+    stopping = threading.Event()
+    listener = Listener(url, wake, stopping)
+    seen = []
+    connect = listener._connect
+
+    def watched() -> Any:
+        connection = connect()
+        seen.append((list(heard), bool(connection.notifies)))
+        return connection
+
+    monkeypatch.setattr(listener, "_connect", watched)
+    thread = threading.Thread(target=listener.run)
+    thread.start()
+    eventually(lambda: heard)
+    stopping.set()
+    thread.join()
+    assert seen[0] == ([], True), "no wake before a notification has come through"
+    assert heard[0]
+
+
+def test_a_connection_that_went_silent_is_noticed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's process is stopped in its tracks: the socket stays open and nothing ever comes."""
+
+    wakes = Wakes()
+    with running(url, wakes):
+        (pid,) = backends(url)
+        before = eventually(lambda: wakes.count)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            eventually(lambda: wakes.count > before)
+            eventually(lambda: set(backends(url)) - {pid})
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_it_says_so_when_notifications_do_not_come_through(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As behind a pooler in transaction mode: here, because they are sent in another database."""
+    open_async = db.open_async
+
+    def elsewhere(url: str, name: str, deadline: float) -> Any:
+        return open_async(url.replace("/holdfast?", "/postgres?") if "check" in name else url, name, deadline)
+
+    monkeypatch.setattr(db, "open_async", elsewhere)
+    wakes = Wakes()
+    with caplog.at_level(logging.ERROR), running(url, wakes):
+        eventually(lambda: wakes.count)
+    assert "polling only" in caplog.text
+
+
+def test_a_database_that_is_away_is_tried_again_until_stopped(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    stopping = threading.Event()
+    thread = threading.Thread(target=Listener(url + "&port=1", Wakes(), stopping).run)
+    thread.start()
+    eventually(lambda: caplog.text.count("polling goes on") >= 2)
+    stopping.set()
+    thread.join()

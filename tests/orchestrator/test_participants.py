@@ -1,0 +1,183 @@
+"""What is sent to each participant, and how its answers are read; the network's edge is faked with `responses`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import requests
+import responses
+
+from common.client import No, Nothing, ServiceClient, Yes
+from common.ledger import Status
+from common.logs import request_id
+from orchestrator.breaker import OPENS_AFTER, Breaker
+from orchestrator.participants import Participant, Participants
+from orchestrator.saga import STEPS, Deferred, Saga
+from tests.orchestrator.sagas import saga, turned_back
+
+SAGA = saga(items=({"product_id": "p", "quantity": 2, "unit_price_cents": 250},))
+ORDERS, INVENTORY, PAYMENTS = "http://orders", "http://inventory", "http://payments"
+VOID, REFUND = f"{PAYMENTS}/payments/void/auth_1", f"{PAYMENTS}/payments/refund/auth_1"
+CANCEL = f"{ORDERS}/orders/{SAGA.order_id}/cancel"
+
+
+@pytest.fixture
+def participants() -> Participants:
+    return Participants(
+        *(Participant(ServiceClient(url[7:], url), Breaker(1)) for url in (ORDERS, INVENTORY, PAYMENTS))
+    )
+
+
+def at(action: str) -> Saga:
+    """The saga with this action next."""
+    for step in STEPS:
+        if step.do == action:
+            return saga(items=SAGA.items, status=step.at)
+    if action == "void_abandoned_authorization":
+        return saga(status=Status.AWAITING_AUTHORIZATION)
+    undo = ("void_payment", "release_inventory", "cancel_order")
+    return turned_back(Status.ORDER_CREATED, undone=undo[: undo.index(action)])
+
+
+def refusal(code: str, **details: Any) -> dict[str, Any]:
+    return {"error": code, "message": "No.", "details": details, "request_id": "r"}
+
+
+CALLS = [
+    (
+        "create_order", "POST", f"{ORDERS}/orders",
+        {"order_ledger_id": SAGA.id, "user_id": SAGA.user_id, "total_amount_cents": 500, "currency": "USD",
+         "items": [{"product_id": "p", "quantity": 2, "unit_price_cents": 250}]},
+        {"id": SAGA.order_id, "order_ledger_id": SAGA.id, "status": "CREATED"},
+    ),
+    (
+        "reserve_inventory", "POST", f"{INVENTORY}/inventory/reservations",
+        {"order_id": SAGA.order_id, "items": [{"product_id": "p", "quantity": 2}]},
+        {"order_id": SAGA.order_id, "reservation_ids": ["x"]},
+    ),
+    (
+        "capture_payment", "POST", f"{PAYMENTS}/payments/capture/auth_1",
+        {"idempotency_key": f"capture:{SAGA.id}", "amount_cents": 500},
+        {"authorization_id": "auth_1", "status": "CAPTURED"},
+    ),
+    ("confirm_order", "PUT", f"{ORDERS}/orders/{SAGA.order_id}/confirm", None, {"status": "CONFIRMED"}),
+    (
+        "void_payment", "POST", VOID,
+        {"idempotency_key": f"void:{SAGA.id}", "reason": "order failed"}, {"status": "VOIDED"},
+    ),
+    (
+        "release_inventory", "DELETE", f"{INVENTORY}/inventory/reservations/{SAGA.order_id}", None,
+        {"order_id": SAGA.order_id, "released_count": 0},
+    ),
+    ("cancel_order", "PUT", CANCEL, None, {"status": "CANCELLED"}),
+    (
+        "void_abandoned_authorization", "POST", f"{PAYMENTS}/payments/void",
+        {"authorization_key": f"authorize:{SAGA.id}", "idempotency_key": f"abandon:{SAGA.id}",
+         "reason": "request abandoned"},
+        {"status": "VOIDED"},
+    ),
+]  # fmt: skip
+
+
+@responses.activate
+@pytest.mark.parametrize(("action", "method", "url", "sent", "answer"), CALLS, ids=[call[0] for call in CALLS])
+class TestEveryCall:
+    def test_is_the_same_on_each_attempt_and_carries_the_request_id(
+        self, participants: Participants, action: str, method: str, url: str, sent: Any, answer: Any
+    ) -> None:
+        responses.add(method, url, json=answer)
+        request_id.set("r-7")
+        assert all(participants.ask(at(action)) == Yes(answer) for _ in range(2))
+        first, second = (call.request for call in responses.calls)
+        assert first.body == second.body
+        assert (json.loads(first.body) if first.body else None) == sent
+        assert first.headers["X-Request-ID"] == "r-7"
+
+    def test_a_yes_that_is_about_something_else_is_nothing(
+        self, participants: Participants, action: str, method: str, url: str, sent: Any, answer: Any
+    ) -> None:
+        for wrong in ({}, {"status": "?", "order_id": "?", "order_ledger_id": "?"}, []):
+            responses.add(method, url, json=wrong)
+            assert isinstance(participants.ask(at(action)), Nothing)
+
+    def test_what_the_contract_does_not_name_is_nothing(
+        self, participants: Participants, action: str, method: str, url: str, sent: Any, answer: Any
+    ) -> None:
+        for status in (301, 401, 403, 404, 405, 408, 409, 425, 429, 500, 502, 503):
+            for body in ("<html>", json.dumps(refusal("something_else")), json.dumps(refusal("request_in_progress"))):
+                with responses.RequestsMock() as mock:
+                    mock.add(method, url, status=status, body=body)
+                    participant = Participants(*(Participant(ServiceClient(u[7:], u), Breaker(1)) for u in
+                                                 (ORDERS, INVENTORY, PAYMENTS)))  # fmt: skip
+                    assert isinstance(participant.ask(at(action)), Nothing), (status, body)
+
+    def test_silence_is_nothing(
+        self, participants: Participants, action: str, method: str, url: str, sent: Any, answer: Any
+    ) -> None:
+        for error in (requests.ReadTimeout(), requests.ConnectTimeout(), requests.ConnectionError()):
+            responses.add(method, url, body=error)
+            assert isinstance(participants.ask(at(action)), Nothing)
+
+    def test_a_request_that_cannot_succeed_is_a_no(
+        self, participants: Participants, action: str, method: str, url: str, sent: Any, answer: Any
+    ) -> None:
+        responses.add(method, url, status=400, json=refusal("validation_error"))
+        assert participants.ask(at(action)) == No("validation_error", "No.", {})
+
+
+@responses.activate
+@pytest.mark.parametrize(
+    ("action", "status", "code"),
+    [
+        ("reserve_inventory", 409, "insufficient_stock"),
+        ("reserve_inventory", 409, "reservation_released"),
+        ("reserve_inventory", 404, "product_not_found"),
+        ("capture_payment", 402, "payment_declined"),
+        ("capture_payment", 409, "already_voided"),
+        ("capture_payment", 404, "authorization_not_found"),
+        ("confirm_order", 409, "invalid_status_transition"),
+        ("create_order", 409, "invalid_status_transition"),
+        ("create_order", 422, "idempotency_key_reused"),
+    ],
+)
+def test_a_refusal_that_the_contract_names_is_a_no(
+    participants: Participants, action: str, status: int, code: str
+) -> None:
+    _, method, url, _, _ = next(call for call in CALLS if call[0] == action)
+    responses.add(method, url, status=status, json=refusal(code))
+    assert participants.ask(at(action)) == No(code, "No.", {})
+
+
+@responses.activate
+def test_what_never_happened_counts_as_undone(participants: Participants) -> None:
+    responses.add("POST", VOID, status=404, json=refusal("authorization_not_found"))
+    responses.add("PUT", CANCEL, status=404, json=refusal("not_found"))
+    assert isinstance(participants.ask(at("void_payment")), Yes)
+    assert isinstance(participants.ask(at("cancel_order")), Yes)
+
+
+@responses.activate
+def test_a_captured_payment_is_refunded_under_its_own_key(participants: Participants) -> None:
+    responses.add("POST", VOID, status=409, json=refusal("already_captured", capture_id="cap_1"))
+    responses.add("POST", REFUND, json={"status": "REFUNDED"})
+    assert participants.ask(at("void_payment")) == Yes({"status": "REFUNDED"})
+    assert json.loads(responses.calls[1].request.body or "")["idempotency_key"] == f"refund:{SAGA.id}"
+
+
+@responses.activate
+def test_a_refund_without_an_answer_is_not_done(participants: Participants) -> None:
+    responses.add("POST", VOID, status=409, json=refusal("already_captured"))
+    responses.add("POST", REFUND, status=503, json=refusal("gateway_error"))
+    assert isinstance(participants.ask(at("void_payment")), Nothing)
+
+
+@responses.activate
+def test_a_participant_that_is_down_is_not_hammered_and_the_others_are_still_asked(participants: Participants) -> None:
+    responses.add("POST", f"{ORDERS}/orders", body=requests.ConnectionError())
+    responses.add("DELETE", CALLS[5][2], json=CALLS[5][4])
+    answers = [participants.ask(at("create_order")) for _ in range(OPENS_AFTER + 5)]
+    assert [type(answer) for answer in answers] == [Nothing] * OPENS_AFTER + [Deferred] * 5
+    assert len(responses.calls) == OPENS_AFTER
+    assert isinstance(participants.ask(at("release_inventory")), Yes)

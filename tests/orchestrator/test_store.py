@@ -1,0 +1,246 @@
+"""Claiming and fenced writes, on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import psycopg2
+import pytest
+
+from common.client import No, Nothing, Yes
+from common.db import Database, Row
+from common.ids import order_id_for
+from common.ledger import Status
+from orchestrator import store as statements
+from orchestrator.saga import RetryPolicy, Saga, after
+from orchestrator.store import Store
+
+POLICY = RetryPolicy(jitter=0)
+Make = Callable[[], str]
+Read = Callable[[str], Row]
+Change = Callable[[str, str], None]
+
+
+def finish(store: Store, saga: Saga) -> Saga:
+    while saga.is_in_hand:
+        now = after(saga, Yes({}), POLICY)
+        assert store.save(saga, now)
+        saga = now
+    return saga
+
+
+class TestClaim:
+    def test_brings_all_that_the_saga_needs(self, store: Store, authorized: Make, row: Read) -> None:
+        id_ = authorized()
+        (saga,) = store.claim(10)
+        ledger = row(id_)
+        assert (saga.id, saga.status, saga.order_id) == (id_, Status.AUTHORIZED, order_id_for(id_))
+        assert (saga.total_amount_cents, saga.currency, saga.request_id) == (700, "USD", "r-1")
+        assert saga.payment_authorization_id == ledger["payment_authorization_id"]
+        assert [(item["quantity"], item["unit_price_cents"]) for item in saga.items] == [(1, 300), (2, 200)]
+
+    def test_sets_the_lease_and_raises_the_claim_number(self, store: Store, authorized: Make, row: Read) -> None:
+        before = row(id_ := authorized())
+        store.claim(1)
+        now = row(id_)
+        assert (now["claimed_by"], now["claim_number"]) == ("me", before["claim_number"] + 1)
+        assert now["claimed_until"] == now["due_at"]
+        assert timedelta(seconds=25) < now["claimed_until"] - datetime.now(UTC) < timedelta(seconds=35)
+
+    def test_takes_at_most_the_limit_and_the_longest_overdue_first(
+        self, store: Store, authorized: Make, change: Change
+    ) -> None:
+        new, old, oldest = authorized(), authorized(), authorized()
+        change(old, "due_at = now() - interval '5 s', retry_count = 1")
+        change(oldest, "due_at = now() - interval '9 s', retry_count = 1")
+        assert {saga.id for saga in store.claim(2)} == {old, oldest}
+        assert {saga.id for saga in store.claim(2)} == {new}
+
+    def test_takes_nothing_that_is_not_due(
+        self, store: Store, authorized: Make, requested: Make, change: Change
+    ) -> None:
+        change(authorized(), "due_at = now() + interval '1 s'")
+        requested()
+        assert store.claim(10) == []
+
+    def test_a_claimed_entry_is_nobody_elses_until_its_lease_ends(
+        self, store: Store, other_store: Store, authorized: Make, change: Change
+    ) -> None:
+        id_ = authorized()
+        (mine,) = store.claim(10)
+        assert other_store.claim(10) == []
+        change(id_, "due_at = now() - interval '1 s', claimed_until = now() - interval '1 s'")
+        (theirs,) = other_store.claim(10)
+        assert theirs.claim_number == mine.claim_number + 1
+
+    def test_skips_what_is_locked_instead_of_waiting(self, store: Store, authorized: Make, url: str) -> None:
+        locked, free = authorized(), authorized()
+        with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT FROM order_ledger WHERE id = %s FOR UPDATE", (locked,))
+            assert [saga.id for saga in store.claim(10)] == [free]
+        connection.close()
+
+    def test_no_transaction_stays_open(self, store: Store, authorized: Make, database: Database) -> None:
+        authorized()
+        store.claim(1)
+        idle = "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name = 'test' AND state LIKE 'idle in%%'"
+        assert database.one(idle) == {"n": 0}
+
+    def test_of_eight_orchestrators_each_entry_has_one(self, database: Database, authorized: Make) -> None:
+        ids = {authorized() for _ in range(60)}
+        barrier = threading.Barrier(8)
+
+        def claim(number: int) -> list[str]:
+            store, claimed = Store(database, f"o{number}", 30), []
+            barrier.wait()
+            while sagas := store.claim(3):
+                claimed += [saga.id for saga in sagas]
+            return claimed
+
+        with ThreadPoolExecutor(8) as pool:
+            counts = Counter(id_ for claimed in pool.map(claim, range(8)) for id_ in claimed)
+        # SKIP LOCKED may end one orchestrator's loop while another still holds locks: what is left is still due.
+        counts.update(saga.id for saga in Store(database, "last", 30).claim(60))
+        assert counts == Counter(dict.fromkeys(ids, 1))
+
+
+class TestFence:
+    def test_after_a_takeover_the_first_owner_changes_nothing(
+        self, store: Store, other_store: Store, authorized: Make, row: Read, change: Change
+    ) -> None:
+        id_ = authorized()
+        (zombie,) = store.claim(1)
+        change(id_, "due_at = now(), claimed_until = now()")
+        (owner,) = other_store.claim(1)
+        before = row(id_)
+        for answer in (Yes({}), No("x", ""), Nothing("x")):
+            assert not store.save(zombie, after(zombie, answer, POLICY))
+        store.release(zombie)
+        assert row(id_) == before
+        assert finish(other_store, owner).status == Status.COMPLETED
+
+    def test_a_write_names_the_status_it_believes_in(self, store: Store, authorized: Make, row: Read) -> None:
+        id_ = authorized()
+        (saga,) = store.claim(1)
+        moved = after(saga, Yes({}), POLICY)
+        assert store.save(saga, moved)
+        assert not store.save(saga, moved)
+        assert row(id_)["status"] == Status.ORDER_CREATED
+
+
+class TestSave:
+    def test_the_end_closes_the_outbox_event_in_the_same_statement(
+        self, store: Store, authorized: Make, database: Database, row: Read
+    ) -> None:
+        ids = [authorized(), authorized()]
+        completed, failed = store.claim(2)
+        finish(store, completed)
+        back = after(failed, No("insufficient_stock", "Sold out."), POLICY)
+        assert store.save(failed, back)
+        finish(store, back)
+        events = database.all("SELECT order_ledger_id, status FROM outbox WHERE processed_at IS NOT NULL")
+        assert {(event["order_ledger_id"], event["status"]) for event in events} == {
+            (completed.id, "PROCESSED"), (failed.id, "FAILED"),
+        }  # fmt: skip
+        for id_ in ids:
+            ledger = row(id_)
+            assert (ledger["due_at"], ledger["claimed_by"], ledger["next_retry_at"]) == (None, None, None)
+
+    def test_a_retry_stands_in_the_ledger_and_is_free_for_anyone(
+        self, store: Store, other_store: Store, authorized: Make, row: Read, change: Change
+    ) -> None:
+        id_ = authorized()
+        (saga,) = store.claim(1)
+        assert store.save(saga, after(saga, Nothing("orders: ReadTimeout"), POLICY))
+        now = row(id_)
+        assert (now["retry_count"], now["claimed_by"], now["due_at"]) == (1, None, now["next_retry_at"])
+        assert now["status_detail"] == "orders: ReadTimeout"
+        assert now["next_retry_at"] - now["updated_at"] == timedelta(seconds=1)
+        change(id_, "due_at = now()")
+        (again,) = other_store.claim(1)
+        assert again.retry_count == 1
+
+    def test_the_database_clock_decides_what_is_due_next(self, store: Store, authorized: Make) -> None:
+        assert store.next_due_in() is None
+        authorized()
+        assert store.next_due_in() == 0
+        (saga,) = store.claim(1)
+        store.save(saga, replace(saga, wait_s=100.0))
+        assert store.next_due_in() == pytest.approx(100, abs=20)
+
+    def test_a_mark_stays_until_the_undo_is_done(
+        self, store: Store, authorized: Make, row: Read, change: Change
+    ) -> None:
+        id_ = authorized()
+        (saga,) = store.claim(1)
+        back = after(saga, No("x", ""), POLICY)
+        assert store.save(saga, back)
+        marked = after(back, No("validation_error", "What?"), POLICY)
+        assert store.save(back, marked)
+        since = row(id_)["needs_attention_at"]
+        assert since is not None
+        change(id_, "due_at = now()")
+        (again,) = store.claim(1)
+        assert again.attention
+        still = after(again, Nothing("x"), POLICY)
+        assert store.save(again, still)
+        assert row(id_)["needs_attention_at"] == since
+        change(id_, "due_at = now()")
+        (again,) = store.claim(1)
+        finish(store, again)
+        assert row(id_)["needs_attention_at"] is None
+
+    def test_the_lease_is_renewed_when_the_next_call_could_outlast_it(
+        self, store: Store, authorized: Make, row: Read, change: Change
+    ) -> None:
+        id_ = authorized()
+        (saga,) = store.claim(1)
+        fresh = row(id_)["claimed_until"]
+        now = after(saga, Yes({}), POLICY)
+        assert store.save(saga, now)
+        assert row(id_)["claimed_until"] == fresh, "an unchanged due_at keeps the update off the indexes"
+        change(id_, "claimed_until = now() + interval '5 s', due_at = now() + interval '5 s'")
+        assert store.save(now, after(now, Yes({}), POLICY))
+        renewed = row(id_)
+        assert renewed["claimed_until"] == renewed["due_at"]
+        assert renewed["claimed_until"] - datetime.now(UTC) > timedelta(seconds=20)
+
+
+class TestPoison:
+    def test_an_entry_that_is_claimed_five_times_in_vain_is_set_aside_and_marked(
+        self, store: Store, authorized: Make, row: Read, change: Change
+    ) -> None:
+        poison, good = authorized(), authorized()
+        for _ in range(statements.MAX_UNPRODUCTIVE_CLAIMS):
+            change(poison, "due_at = now()")
+            assert poison in {saga.id for saga in store.claim(10)}
+            assert row(poison)["needs_attention_at"] is None
+        change(poison, "due_at = now()")
+        change(good, "due_at = now()")
+        store.claim(10)
+        assert row(poison)["needs_attention_at"] is not None
+        assert row(poison)["due_at"] - row(good)["due_at"] > timedelta(minutes=4)
+
+    def test_whatever_is_written_down_counts_as_progress(
+        self, store: Store, authorized: Make, row: Read, change: Change
+    ) -> None:
+        id_ = authorized()
+        for _ in range(8):
+            change(id_, "due_at = now(), retry_count = 0")
+            (saga,) = store.claim(1)
+            assert store.save(saga, after(saga, Nothing("x"), POLICY))
+        assert (row(id_)["unproductive_claims"], row(id_)["needs_attention_at"]) == (0, None)
+
+    def test_a_claim_given_back_at_shutdown_is_not_held_against_it(
+        self, store: Store, authorized: Make, row: Read
+    ) -> None:
+        id_ = authorized()
+        for _ in range(8):
+            (saga,) = store.claim(1)
+            store.release(saga)
+        assert (row(id_)["unproductive_claims"], row(id_)["claimed_by"]) == (0, None)

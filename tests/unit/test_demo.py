@@ -1,0 +1,218 @@
+"""The demo against a faked system: what it shows, and what it takes for success."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+import responses
+
+from local import demo
+
+EDGE, INVENTORY, PAYMENTS = "http://127.0.0.1:8000", "http://127.0.0.1:8200", "http://127.0.0.1:8300"
+Response = tuple[int, dict[str, str], str]
+STEPS = ("AUTHORIZED", "ORDER_CREATED", "INVENTORY_RESERVED", "PAYMENT_CAPTURED", "COMPLETED")
+
+
+class FakeSystem:
+    """Edge, inventory and payments, as far as the demo can tell. Orders take one step at each look."""
+
+    def __init__(self, mock: responses.RequestsMock) -> None:
+        self.stock: dict[str, int] = {}
+        self.skus: list[str] = []
+        self.orders: dict[str, dict[str, Any]] = {}
+        self.placed: dict[str, Any] = {}
+        self.payments: dict[str, str] = {}
+        self.stuck_at = ""
+        self.loses_stock = False
+        self.forgets_keys = False
+        for url in (EDGE, INVENTORY):
+            mock.get(f"{url}/health", json={"status": "healthy"})
+        mock.add_callback("POST", f"{INVENTORY}/inventory/products", self._create)
+        mock.add_callback("GET", re.compile(f"{INVENTORY}/inventory/products/.*/availability"), self._availability)
+        mock.add_callback("GET", re.compile(f"{PAYMENTS}/payments/.*"), self._payment)
+        mock.add_callback("POST", f"{EDGE}/orders", self._place)
+        mock.add_callback("GET", re.compile(f"{EDGE}/orders/.*"), self._look)
+
+    def _create(self, request: Any) -> Response:
+        body, product_id = json.loads(request.body), str(uuid.uuid4())
+        self.stock[product_id] = body["initial_stock"]
+        self.skus.append(body["sku"])
+        return _json(201, {"id": product_id})
+
+    def _availability(self, request: Any) -> Response:
+        stock = self.stock[request.url.split("/")[-2]]
+        return _json(200, {"stock_quantity": stock - self.loses_stock})
+
+    def _payment(self, request: Any) -> Response:
+        return _json(200, {"status": self.payments[request.url.split("/")[-1]]})
+
+    def _place(self, request: Any) -> Response:
+        body, key = json.loads(request.body), request.headers["Idempotency-Key"]
+        if "decline" in body["payment"]["token"]:
+            details = {"decline_code": "insufficient_funds", "is_retryable": False}
+            return _json(402, {"error": "payment_declined", "message": "No.", "details": details, "request_id": "r"})
+        if key in self.placed and not self.forgets_keys:
+            return _json(202, self.placed[key], replayed=True)
+        order_id = str(uuid.uuid4())
+        self.orders[order_id] = self._order(order_id, body)
+        answer = {"order_ledger_id": order_id, "status": "AUTHORIZED", "total_amount_cents": 2900, "currency": "USD"}
+        self.placed[key] = answer
+        return _json(202, answer)
+
+    def _order(self, order_id: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The order as it will be in the end."""
+        refused = ""
+        if any(self.stock[item["product_id"]] < item["quantity"] for item in body["items"]):
+            refused = "insufficient_stock"
+        elif "fail_capture" in body["payment"]["token"]:
+            refused = "payment_declined"
+        else:
+            for item in body["items"]:
+                self.stock[item["product_id"]] -= item["quantity"]
+        steps = ("AUTHORIZED", "COMPENSATING", "FAILED") if refused else STEPS
+        self.payments[f"auth_{order_id}"] = "VOIDED" if refused else "CAPTURED"
+        return {
+            "order_ledger_id": order_id, "client_request_id": "k", "user_id": body["user_id"], "email": "a@b.example",
+            "total_amount_cents": 2900, "currency": "USD", "items": [], "retry_count": 0,
+            "payment_authorization_id": f"auth_{order_id}", "looks": 0,
+            "failure": {"code": refused, "message": "Refused."} if refused else None,
+            "timeline": [
+                {"status": step, "at": f"2026-11-22T10:00:00.{n:03}Z", "detail": "[b]why[/b]" if refused else None}
+                for n, step in enumerate(steps, 1)
+            ],
+            "created_at": "2026-11-22T10:00:00Z", "updated_at": "2026-11-22T10:00:00Z",
+        }  # fmt: skip
+
+    def _look(self, request: Any) -> Response:
+        order = self.orders[request.url.split("/")[-1]]
+        order["looks"] += 1
+        timeline = order["timeline"][: order["looks"]]
+        statuses = [entry["status"] for entry in timeline]
+        if self.stuck_at in statuses:
+            timeline = timeline[: statuses.index(self.stuck_at) + 1]
+        return _json(200, {**order, "timeline": timeline, "status": timeline[-1]["status"]})
+
+
+def _json(status: int, body: dict[str, Any], *, replayed: bool = False) -> Response:
+    return status, {"Idempotency-Replayed": "true"} if replayed else {}, json.dumps(body)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "LOOK_EVERY_S", 0)
+    monkeypatch.setenv("COLUMNS", "80")
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def mock() -> Iterator[responses.RequestsMock]:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        yield mock
+
+
+@pytest.fixture
+def system(mock: responses.RequestsMock) -> FakeSystem:
+    return FakeSystem(mock)
+
+
+def test_all_as_it_should_be(system: FakeSystem, capsys: pytest.CaptureFixture[str]) -> None:
+    assert demo.main({}) == 0
+    shown = capsys.readouterr().out
+    assert shown.endswith("Every order ended as it should, and nothing is left behind.\n")
+    assert "HTTP 402: insufficient_funds" in shown
+    assert "same answer, one order" in shown
+    assert re.search(r"✓ +Coffee beans +20 +4 +16\b", shown)
+    assert re.search(r"✓ +More than is in stock +FAILED +insufficient_stock +voided", shown)
+    assert "✗" not in shown
+
+
+def test_each_step_is_shown_once_with_its_time(system: FakeSystem, capsys: pytest.CaptureFixture[str]) -> None:
+    demo.main({})
+    first_story = capsys.readouterr().out.split("\n\n")[1].splitlines()
+    assert first_story[0] == "1  One product: 2 × Coffee beans"
+    assert [line.split()[:3] for line in first_story[1:]] == [
+        [f"+0.00{n}", "s", step] for n, step in enumerate(STEPS, 1)
+    ]
+    assert "29.00 USD held" in first_story[1]
+
+
+def test_plain_and_no_wider_than_80_columns_in_a_pipe(system: FakeSystem, capsys: pytest.CaptureFixture[str]) -> None:
+    demo.main({})
+    lines = capsys.readouterr().out.splitlines()
+    assert not any("\x1b" in line for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
+def test_what_the_server_says_is_no_markup(system: FakeSystem, capsys: pytest.CaptureFixture[str]) -> None:
+    demo.main({})
+    assert "COMPENSATING            [b]why[/b]" in capsys.readouterr().out
+
+
+def test_every_run_has_products_of_its_own(system: FakeSystem) -> None:
+    assert [demo.main({}), demo.main({})] == [0, 0]
+    assert len(set(system.skus)) == len(system.skus) == 6
+
+
+def test_an_order_that_does_not_end(
+    system: FakeSystem, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "PATIENCE_S", 0)
+    system.stuck_at = "AUTHORIZED"
+    assert demo.main({}) == 1
+    shown = capsys.readouterr().out
+    assert "not as it should be     AUTHORIZED instead of COMPLETED" in shown
+    assert re.search(r"✗ +One product +AUTHORIZED", shown)
+    assert "Every order" not in shown
+
+
+def test_stock_that_is_missing(system: FakeSystem, capsys: pytest.CaptureFixture[str]) -> None:
+    system.loses_stock = True
+    assert demo.main({}) == 1
+    assert re.search(r"✗ +Mug +12 +5 +6\b", capsys.readouterr().out)
+
+
+def test_a_key_that_makes_two_orders(system: FakeSystem, capsys: pytest.CaptureFixture[str]) -> None:
+    system.forgets_keys = True
+    assert demo.main({}) == 1
+    assert "the second answer is not the first one" in capsys.readouterr().out
+
+
+def test_money_that_is_still_held(system: FakeSystem, capsys: pytest.CaptureFixture[str], mock: Any) -> None:
+    mock.remove("GET", re.compile(f"{PAYMENTS}/payments/.*"))
+    mock.get(re.compile(f"{PAYMENTS}/payments/.*"), json={"status": "AUTHORIZED"})
+    assert demo.main({}) == 1
+    assert "authorized instead of voided" in capsys.readouterr().out
+
+
+def test_payments_may_be_out_of_reach(system: FakeSystem, mock: Any) -> None:
+    mock.remove("GET", re.compile(f"{PAYMENTS}/payments/.*"))
+    assert demo.main({}) == 0
+
+
+def test_nothing_runs(mock: responses.RequestsMock, capsys: pytest.CaptureFixture[str]) -> None:
+    mock.get("http://edge.test/health", body=requests.ConnectionError("refused"))
+    assert demo.main({"EDGE_URL": "http://edge.test"}) == 1
+    shown = capsys.readouterr()
+    assert shown.err == "Nothing answers at http://edge.test. First, in another terminal: make run\n"
+    assert shown.out == ""
+
+
+def test_it_runs_but_is_not_well(mock: responses.RequestsMock, capsys: pytest.CaptureFixture[str]) -> None:
+    mock.get(f"{EDGE}/health", status=503)
+    assert demo.main({}) == 1
+    assert capsys.readouterr().err == f"{EDGE}/health answers 503, not 200: see what `make run` says.\n"
+
+
+def test_it_goes_where_make_run_is(mock: responses.RequestsMock, capsys: pytest.CaptureFixture[str]) -> None:
+    mock.get("http://127.0.0.1:9000/health")
+    assert demo.main({"PORT": "9000"}) == 1
+    assert "Nothing answers at http://127.0.0.1:9200." in capsys.readouterr().err
+    assert demo.main({"PORT": "high"}) == 1
+    assert capsys.readouterr().err == "PORT must be a whole number.\n"
