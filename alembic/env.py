@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
+from alembic import context
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.pool import NullPool
 
-from alembic import context
 from common.config import SettingError, Settings
 from common.tables import metadata
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -48,7 +49,8 @@ class ServiceClient:
 
     def __init__(self, name: str, base_url: str) -> None:
         self.name, self._base_url = name, base_url
-        self._local = threading.local()
+        self._forget_connections()
+        os.register_at_fork(after_in_child=self._forget_connections)
 
     def ask(
         self,
@@ -77,7 +79,7 @@ class ServiceClient:
                 timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
                 allow_redirects=False,
             )
-        except requests.RequestException as error:
+        except (requests.RequestException, ValueError) as error:  # ValueError: the Location of a redirect is no address
             return Nothing(f"{self.name}: {type(error).__name__}")
         return self._read(response, refusals, is_yes)
 
@@ -97,10 +99,14 @@ class ServiceClient:
             except (KeyError, TypeError, ValueError):
                 return unreadable
         code = body.get("error")
-        if response.status_code in REFUSING_STATUSES and code in refusals | ALWAYS_REFUSALS:
+        is_named = isinstance(code, str) and code in refusals | ALWAYS_REFUSALS
+        if response.status_code in REFUSING_STATUSES and is_named:
             details = body.get("details")
             return No(str(code), str(body.get("message", "")), details if isinstance(details, dict) else {})
         return Nothing(f"{self.name}: status {response.status_code}")
+
+    def _forget_connections(self) -> None:
+        self._local = threading.local()
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)

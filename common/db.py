@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import select
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -73,7 +74,8 @@ class Database:
     def __init__(self, url: str, *, name: str, size: int) -> None:
         self.url, self._name, self._size = url, name, size
         self._pool = self._new_pool()
-        os.register_at_fork(after_in_child=self._forget_connections)
+        forget = weakref.WeakMethod(self._forget_connections)  # the hook is for ever, the pool need not be
+        os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
 
     def transact(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` in one transaction and commit; after a conflict with another transaction the whole of it again.
@@ -129,7 +131,7 @@ class Database:
                 try:
                     connection.commit()
                 except psycopg2.Error as error:
-                    if connection.closed:
+                    if _is_lost(connection, error):
                         raise CommitOutcomeUnknown() from error
                     raise
             return result
@@ -140,12 +142,10 @@ class Database:
         connection: Any = pooled.dbapi_connection
         try:
             yield connection
-        except BaseException:
-            if connection.closed:
+        except BaseException as error:
+            if not _rolled_back(connection, error):
                 pooled.invalidate()
                 self._replace_pool()  # what one connection met, the idle ones have met too
-            else:
-                connection.rollback()
             raise
         finally:
             if pooled.is_valid:
@@ -194,9 +194,32 @@ class Database:
 
 def is_transient(error: psycopg2.Error) -> bool:
     """Whether the same statement may succeed later: the connection was lost, or the server is not able to now."""
-    if error.pgcode is None:
-        return isinstance(error, psycopg2.InterfaceError | psycopg2.OperationalError)
+    if error.pgcode is None:  # a lost connection is any of these, depending on where libpq noticed it
+        return (
+            isinstance(error, psycopg2.InterfaceError | psycopg2.OperationalError)
+            or type(error) is psycopg2.DatabaseError
+        )
     return error.pgcode.startswith(TRANSIENT_CLASSES)
+
+
+def _is_crash(error: BaseException) -> bool:
+    """Whether psycopg2 met the crash of a server: then it may raise its base class, and call the connection open."""
+    return type(error) is psycopg2.DatabaseError and error.pgcode is None
+
+
+def _is_lost(connection: Any, error: BaseException) -> bool:
+    return bool(connection.closed) or _is_crash(error) or isinstance(error, CommitOutcomeUnknown)
+
+
+def _rolled_back(connection: Any, error: BaseException) -> bool:
+    """Undo what `error` broke off. :returns: whether the connection can be used again"""
+    if _is_lost(connection, error):
+        return False
+    try:
+        connection.rollback()
+    except psycopg2.Error:
+        return False
+    return True
 
 
 def open_async(url: str, name: str, deadline: float) -> Any:

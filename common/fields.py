@@ -65,9 +65,9 @@ class Currency(fields.String):
         )
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> str:
-        if value not in CURRENCIES:
+        if not (isinstance(value, str) and value in CURRENCIES):
             raise ValidationError("Not an ISO 4217 currency code.")
-        return str(value)
+        return value
 
 
 class Text(fields.String):

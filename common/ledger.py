@@ -35,6 +35,10 @@ LEGAL_MOVES: dict[Status, frozenset[Status]] = {
 
 CHANNEL = "order_events"
 
+ABANDONED = "abandoned"
+"""The failure code of a request that nobody came back for. Written before the void is sent: from then on the entry can
+no longer become a sale, whatever arrives late."""
+
 
 def authorize_key(order_ledger_id: str) -> str:
     """The idempotency key under which an entry's payment is authorized; also the name to void it by."""

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import alembic.util
 import psycopg2
+from alembic import command
 from alembic.config import Config
 
-from alembic import command
 from common import logs
 from common.config import SettingError, Settings
 

@@ -25,10 +25,16 @@ WELL_FORMED_REQUEST_ID = re.compile(r"[A-Za-z0-9._~:+/=-]{1,128}")
 log = logging.getLogger(__name__)
 
 DOCS_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title><link rel="icon" href="data:,">
-<script type="module" src="/docs/rapidoc-min.js"></script></head>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title><link rel="icon" href="data:,"><script type="module" src="/docs/rapidoc-min.js"></script>
+<style>rapi-doc::part(section-tag-title), rapi-doc::part(operation-divider) {{ display: none }}</style></head>
 <body><rapi-doc spec-url="/openapi.json" render-style="read" show-header="false" load-fonts="false" theme="light"
- allow-spec-file-load="false" allow-spec-url-load="false" regular-font="sans-serif" mono-font="monospace"></rapi-doc>
+ allow-spec-file-load="false" allow-spec-url-load="false" allow-server-selection="false" allow-authentication="false"
+ use-path-in-nav-bar="true" show-method-in-nav-bar="as-colored-text" sort-endpoints-by="none" primary-color="#2f6f9f"
+ nav-bg-color="#f3f5f7" nav-text-color="#33404d" nav-accent-color="#2f6f9f" schema-description-expanded="true"
+ allow-search="false" allow-advanced-search="false"
+ regular-font="system-ui, sans-serif" mono-font="ui-monospace, monospace"></rapi-doc>
+<noscript>This page needs JavaScript. The same in text: <a href="/openapi.json">/openapi.json</a></noscript>
 </body></html>
 """
 

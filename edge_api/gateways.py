@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from common.client import AnswerTo, ServiceClient, Yes
 from common.db import Row
 from common.ledger import authorize_key
+from common.tables import MAX_CENTS
 from edge_api.errors import PricesUnavailable, UnknownProduct
+
+AUTHORIZATION_ID = re.compile(r"[\x21-\x7e]{1,255}")  # what is no id could neither be kept nor captured
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,17 @@ class Gateways:
 
 
 def _has_prices(body: dict[str, Any]) -> bool:
-    return all(type(product["price_cents"]) is int and isinstance(product["id"], str) for product in body["products"])
+    return isinstance(body["products"], list) and all(map(_has_price, body["products"]))
+
+
+def _has_price(product: dict[str, Any]) -> bool:
+    price = product["price_cents"]
+    return isinstance(product["id"], str) and type(price) is int and 1 <= price <= MAX_CENTS
 
 
 def _is_hold(body: dict[str, Any], entry: Row) -> bool:
     return (
-        isinstance(body["authorization_id"], str)
+        AUTHORIZATION_ID.fullmatch(body["authorization_id"]) is not None
         and body["status"] == "AUTHORIZED"
-        and body["amount_cents"] == entry["total_amount_cents"]
+        and (body["amount_cents"], body["currency"]) == (entry["total_amount_cents"], entry["currency"])
     )

@@ -13,7 +13,7 @@ from common.client import No, Nothing, Yes
 from common.db import Row
 from common.errors import DatabaseUnavailable, IdempotencyKeyReused, RateLimited, RequestInProgress, ValidationFailed
 from common.idempotency import Answer, fingerprint
-from common.ledger import Status
+from common.ledger import ABANDONED, Status
 from common.logs import request_id
 from common.tables import MAX_CENTS
 from edge_api.errors import GatewayError, OrderNotFound, PaymentDeclined, UnknownProduct
@@ -113,7 +113,7 @@ def _repeat(edge: Edge, client: str, key: str, print_: str, order: dict[str, Any
             raise RequestInProgress()  # the insert that we met has not become visible, or was undone
         if entry["response_status"] is not None or entry["fingerprint"] != print_:
             return _stored(entry, print_)
-        if entry["status"] == Status.AUTHORIZATION_FAILED:
+        if entry["failure_code"] == ABANDONED:
             raise _abandoned()
         if taken := edge.store.take_over(entry):
             return _authorize(edge, taken, order["payment"]["token"])
@@ -175,7 +175,8 @@ def _authorized(edge: Edge, entry: Row, authorization_id: str, answer: Answer) -
 
 def _decline(edge: Edge, entry: Row, no: No) -> Answer:
     code = str(no.details.get("decline_code", no.code))
-    answer = Answer.refusal(PaymentDeclined(decline_code=code, is_retryable=False))
+    refusal = PaymentDeclined(decline_code=code, is_retryable=False, order_ledger_id=entry["id"])
+    answer = Answer.refusal(refusal)
     if not edge.store.declined(entry, "payment_declined", f"The payment was declined: {code}.", answer):
         raise _lost(edge, entry)
     return answer
@@ -184,13 +185,12 @@ def _decline(edge: Edge, entry: Row, no: No) -> Answer:
 def _lost(edge: Edge, entry: Row) -> Exception:
     """Another request took this entry over, or the sweeper closed it, while we were asking for the payment."""
     now = edge.store.find(entry["client"], entry["client_request_id"])
-    closed = now is not None and now["status"] == Status.AUTHORIZATION_FAILED and now["response_status"] is None
-    return _abandoned() if closed else RequestInProgress()
+    return _abandoned() if now is not None and now["failure_code"] == ABANDONED else RequestInProgress()
 
 
 def _abandoned() -> PaymentDeclined:
     return PaymentDeclined(
         "The request was abandoned before the payment was authorized; nothing is held. A new request needs a new key.",
-        decline_code="abandoned",
+        decline_code=ABANDONED,
         is_retryable=False,
     )

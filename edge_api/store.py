@@ -52,7 +52,8 @@ TAKE_OVER = """
 UPDATE order_ledger SET claim_number = claim_number + 1, claimed_by = %(claimant)s,
   claimed_until = now() + %(lease_s)s * interval '1 second',
   due_at = now() + GREATEST(%(lease_s)s, %(abandoned_after_s)s) * interval '1 second', updated_at = now()
-WHERE id = %(id)s AND status = 'AWAITING_AUTHORIZATION' AND (claimed_until IS NULL OR claimed_until < now())
+WHERE id = %(id)s AND status = 'AWAITING_AUTHORIZATION' AND failure_code IS NULL
+  AND (claimed_until IS NULL OR claimed_until < now())
 RETURNING *
 """
 

@@ -53,7 +53,7 @@ def server_account() -> tuple[int, int]:
 
 
 def unprivileged(command: list[str | Path], account: tuple[int, int]) -> list[str]:
-    """As root: the same command as `account`, which keeps only the right to pass through folders.
+    """As root: the same command as `account`, which keeps only the right to pass through folders (and to read).
 
     So the project may lie in root's own 0700 home, and no folder's mode is changed. Without `no_setuid_fixup`
     the kernel takes that right away in the moment in which the user changes.
@@ -64,5 +64,5 @@ def unprivileged(command: list[str | Path], account: tuple[int, int]) -> list[st
     if not shutil.which("setpriv"):
         raise PostgresError("PostgreSQL refuses root and `setpriv` is missing: use another user, or set DATABASE_URL")
     user, group = account
-    rights = ["--securebits=+no_setuid_fixup", "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+    rights = ["--securebits=+no_setuid_fixup", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
     return ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", *rights, *words]

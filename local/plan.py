@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -73,22 +74,31 @@ class Plan:
                     raise PortTaken(self._advice(name, error)) from None
 
     def _advice(self, name: str, error: OSError) -> str:
-        base, port = int(self.environ["PORT"]), self.ports[name]
-        return (
-            f"{name} cannot listen on port {port} of {self.environ['BIND_HOST']} ({(error.strerror or '').lower()}): "
-            f"stop what uses it (another `make run`?), or move all by PORT, now {base}: PORT={base + 1000} make run"
-        )
+        base, port, host = int(self.environ["PORT"]), self.ports[name], self.environ["BIND_HOST"]
+        if error.errno == errno.EADDRINUSE:
+            return (
+                f"port {port}, which {name} needs, is taken (by another `make run`?): stop what uses it, "
+                f"or move all services with PORT, which is {base}: PORT={base + 1000} make run"
+            )
+        return f"{name} cannot listen on port {port} of {host}, see PORT and BIND_HOST: {error.strerror}"
 
     def processes(self, database_url: str) -> list[ProcessParams]:
         """As honcho wants them."""
         return [
-            ProcessParams(name, command, False, self.environ_of(name, database_url))
+            ProcessParams(name, _in_place(command), False, self.environ_of(name, database_url))
             for name, command in self.commands.items()
         ]
 
     def environ_of(self, name: str, database_url: str) -> dict[str, str]:
         own = {"PORT": str(self.ports[name]), "HONCHO_PROCESS_NAME": f"{name}.1"} if name in self.ports else {}
         return {**self.environ, "DATABASE_URL": database_url, **own}
+
+
+def _in_place(command: str) -> str:
+    """The shell's line, such that a simple command takes the shell's place: its end is then seen as it is."""
+    if set(command) & set(";&|") or command.startswith("exec "):
+        return command
+    return f"exec env {command}"  # `env`, because it may begin with NAME=value
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -10,8 +10,7 @@ import signal
 import stat
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +20,7 @@ from urllib.parse import quote
 import psycopg2
 
 from local.binaries import PostgresError, find_binaries, major_version, server_account, unprivileged
+from local.orphan import stop_orphan, wait_until
 
 USER = DATABASE = "holdfast"
 
@@ -87,7 +87,7 @@ class EmbeddedPostgres:
         try:
             self._prepare_folders()
             self._binaries = find_binaries()
-            self._stop_orphan()
+            stop_orphan(self._data)
             if not self._data.exists():
                 self._initialise()
             self._check_version()
@@ -191,7 +191,7 @@ class EmbeddedPostgres:
                 env={**os.environ, "LC_ALL": "C"},
                 start_new_session=True,  # the database must outlive its clients, also at Ctrl-C
             )
-        if not _wait_until(lambda: self.returncode is not None or self._has_database(), START_TIMEOUT_S):
+        if not wait_until(lambda: self.returncode is not None or self._has_database(), START_TIMEOUT_S):
             raise PostgresError(f"PostgreSQL does not answer after {START_TIMEOUT_S} s: see {self.log}")
         if self.returncode is not None:
             raise PostgresError(f"PostgreSQL did not start: {_reason(self.log.read_text(errors='replace'))}")
@@ -221,23 +221,6 @@ class EmbeddedPostgres:
         self._process.kill()
         self._process.wait()
 
-    def _stop_orphan(self) -> None:
-        """Stop a server that outlived its supervisor (killed hard): we cannot watch one that is not our child."""
-        pid_file = self._data / "postmaster.pid"
-        if not pid_file.exists():
-            return
-        pid = int((pid_file.read_text().split() or ["0"])[0])
-        command = _command_of(pid)
-        if str(self._data) in command:
-            os.kill(pid, signal.SIGINT)
-            if not _wait_until(lambda: not pid_file.exists(), FAST_STOP_S):
-                os.kill(pid, signal.SIGQUIT)
-                _wait_until(lambda: not pid_file.exists(), FAST_STOP_S)
-        elif "postgres" not in command:
-            # Left by a machine or container that went down. PostgreSQL would take whatever has this number now
-            # for itself. Where it is a PostgreSQL that we do not know, we leave the decision to it.
-            pid_file.unlink(missing_ok=True)
-
 
 def _socket_dir(folder: Path) -> Path:
     name = "holdfast-" + sha256(f"{os.geteuid()}:{folder}".encode()).hexdigest()[:12]
@@ -245,25 +228,8 @@ def _socket_dir(folder: Path) -> Path:
     return wanted if len(os.fsencode(wanted)) <= SOCKET_PATH_BYTES else Path("/tmp") / name
 
 
-def _command_of(pid: int) -> str:
-    """The command line of a process; empty where there is none."""
-    if Path("/proc/self").exists():
-        try:
-            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            return ""
-    return subprocess.run(["ps", "-p", str(pid), "-o", "command="], capture_output=True, text=True, check=False).stdout
-
-
 def _reason(output: str) -> str:
     """The first line of a server's output that says what went wrong, without its time stamp."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     telling = [line for line in lines if re.search(r"FATAL|PANIC|error:", line)]
     return re.sub(r"^.*?(FATAL|PANIC|error):\s*", "", (telling or lines or ["it said nothing"])[0])
-
-
-def _wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not (reached := condition()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return reached

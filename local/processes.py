@@ -63,15 +63,14 @@ class _Processes(honcho.manager.Manager):  # type: ignore[misc]  # honcho has no
             return
         if not self._stop.made:
             self.why = self._trouble() or self._first_end()
-            say(self.why)
+            say(f"{self.why}: stopping everything")
         self._terminating_since = time.monotonic()
         super().terminate()
 
     def _first_end(self) -> str:
         ended = [(name, each["returncode"]) for name, each in self._processes.items() if "returncode" in each]
         name, code = ended[0]
-        how = f"ended with code {code}" if code >= 0 else f"was killed by {signal.Signals(-code).name}"
-        return f"{name} {how}: stopping everything"
+        return f"{name} {how_it_ended(code)}"
 
     def _watch(self) -> None:
         while not self._all_stopped():
@@ -81,6 +80,15 @@ class _Processes(honcho.manager.Manager):  # type: ignore[misc]  # honcho has no
             waited = time.monotonic() - self._terminating_since
             if self._terminating and (self._stop.hurry or waited > DRAIN_S):
                 self.kill()
+
+
+def how_it_ended(code: int) -> str:
+    """A return code in words. Shells add 128 to the signal that ended their program, Python turns it negative."""
+    number = -code if code < 0 else code - 128
+    try:
+        return f"was killed by {signal.Signals(number).name}"
+    except ValueError:
+        return f"ended with code {code}"
 
 
 class _Child(Process):  # type: ignore[misc]  # honcho has no types

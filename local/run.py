@@ -18,7 +18,7 @@ from common.migrate import DatabaseUnreachable, check_reachable
 from local.binaries import PostgresError
 from local.plan import Plan, PortTaken
 from local.postgres import EmbeddedPostgres
-from local.processes import run_together
+from local.processes import how_it_ended, run_together
 from local.terminal import StopRequest, foreground, say
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -81,10 +81,7 @@ def _database(plan: Plan, data_dir: Path) -> Iterator[tuple[str, Callable[[], st
 
 def _how_it_ended(server: EmbeddedPostgres) -> str:
     code = server.returncode
-    if code is None:
-        return ""
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-    return f"the database {how}: stopping everything (its log: {server.log})"
+    return "" if code is None else f"the database {how_it_ended(code)} (its log: {server.log})"
 
 
 def _serve(plan: Plan, url: str, trouble: Callable[[], str], folder: Path, stop: StopRequest) -> int:
@@ -95,7 +92,7 @@ def _serve(plan: Plan, url: str, trouble: Callable[[], str], folder: Path, stop:
         if stop.made
         else run_together(plan.processes(url), folder, stop, trouble, started=lambda: _announce(plan, url, stop))
     )
-    say(why or "stopped")
+    say(f"stopped, because {why}" if why else "stopped")
     return 1 if why else 0
 
 

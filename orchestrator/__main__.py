@@ -97,7 +97,7 @@ def main() -> int:
     orchestrator = Orchestrator(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: orchestrator.stop())
-    log.info("started with %d threads", settings.worker_threads)
+    log.info("started with %d threads", settings.worker_threads, extra={"process_id": os.getpid()})
     code = orchestrator.run()
     log.info("stopped")
     return code

@@ -18,7 +18,7 @@ from itertools import islice
 import backoff
 
 from common.client import AnswerTo, No, Nothing, Yes
-from common.ledger import Status
+from common.ledger import ABANDONED, Status
 
 
 @dataclass(frozen=True)
@@ -203,16 +203,14 @@ def _ask_undo_again(saga: Saga, reason: str, policy: RetryPolicy, *, at_once: bo
 
 
 def _after_closing(saga: Saga, answer: AnswerTo, policy: RetryPolicy) -> Saga:
-    """The client never came back; only once the void is certain may nobody's hold be left behind."""
+    """The client never came back. The entry ends when it is certain that no hold is left behind."""
     if isinstance(answer, Yes):
-        failure = ("abandoned", "The request was not finished in time and has been closed; nothing is held.")
         return replace(
             saga,
             status=Status.AUTHORIZATION_FAILED,
-            failure=failure,
             retry_count=0,
             attention=None,
-            detail="abandoned",
+            detail=ABANDONED,
         )
     reason = answer.reason if isinstance(answer, Nothing) else f"{answer.code}: {answer.message}"
     return _ask_undo_again(saga, f"{CLOSE_ABANDONED}: {reason}", policy, at_once=isinstance(answer, No))

@@ -11,7 +11,7 @@ from typing import Any
 
 from common.db import Database, Row
 from common.ids import order_id_for
-from common.ledger import Status
+from common.ledger import ABANDONED, Status
 from orchestrator.saga import Saga
 
 MAX_UNPRODUCTIVE_CLAIMS = 5
@@ -27,7 +27,9 @@ WITH due AS (
 ), claimed AS (
   UPDATE order_ledger SET claimed_by = %(claimant)s, claim_number = claim_number + 1, next_retry_at = NULL,
     claimed_until = now() + due.lease, due_at = now() + due.lease, unproductive_claims = unproductive_claims + 1,
-    needs_attention_at = CASE WHEN due.is_poison THEN COALESCE(needs_attention_at, now()) ELSE needs_attention_at END
+    needs_attention_at = CASE WHEN due.is_poison THEN COALESCE(needs_attention_at, now()) ELSE needs_attention_at END,
+    failure_code = CASE WHEN status = 'AWAITING_AUTHORIZATION' THEN %(abandoned)s ELSE failure_code END,
+    failure_message = CASE WHEN status = 'AWAITING_AUTHORIZATION' THEN %(abandoned_message)s ELSE failure_message END
   FROM due WHERE order_ledger.id = due.id
   RETURNING order_ledger.*
 )
@@ -110,6 +112,8 @@ class Store:
             lease_s=self.lease_s,
             max_claims=MAX_UNPRODUCTIVE_CLAIMS,
             set_aside_s=SET_ASIDE_S,
+            abandoned=ABANDONED,
+            abandoned_message="The request was not finished in time and is closed; nothing is held.",
         )
         return [_saga(row) for row in rows]
 

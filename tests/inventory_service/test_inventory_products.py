@@ -6,7 +6,8 @@ import uuid
 from typing import Any
 
 import pytest
-from bad_bodies import BAD_REQUESTS, NO_COUNT, NO_TEXT
+
+from tests.bad_bodies import BAD_REQUESTS, NO_COUNT, NO_TEXT
 
 BODY = {"name": "Widget", "sku": "WIDGET-001", "price_cents": 2999, "initial_stock": 7}
 PATH = "/inventory/products"
@@ -22,7 +23,9 @@ def test_a_product_is_created(client, sql):
         "id": 1, "name": "Widget", "sku": "WIDGET-001", "price_cents": 2999, "stock_quantity": 7, "created_at": 2,
     }  # fmt: skip
     assert product["created_at"].endswith("Z")
-    assert sql("SELECT product_id, quantity, reason FROM inventory_adjustments") == [(product["id"], 7, "initial_stock")]
+    assert sql("SELECT product_id, quantity, reason FROM inventory_adjustments") == [
+        (product["id"], 7, "initial_stock")
+    ]
 
 
 def test_without_initial_stock_there_is_none(client, sql):
@@ -121,7 +124,10 @@ def test_products_by_ids(client, inventory):
 
 def test_a_hundred_ids_and_no_more(client):
     ids = [str(uuid.uuid4()) for _ in range(101)]
-    assert client.get(PATH, query_string={"ids": ",".join(ids[:100])}).get_json() == {"products": [], "next_cursor": None}
+    assert client.get(PATH, query_string={"ids": ",".join(ids[:100])}).get_json() == {
+        "products": [],
+        "next_cursor": None,
+    }
     assert_invalid(client.get(PATH, query_string={"ids": ",".join(ids)}), "ids")
 
 
@@ -156,8 +162,9 @@ def test_a_page_has_fifty_products(client, sql):
     ("query", "name"),
     [
         ("ids=", "ids"), ("ids=x", "ids"), (f"ids={NOWHERE},", "ids"), (f"ids={NOWHERE}%00", "ids"), ("ids=%ff", "ids"),
-        ("limit=0", "limit"), ("limit=101", "limit"), ("limit=-1", "limit"), ("limit=1.5", "limit"), ("limit=%2B1", "limit"),
-        ("limit=٣", "limit"), ("limit=1&limit=2", "limit"), (f"limit={10**18}", "limit"), ("cursor=x", "cursor"),
+        ("limit=0", "limit"), ("limit=101", "limit"), ("limit=-1", "limit"), ("limit=1.5", "limit"),
+        ("limit=%2B1", "limit"), ("limit=٣", "limit"), ("limit=1&limit=2", "limit"), (f"limit={10**18}", "limit"),
+        ("cursor=x", "cursor"),
         (f"ids={NOWHERE}&limit=5", "ids"), ("page=2", "page"),
     ],
 )  # fmt: skip

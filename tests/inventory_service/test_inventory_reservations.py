@@ -5,7 +5,8 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from bad_bodies import BAD_REQUESTS, NO_COUNT, NO_ID, with_value
+
+from tests.bad_bodies import BAD_REQUESTS, NO_COUNT, NO_ID, with_value
 
 PATH = "/inventory/reservations"
 ORDER = str(uuid.UUID(int=1))

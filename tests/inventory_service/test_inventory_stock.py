@@ -5,7 +5,8 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from bad_bodies import BAD_REQUESTS, NO_COUNT
+
+from tests.bad_bodies import BAD_REQUESTS, NO_COUNT
 
 NOWHERE = str(uuid.UUID(int=7))
 
@@ -120,7 +121,9 @@ def test_no_such_product(inventory):
 
 
 def test_a_key_is_needed(client, inventory):
-    answer = client.post(f"/inventory/products/{inventory.product()}/stock", json={"quantity": 1, "reason": "correction"})
+    answer = client.post(
+        f"/inventory/products/{inventory.product()}/stock", json={"quantity": 1, "reason": "correction"}
+    )
     assert (answer.status_code, answer.get_json()["error"]) == (400, "missing_idempotency_key")
 
 

@@ -127,8 +127,7 @@ def test_an_abandoned_request_is_closed_only_by_a_yes() -> None:
     assert waiting.next_action == CLOSE_ABANDONED
     closed = after(waiting, Yes({}), POLICY)
     assert closed.status == Status.AUTHORIZATION_FAILED
-    assert closed.failure is not None
-    assert closed.failure[0] == "abandoned"
+    assert closed.detail == "abandoned"
     for answer in (Nothing("x"), No("already_captured", "")):
         now = after(waiting, answer, POLICY)
         assert (now.status, now.wait_s) == (Status.AWAITING_AUTHORIZATION, 1)

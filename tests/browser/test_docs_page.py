@@ -1,0 +1,101 @@
+"""The page at /docs of each service, in a real browser: it shows every operation, without an error or a network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from flask import Flask
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from werkzeug.serving import make_server
+
+import edge_api.app
+import edge_api.routes
+import inventory_service.app
+import inventory_service.routes
+import orders_service.app
+import orders_service.routes
+import payments_service.app
+import payments_service.routes
+from common.api import Api, openapi_path
+from common.config import Settings
+
+# The page needs no database: nothing listens at this address.
+SETTINGS = Settings.load({"DATABASE_URL": "postgresql://127.0.0.1:1/none", "LOG_LEVEL": "ERROR"})
+SERVICES = (
+    pytest.param(edge_api.app.create_app, edge_api.routes.api, id="edge"),
+    pytest.param(orders_service.app.create_app, orders_service.routes.api, id="orders"),
+    pytest.param(inventory_service.app.create_app, inventory_service.routes.api, id="inventory"),
+    pytest.param(payments_service.app.create_app, payments_service.routes.api, id="payments"),
+)
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = (
+    "--no-sandbox",  # as root Chromium does not start with one; it only meets our own page
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
+PATIENCE_MS = 15_000  # the page takes about 1 s; a busy machine may take longer
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = next(filter(None, map(shutil.which, NAMES)), None)
+    if program is None:
+        # Where everything is to be tested, a test that cannot run is a failure.
+        leave = pytest.fail if os.environ.get("CI") else pytest.skip
+        leave(f"no browser: none of {', '.join(NAMES)} is installed")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        yield launched
+        launched.close()
+
+
+@contextmanager
+def served(app: Flask) -> Iterator[str]:
+    """The address at which the app answers meanwhile."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def watch(page: Page, base_url: str) -> list[str]:
+    """What goes wrong on the page from now on; the list grows."""
+    problems: list[str] = []
+
+    def note_request(url: str) -> None:
+        if not url.startswith((f"{base_url}/", "data:", "blob:")):
+            problems.append(f"request to {url}")
+
+    page.on("request", lambda request: note_request(request.url))
+    page.on("requestfailed", lambda request: problems.append(f"no answer: {request.url}"))
+    page.on("response", lambda response: response.ok or problems.append(f"{response.status}: {response.url}"))
+    page.on("pageerror", lambda error: problems.append(f"error: {error}"))
+    page.on("console", lambda said: said.type == "error" and problems.append(f"console: {said.text}"))
+    return problems
+
+
+@pytest.mark.parametrize(("create_app", "api"), SERVICES)
+def test_docs_page_shows_every_operation(browser: Browser, create_app: Callable[..., Flask], api: Api) -> None:
+    with served(create_app(SETTINGS)) as base_url, browser.new_page() as page:
+        problems = watch(page, base_url)
+        page.goto(f"{base_url}/docs")
+        for operation in api.operations:
+            path = page.get_by_text(openapi_path(operation.path), exact=True)
+            expect(path.first).to_be_visible(timeout=PATIENCE_MS)
+        expect(page).to_have_title(api.title)
+        expect(page.get_by_role("button", name="TRY")).to_have_count(len(api.operations))
+        assert problems == []

@@ -1,0 +1,13 @@
+"""The SQL of a module: it stands in constants, each with a name."""
+
+import re
+
+
+def statements_of(module) -> dict[str, str]:
+    """name → text. What begins with an underscore is a part of other statements."""
+    return {
+        name: text
+        for name, text in vars(module).items()
+        if name.isupper() and not name.startswith("_")
+        if isinstance(text, str) and re.search(r"\b(SELECT|INSERT|UPDATE|DELETE)\b", text)
+    }

@@ -1,0 +1,73 @@
+"""A service imports `common` and itself, and only the settings read the environment."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OURS = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {"tests"}
+SERVICES = ("edge_api", "inventory_service", "orders_service", "payments_service", "orchestrator")
+MAY_IMPORT = {service: {"common", service} for service in SERVICES} | {
+    "common": {"common"},
+    "holdfast_client": {"holdfast_client"},  # it is for others to install
+    "local": {"common", "holdfast_client", "local"},
+}
+# Besides common/config.py: where honcho says that it is there, and what starts other processes.
+MAY_READ_THE_ENVIRONMENT = {"common/config.py", "common/migrate.py"}
+STARTS_PROCESSES = "local/"
+
+
+def modules(package):
+    for path in sorted((ROOT / package).rglob("*.py")):
+        yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(tree):
+    """The packages that a module imports, at any depth of its code."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute here"
+            yield (node.module or "").split(".")[0]
+
+
+def reads_environment(tree):
+    names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and _is_os(node.value)}
+    names |= {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "os"
+        for alias in node.names
+    }
+    return bool(names & {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"})
+
+
+def _is_os(node):
+    return isinstance(node, ast.Name) and node.id == "os"
+
+
+def test_every_package_has_its_rule():
+    assert OURS - {"tests"} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_what_a_package_imports_of_ours(package):
+    for path, tree in modules(package):
+        assert set(imported(tree)) & OURS <= MAY_IMPORT[package], path
+
+
+def test_who_reads_the_environment():
+    trees = [pair for package in MAY_IMPORT for pair in modules(package)]
+    trees.append(("gunicorn.conf.py", ast.parse((ROOT / "gunicorn.conf.py").read_text(encoding="utf-8"))))
+    readers = {path for path, tree in trees if reads_environment(tree)}
+    assert {path for path in readers if not path.startswith(STARTS_PROCESSES)} == MAY_READ_THE_ENVIRONMENT
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["import os\nos.environ['A']", "import os\nos.getenv('A')", "from os import environ", "from os import getenv"],
+)
+def test_the_check_sees_who_reads_the_environment(text):
+    assert reads_environment(ast.parse(text))

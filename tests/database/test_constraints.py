@@ -1,0 +1,207 @@
+"""Every constraint of every table, violated once on purpose. A new one without a case here fails the last test."""
+
+import psycopg2
+import pytest
+
+from common.tables import MAX_CENTS
+from tests.database.catalog import VERSION_TABLE
+from tests.database.valid_rows import NOW, OTHER_ID, VALID
+
+TOO_MUCH = MAX_CENTS + 1
+CHECKS = {
+    "products": {
+        "price_cents": [{"price_cents": 0}, {"price_cents": TOO_MUCH}],
+        "stock_quantity": [{"stock_quantity": -1}],
+    },
+    "inventory_adjustments": {"quantity": [{"quantity": 0}], "reason": [{"reason": "stolen"}]},
+    "order_reservations": {
+        "status": [{"status": "LOST"}],
+        "fingerprint": [{"fingerprint": None}],
+        "released_at": [{"released_at": NOW}, {"status": "RELEASED"}],
+    },
+    "inventory_reservations": {"quantity": [{"quantity": 0}]},
+    "inventory_idempotency_keys": {"answer": [{"status": 200}, {"body": "{}"}]},
+    "orders": {
+        "status": [{"status": "LOST"}],
+        "total_amount_cents": [{"total_amount_cents": 0}, {"total_amount_cents": TOO_MUCH}],
+        "content": [{"user_id": None}, {"status": "CANCELLED", "currency": None}],
+    },
+    "order_items": {
+        "quantity": [{"quantity": 0}, {"quantity": 101}],
+        "unit_price_cents": [{"unit_price_cents": 0}, {"unit_price_cents": TOO_MUCH}],
+    },
+    "payment_authorizations": {
+        "status": [{"status": "LOST", "capture_id": None, "captured_amount_cents": None, "captured_at": None}],
+        "amount": [{"amount_cents": TOO_MUCH}, {"amount_cents": -1, "captured_amount_cents": -1}],
+        "tombstone": [
+            {"user_id": None},
+            {"user_id": None, "currency": None, "amount_cents": None},
+            {"user_id": None, "status": "VOIDED", "voided_at": NOW, "capture_id": None}
+            | {"captured_amount_cents": None, "captured_at": None},
+        ],
+        "declined": [{"decline_code": "card_expired"}],
+        "captured": [{"capture_id": None}, {"captured_at": None}, {"status": "AUTHORIZED"}],
+        "captured_amount": [{"captured_amount_cents": 0}, {"captured_amount_cents": 1000}],
+        "refuses_capture": [{"refuses_capture": True}],
+        "refunded_amount": [{"refunded_amount_cents": -1}, {"refunded_amount_cents": 1000}],
+        "refunded": [{"refunded_amount_cents": 999}, {"status": "REFUNDED", "refunded_amount_cents": 998}],
+        "voided": [{"voided_at": NOW}],
+        "void_reason": [{"void_reason": "order failed"}],
+    },
+    "payment_refunds": {"amount": [{"amount_cents": 0}]},
+    "payment_idempotency_keys": {"answer": [{"status": 200}, {"body": "{}"}]},
+    "order_ledger": {
+        "status": [{"status": "LOST", "payment_authorization_id": "auth_1"}],
+        "total_amount_cents": [{"total_amount_cents": 0}, {"total_amount_cents": TOO_MUCH}],
+        "due_until_terminal": [{"due_at": None}, {"status": "COMPLETED", "payment_authorization_id": "auth_1"}],
+        "claim": [{"claimed_by": "worker"}, {"claimed_until": NOW}],
+        "response": [{"response_status": 202}, {"response_body": "{}"}],
+        "authorized_has_authorization": [{"status": "AUTHORIZED"}],
+        "compensating_from": [{"status": "COMPENSATING", "payment_authorization_id": "auth_1"}],
+        "failure_has_reason": [{"status": "AUTHORIZATION_FAILED", "due_at": None}],
+        "failed_is_undone": [
+            {"status": "FAILED", "due_at": None, "payment_authorization_id": "auth_1", "failure_code": "x"}
+            | {"compensating_from": turned_back_from, "undone": undone}
+            for turned_back_from, undone in [
+                (None, []),
+                ("AUTHORIZED", ["void_payment"]),
+                ("ORDER_CREATED", ["void_payment", "cancel_order"]),
+            ]
+        ],
+    },
+    "order_ledger_items": {
+        "quantity": [{"quantity": 0}, {"quantity": 101}],
+        "unit_price_cents": [{"unit_price_cents": 0}, {"unit_price_cents": TOO_MUCH}],
+    },
+    "outbox": {
+        "status": [{"status": "LOST", "processed_at": NOW}],
+        "processed_at": [{"processed_at": NOW}, {"status": "PROCESSED"}, {"status": "FAILED"}],
+    },
+    "rate_limits": {"tokens": [{"tokens": -0.1}]},
+}
+CHECK_CASES = [
+    (table, f"ck_{table}_{name}", changes)
+    for table, checks in CHECKS.items()
+    for name, cases in checks.items()
+    for changes in cases
+]
+# table, constraint, what to change in a second row so that nothing else is the same as in the first
+UNIQUE_CASES = [
+    ("products", "pk_products", {"sku": "sku-2"}),
+    ("products", "uq_products_sku", {"id": OTHER_ID}),
+    ("inventory_adjustments", "pk_inventory_adjustments", {}),
+    ("order_reservations", "pk_order_reservations", {"fingerprint": "1" * 64}),
+    ("inventory_reservations", "pk_inventory_reservations", {"product_id": OTHER_ID}),
+    ("inventory_reservations", "uq_inventory_reservations_order_id_product_id", {"id": OTHER_ID}),
+    ("inventory_idempotency_keys", "pk_inventory_idempotency_keys", {"fingerprint": "1" * 64}),
+    ("orders", "pk_orders", {"order_ledger_id": OTHER_ID}),
+    ("orders", "uq_orders_order_ledger_id", {"id": OTHER_ID}),
+    ("order_items", "pk_order_items", {"product_id": OTHER_ID}),
+    ("order_items", "uq_order_items_order_id_product_id", {"position": 2}),
+    ("payment_authorizations", "pk_payment_authorizations", {"idempotency_key": "k2", "capture_id": "cap_2"}),
+    ("payment_authorizations", "uq_payment_authorizations_idempotency_key", {"id": "auth_2", "capture_id": "cap_2"}),
+    ("payment_authorizations", "uq_payment_authorizations_capture_id", {"id": "auth_2", "idempotency_key": "k2"}),
+    ("payment_refunds", "pk_payment_refunds", {}),
+    ("payment_idempotency_keys", "pk_payment_idempotency_keys", {"fingerprint": "1" * 64}),
+    ("order_ledger", "pk_order_ledger", {"client_request_id": "k2"}),
+    ("order_ledger", "uq_order_ledger_client_client_request_id", {"id": OTHER_ID}),
+    ("order_ledger_items", "pk_order_ledger_items", {"product_id": OTHER_ID}),
+    ("order_ledger_items", "uq_order_ledger_items_order_ledger_id_product_id", {"position": 2}),
+    ("outbox", "uq_outbox_order_ledger_id", {}),
+    ("refused_requests", "pk_refused_requests", {"fingerprint": "1" * 64}),
+    ("rate_limits", "pk_rate_limits", {"tokens": 2}),
+]
+FOREIGN_KEY_CASES = [
+    ("inventory_adjustments", "fk_inventory_adjustments_product_id_products", {"product_id": OTHER_ID}),
+    ("inventory_reservations", "fk_inventory_reservations_order_id_order_reservations", {"order_id": OTHER_ID}),
+    ("inventory_reservations", "fk_inventory_reservations_product_id_products", {"product_id": OTHER_ID}),
+    ("order_items", "fk_order_items_order_id_orders", {"order_id": OTHER_ID}),
+    (
+        "payment_refunds",
+        "fk_payment_refunds_authorization_id_payment_authorizations",
+        {"authorization_id": "auth_2"},
+    ),
+    ("order_ledger_items", "fk_order_ledger_items_order_ledger_id_order_ledger", {"order_ledger_id": OTHER_ID}),
+    ("order_ledger_history", "fk_order_ledger_history_order_ledger_id_order_ledger", {"order_ledger_id": OTHER_ID}),
+    ("outbox", "fk_outbox_order_ledger_id_order_ledger", {"order_ledger_id": OTHER_ID}),
+]
+# The database gives these keys itself and takes no other.
+IDENTITIES = {"pk_order_ledger_history": "order_ledger_history", "pk_outbox": "outbox"}
+
+
+@pytest.fixture
+def refusal(sql):
+    """What refuses a row, when all the rows that it refers to are there."""
+
+    def insert(table, row, *, with_first_row):
+        for name, valid in VALID.items():
+            if name == table and not with_first_row:
+                break
+            sql.insert(name, valid)
+        with pytest.raises(psycopg2.IntegrityError) as caught:
+            sql.insert(table, row)
+        return caught.value.diag
+
+    return insert
+
+
+def test_the_rows_that_the_cases_start_from_are_valid(sql):
+    for table, row in VALID.items():
+        sql.insert(table, row)
+    assert set(VALID) == {name for (name,) in sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")} - {
+        VERSION_TABLE
+    }
+
+
+@pytest.mark.parametrize(("table", "constraint", "changes"), CHECK_CASES)
+def test_a_check(refusal, table, constraint, changes):
+    diag = refusal(table, VALID[table] | changes, with_first_row=False)
+    assert (diag.sqlstate, diag.constraint_name) == ("23514", constraint)
+
+
+@pytest.mark.parametrize(("table", "constraint", "changes"), UNIQUE_CASES)
+def test_a_unique_key(refusal, table, constraint, changes):
+    diag = refusal(table, VALID[table] | changes, with_first_row=True)
+    assert (diag.sqlstate, diag.constraint_name) == ("23505", constraint)
+
+
+@pytest.mark.parametrize(("table", "constraint", "changes"), FOREIGN_KEY_CASES)
+def test_a_foreign_key(refusal, table, constraint, changes):
+    diag = refusal(table, VALID[table] | changes, with_first_row=False)
+    assert (diag.sqlstate, diag.constraint_name) == ("23503", constraint)
+
+
+@pytest.mark.parametrize("table", VALID)
+def test_every_column_that_must_be_given(sql, table):
+    required = sql(
+        "SELECT attname FROM pg_attribute WHERE attrelid = %(table)s::regclass AND attnum > 0 AND attnotnull"
+        " AND attidentity = ''",
+        table=table,
+    )
+    sql("SET session_replication_role = replica")  # no foreign keys: any row of the table will do
+    for (column,) in required:
+        with pytest.raises(psycopg2.errors.NotNullViolation) as caught:
+            sql.insert(table, VALID[table] | {column: None})
+        assert caught.value.diag.column_name == column
+
+
+@pytest.mark.parametrize(("constraint", "table"), IDENTITIES.items())
+def test_a_key_that_only_the_database_gives(sql, constraint, table):
+    sql("SET session_replication_role = replica")
+    with pytest.raises(psycopg2.errors.GeneratedAlways):
+        sql.insert(table, VALID[table] | {"id": 1})
+    sql.insert(table, VALID[table])
+    (given,) = sql(f"SELECT id FROM {table}")[0]
+    with pytest.raises(psycopg2.errors.UniqueViolation) as caught:
+        sql(f"INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM {table} WHERE id = %(id)s", id=given)
+    assert caught.value.diag.constraint_name == constraint
+
+
+def test_every_constraint_has_a_case(sql):
+    found = sql(
+        "SELECT conrelid::regclass::text, conname FROM pg_constraint WHERE connamespace = 'public'::regnamespace"
+        " AND contype NOT IN ('n', 't')"  # NOT NULL has its own test; a constraint trigger is none
+    )
+    cases = {(table, constraint) for table, constraint, _ in CHECK_CASES + UNIQUE_CASES + FOREIGN_KEY_CASES}
+    cases |= {(table, constraint) for constraint, table in IDENTITIES.items()}
+    assert {row for row in found if row[0] != VERSION_TABLE} == cases

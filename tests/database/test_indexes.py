@@ -1,0 +1,161 @@
+"""After 100,000 finished orders no statement reads a whole table, and a claim costs what it cost after 1,000."""
+
+import json
+from functools import partial
+
+import pytest
+
+import edge_api.store
+import inventory_service.operations
+import orchestrator.store
+import orders_service.operations
+import payments_service.operations
+from common import idempotency
+from tests.database.crowd import DUE, fill, known_id
+from tests.database.statements import statements_of
+
+FEW, MANY = 1_000, 100_000
+CLAIMED = 8  # as many as WORKER_THREADS
+DUE_INDEX = "ix_order_ledger_due_at"
+DOES_NOT_GROW = {"rate_limits"}  # one row for each client
+DIGEST = "0" * 32
+ORDER, PRODUCT = known_id("order", 5), known_id("product", 5)
+NEW = known_id("new", 1)
+LINES = {"product_ids": [PRODUCT, known_id("product", 6)], "quantities": [1, 2], "prices": [999, 999]}
+
+# What the parameters of each module's statements are called, and a value that is in the database.
+PARAMETERS = {
+    edge_api.store: LINES
+    | {"id": ORDER, "client": "shop", "key": "k5", "fingerprint": DIGEST, "user_id": NEW, "email": "a@b.example"}
+    | {"total": 2997, "currency": "USD", "request_id": "r", "claimant": "edge", "claim_number": 0, "lease_s": 30}
+    | {"abandoned_after_s": 60, "authorization_id": "auth_5", "status": 202, "body": "{}", "limit": 100}
+    | {"failure_code": "payment_declined", "failure_message": "no"},
+    orchestrator.store: {"id": ORDER, "claim_number": 0, "was": "AUTHORIZED", "status": "ORDER_CREATED"}
+    | {"detail": None, "order_id": ORDER, "retry_count": 0, "compensating_from": None, "undone": []}
+    | {"failure_code": None, "failure_message": None, "attention": False, "wait_s": 1, "lease_s": 30}
+    | {"renew_below_s": 22, "limit": CLAIMED, "claimant": "worker", "max_claims": 5, "set_aside_s": 300}
+    | {"abandoned": "abandoned", "abandoned_message": "nobody came back"},
+    inventory_service.operations: LINES
+    | {"sku": "sku-5", "name": "Widget", "price_cents": 999, "initial_stock": 1, "product_id": PRODUCT}
+    | {"ids": LINES["product_ids"], "cursor": PRODUCT, "limit": 51, "quantity": 1, "reason": "correction"}
+    | {"reference_id": None, "notes": None, "order_id": ORDER, "fingerprint": DIGEST},
+    orders_service.operations: LINES
+    | {"id": ORDER, "order_ledger_id": ORDER, "user_id": NEW, "total_amount_cents": 999, "currency": "USD"}
+    | {"fingerprint": DIGEST},
+    payments_service.operations: {"id": "auth_5", "key": "k5", "idempotency_key": "k5", "user_id": NEW}
+    | {"amount_cents": 1, "currency": "USD", "status": "AUTHORIZED", "decline_code": None, "refuses_capture": False}
+    | {"reason": None, "capture_id": "cap_new", "authorization_id": "auth_5"},
+}
+
+
+class Recorder:
+    """Takes statements down instead of running them; each changes `found` rows."""
+
+    def __init__(self, found):
+        self.found, self.statements = found, []
+
+    def execute(self, sql, **params):
+        self.statements.append((sql, params))
+        return self.found
+
+    def one(self, sql, **params):
+        self.statements.append((sql, params))
+        return {"fingerprint": idempotency.fingerprint({}), "status": 200, "body": "{}"}
+
+
+def statements_of_idempotency():
+    """What `once` runs for a new key, and for one that is known."""
+    first, again = Recorder(found=1), Recorder(found=0)
+    for recorder in (first, again):
+        answer = idempotency.Answer.of(200, {})
+        idempotency.once(recorder, "payment_idempotency_keys", "capture", "k5", {}, lambda answer=answer: answer)
+    return first.statements + again.statements
+
+
+CASES = [
+    pytest.param(text, parameters, id=f"{module.__name__}.{name}")
+    for module, parameters in PARAMETERS.items()
+    for name, text in statements_of(module).items()
+]
+CASES += [
+    pytest.param(text, params, id=f"idempotency.once.{number}")
+    for number, (text, params) in enumerate(statements_of_idempotency())
+]
+
+
+@pytest.fixture(scope="module")
+def crowded(new_migrated_database, connect):
+    sql = connect(new_migrated_database())
+    fill(sql, finished=MANY)
+    return sql
+
+
+@pytest.fixture(scope="module")
+def quiet(new_migrated_database, connect):
+    sql = connect(new_migrated_database())
+    fill(sql, finished=FEW, elsewhere=FEW)
+    return sql
+
+
+def explain(sql, statement, *options, **params):
+    """The plan as data. The statement is not run, unless the options say ANALYZE; then it is taken back."""
+    sql("BEGIN")
+    try:
+        found = sql(f"EXPLAIN ({', '.join((*options, 'FORMAT JSON'))}) {statement}", **params)[0][0]
+    finally:
+        sql("ROLLBACK")
+    return (found if isinstance(found, list) else json.loads(found))[0]["Plan"]
+
+
+def nodes(plan):
+    yield plan
+    for part in plan.get("Plans", []):
+        yield from nodes(part)
+
+
+def whole_readings(plan):
+    """Where a plan reads all of something that grows: a table, or an index without a condition."""
+    for node in nodes(plan):
+        table = node.get("Relation Name")
+        if node["Node Type"] == "Seq Scan" and table not in DOES_NOT_GROW:
+            yield f"all of {table}"
+        is_index = "Index" in node["Node Type"] and "Scan" in node["Node Type"]
+        if is_index and "Index Cond" not in node and node["Index Name"] != DUE_INDEX:  # that one holds open orders only
+            yield f"all of {node['Index Name']}"
+
+
+@pytest.mark.parametrize(("statement", "params"), CASES)
+def test_no_statement_reads_a_whole_table(crowded, statement, params):
+    assert list(whole_readings(explain(crowded, statement, **params))) == []
+
+
+def test_the_check_sees_a_whole_table(crowded):
+    plan = explain(crowded, "SELECT * FROM order_ledger WHERE email = %(email)s", email="x")
+    assert list(whole_readings(plan)) == ["all of order_ledger"]
+
+
+def claim(sql):
+    params = PARAMETERS[orchestrator.store]
+    return partial(explain, sql, orchestrator.store.CLAIM, **params)
+
+
+def test_a_claim_goes_by_what_is_due(crowded):
+    assert DUE_INDEX in {node.get("Index Name") for node in nodes(claim(crowded)())}
+
+
+def test_a_claim_takes_the_longest_overdue_and_no_more(crowded):
+    plan = claim(crowded)("ANALYZE", "BUFFERS")
+    read_by_index = [node for node in nodes(plan) if node.get("Index Name") == DUE_INDEX]
+    assert [node["Actual Rows"] for node in read_by_index] == [CLAIMED]
+    assert plan["Actual Rows"] == CLAIMED < DUE
+
+
+def buffers(plan):
+    return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+
+
+def test_a_claim_does_not_read_more_when_a_hundred_times_as_many_orders_are_finished(quiet, crowded):
+    few, many = (buffers(claim(sql)("ANALYZE", "BUFFERS")) for sql in (quiet, crowded))
+    # A larger index may be a level deeper: a block more for each claimed entry where it is found, its lines are found,
+    # and its new version is put into the indexes. The 99,000 orders themselves are some 4,000 blocks.
+    assert many <= few + 5 * CLAIMED

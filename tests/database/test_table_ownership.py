@@ -1,0 +1,192 @@
+"""Each service works with rights on its own tables alone; the orchestrator on the ledger with its lines and events.
+
+The rights are derived from the models, so this is also the list of what a deployment with one role for each service
+has to grant.
+"""
+
+import uuid
+from dataclasses import replace
+from importlib import import_module
+
+import psycopg2
+import pytest
+from sqlalchemy import Table
+
+import edge_api.store
+import inventory_service.operations as inventory
+import orchestrator.store
+import orders_service.operations as orders
+import payments_service.operations as payments
+from common.db import Database, Transaction
+from common.errors import ApiError
+from common.idempotency import Answer
+from common.ledger import Status
+from common.tables import metadata
+from tests.database.statements import statements_of
+
+SERVICES = ("edge_api", "inventory_service", "orders_service", "payments_service")
+TABLES = {
+    service: {each.name for each in vars(import_module(f"{service}.models")).values() if isinstance(each, Table)}
+    for service in SERVICES
+} | {"orchestrator": {"order_ledger", "order_ledger_items", "order_ledger_history", "outbox"}}
+RIGHTS = "SELECT, INSERT, UPDATE"  # nothing is ever deleted
+
+
+@pytest.fixture(scope="module")
+def roles(new_migrated_database, connect):
+    """A role for each service: name → the address under which it logs in."""
+    url = new_migrated_database()
+    sql = connect(url)
+    names = {service: f"{service}_{uuid.uuid4().hex[:8]}" for service in TABLES}
+    for service, role in names.items():
+        sql(f"CREATE ROLE {role} LOGIN")
+        sql(f"GRANT {RIGHTS} ON {', '.join(TABLES[service])} TO {role}")
+    yield {service: url.replace("//holdfast@", f"//{role}@") for service, role in names.items()}
+    for role in names.values():
+        sql(f"DROP OWNED BY {role}")
+        sql(f"DROP ROLE {role}")
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """All statements that were run, as they stand in the code."""
+    statements = set()
+    run = Transaction.all, Transaction.execute
+
+    def note(method):
+        def noted(self, sql, **params):
+            statements.add(sql)
+            return method(self, sql, **params)
+
+        return noted
+
+    monkeypatch.setattr(Transaction, "all", note(run[0]))
+    monkeypatch.setattr(Transaction, "execute", note(run[1]))
+    return statements
+
+
+@pytest.fixture
+def database(roles):
+    """`database("orders_service")`: as that service sees it."""
+    opened = []
+
+    def open_(service):
+        opened.append(Database(roles[service], name=service, size=2))
+        return opened[-1]
+
+    yield open_
+    for each in opened:
+        each.close()
+
+
+def never_ran(module, ran):
+    return {name for name, text in statements_of(module).items() if text not in ran}
+
+
+def new_id():
+    return str(uuid.uuid4())
+
+
+def test_every_table_has_one_owner():
+    owned = [table for service in SERVICES for table in TABLES[service]]
+    assert sorted(owned) == sorted(metadata.tables)
+
+
+def test_the_inventory_service(database, ran):
+    db = database("inventory_service")
+    product = inventory.create_product(db, {"sku": "s", "name": "W", "price_cents": 9, "initial_stock": 5})["id"]
+    with pytest.raises(ApiError):
+        inventory.create_product(db, {"sku": "s", "name": "W", "price_cents": 9, "initial_stock": 5})
+    inventory.products_by_ids(db, [product])
+    inventory.page_of_products(db)
+    inventory.availability(db, product)
+    for _ in range(2):
+        inventory.change_stock(db, product, "k", {"quantity": 1, "reason": "correction"})
+    order = new_id()
+    for _ in range(2):
+        inventory.reserve(db, order, [{"product_id": product, "quantity": 1}])
+    inventory.release(db, order)
+    assert never_ran(inventory, ran) == set()
+
+
+def test_the_orders_service(database, ran):
+    db = database("orders_service")
+    line = {"product_id": new_id(), "quantity": 1, "unit_price_cents": 9}
+    new = {"order_ledger_id": new_id(), "user_id": new_id(), "total_amount_cents": 9, "currency": "USD"}
+    for _ in range(2):
+        order = orders.create(db, new | {"items": [line]})[0]
+    orders.confirm(db, order["id"])
+    with pytest.raises(ApiError):
+        orders.cancel(db, new_id())
+    assert never_ran(orders, ran) == set()
+
+
+def test_the_payments_service(database, ran):
+    db = database("payments_service")
+
+    def authorize(key):
+        money = {"user_id": new_id(), "amount_cents": 9, "currency": "USD"}
+        payments.authorize(db, money | {"payment_token": "tok_visa", "idempotency_key": key})
+        return db.one("SELECT id FROM payment_authorizations WHERE idempotency_key = %(key)s", key=key)["id"]
+
+    captured, voided = authorize("a1"), authorize("a2")
+    payments.capture(db, captured, {"idempotency_key": "c", "amount_cents": None})
+    payments.refund(db, captured, {"idempotency_key": "r", "amount_cents": None, "reason": None})
+    payments.show(db, captured)
+    payments.void(db, voided, {"idempotency_key": "v", "reason": None})
+    for key in ("a2", "never seen"):
+        payments.void_by_key(db, {"idempotency_key": f"v {key}", "authorization_key": key, "reason": None})
+    assert never_ran(payments, ran) == set()
+
+
+ENTRY = {"fingerprint": "f", "user_id": new_id(), "email": "a@b.example", "currency": "USD", "total": 9} | {
+    "request_id": "r", "product_ids": [new_id()], "quantities": [1], "prices": [9]
+}  # fmt: skip
+
+
+def authorized_entry(store):
+    entry = store.insert_entry("shop", new_id(), ENTRY)
+    assert store.authorized(entry, "auth_1", Answer.of(202, {}))
+    return entry
+
+
+def test_the_edge_api(database, ran):
+    store = edge_api.store.Store(database("edge_api"), 30, 60)
+    authorized_entry(store)
+    entry = store.insert_entry("shop", "k", ENTRY)
+    store.let_go(entry)
+    entry = store.take_over(entry)
+    assert store.declined(entry, "payment_declined", "no", Answer.of(402, {}))
+    assert store.find("shop", "k")["status"] == "AUTHORIZATION_FAILED"
+    assert store.get("shop", entry["id"])["timeline"]
+    assert store.is_terminal("shop", entry["id"])
+    store.insert_refused("shop", "unknown", "f", Answer.of(422, {}))
+    assert store.find_refused("shop", "unknown")
+    assert store.take_token("shop", 10)
+    assert never_ran(edge_api.store, ran) == set()
+
+
+def test_the_orchestrator(database, ran):
+    for _ in range(2):
+        authorized_entry(edge_api.store.Store(database("edge_api"), 30, 60))
+    ran.clear()
+    store = orchestrator.store.Store(database("orchestrator"), "me", 30)
+    finished, released, *_ = store.claim(10)
+    store.release(released)
+    assert store.next_due_in() is not None
+    waiting = replace(finished, wait_s=0.0)
+    assert store.save(finished, waiting)
+    (now,) = [saga for saga in store.claim(10) if saga.id == finished.id]
+    for status in (Status.ORDER_CREATED, Status.INVENTORY_RESERVED, Status.PAYMENT_CAPTURED, Status.COMPLETED):
+        was, now = now, replace(now, status=status)
+        assert store.save(was, now)
+    assert never_ran(orchestrator.store, ran) == set()
+
+
+@pytest.mark.parametrize("service", TABLES)
+def test_what_is_not_its_own_is_refused(database, service):
+    db = database(service)
+    for table in set(metadata.tables) - TABLES[service]:
+        for statement in (f"SELECT * FROM {table}", f"INSERT INTO {table} DEFAULT VALUES", f"DELETE FROM {table}"):
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                db.all(statement)

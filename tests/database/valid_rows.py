@@ -1,0 +1,67 @@
+"""One row of each table that the database takes, in an order in which each finds the rows that it refers to."""
+
+ID = "11111111-1111-4111-8111-111111111111"
+OTHER_ID = "22222222-2222-4222-8222-222222222222"
+NOW = "2026-01-02T03:04:05Z"
+DIGEST = "0" * 64
+
+VALID = {
+    "products": {"id": ID, "sku": "sku-1", "name": "Widget", "price_cents": 999, "stock_quantity": 5},
+    "inventory_adjustments": {"id": ID, "product_id": ID, "quantity": -5, "reason": "correction"},
+    "order_reservations": {"order_id": ID, "status": "RESERVED", "fingerprint": DIGEST},
+    "inventory_reservations": {"id": ID, "order_id": ID, "product_id": ID, "quantity": 1},
+    "inventory_idempotency_keys": {"scope": "stock", "key": "k1", "fingerprint": DIGEST},
+    "orders": {
+        "id": ID,
+        "order_ledger_id": ID,
+        "user_id": ID,
+        "status": "CREATED",
+        "total_amount_cents": 999,
+        "currency": "USD",
+        "fingerprint": DIGEST,
+    },
+    "order_items": {"order_id": ID, "position": 1, "product_id": ID, "quantity": 1, "unit_price_cents": 999},
+    "payment_authorizations": {
+        "id": "auth_1",
+        "idempotency_key": "k1",
+        "user_id": ID,
+        "amount_cents": 999,
+        "currency": "USD",
+        "status": "CAPTURED",
+        "capture_id": "cap_1",
+        "captured_amount_cents": 999,
+        "captured_at": NOW,
+    },
+    "payment_refunds": {"id": "re_1", "authorization_id": "auth_1", "amount_cents": 1},
+    "payment_idempotency_keys": {"scope": "capture", "key": "k1", "fingerprint": DIGEST},
+    "order_ledger": {
+        "id": ID,
+        "client": "shop",
+        "client_request_id": "k1",
+        "fingerprint": DIGEST,
+        "user_id": ID,
+        "email": "a@b.example",
+        "total_amount_cents": 999,
+        "currency": "USD",
+        "request_id": "r1",
+        "status": "AWAITING_AUTHORIZATION",
+        "due_at": NOW,
+    },
+    "order_ledger_items": {
+        "order_ledger_id": ID,
+        "position": 1,
+        "product_id": ID,
+        "quantity": 1,
+        "unit_price_cents": 999,
+    },
+    "order_ledger_history": {"order_ledger_id": ID, "to_status": "AUTHORIZED", "claim_number": 1},
+    "outbox": {"order_ledger_id": ID, "event_type": "order.authorized", "payload": "{}"},
+    "refused_requests": {
+        "client": "shop",
+        "client_request_id": "k1",
+        "fingerprint": DIGEST,
+        "response_status": 422,
+        "response_body": "{}",
+    },
+    "rate_limits": {"client": "shop", "tokens": 1},
+}

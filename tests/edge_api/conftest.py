@@ -1,0 +1,204 @@
+"""The Edge API as a shop sees it: on a real PostgreSQL, with the real inventory and payments services next to it."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+import psycopg2.extras
+import pytest
+import responses
+from flask import Flask
+from werkzeug.test import TestResponse
+
+import inventory_service.app
+import payments_service.app
+from common.config import Settings
+from edge_api.app import create_app
+from tests.edge_api.neighbours import Neighbour
+from tests.edge_api.severable import Severable
+
+PRICE_CENTS = 1250
+USER_ID = "7b9d2c2e-1111-4222-8333-123456789abc"
+
+# What the orchestrator does to a request that its client never came back for (protocol: the sweeper): first it claims
+# and marks the entry; then it voids the hold; then the entry ends.
+MARK_ABANDONED = """
+UPDATE order_ledger SET failure_code = 'abandoned', failure_message = 'Closed.', claim_number = claim_number + 1,
+  claimed_by = 'orchestrator', claimed_until = now() + interval '30 s', due_at = now() + interval '30 s'
+"""
+CLOSE_ABANDONED = """
+UPDATE order_ledger SET status = 'AUTHORIZATION_FAILED', claimed_by = NULL, claimed_until = NULL, due_at = NULL
+"""
+
+
+class Shop:
+    """A shop's back end: it places orders and looks at them. Safe to use from several threads."""
+
+    def __init__(self, app: Flask, product_id: str, **headers: str) -> None:
+        self.app, self.product_id, self.headers = app, product_id, headers
+
+    def order_body(self, *, token: str = "tok_visa", quantity: int = 2, **changes: Any) -> dict[str, Any]:
+        return {
+            "user_id": USER_ID,
+            "email": "a@b.example",
+            "items": [{"product_id": self.product_id, "quantity": quantity}],
+            "payment": {"method": "card", "token": token},
+            **changes,
+        }
+
+    def order(self, key: str | None = "key-1", **changes: Any) -> TestResponse:
+        """Post an order; `changes` as in `order_body`."""
+        return self.post(key, json=self.order_body(**changes))
+
+    def post(self, key: str | None = "key-1", headers: dict[str, str] | None = None, **content: Any) -> TestResponse:
+        named = {} if key is None else {"Idempotency-Key": key}
+        return self.app.test_client().post("/orders", headers={**self.headers, **named, **(headers or {})}, **content)
+
+    def get(self, order_ledger_id: str, **query: Any) -> TestResponse:
+        return self.app.test_client().get(f"/orders/{order_ledger_id}", query_string=query, headers=self.headers)
+
+
+@pytest.fixture(scope="session")
+def service_settings(migrated_url: str) -> Settings:
+    return Settings.load({"DATABASE_URL": migrated_url, "LOG_LEVEL": "WARNING", "WEB_THREADS": "20"})
+
+
+@pytest.fixture(scope="session")
+def inventory_app(service_settings: Settings) -> Flask:
+    return inventory_service.app.create_app(service_settings)
+
+
+@pytest.fixture(scope="session")
+def payments_app(service_settings: Settings) -> Flask:
+    return payments_service.app.create_app(service_settings)
+
+
+@pytest.fixture(scope="session")
+def edge_app(service_settings: Settings) -> Flask:
+    return create_app(service_settings)
+
+
+@pytest.fixture
+def inventory(inventory_app: Flask) -> Neighbour:
+    return Neighbour(inventory_app)
+
+
+@pytest.fixture
+def payments(payments_app: Flask) -> Neighbour:
+    return Neighbour(payments_app)
+
+
+@pytest.fixture(autouse=True)
+def network(inventory: Neighbour, payments: Neighbour) -> Iterator[None]:
+    """Both services at their addresses; no other address answers."""
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        mock.add_callback("GET", re.compile(r"http://127\.0\.0\.1:8200/"), callback=inventory)
+        mock.add_callback("POST", re.compile(r"http://127\.0\.0\.1:8300/"), callback=payments)
+        yield
+
+
+@pytest.fixture
+def add_product(url: str, inventory_app: Flask) -> Callable[..., str]:
+    """`add_product(price_cents=5)` → the new product's id."""
+
+    def add(price_cents: int = PRICE_CENTS) -> str:
+        body = {"name": "Widget", "sku": uuid.uuid4().hex, "price_cents": price_cents}
+        return str(inventory_app.test_client().post("/inventory/products", json=body).json["id"])
+
+    return add
+
+
+@pytest.fixture
+def shop(edge_app: Flask, add_product: Callable[..., str]) -> Shop:
+    return Shop(edge_app, add_product())
+
+
+@pytest.fixture
+def shop_with(settings: Callable[..., Settings], add_product: Callable[..., str]) -> Callable[..., Shop]:
+    """`shop_with(API_KEYS=…)`: a shop at an instance of its own with these settings."""
+    return lambda **environ: Shop(create_app(settings(**environ)), add_product())
+
+
+@pytest.fixture
+def severable(url: str) -> Iterator[Severable]:
+    way = Severable(url)
+    yield way
+    way.stop()
+
+
+@pytest.fixture
+def sql(url: str) -> Callable[..., list[dict[str, Any]]]:
+    """A statement of its own on a connection of its own: `sql("SELECT …")` → rows."""
+
+    def run(statement: str, **params: Any) -> list[dict[str, Any]]:
+        rows = psycopg2.extras.RealDictCursor
+        with closing(psycopg2.connect(url)) as connection, connection, connection.cursor(cursor_factory=rows) as cursor:
+            cursor.execute(statement, params)
+            return [dict(row) for row in cursor.fetchall()] if cursor.description else []
+
+    return run
+
+
+@pytest.fixture
+def count(sql: Callable[..., list[dict[str, Any]]]) -> Callable[..., list[int]]:
+    """How many rows these tables have: `count("order_ledger", "outbox")` → `[1, 0]`."""
+    return lambda *tables: [sql(f"SELECT count(*) AS n FROM {table}")[0]["n"] for table in tables]
+
+
+@pytest.fixture
+def entry(sql: Callable[..., list[dict[str, Any]]]) -> Callable[[], dict[str, Any]]:
+    """The one entry of the ledger; fails where there are two."""
+
+    def read() -> dict[str, Any]:
+        (row,) = sql("SELECT * FROM order_ledger")
+        return row
+
+    return read
+
+
+@pytest.fixture
+def end_lease(sql: Callable[..., list[dict[str, Any]]]) -> Callable[[], None]:
+    """Let more time pass than any request can take."""
+    return lambda: sql(
+        "UPDATE order_ledger SET claimed_until = now() - interval '1 second' WHERE claimed_by IS NOT NULL"
+    )
+
+
+@pytest.fixture(params=["marked", "closed"])
+def sweep(request: pytest.FixtureRequest, sql: Callable[..., list[dict[str, Any]]]) -> Callable[[], None]:
+    """Let the orchestrator begin to close what was abandoned, or be done with it."""
+
+    def close() -> None:
+        sql(MARK_ABANDONED)
+        if request.param == "closed":
+            sql(CLOSE_ABANDONED)
+
+    return close
+
+
+@pytest.fixture
+def notified(url: str) -> Iterator[Callable[[], int]]:
+    """How many notifications an orchestrator would have had by now."""
+    with closing(psycopg2.connect(url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("LISTEN order_events")
+
+            def look() -> int:
+                cursor.execute("SELECT 1")  # what has been sent comes with the answer
+                connection.poll()
+                return len(connection.notifies)
+
+            yield look
+
+
+@pytest.fixture
+def in_background() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(16) as threads:
+        yield threads

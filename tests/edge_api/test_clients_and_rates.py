@@ -1,0 +1,164 @@
+"""Who may do what, who sees what, and how often."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+
+import pytest
+
+from tests.edge_api.conftest import Shop
+from tests.edge_api.neighbours import request_lost
+
+
+def bearer(key):
+    return {"Authorization": f"Bearer {key}"}
+
+
+def digest(key):
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+KEYS = f"alice={digest('alices key')},bob={digest('bobs key')},auditor={digest('read key')}:read"
+
+
+@pytest.fixture
+def anyone(shop_with):
+    """A shop without a key, where keys are asked for."""
+    return shop_with(API_KEYS=KEYS)
+
+
+@pytest.fixture
+def alice(anyone):
+    return Shop(anyone.app, anyone.product_id, **bearer("alices key"))
+
+
+@pytest.fixture
+def bob(anyone):
+    return Shop(anyone.app, anyone.product_id, **bearer("bobs key"))
+
+
+@pytest.fixture
+def auditor(anyone):
+    return Shop(anyone.app, anyone.product_id, **bearer("read key"))
+
+
+NO_CREDENTIALS = [
+    {},
+    bearer(""),
+    bearer("nobodys key"),
+    bearer("alices key2"),
+    bearer(digest("alices key")),
+    {"Authorization": "alices key"},
+    {"Authorization": "Basic alices key"},
+    {"Authorization": "Bearer"},
+    {"Authorization": "Bearer \xe4\xff"},
+    {"X-Api-Key": "alices key"},
+]
+
+
+@pytest.mark.parametrize("headers", NO_CREDENTIALS, ids=str)
+def test_no_or_an_unknown_key(anyone, alice, headers, count):
+    order_ledger_id = alice.order().json["order_ledger_id"]
+    stranger = Shop(anyone.app, anyone.product_id, **headers)
+    for response in (stranger.order("new"), stranger.get(order_ledger_id), stranger.post(data=b"{")):
+        assert (response.status_code, response.json["error"]) == (401, "unauthorized")
+        assert response.headers["WWW-Authenticate"] == "Bearer"
+        assert response.json["request_id"] == response.headers["X-Request-ID"]
+    assert count("order_ledger") == [1]
+
+
+def test_the_scheme_in_any_case(anyone):
+    assert anyone.post(headers={"Authorization": "bearer alices key"}, json=anyone.order_body()).status_code == 202
+
+
+def test_a_key_that_may_only_read(auditor, inventory, count):
+    response = auditor.order()
+    assert (response.status_code, response.json["error"]) == (403, "forbidden")
+    assert count("order_ledger") == [0]
+    assert inventory.requests == []
+    assert auditor.get(str(uuid.uuid4())).status_code == 404
+
+
+def test_refused_credentials_are_not_stored(anyone, alice, auditor):
+    assert [anyone.order().status_code, auditor.order().status_code, alice.order().status_code] == [401, 403, 202]
+    assert anyone.order().status_code == 401
+
+
+def test_one_key_and_two_clients(alice, bob, count, sql):
+    first, second = alice.order("k"), bob.order("k", quantity=5)
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert first.json["order_ledger_id"] != second.json["order_ledger_id"]
+    assert "Idempotency-Replayed" not in second.headers
+    assert count("order_ledger", "outbox", "payment_authorizations") == [2, 2, 2]
+    assert {row["client"] for row in sql("SELECT client FROM order_ledger")} == {"alice", "bob"}
+    assert alice.order("k").data == first.data
+
+
+def test_one_refused_key_and_two_clients(alice, bob):
+    alice.order("k", items=[{"product_id": str(uuid.uuid4()), "quantity": 1}])
+    assert bob.order("k").status_code == 202
+
+
+def test_another_clients_order(alice, bob, auditor):
+    order_ledger_id = alice.order().json["order_ledger_id"]
+    assert alice.get(order_ledger_id).status_code == 200
+    unknown = bob.get(str(uuid.uuid4())).json
+    for response in (bob.get(order_ledger_id), bob.get(order_ledger_id, wait=30), auditor.get(order_ledger_id)):
+        assert response.status_code == 404
+        assert response.json["message"] == unknown["message"]
+
+
+def test_without_keys_it_is_open(shop):
+    assert shop.order().status_code == 202
+    assert shop.post("2", headers=bearer("whatever"), json=shop.order_body()).status_code == 202
+
+
+@pytest.mark.parametrize("path", ["/health", "/live", "/openapi.json", "/docs"])
+def test_what_everyone_may_see(anyone, path):
+    assert anyone.app.test_client().get(path).status_code == 200
+
+
+def statuses(shop, *keys):
+    return [shop.order(key).status_code for key in keys]
+
+
+def test_too_many_orders(shop_with, inventory, count, sql):
+    shop = shop_with(RATE_LIMIT_PER_MINUTE="2")
+    assert statuses(shop, "1", "2") == [202, 202]
+    response = shop.order("3")
+    assert (response.status_code, response.json["error"]) == (429, "rate_limited")
+    assert int(response.headers["Retry-After"]) >= 1
+    assert count("order_ledger") == [2]
+    assert len(inventory.requests) == 2
+    sql("UPDATE rate_limits SET refilled_at = refilled_at - interval '30 s'")  # half a minute, half of the bucket
+    assert statuses(shop, "3", "4") == [202, 429]
+
+
+def test_the_bucket_does_not_overflow(shop_with, sql):
+    shop = shop_with(RATE_LIMIT_PER_MINUTE="2")
+    shop.order("1")
+    sql("UPDATE rate_limits SET refilled_at = refilled_at - interval '1 day'")
+    assert statuses(shop, "2", "3", "4") == [202, 202, 429]
+
+
+def test_a_request_that_is_known_is_not_counted(shop_with, payments):
+    shop = shop_with(RATE_LIMIT_PER_MINUTE="2")
+    payments.then(request_lost())
+    assert statuses(shop, "1", "1", "1", "1") == [503, 202, 202, 202]
+    assert shop.order("1", quantity=1).status_code == 422
+    items = [{"product_id": str(uuid.uuid4()), "quantity": 1}]
+    assert [shop.order("2", items=items).status_code for _ in range(3)] == [422] * 3
+    assert statuses(shop, "3", "1") == [429, 202]
+
+
+def test_looking_is_not_counted(shop_with):
+    shop = shop_with(RATE_LIMIT_PER_MINUTE="1")
+    order_ledger_id = shop.order("1").json["order_ledger_id"]
+    assert {shop.get(order_ledger_id).status_code for _ in range(3)} == {200}
+
+
+def test_each_client_has_a_rate_of_its_own(shop_with):
+    shop = shop_with(RATE_LIMIT_PER_MINUTE="1", API_KEYS=KEYS)
+    for key in ("alices key", "bobs key"):
+        assert statuses(Shop(shop.app, shop.product_id, **bearer(key)), "1", "2") == [202, 429]

@@ -1,0 +1,193 @@
+"""The same key again: the first answer and no second effect, whoever asks, wherever, however often at a time."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from functools import partial
+
+import pytest
+
+from edge_api import operations
+from edge_api.app import create_app
+from tests.at_once import at_once
+from tests.edge_api.conftest import Shop
+from tests.edge_api.neighbours import Held, request_lost
+
+EFFECTS = ("order_ledger", "outbox", "payment_authorizations")
+
+
+def is_replay(response, first):
+    return (response.status_code, response.data) == (first.status_code, first.data) and (
+        response.headers["Idempotency-Replayed"] == "true"
+    )
+
+
+def test_an_accepted_order_again(shop, count):
+    first, second = shop.order(), shop.order()
+    assert first.status_code == 202
+    assert is_replay(second, first)
+    assert second.headers["Location"] == first.headers["Location"]
+    assert count(*EFFECTS) == [1, 1, 1]
+
+
+def test_an_accepted_order_again_when_the_saga_is_over(shop, sql):
+    first = shop.order()
+    sql("UPDATE order_ledger SET status = 'ORDER_CREATED', claim_number = 5")
+    assert is_replay(shop.order(), first)
+
+
+@pytest.mark.parametrize(
+    ("token", "decline_code"),
+    [
+        ("tok_decline_insufficient", "insufficient_funds"),
+        ("tok_decline_expired", "card_expired"),
+        ("tok_decline_stolen", "card_declined"),
+        ("tok_decline_whatever", "generic_decline"),
+    ],
+)
+def test_a_declined_payment_again(shop, payments, count, entry, token, decline_code):
+    first = shop.order(token=token)
+    assert (first.status_code, first.json["error"]) == (402, "payment_declined")
+    row = entry()
+    assert first.json["details"] == {
+        "decline_code": decline_code,
+        "is_retryable": False,
+        "order_ledger_id": row["id"],
+    }
+    assert (row["status"], row["failure_code"]) == ("AUTHORIZATION_FAILED", "payment_declined")
+    assert decline_code in row["failure_message"]
+    assert is_replay(shop.order(token=token), first)
+    assert len(payments.requests) == 1
+    assert count("order_ledger", "outbox") == [1, 0]
+
+
+def test_an_unknown_product_again(shop, inventory, count, sql):
+    items = [{"product_id": str(uuid.uuid4()), "quantity": 1}]
+    first = shop.order(items=items)
+    assert is_replay(shop.order(items=items), first)
+    assert len(inventory.requests) == 1
+    assert count("order_ledger", "refused_requests") == [0, 1]
+
+
+OTHER_BODIES = [
+    {"quantity": 3},
+    {"token": "tok_mastercard"},
+    {"email": "c@b.example"},
+    {"currency": "EUR"},
+    {"user_id": str(uuid.uuid4())},
+]
+
+
+@pytest.mark.parametrize("other", OTHER_BODIES, ids=lambda other: next(iter(other)))
+@pytest.mark.parametrize("token", ["tok_visa", "tok_decline_stolen"])
+def test_one_key_for_two_requests(shop, payments, count, entry, token, other):
+    shop.order(token=token)
+    before = entry()
+    response = shop.order(**{"token": token, **other})
+    assert (response.status_code, response.json["error"]) == (422, "idempotency_key_reused")
+    assert "Idempotency-Replayed" not in response.headers
+    assert entry() == before
+    assert len(payments.requests) == 1
+    assert count("outbox") == [int(token == "tok_visa")]
+
+
+def test_one_key_for_a_refused_and_another_request(shop, payments, count):
+    shop.order(items=[{"product_id": str(uuid.uuid4()), "quantity": 1}])
+    assert shop.order().json["error"] == "idempotency_key_reused"
+    assert count("order_ledger") == [0]
+    assert payments.requests == []
+
+
+def test_one_key_for_two_requests_while_the_first_is_worked_on(shop, payments, in_background, count):
+    payments.then(held := Held())
+    first = in_background.submit(shop.order)
+    held.wait()
+    assert shop.order(quantity=3).json["error"] == "idempotency_key_reused"
+    held.go()
+    assert first.result().status_code == 202
+    assert count(*EFFECTS) == [1, 1, 1]
+
+
+def test_the_same_request_in_other_words(shop):
+    first = shop.order()
+    body = shop.order_body(currency="USD")
+    other_words = {name: body[name] for name in reversed(body)}
+    other_words["items"] = [{"quantity": 1, "product_id": shop.product_id.upper()}] * 2
+    assert is_replay(shop.post(json=other_words), first)
+
+
+def test_a_request_that_is_worked_on_is_waited_for(shop, payments, in_background, monkeypatch, count):
+    class Pauses(tuple):
+        """As many as it takes; whoever begins to wait for the first request lets it go on."""
+
+        def __iter__(self):
+            held.go()
+            return super().__iter__()
+
+    payments.then(held := Held())
+    monkeypatch.setattr(operations, "REPEAT_WAITS_S", Pauses([0.01] * 1000))
+    first = in_background.submit(shop.order)
+    held.wait()
+    second = shop.order()
+    assert is_replay(second, first.result())
+    assert count(*EFFECTS) == [1, 1, 1]
+
+
+def test_a_request_that_is_worked_on_for_longer(shop, payments, in_background, entry):
+    payments.then(held := Held())
+    first = in_background.submit(shop.order)
+    held.wait()
+    before = entry()
+    response = shop.order()
+    assert (response.status_code, response.json["error"]) == (409, "request_in_progress")
+    assert int(response.headers["Retry-After"]) >= 1
+    assert entry() == before
+    held.go()
+    assert is_replay(shop.order(), first.result())
+    assert len(payments.requests) == 1
+
+
+@pytest.mark.parametrize(("token", "status"), [("tok_visa", 202), ("tok_decline_stolen", 402)])
+def test_one_key_sixty_times_at_once(shop, service_settings, payments, count, token, status):
+    instances = [Shop(create_app(service_settings), shop.product_id) for _ in range(3)]
+    answers = at_once([partial(instance.order, token=token) for instance in instances * 20])
+    assert {answer.status_code for answer in answers} <= {status, 409}
+    (first,) = {answer.data for answer in answers if answer.status_code == status}
+    replayed = Counter("Idempotency-Replayed" in answer.headers for answer in answers if answer.status_code == status)
+    assert replayed[False] == 1
+    assert len(payments.requests) == 1
+    assert count(*EFFECTS) == [1, int(status == 202), 1]
+    assert shop.order(token=token).data == first
+
+
+def test_many_keys_at_once(shop, count):
+    answers = at_once([partial(shop.order, f"key-{number % 10}") for number in range(40)])
+    assert {answer.status_code for answer in answers} <= {202, 409}
+    assert len({answer.data for answer in answers if answer.status_code == 202}) == 10
+    assert count(*EFFECTS) == [10, 10, 10]
+
+
+def test_one_unknown_product_at_once(shop, count):
+    items = [{"product_id": str(uuid.uuid4()), "quantity": 1}]
+    answers = at_once([partial(shop.order, items=items)] * 10)
+    assert {answer.status_code for answer in answers} == {422}
+    assert count("refused_requests") == [1]
+
+
+def test_inventory_is_down(shop, inventory, payments, count):
+    inventory.then(request_lost(), request_lost())
+    response = shop.order()
+    assert (response.status_code, response.json["error"]) == (503, "service_unavailable")
+    assert int(response.headers["Retry-After"]) >= 1
+    assert count("order_ledger", "refused_requests") == [0, 0]
+    assert payments.requests == []
+    assert shop.order().status_code == 503  # it is not stored
+    assert shop.order().status_code == 202
+
+
+def test_a_replay_needs_no_other_service(shop, inventory, payments):
+    first = shop.order()
+    inventory.then(request_lost())
+    payments.then(request_lost())
+    assert is_replay(shop.order(), first)

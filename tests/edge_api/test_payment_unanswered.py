@@ -1,0 +1,157 @@
+"""No answer from the payments service, or none that can be read: it is no decline, and nothing is held twice."""
+
+from __future__ import annotations
+
+import pytest
+import requests
+
+from tests.edge_api.conftest import PRICE_CENTS
+from tests.edge_api.neighbours import answer_lost, answered, changed, cut_short, request_lost
+
+HOLD = {"authorization_id": "auth_" + "a" * 24, "status": "AUTHORIZED", "amount_cents": 2 * PRICE_CENTS}
+NO_ANSWERS = {
+    "refused": request_lost(),
+    "connect timeout": request_lost(requests.ConnectTimeout),
+    "read timeout": request_lost(requests.ReadTimeout),
+    "broken off": request_lost(requests.exceptions.ChunkedEncodingError),
+    "answer lost": answer_lost(),
+    "answer reset": answer_lost(requests.ConnectionError),
+    "answer cut short": cut_short,
+    "500": answered(500, {"error": "internal_error"}),
+    "502 with HTML": answered(502, b"<html>Bad Gateway</html>", "text/html"),
+    "503": answered(503, {"error": "gateway_error"}),
+    "503 with the code of a refusal": answered(503, {"error": "payment_declined"}),
+    "200 with HTML": answered(200, b"<html>Welcome</html>", "text/html"),
+    "200 with nothing": answered(200, b""),
+    "200 with null": answered(200, None),
+    "200 with a list": answered(200, [HOLD]),
+    "200 with an empty object": answered(200, {}),
+    "200 too deep to read": answered(200, b"[" * 100_000),
+    "200 for another service": answered(200, {"status": "healthy"}),
+    "another amount": changed(amount_cents=2 * PRICE_CENTS - 1),
+    "an amount as text": changed(amount_cents=str(2 * PRICE_CENTS)),
+    "another currency": changed(currency="EUR"),
+    "another state": changed(status="DECLINED"),
+    "no id": changed(authorization_id=...),
+    "null as id": changed(authorization_id=None),
+    "empty id": changed(authorization_id=""),
+    "an id that no column takes": changed(authorization_id="auth_\0"),
+    "302": answered(302, {}),
+    "401": answered(401, {"error": "unauthorized"}),
+    "403": answered(403, {"error": "forbidden"}),
+    "404 without a code of ours": answered(404, {"message": "no such route"}),
+    "404 with HTML": answered(404, b"<html>", "text/html"),
+    "405": answered(405, {"error": "method_not_allowed"}),
+    "402 of somebody else": answered(402, b"Payment Required", "text/plain"),
+    "402 with an unknown code": answered(402, {"error": "quota_exceeded"}),
+    "409 in progress": answered(409, {"error": "request_in_progress"}),
+    "429": answered(429, {"error": "rate_limited"}),
+}
+
+
+@pytest.fixture(params=NO_ANSWERS.values(), ids=NO_ANSWERS.keys())
+def no_answer(request):
+    return request.param
+
+
+def test_the_key_stays_open_and_goes_on_where_it_stopped(shop, payments, no_answer, count, entry):
+    payments.then(no_answer)
+    first = shop.order()
+    assert (first.status_code, first.json["error"]) == (503, "gateway_error")
+    assert int(first.headers["Retry-After"]) >= 1
+    stopped = entry()
+    assert (stopped["status"], stopped["failure_code"], stopped["response_status"], stopped["claimed_by"]) == (
+        "AWAITING_AUTHORIZATION", None, None, None
+    )  # fmt: skip
+    assert count("outbox") == [0]
+
+    second = shop.order()
+    assert second.status_code == 202
+    assert "Idempotency-Replayed" not in second.headers
+    assert second.json["order_ledger_id"] == stopped["id"]
+    assert payments.bodies == [payments.bodies[0]] * 2
+    assert count("order_ledger", "order_ledger_items", "outbox", "payment_authorizations") == [1, 1, 1, 1]
+    assert shop.order().data == second.data
+
+
+def test_a_decline_whose_answer_was_lost(shop, payments, count):
+    payments.then(answer_lost())
+    assert shop.order(token="tok_decline_expired").status_code == 503
+    response = shop.order(token="tok_decline_expired")
+    assert (response.status_code, response.json["details"]["decline_code"]) == (402, "card_expired")
+    assert count("payment_authorizations", "outbox") == [1, 0]
+
+
+def test_ever_again_the_same_key(shop, payments, count):
+    payments.then(*[request_lost(), answer_lost()] * 3)
+    assert [shop.order().status_code for _ in range(7)] == [503] * 6 + [202]
+    assert len({body["idempotency_key"] for body in payments.bodies}) == 1
+    assert count("order_ledger", "payment_authorizations", "outbox") == [1, 1, 1]
+
+
+def test_the_price_of_the_first_request_counts(shop, payments, sql):
+    payments.then(request_lost())
+    shop.order()
+    sql("UPDATE products SET price_cents = price_cents + 1")
+    assert shop.order().json["total_amount_cents"] == 2 * PRICE_CENTS
+    assert {body["amount_cents"] for body in payments.bodies} == {2 * PRICE_CENTS}
+
+
+def test_a_request_that_stopped_goes_on_without_inventory(shop, inventory, payments):
+    payments.then(request_lost())
+    shop.order()
+    inventory.then(request_lost())
+    assert shop.order().status_code == 202
+
+
+def test_another_request_with_the_key_of_one_that_stopped(shop, payments, count):
+    payments.then(request_lost())
+    shop.order()
+    assert shop.order(token="tok_mastercard").json["error"] == "idempotency_key_reused"
+    assert len(payments.requests) == 1
+    assert shop.order().status_code == 202
+
+
+def test_nobody_comes_back(shop, payments, sql):
+    """The sweeper finds the entry after ABANDONED_AFTER_S (60), counted from when the request stopped."""
+    payments.then(request_lost())
+    shop.order()
+    (row,) = sql(
+        "SELECT due_at > now() + interval '50 s' AND due_at <= now() + interval '60 s' AS ok FROM order_ledger"
+    )
+    assert row["ok"]
+
+
+BROKEN_PRICES = {
+    "no price": [{"id": "ID"}],
+    "null": [{"id": "ID", "price_cents": None}],
+    "text": [{"id": "ID", "price_cents": "1250"}],
+    "a fraction": [{"id": "ID", "price_cents": 12.5}],
+    "true": [{"id": "ID", "price_cents": True}],
+    "nothing": [{"id": "ID", "price_cents": 0}],
+    "less than nothing": [{"id": "ID", "price_cents": -1}],
+    "no id": [{"price_cents": 1250}],
+    "no list": {},
+    "null for a list": None,
+}
+
+
+@pytest.mark.parametrize("products", BROKEN_PRICES.values(), ids=BROKEN_PRICES.keys())
+def test_prices_that_are_none(shop, inventory, payments, count, products):
+    for product in products or []:
+        product.update({"id": shop.product_id} if "id" in product else {})
+    inventory.then(answered(200, {"products": products, "next_cursor": None}))
+    response = shop.order()
+    assert (response.status_code, response.json["error"]) == (503, "service_unavailable")
+    assert count("order_ledger", "refused_requests") == [0, 0]
+    assert payments.requests == []
+    assert shop.order().status_code == 202
+
+
+@pytest.mark.parametrize("plan", [answered(502, b"<html>"), answered(404, {"error": "not_found"}), request_lost()])
+def test_no_prices(shop, inventory, count, plan):
+    inventory.then(plan)
+    response = shop.order()
+    assert (response.status_code, response.json["error"]) == (503, "service_unavailable")
+    assert int(response.headers["Retry-After"]) >= 1
+    assert count("order_ledger", "refused_requests") == [0, 0]

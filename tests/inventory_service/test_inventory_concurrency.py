@@ -1,0 +1,178 @@
+"""Many at the same moment, over real connections."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import psycopg2
+import pytest
+
+from common import db
+from common.config import Settings
+from inventory_service import operations
+from inventory_service.app import create_app
+from tests.at_once import at_once
+
+
+def some_order() -> str:
+    return str(uuid.uuid4())
+
+
+def statuses(answers) -> Counter[int]:
+    return Counter(answer.status_code for answer in answers)
+
+
+def test_two_hundred_buyers_for_a_hundred_units(inventory, balanced):
+    product = inventory.product(stock=100)
+    with ThreadPoolExecutor(16) as buyers:
+        answers = list(buyers.map(lambda _: inventory.reserve(some_order(), {product: 1}), range(200)))
+    assert statuses(answers) == {201: 100, 409: 100}
+    assert inventory.stock(product) == 0
+    assert balanced()
+
+
+def test_baskets_in_opposite_orders(inventory, balanced):
+    """Without one order of locking, two of these wait for each other until the database kills one."""
+    products = [inventory.product(stock=1000) for _ in range(5)]
+    baskets = [dict.fromkeys(products, 1), dict.fromkeys(reversed(products), 1)]
+    orders = [some_order() for _ in range(160)]
+    with ThreadPoolExecutor(16) as buyers:
+        answers = list(buyers.map(lambda n: inventory.reserve(orders[n], baskets[n % 2]), range(160)))
+        assert statuses(answers) == {201: 160}
+        assert statuses(buyers.map(inventory.release, orders)) == {200: 160}
+    assert [inventory.stock(product) for product in products] == [1000] * 5
+    assert balanced()
+
+
+def test_one_order_ten_times_at_once(inventory, balanced):
+    product, order = inventory.product(stock=100), some_order()
+    answers = at_once([partial(inventory.reserve, order, {product: 3})] * 10)
+    assert statuses(answers) == {201: 10}
+    assert len({answer.data for answer in answers}) == 1
+    assert sum("Idempotency-Replayed" not in answer.headers for answer in answers) == 1
+    assert inventory.stock(product) == 97
+    assert balanced()
+
+
+def test_one_key_ten_times_at_once(inventory, balanced):
+    product = inventory.product()
+    answers = at_once([partial(inventory.change, product, 5, key="k")] * 10)
+    assert statuses(answers) == {200: 10}
+    assert len({answer.data for answer in answers}) == 1
+    assert inventory.stock(product) == 5
+    assert balanced()
+
+
+def test_one_sku_ten_times_at_once(inventory, sql):
+    body = {"name": "Widget", "sku": "A-1", "price_cents": 1, "initial_stock": 5}
+    answers = at_once([lambda: inventory.client.post("/inventory/products", json=body)] * 10)
+    assert statuses(answers) == {201: 1, 409: 9}
+    created = next(answer.get_json()["id"] for answer in answers if answer.status_code == 201)
+    details = [answer.get_json()["details"] for answer in answers if answer.status_code == 409]
+    assert details == [{"existing_product_id": created}] * 9
+    assert sql("SELECT count(*) FROM inventory_adjustments") == [(1,)]
+
+
+def test_ten_releases_at_once_restore_once(inventory, balanced):
+    product, order = inventory.product(stock=5), some_order()
+    inventory.reserve(order, {product: 2})
+    answers = at_once([partial(inventory.release, order)] * 10)
+    assert statuses(answers) == {200: 10}
+    assert sum(answer.get_json()["total_quantity_restored"] for answer in answers) == 2
+    assert inventory.stock(product) == 5
+    assert balanced()
+
+
+def test_a_reservation_races_its_release(inventory, balanced):
+    product = inventory.product(stock=100)
+    for _ in range(30):
+        order = some_order()
+        reserved, released = at_once(
+            [partial(inventory.reserve, order, {product: 1}), partial(inventory.release, order)]
+        )
+        came_first = reserved.status_code == 201
+        assert came_first or reserved.get_json()["error"] == "reservation_released"
+        assert released.get_json()["released_count"] == came_first
+        assert inventory.stock(product) == 100
+    assert balanced()
+
+
+@pytest.fixture
+def impatient(monkeypatch, url):
+    """The service as it is, but for a lock it waits a twentieth of a second."""
+    options = db.SESSION["options"].replace("lock_timeout=2000", "lock_timeout=50")
+    monkeypatch.setitem(db.SESSION, "options", options)
+    return create_app(Settings.load({"DATABASE_URL": url, "WEB_THREADS": "2", "LOG_LEVEL": "ERROR"})).test_client()
+
+
+@pytest.fixture
+def tries(monkeypatch):
+    """Counts in `made` the tries to reserve. At try number `give_way_at` the connection in `holder` lets go."""
+    tries, original = Counter(), operations._reserve
+
+    def counted(*arguments):
+        tries["made"] += 1
+        if tries["made"] == tries["give_way_at"]:
+            tries["holder"].rollback()
+        return original(*arguments)
+
+    monkeypatch.setattr(operations, "_reserve", counted)
+    return tries
+
+
+@pytest.fixture
+def holder(url):
+    """Another connection, that will hold a lock."""
+    connection = psycopg2.connect(url)
+    yield connection
+    connection.close()
+
+
+def test_a_lock_that_is_never_given_up(inventory, impatient, tries, holder, balanced):
+    product = inventory.product(stock=5)
+    holder.cursor().execute("SELECT FROM products FOR UPDATE")
+    body = {"order_id": some_order(), "items": [{"product_id": product, "quantity": 1}]}
+    answer = impatient.post("/inventory/reservations", json=body)
+    assert (answer.status_code, answer.get_json()["error"]) == (503, "service_unavailable")
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert tries["made"] == 4
+    holder.rollback()
+    assert impatient.post("/inventory/reservations", json=body).status_code == 201
+    assert balanced()
+
+
+def test_a_lock_that_is_given_up_in_time(inventory, impatient, tries, holder, balanced):
+    product = inventory.product(stock=5)
+    holder.cursor().execute("SELECT FROM products FOR UPDATE")
+    tries.update(give_way_at=3)
+    tries["holder"] = holder
+    body = {"order_id": some_order(), "items": [{"product_id": product, "quantity": 1}]}
+    assert impatient.post("/inventory/reservations", json=body).status_code == 201
+    assert tries["made"] == 3
+    assert inventory.stock(product) == 4
+    assert balanced()
+
+
+def test_a_key_in_use_for_long(inventory, impatient, holder):
+    product = inventory.product()
+    holder.cursor().execute(
+        "INSERT INTO inventory_idempotency_keys (scope, key, fingerprint) VALUES ('stock', 'k', 'another process')"
+    )
+    body, path = {"quantity": 1, "reason": "correction"}, f"/inventory/products/{product}/stock"
+    answer = impatient.post(path, json=body, headers={"Idempotency-Key": "k"})
+    assert (answer.status_code, answer.get_json()["error"]) == (409, "request_in_progress")
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
+@pytest.mark.parametrize("code", ["40001", "40P01", "55P03"])
+def test_conflicts_end_in_503(inventory, monkeypatch, tries, balanced, code):
+    product = inventory.product(stock=5)
+    conflict = f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$"
+    monkeypatch.setattr(operations, "TAKE_STOCK", conflict)
+    answer = inventory.reserve(some_order(), {product: 1})
+    assert (answer.status_code, answer.get_json()["error"]) == (503, "service_unavailable")
+    assert tries["made"] == 4
+    assert balanced()

@@ -1,0 +1,84 @@
+"""Processes as an operator has them: started, watched through their output, and ended by signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from tests.waiting import eventually
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+DEADLINE_S = 60  # a start takes 2 s; on a machine that does much else, many times as long
+SETTINGS_OF_OURS = ("PORT", "BIND_HOST", "DATABASE_URL", "LOG_FORMAT", "LOG_LEVEL", "HONCHO_PROCESS_NAME")
+
+
+class Running:
+    """A process with its output, both streams together."""
+
+    def __init__(self, command: list[str], output: Path, cwd: Path = PROJECT, **environ: str) -> None:
+        kept = {name: value for name, value in os.environ.items() if name not in SETTINGS_OF_OURS}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self._output = output
+        with output.open("wb") as file:
+            self.process = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env={**kept, "PATH": path, **environ},
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text()
+
+    def says(self, text: str) -> None:
+        """Wait until it has said that."""
+        eventually(lambda: text in self.output or self.process.poll() is not None, DEADLINE_S)
+        assert text in self.output, self.output
+
+    def ends(self, number: signal.Signals | None = None) -> int:
+        """Wait for its end, after a signal where one is named; its exit code."""
+        if number:
+            self.process.send_signal(number)
+        return self.process.wait(DEADLINE_S)
+
+    def clean_up(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(DEADLINE_S)
+
+
+def free_ports() -> int:
+    """A PORT for which the three other services' ports are free too."""
+    for base in range(20_000 + os.getpid() % 20_000, 65_000):
+        if all(_is_free(base + 100 * i) for i in range(4)):
+            return base
+    raise AssertionError("no free ports")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """All processes that this one started, directly or not."""
+    return psutil.Process(pid).children(recursive=True)
+
+
+def one_of(processes: list[psutil.Process], *words: str) -> psutil.Process:
+    """The first whose command line has all these words; a parent comes before its children."""
+    return next(each for each in processes if all(word in " ".join(each.cmdline()) for word in words))
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """In a container without a proper init, what was left behind stays as a zombie when it has ended."""
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

@@ -1,0 +1,127 @@
+"""The real processes of the Procfile on free ports, each of which a test may stop, kill or start anew."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from holdfast_client import HoldfastClient
+from tests.waiting import eventually
+
+PROJECT = Path(__file__).resolve().parents[2]
+WEB_PROCESSES = ("web", "orders_service", "inventory_service", "payments_service")
+LINES = dict(line.split(": ", 1) for line in (PROJECT / "Procfile").read_text().splitlines())
+# Short delays; a lease that is as short as a test allows and still longer than its calls.
+QUICK = {
+    "RETRY_BASE_S": "0.05",
+    "RETRY_FACTOR": "2",
+    "LEASE_S": "2",
+    "ABANDONED_AFTER_S": "60",
+    "POLL_INTERVAL_S": "0.5",
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Stack:
+    """Four web services and any number of orchestrators on one database."""
+
+    def __init__(self, database_url: str, logs: Path, **environ: str) -> None:
+        self._ports = {name: free_port() for name in WEB_PROCESSES}
+        self._logs = logs
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self._environ = {**os.environ, **QUICK, "PATH": path, "DATABASE_URL": database_url, "BIND_HOST": "127.0.0.1"}
+        self._environ |= {f"{name.upper()}_URL": self.url(name) for name in WEB_PROCESSES[1:]} | environ
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self._ports[name]}"
+
+    def start(self, *names: str, **environ: str) -> None:
+        """Start processes by name (`orchestrator.2` is a second one), and wait until the services are healthy."""
+        for name in names:
+            kind = name.partition(".")[0]
+            port = {"PORT": str(self._ports[kind])} if kind in self._ports else {}
+            with (self._logs / f"{name}.log").open("ab") as log:
+                self.processes[name] = subprocess.Popen(
+                    shlex.split(LINES[kind]),
+                    cwd=PROJECT,
+                    env={**self._environ, **port, **environ},
+                    stdout=log,
+                    stderr=log,
+                )
+        for name in names:
+            eventually(lambda name=name: self.is_ready(name), 30)
+
+    def is_ready(self, name: str) -> bool:
+        """Whether a service is healthy, or an orchestrator has taken up its work."""
+        assert self.processes[name].poll() is None, self.log(name)
+        if name not in self._ports:
+            return f'"process_id": {self.processes[name].pid}' in self.log(name)
+        try:
+            return requests.get(f"{self.url(name)}/health", timeout=5).ok
+        except requests.RequestException:
+            return False
+
+    def kill(self, name: str) -> None:
+        """SIGKILL to the process and, as it may be gunicorn's master, to its workers: nobody gets to say goodbye."""
+        workers = self.workers(name)
+        self.processes[name].kill()
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        self.processes.pop(name).wait()
+
+    def workers(self, name: str) -> list[int]:
+        pid = self.processes[name].pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def stop(self, name: str, number: int = signal.SIGTERM) -> int:
+        """The exit code after a signal; fails when it takes more than the promised 25 s."""
+        process = self.processes.pop(name)
+        process.send_signal(number)
+        return process.wait(25)
+
+    def stop_all(self) -> None:
+        for process in self.processes.values():
+            process.terminate()
+        for process in self.processes.values():
+            process.wait(25)
+
+    def log(self, name: str) -> str:
+        return (self._logs / f"{name}.log").read_text()
+
+    # What a shop does
+
+    def client(self, **options: Any) -> HoldfastClient:
+        return HoldfastClient(self.url("web"), **options)
+
+    def product(self, stock: int = 1000, price_cents: int = 500) -> str:
+        body = {"name": "Coffee", "sku": os.urandom(8).hex(), "price_cents": price_cents, "initial_stock": stock}
+        response = requests.post(f"{self.url('inventory_service')}/inventory/products", json=body, timeout=10)
+        assert response.status_code == 201, response.text
+        return str(response.json()["id"])
+
+
+@contextmanager
+def running(database_url: str, logs: Path, *, orchestrators: int = 1, **environ: str) -> Iterator[Stack]:
+    stack = Stack(database_url, logs, **environ)
+    try:
+        stack.start(*WEB_PROCESSES, *(f"orchestrator.{number + 1}" for number in range(orchestrators)))
+        yield stack
+    finally:
+        stack.stop_all()

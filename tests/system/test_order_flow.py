@@ -1,0 +1,132 @@
+"""Orders through the five real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import uuid
+from collections import Counter
+from collections.abc import Callable
+
+import psycopg2
+import pytest
+import requests
+
+from holdfast_client import PaymentDeclined
+from tests.system.conftest import place
+from tests.system.stack import Stack
+from tests.waiting import eventually
+
+Start = Callable[..., Stack]
+Settle = Callable[..., None]
+NEVER = "3600"  # seconds until the next poll
+
+
+def order_of(stack: Stack, product: str, token: str = "tok_visa", quantity: int = 1) -> str:
+    with stack.client() as client:
+        items = [{"product_id": product, "quantity": quantity}]
+        placed = client.place_order(user_id=uuid.uuid4(), email="a@b.example", items=items, payment_token=token)
+        return placed.order_ledger_id
+
+
+def stock(stack: Stack, product: str) -> int:
+    answer = requests.get(f"{stack.url('inventory_service')}/inventory/products/{product}/availability", timeout=5)
+    return int(answer.json()["stock_quantity"])
+
+
+def test_an_order_completes_by_notification_alone(start: Start, settle: Settle) -> None:
+    """The poll is an hour away: only LISTEN and NOTIFY can have brought it to the end."""
+    stack = start(POLL_INTERVAL_S=NEVER)
+    product = stack.product(stock=10)
+    with stack.client() as client:
+        for _ in range(3):
+            order = client.get_order(order_of(stack, product, quantity=2), wait=20)
+            assert order.status == "COMPLETED"
+    assert stock(stack, product) == 4
+    assert [entry.status for entry in order.timeline] == [
+        "AWAITING_AUTHORIZATION", "AUTHORIZED", "ORDER_CREATED", "INVENTORY_RESERVED", "PAYMENT_CAPTURED", "COMPLETED",
+    ]  # fmt: skip
+    settle()
+
+
+def test_an_order_completes_by_polling_when_the_listener_is_deaf(start: Start, settle: Settle, url: str) -> None:
+    """The server's side of the LISTEN connection is stopped in its tracks: no notification can come through."""
+    stack = start(POLL_INTERVAL_S="0.2")
+    product = stack.product()
+    pid = eventually(lambda: listeners(url))[0]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with stack.client() as client:
+            assert client.get_order(order_of(stack, product), wait=20).status == "COMPLETED"
+        assert listeners(url) == [pid]
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    settle()
+
+
+def test_a_listener_that_was_cut_off_listens_again(start: Start, settle: Settle, url: str) -> None:
+    stack = start(POLL_INTERVAL_S=NEVER)
+    product = stack.product()
+    pid = eventually(lambda: listeners(url))[0]
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", (pid,))
+    connection.close()
+    eventually(lambda: listeners(url) not in ([], [pid]))
+    with stack.client() as client:
+        assert client.get_order(order_of(stack, product), wait=20).status == "COMPLETED"
+    settle()
+
+
+def listeners(url: str) -> list[int]:
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'orchestrator listen'")
+        pids = [pid for (pid,) in cursor.fetchall()]
+    connection.close()
+    return pids
+
+
+@pytest.mark.parametrize(
+    ("token", "quantity", "code"),
+    [("tok_fail_capture", 1, "payment_declined"), ("tok_visa", 11, "insufficient_stock")],
+)
+def test_an_order_that_fails_leaves_nothing_behind(
+    start: Start, settle: Settle, token: str, quantity: int, code: str
+) -> None:
+    stack = start()
+    product = stack.product(stock=10)
+    with stack.client() as client:
+        order = client.get_order(order_of(stack, product, token, quantity), wait=20)
+    assert (order.status, order.failure and order.failure.code) == ("FAILED", code)
+    assert stock(stack, product) == 10
+    payment = requests.get(
+        f"{stack.url('payments_service')}/payments/{order.payment_authorization_id}", timeout=5
+    ).json()
+    assert payment["status"] == "VOIDED"
+    settle()
+
+
+def test_a_declined_order_ends_there(start: Start, settle: Settle) -> None:
+    stack = start()
+    product = stack.product()
+    with pytest.raises(PaymentDeclined) as error:
+        order_of(stack, product, "tok_decline_insufficient")
+    with stack.client() as client:
+        assert client.get_order(error.value.details["order_ledger_id"]).status == "AUTHORIZATION_FAILED"
+    settle()
+
+
+def test_300_orders_with_a_gateway_that_fails_three_calls_in_ten(start: Start, settle: Settle, url: str) -> None:
+    """Half of the failures are lost answers. Every order ends, and books, stock and orders agree in every one."""
+    stack = start(orchestrators=2, MOCK_FAILURE_RATE="0.3")
+    plenty, scarce = stack.product(stock=1000), stack.product(stock=20)
+    placed = place(stack, plenty, 250) | place(stack, scarce, 50)
+    assert len(set(placed.values())) == 300, Counter(placed.values()).most_common(3)
+    settle(120)
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT status, count(*) FROM order_ledger GROUP BY status")
+        by_status = dict(cursor.fetchall())
+    connection.close()
+    assert sum(by_status.values()) == 300
+    assert set(by_status) <= {"COMPLETED", "FAILED"}
+    assert by_status["FAILED"] >= 30
+    assert stock(stack, scarce) >= 0

@@ -1,0 +1,46 @@
+"""A way to a server that can be cut: it passes everything on, until the answer to one statement is lost."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+
+
+class Relay:
+    """Listens on a port of this machine for one connection to the unix socket at `path`.
+
+    Once `lose_answer_to` has gone through to the server, the server's answer is awaited, and then the line is cut.
+    """
+
+    def __init__(self, path: str, lose_answer_to: bytes) -> None:
+        self._path, self._fatal = path, lose_answer_to
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._cut = threading.Event()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        return int(self._listener.getsockname()[1])
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _run(self) -> None:
+        with suppress(OSError):
+            client, _ = self._listener.accept()
+            with client, socket.socket(socket.AF_UNIX) as server:
+                server.connect(self._path)
+                threading.Thread(target=self._pass_on, args=(client, server), daemon=True).start()
+                while answer := server.recv(65536):
+                    if self._cut.is_set():
+                        client.shutdown(socket.SHUT_RDWR)
+                        return
+                    client.sendall(answer)
+
+    def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
+        with suppress(OSError):
+            while question := client.recv(65536):
+                if self._fatal in question:
+                    self._cut.set()
+                server.sendall(question)
