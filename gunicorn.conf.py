@@ -25,6 +25,11 @@ class Logger(glogging.Logger):
         self.error_log.propagate = True
 
 
+def post_worker_init(worker):
+    """Let the service see that its worker is about to end, so that a long `?wait=` is cut short."""
+    worker.wsgi.config["IS_STOPPING"] = lambda: not worker.alive
+
+
 def when_ready(server):
     """One line instead of the five that gunicorn tells at INFO."""
     addresses = ", ".join(str(listener) for listener in server.LISTENERS)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict
 
@@ -21,6 +21,7 @@ from common.errors import (
     ApiError,
     MalformedJson,
     MissingIdempotencyKey,
+    PayloadTooLarge,
     UnsupportedMediaType,
     ValidationFailed,
 )
@@ -59,8 +60,8 @@ class Operation:
 class Api:
     """The operations of one service."""
 
-    def __init__(self, title: str, description: str) -> None:
-        self.title, self.description = title, description
+    def __init__(self, title: str, description: str, *, takes_api_key: bool = False) -> None:
+        self.title, self.description, self.takes_api_key = title, description, takes_api_key
         self.operations: list[Operation] = []
 
     def route(
@@ -149,6 +150,8 @@ def json_body(default: Any = None) -> Any:
     if request.content_encoding not in (None, "", "identity"):
         raise UnsupportedMediaType()
     raw = request.get_data(cache=False)
+    if request.content_length is None and len(raw) >= current_app.config["MAX_CONTENT_LENGTH"]:
+        raise PayloadTooLarge()  # a chunked body says nothing of its length, and was cut off there
     if not raw.strip() and default is not None:
         return default
     if request.mimetype != "application/json" or request.mimetype_params.get("charset", "utf-8").lower() != "utf-8":

@@ -49,8 +49,7 @@ class ServiceClient:
 
     def __init__(self, name: str, base_url: str) -> None:
         self.name, self._base_url = name, base_url
-        self._forget_connections()
-        os.register_at_fork(after_in_child=self._forget_connections)
+        self._local = threading.local()
 
     def ask(
         self,
@@ -105,12 +104,10 @@ class ServiceClient:
             return No(str(code), str(body.get("message", "")), details if isinstance(details, dict) else {})
         return Nothing(f"{self.name}: status {response.status_code}")
 
-    def _forget_connections(self) -> None:
-        self._local = threading.local()
-
     def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = self._local.session = requests.Session()
+        owner, session = getattr(self._local, "session", (0, None))
+        if session is None or owner != os.getpid():  # a thread that forks has its session in the child too
+            session = requests.Session()
+            self._local.session = os.getpid(), session
             session.trust_env = False  # no proxy and no .netrc from the environment
         return session

@@ -6,6 +6,7 @@ The README's table of settings is checked against this file by a test.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -18,7 +19,7 @@ class SettingError(Exception):
 
 def whole(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not (text.lstrip("-").isascii() and text.lstrip("-").isdigit() and low <= int(text) <= high):
+        if not (re.fullmatch("-?[0-9]{1,18}", text) and low <= int(text) <= high):
             raise ValueError(f"a whole number from {low} to {high}")
         return int(text)
 
@@ -48,7 +49,10 @@ def one_of(*words: str) -> Callable[[str], str]:
 
 
 def http_url(text: str) -> str:
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # its words would repeat the address, and what may be secret in it
+        parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("an http:// or https:// address")
     return text.rstrip("/")

@@ -10,7 +10,7 @@ import select
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import backoff
@@ -138,28 +138,32 @@ class Database:
 
     @contextmanager
     def _connection(self) -> Iterator[Any]:
-        pooled = self._checkout()
+        source, pooled = self._checkout()
         connection: Any = pooled.dbapi_connection
         try:
             yield connection
         except BaseException as error:
             if not _rolled_back(connection, error):
                 pooled.invalidate()
-                self._replace_pool()  # what one connection met, the idle ones have met too
+                self._replace(source)  # what one connection met, the idle ones have met too
             raise
         finally:
-            if pooled.is_valid:
+            if pooled.is_valid and source is self._pool:
                 pooled.info["used_at"] = time.monotonic()
+            elif pooled.is_valid:
+                pooled.invalidate()  # a pool that was replaced would keep it open, beside those of its successor
             pooled.close()
 
-    def _checkout(self) -> pool.PoolProxiedConnection:
+    def _checkout(self) -> tuple[pool.QueuePool, pool.PoolProxiedConnection]:
         try:
-            pooled = self._pool.connect()
+            source = self._pool
+            pooled = source.connect()
             if not self._is_alive(pooled):
                 pooled.invalidate()
-                self._replace_pool()
-                pooled = self._pool.connect()
-            return pooled
+                self._replace(source)
+                source = self._pool
+                pooled = source.connect()
+            return source, pooled
         except exc.TimeoutError as error:
             raise ServiceUnavailable() from error
 
@@ -174,9 +178,10 @@ class Database:
             return False
         return True
 
-    def _replace_pool(self) -> None:
-        old, self._pool = self._pool, self._pool.recreate()
-        old.dispose()
+    def _replace(self, source: pool.QueuePool) -> None:
+        if source is self._pool:  # else another thread has done it
+            self._pool = source.recreate()
+        source.dispose()
 
     def _new_pool(self) -> pool.QueuePool:
         return pool.QueuePool(
@@ -195,10 +200,7 @@ class Database:
 def is_transient(error: psycopg2.Error) -> bool:
     """Whether the same statement may succeed later: the connection was lost, or the server is not able to now."""
     if error.pgcode is None:  # a lost connection is any of these, depending on where libpq noticed it
-        return (
-            isinstance(error, psycopg2.InterfaceError | psycopg2.OperationalError)
-            or type(error) is psycopg2.DatabaseError
-        )
+        return isinstance(error, psycopg2.InterfaceError | psycopg2.OperationalError) or _is_crash(error)
     return error.pgcode.startswith(TRANSIENT_CLASSES)
 
 
@@ -213,13 +215,11 @@ def _is_lost(connection: Any, error: BaseException) -> bool:
 
 def _rolled_back(connection: Any, error: BaseException) -> bool:
     """Undo what `error` broke off. :returns: whether the connection can be used again"""
-    if _is_lost(connection, error):
-        return False
-    try:
-        connection.rollback()
-    except psycopg2.Error:
-        return False
-    return True
+    if not _is_lost(connection, error):
+        with suppress(psycopg2.Error):
+            connection.rollback()
+            return True
+    return False
 
 
 def open_async(url: str, name: str, deadline: float) -> Any:

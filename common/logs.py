@@ -20,6 +20,9 @@ _SECRET_NAME = re.compile(r"token|password|secret", re.IGNORECASE)
 # `token=tok_visa`, `"payment_token": "tok_visa"`, `'token': 'tok_visa'` within a text.
 _SECRET_IN_TEXT = re.compile(r"(\w*token[\"']?\s*[:=]\s*[\"']?)[^\s\"',;&)}\]]+", re.IGNORECASE)
 
+# PostgreSQL shows the row that it refused, with all that a customer told us.
+_ROW_IN_TEXT = re.compile(r"(DETAIL: ).*")
+
 
 def configure(service: str, level: str, log_format: str) -> None:
     """Send everything that this process logs to stdout, in one format. Calling it again replaces the former call.
@@ -90,7 +93,7 @@ def _masked(name: str, value: Any) -> Any:
 
 
 def _without_secrets(text: str) -> str:
-    return _SECRET_IN_TEXT.sub(r"\1***", text)
+    return _ROW_IN_TEXT.sub(r"\1***", _SECRET_IN_TEXT.sub(r"\1***", text))
 
 
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:

@@ -42,6 +42,9 @@ def document(api: Api, version: str) -> dict[str, Any]:
         plugins=[plugin],
     )
     spec.components.schema("Error", schema=Error)
+    if api.takes_api_key:
+        spec.components.security_scheme("ApiKey", {"type": "http", "scheme": "bearer"})
+        spec.options["security"] = [{"ApiKey": []}, {}]  # {}: a system without API keys is open
     for operation in api.operations:
         spec.path(openapi_path(operation.path), operations={operation.method.lower(): _describe(operation)})
     result: dict[str, Any] = spec.to_dict()

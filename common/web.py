@@ -51,6 +51,7 @@ def create_service(name: str, api: Api, context: Any, settings: Settings, databa
     app = Flask(name, static_folder=None)
     app.url_map.strict_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["IS_STOPPING"] = lambda: False  # gunicorn.conf.py knows better
     app.before_request(_begin)
     app.after_request(_finish)
     app.register_error_handler(ApiError, _api_error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from flask import Flask
+from flask import Flask, current_app
 
 from common.client import ServiceClient
 from common.config import Settings
@@ -28,6 +28,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         ),
         rate_limit_per_minute=settings.rate_limit_per_minute,
         may_wait=threading.Semaphore(max(1, settings.web_threads // 2)),
+        is_stopping=lambda: bool(current_app.config["IS_STOPPING"]()),
     )
     app = create_service("edge_api", api, edge, settings, database)
     app.before_request(identify(settings.api_keys))

@@ -54,6 +54,7 @@ order_ledger = Table(
     Column("retry_count", Integer, nullable=False, server_default=text("0")),
     time_column("next_retry_at", nullable=True),
     time_column("needs_attention_at", nullable=True),
+    Column("attention_reason", Text),
     # The answer that a repeated request gets again
     Column("response_status", Integer),
     Column("response_body", Text),
@@ -66,6 +67,7 @@ order_ledger = Table(
         "(status IN ('AUTHORIZATION_FAILED', 'COMPLETED', 'FAILED')) = (due_at IS NULL)", name="due_until_terminal"
     ),
     CheckConstraint("(claimed_by IS NULL) = (claimed_until IS NULL)", name="claim"),
+    CheckConstraint("(needs_attention_at IS NULL) = (attention_reason IS NULL)", name="attention"),
     CheckConstraint("(response_status IS NULL) = (response_body IS NULL)", name="response"),
     CheckConstraint(
         "payment_authorization_id IS NOT NULL OR status IN ('AWAITING_AUTHORIZATION', 'AUTHORIZATION_FAILED')",

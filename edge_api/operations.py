@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +12,14 @@ import backoff
 
 from common.client import No, Nothing, Yes
 from common.db import Row
-from common.errors import DatabaseUnavailable, IdempotencyKeyReused, RateLimited, RequestInProgress, ValidationFailed
+from common.errors import (
+    DatabaseUnavailable,
+    IdempotencyKeyReused,
+    RateLimited,
+    RequestInProgress,
+    ServiceUnavailable,
+    ValidationFailed,
+)
 from common.idempotency import Answer, fingerprint
 from common.ledger import ABANDONED, Status
 from common.logs import request_id
@@ -35,6 +43,8 @@ class Edge:
     rate_limit_per_minute: int
     may_wait: threading.Semaphore = field(repr=False)
     """Threads that may be held by a waiting GET; the others are left for orders."""
+    is_stopping: Callable[[], bool] = lambda: False
+    """Whether this worker is about to end: a waiting GET then answers with what it has."""
 
 
 def place_order(edge: Edge, client: str, key: str, order: dict[str, Any]) -> Answer:
@@ -78,7 +88,9 @@ def get_order(edge: Edge, client: str, order_ledger_id: str, wait_s: float) -> R
 
 def _wait_until_terminal(edge: Edge, client: str, order_ledger_id: str, deadline: float) -> None:
     pause = LOOK_FIRST_S
-    while not edge.store.is_terminal(client, order_ledger_id) and (left := deadline - time.monotonic()) > 0:
+    while (left := deadline - time.monotonic()) > 0 and not edge.is_stopping():
+        if edge.store.is_terminal(client, order_ledger_id):
+            return
         time.sleep(min(pause, left))
         pause = min(pause * 1.5, LOOK_AT_MOST_S)
 
@@ -114,10 +126,17 @@ def _repeat(edge: Edge, client: str, key: str, print_: str, order: dict[str, Any
         if entry["response_status"] is not None or entry["fingerprint"] != print_:
             return _stored(entry, print_)
         if entry["failure_code"] == ABANDONED:
-            raise _abandoned()
+            return _close(edge, entry)
         if taken := edge.store.take_over(entry):
             return _authorize(edge, taken, order["payment"]["token"])
     raise RequestInProgress()
+
+
+def _close(edge: Edge, entry: Row) -> Answer:
+    """The sweeper has taken the entry: it will not become a sale. Once it is closed, this answer stays."""
+    answer = Answer.refusal(_abandoned())
+    edge.store.answer_abandoned(entry, answer)
+    return answer
 
 
 def _stored(row: Row, print_: str) -> Answer:
@@ -136,8 +155,6 @@ def _authorize(edge: Edge, entry: Row, payment_token: str) -> Answer:
     match edge.gateways.authorize(entry, payment_token):
         case Yes(body):
             return _accept(edge, entry, body["authorization_id"])
-        case No("already_voided"):
-            raise _lost(edge, entry)
         case No() as no:
             return _decline(edge, entry, no)
         case Nothing(reason):
@@ -161,7 +178,7 @@ def _accept(edge: Edge, entry: Row, authorization_id: str) -> Answer:
     return answer
 
 
-@backoff.on_exception(backoff.expo, DatabaseUnavailable, max_time=5, factor=0.1, logger=None)
+@backoff.on_exception(backoff.expo, (DatabaseUnavailable, ServiceUnavailable), max_time=5, factor=0.1, logger=None)
 def _authorized(edge: Edge, entry: Row, authorization_id: str, answer: Answer) -> bool:
     """T2. When its outcome is unknown it is tried again: the claim number lets it happen once; then the ledger tells.
 

@@ -17,6 +17,7 @@ from edge_api.operations import Edge
 api = Api(
     "Holdfast Edge API",
     "Place an order and see what became of it. An order ends `COMPLETED`, or `FAILED` with every trace of it undone.",
+    takes_api_key=True,
 )
 CREDENTIALS = (errors.Unauthorized, errors.Forbidden)
 

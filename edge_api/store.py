@@ -89,6 +89,12 @@ WHERE id = %(id)s AND claim_number = %(claim_number)s AND status = 'AWAITING_AUT
 RETURNING id
 """
 
+# The answer to a request that the sweeper has closed, from its first repetition on.
+ANSWER_ABANDONED = """
+UPDATE order_ledger SET response_status = %(status)s, response_body = %(body)s
+WHERE id = %(id)s AND status = 'AUTHORIZATION_FAILED' AND response_status IS NULL
+"""
+
 # All that GET shows, in one round trip. Another client's entry is not found.
 GET_ORDER = """
 SELECT l.id AS order_ledger_id, l.client_request_id, l.status, l.user_id, l.email, l.total_amount_cents, l.currency,
@@ -162,6 +168,9 @@ class Store:
             DECLINED, failure_code=failure_code, failure_message=failure_message, **_fenced(entry, answer)
         )
         return row is not None
+
+    def answer_abandoned(self, entry: Row, answer: Answer) -> None:
+        self.database.one(ANSWER_ABANDONED, id=entry["id"], status=answer.status, body=answer.body)
 
     def get(self, client: str, order_ledger_id: str) -> Row | None:
         return self.database.one(GET_ORDER, client=client, id=order_ledger_id)

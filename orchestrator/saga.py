@@ -124,7 +124,7 @@ def after(saga: Saga, answer: AnswerTo | Deferred, policy: RetryPolicy) -> Saga:
     """What the saga becomes when its next action is answered so."""
     now = replace(saga, detail=None)
     if isinstance(answer, Deferred):
-        return replace(now, wait_s=answer.seconds)
+        return replace(now, wait_s=answer.seconds, detail="the participant is down; waiting for it")
     if saga.status == Status.AWAITING_AUTHORIZATION:
         return _after_closing(now, answer, policy)
     if saga.status == Status.COMPENSATING:

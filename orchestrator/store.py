@@ -6,6 +6,7 @@ Only the database's clock is asked what is due.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from common.db import Database, Row
 from common.ids import order_id_for
 from common.ledger import ABANDONED, Status
 from orchestrator.saga import Saga
+
+log = logging.getLogger(__name__)
 
 MAX_UNPRODUCTIVE_CLAIMS = 5
 SET_ASIDE_S = 300  # an entry that kills whoever claims it may do so every five minutes, and is shown meanwhile
@@ -28,6 +31,9 @@ WITH due AS (
   UPDATE order_ledger SET claimed_by = %(claimant)s, claim_number = claim_number + 1, next_retry_at = NULL,
     claimed_until = now() + due.lease, due_at = now() + due.lease, unproductive_claims = unproductive_claims + 1,
     needs_attention_at = CASE WHEN due.is_poison THEN COALESCE(needs_attention_at, now()) ELSE needs_attention_at END,
+    attention_reason = CASE WHEN due.is_poison
+      THEN COALESCE(attention_reason, 'claimed ' || unproductive_claims || ' times in a row without an outcome')
+      ELSE attention_reason END,
     failure_code = CASE WHEN status = 'AWAITING_AUTHORIZATION' THEN %(abandoned)s ELSE failure_code END,
     failure_message = CASE WHEN status = 'AWAITING_AUTHORIZATION' THEN %(abandoned_message)s ELSE failure_message END
   FROM due WHERE order_ledger.id = due.id
@@ -51,7 +57,9 @@ _SET = """
   UPDATE order_ledger SET status = %(status)s, status_detail = %(detail)s, order_id = %(order_id)s,
     retry_count = %(retry_count)s, compensating_from = %(compensating_from)s, undone = %(undone)s::text[],
     failure_code = %(failure_code)s, failure_message = %(failure_message)s, unproductive_claims = 0,
-    needs_attention_at = CASE WHEN %(attention)s THEN COALESCE(needs_attention_at, now()) END, updated_at = now(),
+    attention_reason = %(attention)s,
+    needs_attention_at = CASE WHEN %(attention)s IS NOT NULL THEN COALESCE(needs_attention_at, now()) END,
+    updated_at = now(),
 """
 _FENCE = "WHERE id = %(id)s AND claim_number = %(claim_number)s AND status = %(was)s"
 
@@ -115,7 +123,10 @@ class Store:
             abandoned=ABANDONED,
             abandoned_message="The request was not finished in time and is closed; nothing is held.",
         )
-        return [_saga(row) for row in rows]
+        for row in rows:
+            if row["unproductive_claims"] > MAX_UNPRODUCTIVE_CLAIMS:
+                log.error("needs attention: %s", row["attention_reason"], extra={"order_ledger_id": row["id"]})
+        return [saga for row in rows if (saga := _readable(row))]
 
     def next_due_in(self) -> float | None:
         """Seconds until the next entry is due, as the database's clock has it; None: no entry is open."""
@@ -139,6 +150,15 @@ class Store:
         self.database.one(RELEASE, id=saga.id, claim_number=saga.claim_number, was=saga.status)
 
 
+def _readable(row: Row) -> Saga | None:
+    """One entry that makes no sense must not stop the others: it is left to its lease, and set aside in the end."""
+    try:
+        return _saga(row)
+    except (TypeError, ValueError):
+        log.exception("cannot read this order", extra={"order_ledger_id": row["id"]})
+        return None
+
+
 def _saga(row: Row) -> Saga:
     failure = (row["failure_code"], row["failure_message"]) if row["failure_code"] else None
     return Saga(
@@ -156,7 +176,7 @@ def _saga(row: Row) -> Saga:
         undone=tuple(row["undone"]),
         failure=failure,
         retry_count=row["retry_count"],
-        attention="marked before" if row["needs_attention_at"] else None,
+        attention=row["attention_reason"],
     )
 
 
@@ -175,5 +195,5 @@ def _values(was: Saga, now: Saga) -> dict[str, Any]:
         "undone": list(now.undone),
         "failure_code": code,
         "failure_message": message,
-        "attention": now.attention is not None,
+        "attention": now.attention,
     }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import psycopg2
 import pytest
 
-from common import migrate
+from common import logs, migrate
 from common.config import Settings
 from local.postgres import EmbeddedPostgres
 
@@ -23,6 +23,12 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
 def migrated_url(postgres: EmbeddedPostgres) -> str:
     migrate.upgrade(postgres.url)
     return postgres.url
+
+
+@pytest.fixture(autouse=True)
+def no_request_id() -> None:
+    """No test's log lines carry the request of the one before."""
+    logs.request_id.set("")
 
 
 @pytest.fixture

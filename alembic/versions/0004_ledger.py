@@ -38,6 +38,7 @@ CREATE TABLE order_ledger (
   retry_count INTEGER DEFAULT 0 NOT NULL,
   next_retry_at TIMESTAMP WITH TIME ZONE,
   needs_attention_at TIMESTAMP WITH TIME ZONE,
+  attention_reason TEXT,
   response_status INTEGER,
   response_body TEXT,
   created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
@@ -54,6 +55,8 @@ CREATE TABLE order_ledger (
     CHECK ((status IN ('AUTHORIZATION_FAILED', 'COMPLETED', 'FAILED')) = (due_at IS NULL)),
   CONSTRAINT ck_order_ledger_claim
     CHECK ((claimed_by IS NULL) = (claimed_until IS NULL)),
+  CONSTRAINT ck_order_ledger_attention
+    CHECK ((needs_attention_at IS NULL) = (attention_reason IS NULL)),
   CONSTRAINT ck_order_ledger_response
     CHECK ((response_status IS NULL) = (response_body IS NULL)),
   CONSTRAINT ck_order_ledger_authorized_has_authorization

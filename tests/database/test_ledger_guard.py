@@ -143,7 +143,8 @@ def test_nor_does_it_fall_with_a_legal_move(ledger, refusal, was):
 def test_claiming_and_waiting_leave_no_history(ledger, change, history, status):
     ledger(status)
     lease = {"claimed_by": "worker", "claimed_until": NOW, "claim_number": 8}
-    assert change(**lease, retry_count=3, next_retry_at=NOW, needs_attention_at=NOW, status_detail="no answer")
+    wait = {"retry_count": 3, "next_retry_at": NOW, "needs_attention_at": NOW, "attention_reason": "no answer"}
+    assert change(**lease, **wait, status_detail="no answer")
     assert history() == []
 
 

@@ -157,7 +157,9 @@ def test_the_edge_api(database, ran):
     store.let_go(entry)
     entry = store.take_over(entry)
     assert store.declined(entry, "payment_declined", "no", Answer.of(402, {}))
+    store.answer_abandoned(entry, Answer.of(402, {}))
     assert store.find("shop", "k")["status"] == "AUTHORIZATION_FAILED"
+    store.answer_abandoned(entry, Answer.of(402, {}))
     assert store.get("shop", entry["id"])["timeline"]
     assert store.is_terminal("shop", entry["id"])
     store.insert_refused("shop", "unknown", "f", Answer.of(422, {}))

@@ -16,7 +16,7 @@ ORDER_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 WALK = """
 UPDATE order_ledger SET status = 'ORDER_CREATED', order_id = %(order_id)s;
 UPDATE order_ledger SET status = 'INVENTORY_RESERVED', retry_count = 2, next_retry_at = '2030-01-02 03:04:05.6+00',
-  status_detail = 'third attempt', needs_attention_at = '2030-01-02 03:04:05+00';
+  status_detail = 'third attempt', needs_attention_at = '2030-01-02 03:04:05+00', attention_reason = 'x';
 """
 FINISH = """
 UPDATE order_ledger SET status = 'PAYMENT_CAPTURED', retry_count = 0, next_retry_at = NULL, status_detail = NULL;

@@ -35,7 +35,7 @@ def running(url: str, wakes: Wakes) -> Iterator[Listener]:
     thread = threading.Thread(target=listener.run)
     thread.start()
     try:
-        eventually(listener.is_listening.is_set)
+        eventually(listener.is_listening.is_set, 60)
         yield listener
     finally:
         stopping.set()
@@ -45,7 +45,7 @@ def running(url: str, wakes: Wakes) -> Iterator[Listener]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PROVE_EVERY_S", 0.1)
-    monkeypatch.setattr(module, "ANSWER_WITHIN_S", 0.5)
+    monkeypatch.setattr(module, "ANSWER_WITHIN_S", 2)
 
 
 def sql(url: str, statement: str) -> Any:

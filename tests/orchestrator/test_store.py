@@ -226,6 +226,17 @@ class TestPoison:
         assert row(poison)["needs_attention_at"] is not None
         assert row(poison)["due_at"] - row(good)["due_at"] > timedelta(minutes=4)
 
+    def test_an_entry_that_cannot_be_read_does_not_stop_the_others(
+        self, store: Store, authorized: Make, row: Read, change: Change, database: Database
+    ) -> None:
+        bad, good = authorized(), authorized()
+        database.one("DELETE FROM order_ledger_items WHERE order_ledger_id = %(id)s", id=bad)
+        for _ in range(statements.MAX_UNPRODUCTIVE_CLAIMS + 1):
+            change(bad, "due_at = now()")
+            change(good, "due_at = now()")
+            assert [saga.id for saga in store.claim(10)] == [good]
+        assert "6 times" in row(bad)["attention_reason"] or "5 times" in row(bad)["attention_reason"]
+
     def test_whatever_is_written_down_counts_as_progress(
         self, store: Store, authorized: Make, row: Read, change: Change
     ) -> None:

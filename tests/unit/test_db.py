@@ -1,6 +1,7 @@
 """Transactions, and what the pool makes of conflicts, lost connections and a server that is not itself."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC
 from functools import partial
@@ -170,8 +171,8 @@ def test_where_all_connections_are_in_use_the_wait_is_bounded(new_database, monk
     database = new_database(size=1)
 
     def work(tx):
-        with pytest.raises(ServiceUnavailable):
-            database.one("SELECT 1")
+        with ThreadPoolExecutor(1) as another, pytest.raises(ServiceUnavailable):
+            another.submit(database.one, "SELECT 1").result(10)
         return tx.one("SELECT 1 AS one")
 
     assert database.transact(work) == {"one": 1}

@@ -1,0 +1,102 @@
+"""The database goes away: at the worst moment of a request, or for a while."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.config import Settings
+from edge_api.app import create_app
+from tests.edge_api.conftest import Shop
+from tests.edge_api.neighbours import PATIENCE_S
+
+EFFECTS = ("order_ledger", "outbox", "payment_authorizations")
+T1, T2 = "INSERT INTO order_ledger ", "order.authorized"
+
+
+@pytest.fixture
+def far_shop(severable, shop):
+    """A shop whose Edge API reaches the database by a way that can be cut."""
+    settings = Settings.load({"DATABASE_URL": severable.url, "LOG_LEVEL": "ERROR"})
+    return Shop(create_app(settings), shop.product_id)
+
+
+def test_the_answer_to_the_commit_is_lost(far_shop, severable, count, notified):
+    severable.cut_after(T2)
+    response = far_shop.order()
+    assert severable.was_cut
+    assert response.status_code == 202
+    assert count(*EFFECTS) == [1, 1, 1]
+    assert notified() == 1  # with the commit, not after it
+    assert far_shop.order().data == response.data
+
+
+def test_the_connection_is_lost_before_the_commit(far_shop, severable, count, notified, sql):
+    severable.cut_before(T2)
+    assert far_shop.order().status_code == 202
+    assert severable.was_cut
+    assert count(*EFFECTS) == [1, 1, 1]
+    assert notified() == 1
+    assert len(sql("SELECT * FROM order_ledger_history")) == 2
+
+
+@pytest.mark.parametrize("cut", ["cut_before", "cut_after"])
+def test_the_connection_is_lost_in_the_commit_of_a_decline(far_shop, severable, payments, end_lease, cut, entry):
+    getattr(severable, cut)("UPDATE order_ledger SET status = 'AUTHORIZATION_FAILED'")
+    far_shop.order(token="tok_decline_expired")
+    assert severable.was_cut
+    end_lease()
+    response = far_shop.order(token="tok_decline_expired")
+    assert (response.status_code, response.json["details"]["decline_code"]) == (402, "card_expired")
+    assert entry()["status"] == "AUTHORIZATION_FAILED"
+
+
+@pytest.mark.parametrize(("cut", "entries"), [("cut_before", 0), ("cut_after", 1)])
+def test_the_connection_is_lost_in_the_first_commit(far_shop, severable, payments, end_lease, count, cut, entries):
+    getattr(severable, cut)(T1)
+    response = far_shop.order()
+    assert (response.status_code, response.json["error"]) == (503, "database_unavailable")
+    assert count("order_ledger") == [entries]
+    assert payments.requests == []
+    end_lease()
+    assert far_shop.order().status_code == 202
+    assert count(*EFFECTS) == [1, 1, 1]
+
+
+def test_the_database_goes_while_the_payment_is_asked_for(far_shop, severable, payments, end_lease, count):
+    def go_down(deliver):
+        severable.stop()
+        return deliver()
+
+    payments.then(go_down)
+    response = far_shop.order()
+    assert (response.status_code, response.json["error"]) == (503, "database_unavailable")
+    severable.start()
+    end_lease()
+    assert far_shop.order().status_code == 202
+    assert count(*EFFECTS) == [1, 1, 1]
+
+
+def test_the_database_is_down_for_a_while(far_shop, severable, inventory):
+    edge = far_shop.app.test_client()
+    assert far_shop.order("before").status_code == 202
+    severable.stop()
+    for response in (far_shop.order(), far_shop.get(far_shop.product_id), far_shop.order("before")):
+        assert (response.status_code, response.json["error"]) == (503, "database_unavailable")
+        assert int(response.headers["Retry-After"]) >= 1
+        assert severable.url not in response.text
+    health = edge.get("/health")
+    assert health.status_code == 503
+    assert health.json == {"status": "unhealthy", "service": "edge_api", "database": "disconnected"}
+    assert edge.get("/live").status_code == 200
+    assert len(inventory.requests) == 1
+
+    severable.start()
+    assert far_shop.order().status_code == 202
+    assert edge.get("/health").json == {"status": "healthy", "service": "edge_api", "database": "connected"}
+
+
+def test_health_of_a_database_that_hangs(far_shop, severable, in_background):
+    """It gives up by itself; the contract's 2 s are less than the patience here, as a busy machine has no clock."""
+    severable.be_silent()
+    answer = in_background.submit(far_shop.app.test_client().get, "/health")
+    assert answer.result(PATIENCE_S).status_code == 503

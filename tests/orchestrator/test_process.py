@@ -1,0 +1,65 @@
+"""The process as a whole: it ends with its threads, and waits for a database that is away."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from common.config import Settings
+from orchestrator.__main__ import Orchestrator
+from orchestrator.dispatcher import Dispatcher
+from orchestrator.listener import Listener
+from tests.waiting import eventually
+
+
+@pytest.mark.parametrize("kind", [Dispatcher, Listener])
+def test_a_thread_that_dies_takes_the_process_with_it(
+    settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: type
+) -> None:
+    def die(_: object) -> None:
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(kind, "run", die)
+    assert Orchestrator(settings()).run() == 1
+    assert "thread died" in caplog.text
+    assert "out of luck" in caplog.text
+
+
+def test_it_ends_with_0_when_it_is_told_to(settings: Callable[..., Settings]) -> None:
+    orchestrator = Orchestrator(settings())
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(orchestrator.run()), daemon=True)
+    thread.start()
+    orchestrator.stop()
+    thread.join(25)
+    assert codes == [0]
+
+
+def test_a_database_that_is_away_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    away = Settings.load({"DATABASE_URL": "postgresql://holdfast@127.0.0.1:1/none", "POLL_INTERVAL_S": "0.05"})
+    orchestrator = Orchestrator(away)
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(orchestrator.run()), daemon=True)
+    with caplog.at_level(logging.WARNING):
+        thread.start()
+        eventually(lambda: caplog.text.count("cannot look for orders") >= 3)
+    assert not codes
+    orchestrator.stop()
+    thread.join(25)
+    assert codes == [0]
+
+
+@pytest.mark.parametrize(("name", "value"), [("RETRY_BASE_S", "soon"), ("WORKER_THREADS", "0"), ("DATABASE_URL", "")])
+def test_a_bad_setting_is_one_line(name: str, value: str) -> None:
+    environ = {"DATABASE_URL": "postgresql://x/y", name: value}
+    done = subprocess.run(
+        [sys.executable, "-m", "orchestrator"], env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert name in done.stderr
