@@ -56,7 +56,6 @@ CHECKS = {
         "due_until_terminal": [{"due_at": None}, {"status": "COMPLETED", "payment_authorization_id": "auth_1"}],
         "attention": [{"needs_attention_at": NOW}, {"attention_reason": "why"}],
         "claim": [{"claimed_by": "worker"}, {"claimed_until": NOW}],
-        "attention": [{"needs_attention_at": NOW}, {"attention_reason": "void_payment was refused"}],
         "response": [{"response_status": 202}, {"response_body": "{}"}],
         "authorized_has_authorization": [{"status": "AUTHORIZED"}],
         "compensating_from": [{"status": "COMPENSATING", "payment_authorization_id": "auth_1"}],
