@@ -102,6 +102,9 @@ class Settings:
     rate_limit_per_minute: int = setting(
         whole(0, 1_000_000), "0", "orders a client may post in a minute (token bucket); 0: no limit"
     )
+    notify_coalesce_ms: int = setting(
+        whole(0, 10_000), "0", "Edge API: at most one notification in this time from each worker; 0: one for each order"
+    )
     mock_latency_ms: int = setting(whole(0, 60_000), "0", "payments: slept in every call that moves money")
     mock_failure_rate: float = setting(
         number(0, 1), "0", "payments: share of these calls that answers 503, half of them after the effect"

@@ -12,6 +12,7 @@ from common.db import Database
 from common.web import create_service
 from edge_api.clients import identify
 from edge_api.gateways import Gateways
+from edge_api.notifier import Notifier
 from edge_api.operations import Edge
 from edge_api.routes import api
 from edge_api.store import Store
@@ -21,7 +22,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or Settings.load()
     database = Database(settings.database_url, name="edge_api", size=settings.web_threads)
     edge = Edge(
-        store=Store(database, settings.lease_s, settings.abandoned_after_s),
+        store=Store(
+            database,
+            settings.lease_s,
+            settings.abandoned_after_s,
+            Notifier(database, settings.notify_coalesce_ms / 1000),
+        ),
         gateways=Gateways(
             inventory=ServiceClient("inventory", settings.inventory_service_url),
             payments=ServiceClient("payments", settings.payments_service_url),

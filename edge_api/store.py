@@ -11,6 +11,7 @@ from typing import Any
 from common.db import Database, Row
 from common.idempotency import Answer
 from common.ledger import CHANNEL
+from edge_api.notifier import Notifier
 
 CLAIMANT = f"edge:{socket.gethostname()}:{os.getpid()}"
 
@@ -76,7 +77,7 @@ WITH entry AS (
   INSERT INTO outbox (order_ledger_id, event_type, payload)
   SELECT id, 'order.authorized', jsonb_build_object('version', 1, 'order_ledger_id', id) FROM entry
 )
-SELECT id, pg_notify('{CHANNEL}', '') FROM entry
+SELECT id, (SELECT pg_notify('{CHANNEL}', '') WHERE %(notify)s) FROM entry
 """
 
 # The gateway said no: the entry ends here, with the answer that a repeated request gets.
@@ -130,6 +131,7 @@ class Store:
     database: Database
     lease_s: float
     abandoned_after_s: float
+    notifier: Notifier
 
     def insert_entry(self, client: str, key: str, entry: dict[str, Any]) -> Row | None:
         """T1. None where the key is taken."""
@@ -159,7 +161,10 @@ class Store:
 
     def authorized(self, entry: Row, authorization_id: str, answer: Answer) -> bool:
         """T2. False where the entry is not ours any more."""
-        row = self.database.one(AUTHORIZED, authorization_id=authorization_id, **_fenced(entry, answer))
+        notify = self.notifier.is_due()
+        row = self.database.one(AUTHORIZED, authorization_id=authorization_id, notify=notify, **_fenced(entry, answer))
+        if not notify:
+            self.notifier.later()
         return row is not None
 
     def declined(self, entry: Row, failure_code: str, failure_message: str, answer: Answer) -> bool:

@@ -12,6 +12,7 @@ import psycopg2
 import pytest
 from sqlalchemy import Table
 
+import edge_api.notifier
 import edge_api.store
 import inventory_service.operations as inventory
 import orchestrator.store
@@ -150,8 +151,12 @@ def authorized_entry(store):
     return entry
 
 
+def edge_store(database):
+    return edge_api.store.Store(database, 30, 60, edge_api.notifier.Notifier(database, 0))
+
+
 def test_the_edge_api(database, ran):
-    store = edge_api.store.Store(database("edge_api"), 30, 60)
+    store = edge_store(database("edge_api"))
     authorized_entry(store)
     entry = store.insert_entry("shop", "k", ENTRY)
     store.let_go(entry)
@@ -170,7 +175,7 @@ def test_the_edge_api(database, ran):
 
 def test_the_orchestrator(database, ran):
     for _ in range(2):
-        authorized_entry(edge_api.store.Store(database("edge_api"), 30, 60))
+        authorized_entry(edge_store(database("edge_api")))
     ran.clear()
     store = orchestrator.store.Store(database("orchestrator"), "me", 30)
     finished, released, *_ = store.claim(10)

@@ -7,6 +7,7 @@ from contextlib import closing
 import pytest
 
 from common.db import Database
+from edge_api.notifier import Notifier
 from edge_api.store import Store
 from tests.edge_api.neighbours import Held, answer_lost, request_lost
 
@@ -119,7 +120,7 @@ def test_an_entry_that_was_found_before_the_sweep_is_not_taken_over(shop, paymen
     sweep()
     end_lease()
     with closing(Database(url, name="test", size=1)) as database:
-        assert Store(database, lease_s=30, abandoned_after_s=60).take_over(found) is None
+        assert Store(database, 30, 60, Notifier(database, 0)).take_over(found) is None
 
 
 @pytest.mark.parametrize("token", ["tok_visa", "tok_decline_stolen"])

@@ -12,6 +12,7 @@ import pytest
 from common.client import No
 from common.db import Database, Row
 from common.idempotency import Answer
+from edge_api.notifier import Notifier
 from edge_api.store import Store as EdgeStore
 from orchestrator.store import Store
 
@@ -41,7 +42,7 @@ def requested(database: Database) -> Callable[..., str]:
     """Makes an entry that awaits its authorization; its id."""
 
     def make() -> str:
-        entry = EdgeStore(database, LEASE_S, 60).insert_entry(
+        entry = EdgeStore(database, LEASE_S, 60, Notifier(database, 0)).insert_entry(
             "shop",
             uuid.uuid4().hex,
             {
@@ -69,7 +70,9 @@ def authorized(database: Database, requested: Callable[..., str]) -> Callable[..
     def make() -> str:
         entry = {"id": requested(), "claim_number": 1}
         answer = Answer.of(202, {"order_ledger_id": entry["id"]})
-        assert EdgeStore(database, LEASE_S, 60).authorized(entry, f"auth_{uuid.uuid4().hex[:24]}", answer)
+        assert EdgeStore(database, LEASE_S, 60, Notifier(database, 0)).authorized(
+            entry, f"auth_{uuid.uuid4().hex[:24]}", answer
+        )
         return str(entry["id"])
 
     return make

@@ -1,0 +1,67 @@
+"""Thinning NOTIFY out: one notification for a burst, and none that is lost."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable, Iterator
+
+import psycopg2
+import pytest
+
+from common.db import Database
+from common.ledger import CHANNEL
+from edge_api.notifier import Notifier
+from tests.waiting import eventually
+
+NEVER_S = 3600.0
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    database = Database(url, name="test", size=2)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def heard(url: str) -> Iterator[Callable[[], int]]:
+    """How many notifications have come so far."""
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(f"LISTEN {CHANNEL}")
+
+    def count() -> int:
+        select.select([connection], [], [], 0)
+        connection.poll()
+        return len(connection.notifies)
+
+    yield count
+    connection.close()
+
+
+def test_without_a_window_every_commit_notifies(database: Database) -> None:
+    notifier = Notifier(database, 0)
+    assert [notifier.is_due() for _ in range(5)] == [True] * 5
+
+
+def test_in_a_window_only_the_first_commit_notifies(database: Database) -> None:
+    notifier = Notifier(database, NEVER_S)
+    assert [notifier.is_due() for _ in range(5)] == [True, False, False, False, False]
+
+
+def test_what_was_committed_in_the_window_is_told_once_at_its_end(database: Database, heard: Callable[[], int]) -> None:
+    notifier = Notifier(database, 0.05)
+    assert notifier.is_due()
+    for _ in range(20):
+        notifier.later()
+    assert eventually(heard) == 1
+    notifier.later()
+    assert eventually(lambda: heard() - 1) == 1, "and the next window has its own"
+
+
+def test_a_burst_of_orders_is_notified_once(payments, inventory, shop_with, heard) -> None:
+    shop = shop_with(NOTIFY_COALESCE_MS="10000")
+    answers = [shop.order(key=f"k{number}") for number in range(5)]
+    assert {answer.status_code for answer in answers} == {202}
+    assert heard() == 1
