@@ -113,13 +113,17 @@ def void_payment(payments: ServiceClient, saga: Saga) -> AnswerTo:
 
 
 def _refund(payments: ServiceClient, saga: Saga) -> AnswerTo:
-    return payments.ask(
+    answer = payments.ask(
         "POST",
         f"/payments/refund/{saga.payment_authorization_id}",
         {"idempotency_key": f"refund:{saga.id}", "reason": "order failed"},
         refusals=frozenset({"already_voided", "authorization_not_found", "invalid_status_transition"}),
         is_yes=lambda refunded: refunded["status"] == "REFUNDED",
     )
+    match answer:
+        case No("already_voided") | No("invalid_status_transition", details={"current_status": "REFUNDED"}):
+            return Yes({})  # somebody has given it all back already
+    return answer
 
 
 def release_inventory(inventory: ServiceClient, saga: Saga) -> AnswerTo:

@@ -167,6 +167,24 @@ def test_a_captured_payment_is_refunded_under_its_own_key(participants: Particip
 
 
 @responses.activate
+@pytest.mark.parametrize(
+    ("code", "status", "is_done"),
+    [
+        ("invalid_status_transition", "REFUNDED", True),
+        ("invalid_status_transition", "AUTHORIZED", False),
+        ("already_voided", "VOIDED", True),
+        ("authorization_not_found", "", False),
+    ],
+)
+def test_money_that_a_person_gave_back_is_back(
+    participants: Participants, code: str, status: str, is_done: bool
+) -> None:
+    responses.add("POST", VOID, status=409, json=refusal("already_captured"))
+    responses.add("POST", REFUND, status=409, json=refusal(code, current_status=status))
+    assert isinstance(participants.ask(at("void_payment")), Yes) == is_done
+
+
+@responses.activate
 def test_a_refund_without_an_answer_is_not_done(participants: Participants) -> None:
     responses.add("POST", VOID, status=409, json=refusal("already_captured"))
     responses.add("POST", REFUND, status=503, json=refusal("gateway_error"))

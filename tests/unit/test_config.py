@@ -169,6 +169,5 @@ def shown(default):
     return {None: "required", "": "–"}.get(default, f"`{default}`")
 
 
-@pytest.mark.skipif(not README.exists(), reason="there is no README.md yet")
 def test_the_readme_has_the_same_settings_with_the_same_defaults():
     assert table_of_settings() == {name: shown(setting.metadata["default"]) for name, setting in SETTINGS.items()}
