@@ -51,6 +51,7 @@ def one_of(*words: str) -> Callable[[str], str]:
 def http_url(text: str) -> str:
     try:
         parts = urlsplit(text)
+        parts.port  # noqa: B018  # looked at only here: raises where it is no number
     except ValueError:  # its words would repeat the address, and what may be secret in it
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname:

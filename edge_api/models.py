@@ -178,7 +178,8 @@ BEGIN
     WHEN 'COMPENSATING' THEN NEW.status IN ('COMPENSATING', 'FAILED')
       OR NEW.status = 'COMPLETED' AND OLD.compensating_from = 'PAYMENT_CAPTURED' AND OLD.undone = '{}'
     ELSE false END;
-  IF NOT is_legal OR NEW.claim_number < OLD.claim_number THEN
+  IF NOT is_legal OR NEW.claim_number < OLD.claim_number OR NOT NEW.undone @> OLD.undone
+      OR NEW.status = 'COMPENSATING' AND NEW.compensating_from <> COALESCE(OLD.compensating_from, OLD.status) THEN
     RAISE EXCEPTION 'order_ledger %: % (claim %) may not become % (claim %)',
       OLD.id, OLD.status, OLD.claim_number, NEW.status, NEW.claim_number
       USING ERRCODE = 'check_violation', CONSTRAINT = 'order_ledger_legal_move';

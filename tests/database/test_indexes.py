@@ -29,7 +29,7 @@ PARAMETERS = {
     | {"id": ORDER, "client": "shop", "key": "k5", "fingerprint": DIGEST, "user_id": NEW, "email": "a@b.example"}
     | {"total": 2997, "currency": "USD", "request_id": "r", "claimant": "edge", "claim_number": 0, "lease_s": 30}
     | {"abandoned_after_s": 60, "authorization_id": "auth_5", "status": 202, "body": "{}", "limit": 100}
-    | {"failure_code": "payment_declined", "failure_message": "no"},
+    | {"failure_code": "payment_declined", "failure_message": "no", "notify": True},
     orchestrator.store: {"id": ORDER, "claim_number": 0, "was": "AUTHORIZED", "status": "ORDER_CREATED"}
     | {"detail": None, "order_id": ORDER, "retry_count": 0, "compensating_from": None, "undone": []}
     | {"failure_code": None, "failure_message": None, "attention": False, "wait_s": 1, "lease_s": 30}

@@ -78,6 +78,8 @@ def test_a_move_is_legal_where_the_state_machine_has_it(ledger, refusal, history
     target = columns(to)
     if was == to:  # a move from a state to itself is that one undo more is done
         target["undone"] = [*target["undone"], "one more"]
+    elif to == Status.COMPENSATING:
+        target["compensating_from"] = was
     is_legal = to in LEGAL_MOVES[was]
     assert refusal(**target, status_detail="why") == (None if is_legal else GUARD)
     assert history() == ([(was, to, "why", 7)] if is_legal else [])
@@ -167,3 +169,22 @@ def test_a_change_that_is_rolled_back_is_not_history(ledger, sql, history):
     assert history() == [("AUTHORIZED", "ORDER_CREATED", None, 7)]
     sql("ROLLBACK TO before")
     assert history() == []
+
+
+def test_what_it_turned_back_from_is_where_it_stood(ledger, refusal):
+    ledger(Status.ORDER_CREATED)
+    elsewhere = columns(Status.COMPENSATING) | {"compensating_from": Status.PAYMENT_CAPTURED}
+    assert refusal(**elsewhere) == GUARD
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"undone": []},
+        {"undone": ["cancel_order", "x"]},
+        {"undone": ["void_payment", "x"], "compensating_from": "AUTHORIZED"},
+    ],
+)
+def test_what_is_undone_stays_so(ledger, refusal, changes):
+    ledger(Status.COMPENSATING, compensating_from="ORDER_CREATED", undone=["void_payment"])
+    assert refusal(**changes) == GUARD

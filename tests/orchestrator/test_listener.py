@@ -140,8 +140,9 @@ def test_it_says_so_when_notifications_do_not_come_through(
 
 def test_a_database_that_is_away_is_tried_again_until_stopped(url: str, caplog: pytest.LogCaptureFixture) -> None:
     stopping = threading.Event()
-    thread = threading.Thread(target=Listener(url + "&port=1", Wakes(), stopping).run)
-    thread.start()
-    eventually(lambda: caplog.text.count("polling goes on") >= 2)
+    thread = threading.Thread(target=Listener(url + "&port=1", Wakes(), stopping).run, daemon=True)
+    with caplog.at_level(logging.WARNING):
+        thread.start()
+        eventually(lambda: caplog.text.count("polling goes on") >= 2)
     stopping.set()
     thread.join()
