@@ -41,7 +41,8 @@ CONFLICTS = (
     psycopg2.errors.LockNotAvailable,  # 55P03
 )
 # Refused connections, shutdown, full disk, too many connections, a server gone read-only: it will pass.
-TRANSIENT_CLASSES = ("08", "53", "57", "58", "25006", "XX")
+# A table or a column that is not there: the migration of this release is still under way.
+TRANSIENT_CLASSES = ("08", "53", "57", "58", "25006", "XX", "42P01", "42703")
 
 
 class CommitOutcomeUnknown(DatabaseUnavailable):

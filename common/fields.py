@@ -59,7 +59,7 @@ class Currency(fields.String):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(
-            validate=validate.Regexp(r"[A-Z]{3}\Z", error="Not an ISO 4217 currency code."),
+            validate=validate.Regexp(r"^[A-Z]{3}$", error="Not an ISO 4217 currency code."),
             metadata={"example": "USD"},
             **options,
         )
@@ -83,6 +83,12 @@ class Text(fields.String):
         if any(ord(character) < 32 or ord(character) == 127 for character in text):
             raise ValidationError("Control characters are not allowed.")
         return str(text)
+
+
+def printable(text: str) -> None:
+    """A rule for texts without control characters, line separators and the like. :raises ValidationError:"""
+    if not text.isprintable():
+        raise ValidationError("Only printable characters are allowed.")
 
 
 class Timestamp(fields.String):

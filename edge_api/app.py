@@ -33,7 +33,7 @@ def create_app(settings: Settings | None = None) -> Flask:
             payments=ServiceClient("payments", settings.payments_service_url),
         ),
         rate_limit_per_minute=settings.rate_limit_per_minute,
-        may_wait=threading.Semaphore(max(1, settings.web_threads // 2)),
+        may_wait=threading.Semaphore(settings.web_threads // 2),
         is_stopping=lambda: bool(current_app.config["IS_STOPPING"]()),
     )
     app = create_service("edge_api", api, edge, settings, database)

@@ -6,13 +6,16 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from common.client import AnswerTo, ServiceClient, Yes
+from common.client import AnswerTo, No, Nothing, ServiceClient, Yes
 from common.db import Row
 from common.ledger import authorize_key
 from common.tables import MAX_CENTS
 from edge_api.errors import PricesUnavailable, UnknownProduct
 
 AUTHORIZATION_ID = re.compile(r"[\x21-\x7e]{1,255}")  # what is no id could neither be kept nor captured
+
+
+REFUSALS = frozenset({"payment_declined", "already_voided"})
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Gateways:
 
     def authorize(self, entry: Row, payment_token: str) -> AnswerTo:
         """Ask for a hold on the entry's total, under a key of the entry's own: however often it is asked, one hold."""
-        return self.payments.ask(
+        answer = self.payments.ask(
             "POST",
             "/payments/authorize",
             {
@@ -48,9 +51,13 @@ class Gateways:
                 "payment_token": payment_token,
                 "idempotency_key": authorize_key(entry["id"]),
             },
-            refusals=frozenset({"payment_declined", "already_voided"}),
+            refusals=REFUSALS,
             is_yes=lambda body: _is_hold(body, entry),
         )
+        if isinstance(answer, No) and answer.code not in REFUSALS:
+            # The request is one of ours, so a "bad request" is a mistake between two versions; an earlier try may hold.
+            return Nothing(f"payments: {answer.code}: {answer.message}")
+        return answer
 
 
 def _has_prices(body: dict[str, Any]) -> bool:

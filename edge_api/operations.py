@@ -125,18 +125,12 @@ def _repeat(edge: Edge, client: str, key: str, print_: str, order: dict[str, Any
             raise RequestInProgress()  # the insert that we met has not become visible, or was undone
         if entry["response_status"] is not None or entry["fingerprint"] != print_:
             return _stored(entry, print_)
-        if entry["failure_code"] == ABANDONED:
-            return _close(edge, entry)
+        closed = _abandoned() if entry["status"] == Status.AUTHORIZATION_FAILED else None
+        if closed and edge.store.answer_abandoned(entry, closed):
+            return closed
         if taken := edge.store.take_over(entry):
             return _authorize(edge, taken, order["payment"]["token"])
     raise RequestInProgress()
-
-
-def _close(edge: Edge, entry: Row) -> Answer:
-    """The sweeper has taken the entry: it will not become a sale. Once it is closed, this answer stays."""
-    answer = Answer.refusal(_abandoned())
-    edge.store.answer_abandoned(entry, answer)
-    return answer
 
 
 def _stored(row: Row, print_: str) -> Answer:
@@ -174,7 +168,7 @@ def _accept(edge: Edge, entry: Row, authorization_id: str) -> Answer:
     )
     answer = replace(Answer.of(202, body), headers=_location(entry))
     if not _authorized(edge, entry, authorization_id, answer):
-        raise _lost(edge, entry)
+        raise RequestInProgress()  # another request took it over, or the sweeper has it
     return answer
 
 
@@ -195,19 +189,15 @@ def _decline(edge: Edge, entry: Row, no: No) -> Answer:
     refusal = PaymentDeclined(decline_code=code, is_retryable=False, order_ledger_id=entry["id"])
     answer = Answer.refusal(refusal)
     if not edge.store.declined(entry, "payment_declined", f"The payment was declined: {code}.", answer):
-        raise _lost(edge, entry)
+        raise RequestInProgress()  # another request took it over, or the sweeper has it
     return answer
 
 
-def _lost(edge: Edge, entry: Row) -> Exception:
-    """Another request took this entry over, or the sweeper closed it, while we were asking for the payment."""
-    now = edge.store.find(entry["client"], entry["client_request_id"])
-    return _abandoned() if now is not None and now["failure_code"] == ABANDONED else RequestInProgress()
-
-
-def _abandoned() -> PaymentDeclined:
-    return PaymentDeclined(
+def _abandoned() -> Answer:
+    """What a request is told, from its first repetition on, that the sweeper has closed."""
+    refusal = PaymentDeclined(
         "The request was abandoned before the payment was authorized; nothing is held. A new request needs a new key.",
         decline_code=ABANDONED,
         is_retryable=False,
     )
+    return Answer.refusal(refusal)

@@ -93,7 +93,7 @@ RETURNING id
 # The answer to a request that the sweeper has closed, from its first repetition on.
 ANSWER_ABANDONED = """
 UPDATE order_ledger SET response_status = %(status)s, response_body = %(body)s
-WHERE id = %(id)s AND status = 'AUTHORIZATION_FAILED' AND response_status IS NULL
+WHERE id = %(id)s AND status = 'AUTHORIZATION_FAILED' AND response_status IS NULL RETURNING id
 """
 
 # All that GET shows, in one round trip. Another client's entry is not found.
@@ -174,8 +174,10 @@ class Store:
         )
         return row is not None
 
-    def answer_abandoned(self, entry: Row, answer: Answer) -> None:
-        self.database.one(ANSWER_ABANDONED, id=entry["id"], status=answer.status, body=answer.body)
+    def answer_abandoned(self, entry: Row, answer: Answer) -> bool:
+        """False where another repetition has just stored its answer."""
+        row = self.database.one(ANSWER_ABANDONED, id=entry["id"], status=answer.status, body=answer.body)
+        return row is not None
 
     def get(self, client: str, order_ledger_id: str) -> Row | None:
         return self.database.one(GET_ORDER, client=client, id=order_ledger_id)

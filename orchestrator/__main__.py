@@ -28,6 +28,8 @@ from orchestrator.store import Store
 
 log = logging.getLogger("orchestrator")
 
+DRAIN_WITHIN_S = 22  # a platform kills after 25 to 30 s; two calls of 10 s each are the most that a thread has in hand
+
 
 class Orchestrator:
     """A listener thread, a polling thread and the saga threads; `wait` returns when asked to stop or when one died."""
@@ -56,7 +58,11 @@ class Orchestrator:
         self._start("dispatcher", self._dispatcher.run)
         self._stop.wait()
         log.info("stopping with %d orders in hand", self._dispatcher.in_hand)
-        self._dispatcher.stop()
+        drain = threading.Thread(target=self._dispatcher.stop, name="drain", daemon=True)
+        drain.start()
+        drain.join(DRAIN_WITHIN_S)
+        if drain.is_alive():
+            log.warning("after %d s, %d orders are left to their leases", DRAIN_WITHIN_S, self._dispatcher.in_hand)
         return 1 if self._failed else 0
 
     def stop(self) -> None:
@@ -100,7 +106,8 @@ def main() -> int:
     log.info("started with %d threads", settings.worker_threads, extra={"process_id": os.getpid()})
     code = orchestrator.run()
     log.info("stopped")
-    return code
+    logging.shutdown()
+    os._exit(code)  # the interpreter would wait for a saga's thread that hangs; whatever is saved is in the database
 
 
 if __name__ == "__main__":

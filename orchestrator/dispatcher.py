@@ -23,6 +23,7 @@ class Dispatcher:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="saga")
         self._in_hand: set[Future[None]] = set()
         self._lock = threading.Lock()
+        self._claiming = threading.Lock()
         self._woken = threading.Event()
         self._is_behind = False
         self.stopping = threading.Event()
@@ -42,25 +43,24 @@ class Dispatcher:
 
     def run_once(self) -> int:
         """Claim what is due, as far as threads are free. :returns: how many were claimed"""
-        free = self._threads - self.in_hand
-        if free <= 0 or self.stopping.is_set():
-            return 0
-        try:
-            sagas = self._store.claim(free)
-        except (DatabaseUnavailable, ServiceUnavailable) as error:
-            log.warning("cannot look for orders, will go on: %s", error.__cause__ or error)
-            return 0
-        self._is_behind = len(sagas) == free
-        for saga in sagas:
-            future = self._executor.submit(self._work, saga)
-            with self._lock:
-                self._in_hand.add(future)
-            future.add_done_callback(self._done)
-        return len(sagas)
+        with self._claiming:
+            free = self._threads - self.in_hand
+            if free <= 0 or self.stopping.is_set():
+                return 0
+            try:
+                sagas = self._store.claim(free)
+            except (DatabaseUnavailable, ServiceUnavailable) as error:
+                log.warning("cannot look for orders, will go on: %s", error.__cause__ or error)
+                return 0
+            self._is_behind = len(sagas) == free
+            for saga in sagas:
+                self._submit(saga)
+            return len(sagas)
 
     def stop(self) -> None:
-        """Claim nothing more, and wait for what is in hand."""
-        self.stopping.set()
+        """Claim nothing more, and wait for what is in hand; a claim that is under way is in hand."""
+        with self._claiming:
+            self.stopping.set()
         self.wake()
         self._executor.shutdown(wait=True)
 
@@ -68,6 +68,12 @@ class Dispatcher:
     def in_hand(self) -> int:
         with self._lock:
             return len(self._in_hand)
+
+    def _submit(self, saga: Saga) -> None:
+        future = self._executor.submit(self._work, saga)
+        with self._lock:
+            self._in_hand.add(future)
+        future.add_done_callback(self._done)
 
     def _work(self, saga: Saga) -> None:
         try:

@@ -81,18 +81,21 @@ def capture_payment(payments: ServiceClient, saga: Saga) -> AnswerTo:
         {"idempotency_key": f"capture:{saga.id}", "amount_cents": saga.total_amount_cents},
         refusals=frozenset({"payment_declined", "already_voided", "authorization_not_found"}),
         is_yes=lambda captured: (
-            captured["status"] == "CAPTURED" and captured["authorization_id"] == saga.payment_authorization_id
+            captured["status"] == "CAPTURED"
+            and captured["authorization_id"] == saga.payment_authorization_id
+            and captured["amount_cents"] == saga.total_amount_cents
         ),
     )
 
 
 def confirm_order(orders: ServiceClient, saga: Saga) -> AnswerTo:
-    return orders.ask(
+    answer = orders.ask(
         "PUT",
         f"/orders/{saga.order_id}/confirm",
         refusals=frozenset({"invalid_status_transition", "not_found"}),
-        is_yes=lambda order: order["status"] == "CONFIRMED",
+        is_yes=lambda order: order["id"] == saga.order_id and order["status"] == "CONFIRMED",
     )
+    return _misrouted(answer, saga) or answer
 
 
 def void_payment(payments: ServiceClient, saga: Saga) -> AnswerTo:
@@ -139,9 +142,21 @@ def cancel_order(orders: ServiceClient, saga: Saga) -> AnswerTo:
         "PUT",
         f"/orders/{saga.order_id}/cancel",
         refusals=frozenset({"invalid_status_transition", "not_found"}),
-        is_yes=lambda order: order["status"] == "CANCELLED",
+        is_yes=lambda order: order["id"] == saga.order_id and order["status"] == "CANCELLED",
     )
+    if misrouted := _misrouted(answer, saga):
+        return misrouted
     return NEVER_HAPPENED if isinstance(answer, No) and answer.code == "not_found" else answer
+
+
+def _misrouted(answer: AnswerTo, saga: Saga) -> Nothing | None:
+    """A path that nobody serves is `not_found` as well, and a mistake in a deployment must not undo a sale.
+
+    Only an answer that names the order comes from somebody who looked for it.
+    """
+    if isinstance(answer, No) and answer.code == "not_found" and answer.details.get("order_id") != saga.order_id:
+        return Nothing("orders: nobody serves this path; is ORDERS_SERVICE_URL right?")
+    return None
 
 
 def void_abandoned_authorization(payments: ServiceClient, saga: Saga) -> AnswerTo:

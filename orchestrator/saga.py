@@ -77,6 +77,8 @@ class Saga:
     detail: str | None = None
     wait_s: float | None = None
     """Seconds until it is due again; None: go on now."""
+    undoing_s: float = 0
+    """While it is undone: seconds since it turned back or an undo was done."""
 
     @property
     def is_in_hand(self) -> bool:
@@ -114,6 +116,11 @@ class RetryPolicy:
         delays = [*self._schedule(), steady]
         return min(delays[min(failures, len(delays)) - 1], steady) * (1 + random.random() * self.jitter)
 
+    @property
+    def patience_s(self) -> float:
+        """How long an undo may take before it is marked: all the attempts of a step, 85 s."""
+        return sum(self._schedule())
+
     def _schedule(self) -> Sequence[float]:
         exponential = backoff.expo(base=self.factor, factor=self.base_s)
         next(exponential)  # it yields a None first
@@ -124,7 +131,11 @@ def after(saga: Saga, answer: AnswerTo | Deferred, policy: RetryPolicy) -> Saga:
     """What the saga becomes when its next action is answered so."""
     now = replace(saga, detail=None)
     if isinstance(answer, Deferred):
-        return replace(now, wait_s=answer.seconds, detail="the participant is down; waiting for it")
+        reason = f"{saga.next_action} waits for a participant that is down"
+        is_late = saga.undoing_s > policy.patience_s
+        return replace(
+            now, wait_s=answer.seconds, detail=reason, attention=saga.attention or (reason if is_late else None)
+        )
     if saga.status == Status.AWAITING_AUTHORIZATION:
         return _after_closing(now, answer, policy)
     if saga.status == Status.COMPENSATING:

@@ -42,7 +42,11 @@ WITH due AS (
 SELECT claimed.*, (
   SELECT json_agg(json_build_object('product_id', i.product_id, 'quantity', i.quantity,
     'unit_price_cents', i.unit_price_cents) ORDER BY i.position)
-  FROM order_ledger_items i WHERE i.order_ledger_id = claimed.id) AS items
+  FROM order_ledger_items i WHERE i.order_ledger_id = claimed.id) AS items,
+  CASE WHEN status = 'COMPENSATING' THEN (
+    SELECT extract(epoch FROM now() - max(h.at))::float
+    FROM order_ledger_history h WHERE h.order_ledger_id = claimed.id)
+  ELSE 0 END AS undoing_s
 FROM claimed ORDER BY created_at
 """
 
@@ -177,6 +181,7 @@ def _saga(row: Row) -> Saga:
         failure=failure,
         retry_count=row["retry_count"],
         attention=row["attention_reason"],
+        undoing_s=row["undoing_s"] or 0,
     )
 
 

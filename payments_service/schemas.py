@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, fields, validate
 
-from common.fields import Cents, Currency, Id, Text, Timestamp
+from common.fields import Cents, Currency, Id, Text, Timestamp, printable
 from payments_service.models import CAPTURED, REFUNDED, STATUSES, VOIDED
 
 MOVEMENTS = ("authorize", "capture", "void", "refund")
-
-
-def _printable(text: str) -> None:
-    if not text.isprintable():
-        raise ValidationError("Only printable characters are allowed.")
 
 
 class Key(Text):
     """An idempotency key: 1 to 255 printable ASCII characters."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(1, 255, r"[\x20-\x7e]*\Z", required=True, **options)
+        super().__init__(1, 255, r"^[\x20-\x7e]*$", required=True, **options)
 
 
 class Reason(Text):
@@ -36,7 +31,7 @@ class AuthorizeRequest(Schema):
     amount_cents = Cents(required=True)
     currency = Currency(required=True)
     payment_token = fields.String(
-        required=True, load_only=True, validate=[validate.Length(1, 255), _printable], metadata={"example": "tok_visa"}
+        required=True, load_only=True, validate=[validate.Length(1, 255), printable], metadata={"example": "tok_visa"}
     )
     idempotency_key = Key()
 

@@ -171,7 +171,8 @@ BEGIN
       OR NEW.status = 'COMPLETED' AND OLD.compensating_from = 'PAYMENT_CAPTURED' AND OLD.undone = '{}'
     ELSE false END;
   IF NOT is_legal OR NEW.claim_number < OLD.claim_number OR NOT NEW.undone @> OLD.undone
-      OR NEW.status = 'COMPENSATING' AND NEW.compensating_from <> COALESCE(OLD.compensating_from, OLD.status) THEN
+      OR NEW.compensating_from IS DISTINCT FROM
+        COALESCE(OLD.compensating_from, CASE WHEN NEW.status = 'COMPENSATING' THEN OLD.status END) THEN
     RAISE EXCEPTION 'order_ledger %: % (claim %) may not become % (claim %)',
       OLD.id, OLD.status, OLD.claim_number, NEW.status, NEW.claim_number
       USING ERRCODE = 'check_violation', CONSTRAINT = 'order_ledger_legal_move';
@@ -186,7 +187,7 @@ CREATE TRIGGER order_ledger_begins AFTER INSERT ON order_ledger
 
 CREATE TRIGGER order_ledger_moves AFTER UPDATE ON order_ledger
   FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status OR OLD.undone IS DISTINCT FROM NEW.undone
-    OR NEW.claim_number < OLD.claim_number)
+    OR OLD.compensating_from IS DISTINCT FROM NEW.compensating_from OR NEW.claim_number < OLD.claim_number)
   EXECUTE FUNCTION order_ledger_guard();
 """
 

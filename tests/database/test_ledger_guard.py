@@ -80,6 +80,8 @@ def test_a_move_is_legal_where_the_state_machine_has_it(ledger, refusal, history
         target["undone"] = [*target["undone"], "one more"]
     elif to == Status.COMPENSATING:
         target["compensating_from"] = was
+    elif was == Status.COMPENSATING:
+        target["compensating_from"] = columns(was)["compensating_from"]
     is_legal = to in LEGAL_MOVES[was]
     assert refusal(**target, status_detail="why") == (None if is_legal else GUARD)
     assert history() == ([(was, to, "why", 7)] if is_legal else [])
@@ -175,6 +177,13 @@ def test_what_it_turned_back_from_is_where_it_stood(ledger, refusal):
     ledger(Status.ORDER_CREATED)
     elsewhere = columns(Status.COMPENSATING) | {"compensating_from": Status.PAYMENT_CAPTURED}
     assert refusal(**elsewhere) == GUARD
+
+
+def test_what_it_turned_back_from_does_not_change(ledger, refusal):
+    ledger(Status.COMPENSATING, undone=ALL_UNDONE)
+    assert refusal(compensating_from="AUTHORIZED") == GUARD
+    assert refusal(**columns(Status.FAILED) | {"compensating_from": "AUTHORIZED"}) == GUARD
+    assert refusal(**columns(Status.FAILED)) is None
 
 
 @pytest.mark.parametrize(

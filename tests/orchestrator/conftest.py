@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
-from common.client import No
 from common.db import Database, Row
 from common.idempotency import Answer
 from edge_api.notifier import Notifier
@@ -17,6 +14,17 @@ from edge_api.store import Store as EdgeStore
 from orchestrator.store import Store
 
 LEASE_S = 30
+ENTRY = {
+    "fingerprint": "f",
+    "user_id": str(uuid.uuid4()),
+    "email": "a@b.example",
+    "currency": "USD",
+    "total": 700,
+    "request_id": "r-1",
+    "product_ids": [str(uuid.uuid4()), str(uuid.uuid4())],
+    "quantities": [1, 2],
+    "prices": [300, 200],
+}
 
 
 @pytest.fixture
@@ -45,17 +53,7 @@ def requested(database: Database) -> Callable[..., str]:
         entry = EdgeStore(database, LEASE_S, 60, Notifier(database, 0)).insert_entry(
             "shop",
             uuid.uuid4().hex,
-            {
-                "fingerprint": "f",
-                "user_id": str(uuid.uuid4()),
-                "email": "a@b.example",
-                "currency": "USD",
-                "total": 700,
-                "request_id": "r-1",
-                "product_ids": [str(uuid.uuid4()), str(uuid.uuid4())],
-                "quantities": [1, 2],
-                "prices": [300, 200],
-            },
+            ENTRY,
         )
         assert entry is not None
         return str(entry["id"])
@@ -96,11 +94,3 @@ def change(database: Database) -> Callable[..., None]:
         database.one(f"UPDATE order_ledger SET {assignment} WHERE id = %(id)s", id=order_ledger_id)
 
     return update
-
-
-def body_of(request: Any) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads(request.body)
-    return result
-
-
-NO = No("insufficient_stock", "Sold out.")

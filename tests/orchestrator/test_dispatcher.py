@@ -158,6 +158,33 @@ class TestTrouble:
         with running(Dispatcher(flaky, walk(store), threads=1, poll_interval_s=0.05)):
             eventually(is_completed(row, id_))
 
+    def test_what_is_being_claimed_while_it_stops_is_in_hand(self, store: Store, authorized: Make) -> None:
+        """Neither lost to the lease nor the end of the thread: the claim's answer is still submitted."""
+        authorized()
+        claiming, go, ran = threading.Event(), threading.Event(), []
+
+        class Slow(Store):
+            def claim(self, limit: int) -> list[Saga]:
+                claiming.set()
+                go.wait(10)
+                return super().claim(limit)
+
+        def run(saga: Saga) -> Saga:
+            ran.append(saga.id)
+            return saga
+
+        dispatcher = Dispatcher(Slow(store.database, "me", 30), run, threads=2, poll_interval_s=FOR_EVER)
+        looking = threading.Thread(target=dispatcher.run)
+        looking.start()
+        claiming.wait(10)
+        stopper = threading.Thread(target=dispatcher.stop)
+        stopper.start()
+        go.set()
+        stopper.join()
+        looking.join()
+        assert len(ran) == 1
+        assert dispatcher.run_once() == 0, "claim nothing more"
+
     def test_stopping_waits_for_what_is_in_hand_and_claims_nothing_more(
         self, store: Store, authorized: Make, row: Read
     ) -> None:

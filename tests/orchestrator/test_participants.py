@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -60,9 +61,10 @@ CALLS = [
     (
         "capture_payment", "POST", f"{PAYMENTS}/payments/capture/auth_1",
         {"idempotency_key": f"capture:{SAGA.id}", "amount_cents": 500},
-        {"authorization_id": "auth_1", "status": "CAPTURED"},
+        {"authorization_id": "auth_1", "status": "CAPTURED", "amount_cents": 500},
     ),
-    ("confirm_order", "PUT", f"{ORDERS}/orders/{SAGA.order_id}/confirm", None, {"status": "CONFIRMED"}),
+    ("confirm_order", "PUT", f"{ORDERS}/orders/{SAGA.order_id}/confirm", None,
+     {"id": SAGA.order_id, "status": "CONFIRMED"}),
     (
         "void_payment", "POST", VOID,
         {"idempotency_key": f"void:{SAGA.id}", "reason": "order failed"}, {"status": "VOIDED"},
@@ -71,7 +73,7 @@ CALLS = [
         "release_inventory", "DELETE", f"{INVENTORY}/inventory/reservations/{SAGA.order_id}", None,
         {"order_id": SAGA.order_id, "released_count": 0},
     ),
-    ("cancel_order", "PUT", CANCEL, None, {"status": "CANCELLED"}),
+    ("cancel_order", "PUT", CANCEL, None, {"id": SAGA.order_id, "status": "CANCELLED"}),
     (
         "void_abandoned_authorization", "POST", f"{PAYMENTS}/payments/void",
         {"authorization_key": f"authorize:{SAGA.id}", "idempotency_key": f"abandon:{SAGA.id}",
@@ -89,7 +91,8 @@ class TestEveryCall:
     ) -> None:
         responses.add(method, url, json=answer)
         request_id.set("r-7")
-        assert all(participants.ask(at(action)) == Yes(answer) for _ in range(2))
+        later = replace(at(action), retry_count=3, claim_number=9)  # another attempt, by another claimant
+        assert [participants.ask(saga) for saga in (at(action), later)] == [Yes(answer)] * 2
         first, second = (call.request for call in responses.calls)
         assert first.body == second.body
         assert (json.loads(first.body) if first.body else None) == sent
@@ -153,9 +156,19 @@ def test_a_refusal_that_the_contract_names_is_a_no(
 @responses.activate
 def test_what_never_happened_counts_as_undone(participants: Participants) -> None:
     responses.add("POST", VOID, status=404, json=refusal("authorization_not_found"))
-    responses.add("PUT", CANCEL, status=404, json=refusal("not_found"))
+    responses.add("PUT", CANCEL, status=404, json=refusal("not_found", order_id=SAGA.order_id))
     assert isinstance(participants.ask(at("void_payment")), Yes)
     assert isinstance(participants.ask(at("cancel_order")), Yes)
+
+
+@responses.activate
+@pytest.mark.parametrize("action", ["confirm_order", "cancel_order"])
+@pytest.mark.parametrize("details", [{}, {"order_id": "another"}])
+def test_a_path_that_nobody_serves_is_nothing(participants: Participants, action: str, details: dict[str, str]) -> None:
+    """ORDERS_SERVICE_URL leads elsewhere: that must not undo a sale, nor count as undone."""
+    _, method, url, _, _ = next(call for call in CALLS if call[0] == action)
+    responses.add(method, url, status=404, json=refusal("not_found", **details))
+    assert isinstance(participants.ask(at(action)), Nothing)
 
 
 @responses.activate

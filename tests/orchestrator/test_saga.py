@@ -9,7 +9,7 @@ import pytest
 
 from common.client import No, Nothing, Yes
 from common.ledger import LEGAL_MOVES, Status
-from orchestrator.saga import CLOSE_ABANDONED, STEPS, UNDO_EVERY_S, Deferred, RetryPolicy, Step, after
+from orchestrator.saga import CLOSE_ABANDONED, STEPS, Deferred, RetryPolicy, Step, after
 from tests.orchestrator.sagas import saga, turned_back
 
 POLICY = RetryPolicy(jitter=0)
@@ -79,7 +79,7 @@ class TestEveryUndo:
             now = after(replace(now, wait_s=None), Nothing("ConnectionError"), POLICY)
             delays.append(now.wait_s)
             marked.append(now.attention is not None)
-        assert delays == [1, 4, 16, 64, UNDO_EVERY_S, UNDO_EVERY_S, UNDO_EVERY_S, UNDO_EVERY_S]
+        assert delays == [1, 4, 16, 64, 300, 300, 300, 300]
         assert marked == [False] * 4 + [True] * 4
         assert now.status == Status.COMPENSATING
 
@@ -91,6 +91,13 @@ class TestEveryUndo:
     def test_a_yes_takes_the_mark_away(self, step: Step) -> None:
         now = after(turned_back(step.at, retry_count=7, attention="why"), Yes({}), POLICY)
         assert (now.attention, now.retry_count, len(now.undone)) == (None, 0, 1)
+
+    def test_a_participant_that_stays_down_is_marked_too(self, step: Step) -> None:
+        early, late = (turned_back(step.at, undoing_s=seconds) for seconds in (84, 86))
+        assert after(early, Deferred(1), POLICY).attention is None
+        now = after(late, Deferred(1), POLICY)
+        assert now.attention is not None
+        assert (now.retry_count, now.wait_s) == (0, 1)
 
     def test_failed_is_written_only_when_every_undo_said_yes(self, step: Step) -> None:
         for left_out in step.undo:

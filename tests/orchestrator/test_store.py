@@ -16,9 +16,12 @@ from common.client import No, Nothing, Yes
 from common.db import Database, Row
 from common.ids import order_id_for
 from common.ledger import Status
+from edge_api.notifier import Notifier
+from edge_api.store import Store as EdgeStore
 from orchestrator import store as statements
 from orchestrator.saga import RetryPolicy, Saga, after
 from orchestrator.store import Store
+from tests.orchestrator.conftest import ENTRY
 
 POLICY = RetryPolicy(jitter=0)
 Make = Callable[[], str]
@@ -109,6 +112,35 @@ class TestClaim:
         assert counts == Counter(dict.fromkeys(ids, 1))
 
 
+class TestAbandoned:
+    def test_it_is_marked_before_the_void_is_sent(
+        self, store: Store, requested: Make, row: Read, change: Change
+    ) -> None:
+        """From the claim on it cannot become a sale, whatever arrives late: it is durable when the call leaves."""
+        change(id_ := requested(), "due_at = now()")
+        (saga,) = store.claim(1)
+        assert (row(id_)["failure_code"], saga.status) == ("abandoned", Status.AWAITING_AUTHORIZATION)
+        closed = after(saga, Yes({}), POLICY)
+        assert store.save(saga, closed)
+        assert (row(id_)["status"], row(id_)["due_at"]) == (Status.AUTHORIZATION_FAILED, None)
+
+    def test_it_is_not_closed_while_its_request_is_at_work(self, database: Database, row: Read) -> None:
+        """However short ABANDONED_AFTER_S is: the request's lease comes first."""
+        edge = EdgeStore(database, 30, 0.05, Notifier(database, 0))
+        entry = edge.insert_entry("shop", "k", ENTRY)
+        assert entry is not None
+        assert row(entry["id"])["due_at"] >= row(entry["id"])["claimed_until"]
+        database.one("UPDATE order_ledger SET claimed_until = now() - interval '1 s'")
+        taken = edge.take_over(entry)
+        assert taken is not None
+        assert taken["due_at"] >= taken["claimed_until"]
+
+    def test_no_other_entry_is_marked_by_its_claim(self, store: Store, authorized: Make, row: Read) -> None:
+        id_ = authorized()
+        store.claim(1)
+        assert row(id_)["failure_code"] is None
+
+
 class TestFence:
     def test_after_a_takeover_the_first_owner_changes_nothing(
         self, store: Store, other_store: Store, authorized: Make, row: Read, change: Change
@@ -172,6 +204,18 @@ class TestSave:
         (saga,) = store.claim(1)
         store.save(saga, replace(saga, wait_s=100.0))
         assert store.next_due_in() == pytest.approx(100, abs=20)
+
+    def test_how_long_an_undo_takes_is_told_by_the_database(
+        self, store: Store, authorized: Make, change: Change, database: Database
+    ) -> None:
+        id_ = authorized()
+        (saga,) = store.claim(1)
+        assert saga.undoing_s == 0
+        assert store.save(saga, after(saga, No("x", ""), POLICY))
+        database.one("UPDATE order_ledger_history SET at = at - interval '90 s'")
+        change(id_, "due_at = now()")
+        (again,) = store.claim(1)
+        assert again.undoing_s == pytest.approx(90, abs=30)
 
     def test_a_mark_stays_until_the_undo_is_done(
         self, store: Store, authorized: Make, row: Read, change: Change
