@@ -44,6 +44,9 @@ NO_ANSWERS = {
     "405": answered(405, {"error": "method_not_allowed"}),
     "402 of somebody else": answered(402, b"Payment Required", "text/plain"),
     "402 with an unknown code": answered(402, {"error": "quota_exceeded"}),
+    "400 for a request of ours": answered(400, {"error": "validation_error", "message": "?"}),
+    "400 that cannot be read there": answered(400, {"error": "malformed_json", "message": "?"}),
+    "422 for our own key": answered(422, {"error": "idempotency_key_reused", "message": "?"}),
     "409 in progress": answered(409, {"error": "request_in_progress"}),
     "429": answered(429, {"error": "rate_limited"}),
 }
