@@ -36,8 +36,8 @@ class Orchestrator:
 
     def __init__(self, settings: Settings) -> None:
         database = Database(settings.database_url, name="orchestrator", size=settings.worker_threads + 1)
-        claimant = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4()}"
-        store = Store(database, claimant, settings.lease_s)
+        self.claimant = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4()}"
+        store = Store(database, self.claimant, settings.lease_s)
         self._stop = threading.Event()
         self._failed = False
         engine = Engine(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from functools import partial
 
 import psycopg2
@@ -15,6 +16,7 @@ from common.config import Settings
 from inventory_service import operations
 from inventory_service.app import create_app
 from tests.at_once import at_once
+from tests.waiting import eventually
 
 
 def some_order() -> str:
@@ -176,3 +178,36 @@ def test_conflicts_end_in_503(inventory, monkeypatch, tries, balanced, code):
     assert (answer.status_code, answer.get_json()["error"]) == (503, "service_unavailable")
     assert tries["made"] == 4
     assert balanced()
+
+
+def test_a_release_locks_its_products_in_their_order(inventory, sql, url):
+    """It waits for the first product with nothing in hand, also where no index happens to give it that order."""
+    high, low = inventory.product(stock=5), inventory.product(stock=5)
+    while high < low:  # the one that comes first in its table is to be locked last
+        high, low = inventory.product(stock=5), inventory.product(stock=5)
+    order_id = some_order()
+    assert inventory.reserve(order_id, {low: 1, high: 1}).status_code == 201
+    sql(f"UPDATE inventory_reservations SET quantity = quantity WHERE product_id = '{low}'")  # now stored last
+    with unordered(sql), closing(psycopg2.connect(url)) as holder, ThreadPoolExecutor(1) as pool:
+        with holder.cursor() as cursor:
+            cursor.execute("SELECT FROM products WHERE id = %s FOR UPDATE", (low,))
+        app = create_app(Settings.load({"DATABASE_URL": url, "LOG_LEVEL": "ERROR"}))
+        released = pool.submit(app.test_client().delete, f"/inventory/reservations/{order_id}")
+        eventually(lambda: sql("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+        assert sql(f"SELECT 1 FROM products WHERE id = '{high}' FOR UPDATE SKIP LOCKED") == [(1,)]
+        holder.rollback()
+        assert released.result().status_code == 200
+
+
+@contextmanager
+def unordered(sql):
+    """New connections read tables as they are stored, which no plan promises but any may do."""
+    database = sql("SELECT quote_ident(current_database())")[0][0]
+    ways = ("indexscan", "indexonlyscan", "bitmapscan", "hashjoin", "mergejoin")
+    for way in ways:
+        sql(f"ALTER DATABASE {database} SET enable_{way} = off")
+    try:
+        yield
+    finally:
+        for way in ways:
+            sql(f"ALTER DATABASE {database} RESET enable_{way}")

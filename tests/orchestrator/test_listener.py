@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -146,3 +147,17 @@ def test_a_database_that_is_away_is_tried_again_until_stopped(url: str, caplog: 
         eventually(lambda: caplog.text.count("polling goes on") >= 2)
     stopping.set()
     thread.join()
+
+
+def test_it_reconnects_ever_more_slowly_up_to_five_seconds() -> None:
+    delays = module._delays()
+    assert [next(delays) for _ in range(8)] == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5])
+
+
+def test_its_connection_notices_a_host_that_vanished(url: str) -> None:
+    with closing(db.open_async(url, "test", time.monotonic() + 10)) as connection:
+        given = connection.info.dsn_parameters
+    assert {name: int(given[name]) for name in ("keepalives_idle", "keepalives_interval", "keepalives_count")} == {
+        "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
+    }  # fmt: skip
+    assert int(given["tcp_user_timeout"]) == 10_000  # ms

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,12 @@ SAGA = saga(items=({"product_id": "p", "quantity": 2, "unit_price_cents": 250},)
 ORDERS, INVENTORY, PAYMENTS = "http://orders", "http://inventory", "http://payments"
 VOID, REFUND = f"{PAYMENTS}/payments/void/auth_1", f"{PAYMENTS}/payments/refund/auth_1"
 CANCEL = f"{ORDERS}/orders/{SAGA.order_id}/cancel"
+
+
+@pytest.fixture(autouse=True)
+def network() -> Iterator[None]:
+    with responses.mock:
+        yield
 
 
 @pytest.fixture
@@ -83,7 +90,6 @@ CALLS = [
 ]  # fmt: skip
 
 
-@responses.activate
 @pytest.mark.parametrize(("action", "method", "url", "sent", "answer"), CALLS, ids=[call[0] for call in CALLS])
 class TestEveryCall:
     def test_is_the_same_on_each_attempt_and_carries_the_request_id(
@@ -130,7 +136,6 @@ class TestEveryCall:
         assert participants.ask(at(action)) == No("validation_error", "No.", {})
 
 
-@responses.activate
 @pytest.mark.parametrize(
     ("action", "status", "code"),
     [
@@ -153,7 +158,6 @@ def test_a_refusal_that_the_contract_names_is_a_no(
     assert participants.ask(at(action)) == No(code, "No.", {})
 
 
-@responses.activate
 def test_what_never_happened_counts_as_undone(participants: Participants) -> None:
     responses.add("POST", VOID, status=404, json=refusal("authorization_not_found"))
     responses.add("PUT", CANCEL, status=404, json=refusal("not_found", order_id=SAGA.order_id))
@@ -161,7 +165,6 @@ def test_what_never_happened_counts_as_undone(participants: Participants) -> Non
     assert isinstance(participants.ask(at("cancel_order")), Yes)
 
 
-@responses.activate
 @pytest.mark.parametrize("action", ["confirm_order", "cancel_order"])
 @pytest.mark.parametrize("details", [{}, {"order_id": "another"}])
 def test_a_path_that_nobody_serves_is_nothing(participants: Participants, action: str, details: dict[str, str]) -> None:
@@ -171,7 +174,6 @@ def test_a_path_that_nobody_serves_is_nothing(participants: Participants, action
     assert isinstance(participants.ask(at(action)), Nothing)
 
 
-@responses.activate
 def test_a_captured_payment_is_refunded_under_its_own_key(participants: Participants) -> None:
     responses.add("POST", VOID, status=409, json=refusal("already_captured", capture_id="cap_1"))
     responses.add("POST", REFUND, json={"status": "REFUNDED"})
@@ -179,7 +181,6 @@ def test_a_captured_payment_is_refunded_under_its_own_key(participants: Particip
     assert json.loads(responses.calls[1].request.body or "")["idempotency_key"] == f"refund:{SAGA.id}"
 
 
-@responses.activate
 @pytest.mark.parametrize(
     ("code", "status", "is_done"),
     [
@@ -197,14 +198,12 @@ def test_money_that_a_person_gave_back_is_back(
     assert isinstance(participants.ask(at("void_payment")), Yes) == is_done
 
 
-@responses.activate
 def test_a_refund_without_an_answer_is_not_done(participants: Participants) -> None:
     responses.add("POST", VOID, status=409, json=refusal("already_captured"))
     responses.add("POST", REFUND, status=503, json=refusal("gateway_error"))
     assert isinstance(participants.ask(at("void_payment")), Nothing)
 
 
-@responses.activate
 def test_a_participant_that_is_down_is_not_hammered_and_the_others_are_still_asked(participants: Participants) -> None:
     responses.add("POST", f"{ORDERS}/orders", body=requests.ConnectionError())
     responses.add("DELETE", CALLS[5][2], json=CALLS[5][4])

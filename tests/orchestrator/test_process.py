@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 import subprocess
 import sys
 import threading
@@ -63,3 +65,10 @@ def test_a_bad_setting_is_one_line(name: str, value: str) -> None:
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert name in done.stderr
+
+
+def test_no_two_processes_claim_under_one_name(settings: Callable[..., Settings]) -> None:
+    """Host and pid come again after a restart, in a container above all: the name is made anew at each start."""
+    names = {Orchestrator(settings()).claimant for _ in range(2)}
+    assert len(names) == 2
+    assert all(re.fullmatch(rf".+:{os.getpid()}:[0-9a-f-]{{36}}", name) for name in names)
