@@ -50,10 +50,16 @@ def test_after_an_exception_nothing_is_kept_and_the_connection_is_as_new(databas
 
 
 def test_a_wrong_statement_is_our_mistake_and_says_so(database):
-    with pytest.raises(psycopg2.errors.UndefinedTable):
-        database.one("SELECT * FROM nowhere")
+    with pytest.raises(psycopg2.errors.SyntaxError):
+        database.one("SELEC 1")
     with pytest.raises(psycopg2.errors.NotNullViolation):
         database.transact(lambda tx: tx.execute("INSERT INTO t (id) VALUES (NULL)"))
+
+
+@pytest.mark.parametrize("statement", ["SELECT * FROM nowhere", "SELECT nothing FROM t"])
+def test_a_schema_that_is_not_migrated_yet_is_waited_for(database, statement):
+    with pytest.raises(DatabaseUnavailable):
+        database.one(statement)
 
 
 def test_a_single_statement_commits_by_itself(database, admin):
