@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from common import db
-from common.errors import ApiError, ServiceUnavailable
+from common.errors import ApiError, DatabaseUnavailable, ServiceUnavailable
 from tests.at_once import at_once
 
 PID = "SELECT pg_backend_pid() AS pid"
