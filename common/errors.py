@@ -16,7 +16,7 @@ class ApiError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
-    retry_after: ClassVar[int | None] = None  # seconds
+    retry_after: int | None = None  # seconds
     is_final: ClassVar[bool] = False
     """Whether the same request will always be answered so, and the answer may be stored and replayed."""
 

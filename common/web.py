@@ -29,7 +29,8 @@ DOCS_PAGE = """<!doctype html>
 <title>{title}</title><link rel="icon" href="data:,"><script type="module" src="/docs/rapidoc-min.js"></script>
 <style>rapi-doc::part(section-tag-title), rapi-doc::part(operation-divider) {{ display: none }}</style></head>
 <body><rapi-doc spec-url="/openapi.json" render-style="read" show-header="false" load-fonts="false" theme="light"
- allow-spec-file-load="false" allow-spec-url-load="false" allow-server-selection="false" allow-authentication="false"
+ allow-spec-file-load="false" allow-spec-url-load="false" allow-server-selection="false"
+ allow-authentication="{takes_api_key}"
  use-path-in-nav-bar="true" show-method-in-nav-bar="as-colored-text" sort-endpoints-by="none" primary-color="#2f6f9f"
  nav-bg-color="#f3f5f7" nav-text-color="#33404d" nav-accent-color="#2f6f9f" schema-description-expanded="true"
  allow-search="false" allow-advanced-search="false"
@@ -54,6 +55,7 @@ def create_service(name: str, api: Api, context: Any, settings: Settings, databa
     app.config["IS_STOPPING"] = lambda: False  # gunicorn.conf.py knows better
     app.before_request(_begin)
     app.after_request(_finish)
+    app.teardown_request(_forget_request)
     app.register_error_handler(ApiError, _api_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected_error)
@@ -82,6 +84,11 @@ def _finish(response: Response) -> Response:
             extra={"http_status": response.status_code, "took_ms": taken_ms},
         )
     return response
+
+
+def _forget_request(_: BaseException | None) -> None:
+    """What this thread logs between two requests belongs to neither."""
+    logs.request_id.set("")
 
 
 def _api_error(error: ApiError) -> tuple[Response, int, dict[str, str]]:
@@ -141,7 +148,7 @@ def _add_docs(app: Flask, api: Api) -> None:
 
     @app.get("/docs")
     def docs() -> str:
-        return DOCS_PAGE.format(title=api.title)
+        return DOCS_PAGE.format(title=api.title, takes_api_key=str(api.takes_api_key).lower())
 
     @app.get("/docs/rapidoc-min.js")
     def docs_script() -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -58,7 +59,7 @@ def place_order(edge: Edge, client: str, key: str, order: dict[str, Any]) -> Ans
         if refused := edge.store.find_refused(client, key):
             return _stored(refused, print_)
         if edge.rate_limit_per_minute and not edge.store.take_token(client, edge.rate_limit_per_minute):
-            raise RateLimited()
+            raise _rate_limited(edge.rate_limit_per_minute)
         try:
             entry = edge.store.insert_entry(client, key, _priced(edge, order, print_))
         except UnknownProduct as refusal:
@@ -191,6 +192,12 @@ def _decline(edge: Edge, entry: Row, no: No) -> Answer:
     if not edge.store.declined(entry, "payment_declined", f"The payment was declined: {code}.", answer):
         raise RequestInProgress()  # another request took it over, or the sweeper has it
     return answer
+
+
+def _rate_limited(per_minute: int) -> RateLimited:
+    refusal = RateLimited()
+    refusal.retry_after = math.ceil(60 / per_minute)  # until the bucket has a token again, at the latest
+    return refusal
 
 
 def _abandoned() -> Answer:

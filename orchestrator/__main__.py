@@ -28,6 +28,7 @@ from orchestrator.store import Store
 
 log = logging.getLogger("orchestrator")
 
+SIGNAL_SEEN_WITHIN_S = 0.5
 DRAIN_WITHIN_S = 22  # a platform kills after 25 to 30 s; two calls of 10 s each are the most that a thread has in hand
 
 
@@ -56,7 +57,9 @@ class Orchestrator:
         """Work until told to stop. :returns: the exit code: 0, or 1 when a thread died"""
         self._start("listener", self._listener.run)
         self._start("dispatcher", self._dispatcher.run)
-        self._stop.wait()
+        # In short turns: a signal that the kernel hands to another thread does not end an unlimited wait of this one.
+        while not self._stop.wait(SIGNAL_SEEN_WITHIN_S):
+            pass
         log.info("stopping with %d orders in hand", self._dispatcher.in_hand)
         drain = threading.Thread(target=self._dispatcher.stop, name="drain", daemon=True)
         drain.start()

@@ -26,7 +26,7 @@ FOR_EVER = 3600.0
 
 @contextmanager
 def running(dispatcher: Dispatcher) -> Iterator[Dispatcher]:
-    thread = threading.Thread(target=dispatcher.run)
+    thread = threading.Thread(target=dispatcher.run, daemon=True)
     thread.start()
     try:
         yield dispatcher
@@ -174,10 +174,10 @@ class TestTrouble:
             return saga
 
         dispatcher = Dispatcher(Slow(store.database, "me", 30), run, threads=2, poll_interval_s=FOR_EVER)
-        looking = threading.Thread(target=dispatcher.run)
+        looking = threading.Thread(target=dispatcher.run, daemon=True)
         looking.start()
         claiming.wait(10)
-        stopper = threading.Thread(target=dispatcher.stop)
+        stopper = threading.Thread(target=dispatcher.stop, daemon=True)
         stopper.start()
         go.set()
         stopper.join()
@@ -198,7 +198,7 @@ class TestTrouble:
         with running(Dispatcher(store, walk(store, ask), threads=1, poll_interval_s=0.01)) as dispatcher:
             begun.wait(10)
             second = authorized()
-            stopper = threading.Thread(target=dispatcher.stop)
+            stopper = threading.Thread(target=dispatcher.stop, daemon=True)
             stopper.start()
             eventually(dispatcher.stopping.is_set)
             go.set()

@@ -33,7 +33,7 @@ class Wakes:
 def running(url: str, wakes: Wakes) -> Iterator[Listener]:
     stopping = threading.Event()
     listener = Listener(url, wakes, stopping)
-    thread = threading.Thread(target=listener.run)
+    thread = threading.Thread(target=listener.run, daemon=True)
     thread.start()
     try:
         eventually(listener.is_listening.is_set, 60)
@@ -99,7 +99,7 @@ def test_it_listens_before_it_drains(url: str, monkeypatch: pytest.MonkeyPatch) 
         return connection
 
     monkeypatch.setattr(listener, "_connect", watched)
-    thread = threading.Thread(target=listener.run)
+    thread = threading.Thread(target=listener.run, daemon=True)
     thread.start()
     eventually(lambda: heard)
     stopping.set()

@@ -92,15 +92,21 @@ class Stack:
 
     def stop(self, name: str, number: int = signal.SIGTERM) -> int:
         """The exit code after a signal; fails when it takes more than the promised 25 s."""
-        process = self.processes.pop(name)
+        process = self.processes[name]
         process.send_signal(number)
-        return process.wait(25)
+        code = process.wait(25)
+        del self.processes[name]
+        return code
 
     def stop_all(self) -> None:
         for process in self.processes.values():
             process.terminate()
         for process in self.processes.values():
-            process.wait(25)
+            try:
+                process.wait(25)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
 
     def log(self, name: str) -> str:
         return (self._logs / f"{name}.log").read_text()

@@ -150,7 +150,7 @@ def test_a_request_that_nobody_came_back_for_is_closed_and_its_hold_voided(
         with pytest.raises(requests.RequestException):
             requests.post(f"{stack.url('web')}/orders", json=body, headers={"Idempotency-Key": "k"}, timeout=30)
 
-    client = threading.Thread(target=give_up)
+    client = threading.Thread(target=give_up, daemon=True)
     client.start()
     eventually(lambda: count(url, "status = 'AWAITING_AUTHORIZATION'"))
     stack.kill("web")

@@ -11,6 +11,7 @@ import pytest
 from flask import Flask
 from marshmallow import Schema
 
+from common import logs
 from common.api import Api, Reply
 from common.config import Settings
 from common.db import Database
@@ -120,6 +121,11 @@ def test_a_request_id_is_made(client, given):
     headers = {} if given is None else {"X-Request-ID": given}
     first, second = (client.get("/live", headers=headers).headers["X-Request-ID"] for _ in range(2))
     assert str(uuid.UUID(first)) == first != second
+
+
+def test_between_requests_a_thread_logs_for_nobody(client):
+    client.get("/live", headers={"X-Request-ID": "r-9"})
+    assert logs.request_id.get() == ""
 
 
 def test_an_unknown_path(client):
