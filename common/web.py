@@ -67,7 +67,8 @@ def create_service(name: str, api: Api, context: Any, settings: Settings, databa
 
 def _begin() -> None:
     offered = request.headers.get("X-Request-ID", "")
-    logs.request_id.set(offered if WELL_FORMED_REQUEST_ID.fullmatch(offered) else str(uuid.uuid4()))
+    request_id = offered if WELL_FORMED_REQUEST_ID.fullmatch(offered) else str(uuid.uuid4())
+    g.before = logs.request_id.set(request_id)
     g.started = time.perf_counter()
 
 
@@ -88,7 +89,8 @@ def _finish(response: Response) -> Response:
 
 def _forget_request(_: BaseException | None) -> None:
     """What this thread logs between two requests belongs to neither."""
-    logs.request_id.set("")
+    if "before" in g:
+        logs.request_id.reset(g.before)
 
 
 def _api_error(error: ApiError) -> tuple[Response, int, dict[str, str]]:
