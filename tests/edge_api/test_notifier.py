@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import threading
 from collections.abc import Callable, Iterator
 
 import psycopg2
@@ -60,8 +61,23 @@ def test_what_was_committed_in_the_window_is_told_once_at_its_end(database: Data
     assert eventually(lambda: heard() - 1) == 1, "and the next window has its own"
 
 
-def test_a_burst_of_orders_is_notified_once(payments, inventory, shop_with, heard) -> None:
+def test_a_burst_of_orders_is_notified_once(payments, inventory, shop_with, heard, monkeypatch) -> None:
+    planned = []
+
+    class Timer:
+        """One that does not go off: in ten seconds another test would hear it."""
+
+        daemon = False
+
+        def __init__(self, seconds: float, notify: Callable[[], None]) -> None:
+            planned.append(seconds)
+
+        def start(self) -> None:
+            pass
+
+    monkeypatch.setattr(threading, "Timer", Timer)
     shop = shop_with(NOTIFY_COALESCE_MS="10000")
     answers = [shop.order(key=f"k{number}") for number in range(5)]
     assert {answer.status_code for answer in answers} == {202}
     assert heard() == 1
+    assert len(planned) == 1, "and one more when the window ends"
