@@ -109,7 +109,7 @@ def _attempt(work: Callable[[], None]) -> str:
         return f"the database cannot be reached: {error}"
     except alembic.util.CommandError as error:
         return f"the migrations cannot be run: {_one_line(error)}"
-    except Exception as error:
+    except Exception as error:  # whatever it is, an operator gets one line, and the traceback at LOG_LEVEL=DEBUG
         log.debug("migration failed", exc_info=True)
         return f"the migration failed: {type(error).__name__}: {_one_line(error)}"
     return ""
