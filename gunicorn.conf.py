@@ -45,7 +45,7 @@ accesslog = None  # each service logs its requests itself, with their request id
 
 # Threads, because a request mostly waits for the database or for another service, and because only this kind of
 # worker keeps connections alive, which the services' calls to each other live on.
-worker_class = "gthread"
+worker_class = "common.worker.Worker"
 workers = settings.web_concurrency
 threads = settings.web_threads
 # 75 s: longer than the 60 s for which usual proxies and load balancers keep a connection. Whoever is the first to

@@ -1,0 +1,186 @@
+"""Fault 40: 500 slow sockets, or threads that all hang. Required: others are served."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+
+import psycopg2
+import pytest
+import requests
+
+from common.worker import MOST_BYTES, is_whole
+from tests.edge_api.severable import Severable
+from tests.system.stack import Stack
+from tests.waiting import eventually
+
+SLOW = 500
+HEAD = b"POST /inventory/products HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+PARTS = {
+    "nothing": b"",
+    "half a line": b"POST /inv",
+    "half a head": HEAD,
+    "half a body": HEAD + b'Content-Length: 60000\r\n\r\n{"name": "',
+    "half a chunk": HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{",
+}
+WHOLE = {
+    "a request": b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n",
+    "with a body": HEAD + b"Content-Length: 2\r\n\r\n{}",
+    "in chunks": HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    "one that waits for leave to send its body": HEAD + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n",
+    "no HTTP": b"hello\r\n",
+    "no HTTP with a line like it": b"HELLO you\r\n",
+    "a TLS greeting": b"\x16\x03\x01\x02\x00",
+    "more than anyone may send": HEAD + b"Content-Length: 900000\r\n\r\n" + b" " * MOST_BYTES,
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_of_a_request_gets_no_thread(name: str) -> None:
+    assert not is_whole(PARTS[name] or b"G")
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_can_be_answered_gets_one(name: str) -> None:
+    assert is_whole(WHOLE[name])
+
+
+@pytest.fixture
+def stack(url: str, tmp_path: Path) -> Iterator[Stack]:
+    stack = Stack(url, tmp_path, WEB_CONCURRENCY="1", WEB_THREADS="2")
+    try:
+        yield stack
+    finally:
+        stack.stop_all()
+
+
+def connect(stack: Stack, sends: bytes = b"") -> socket.socket:
+    address = stack.url("inventory_service").removeprefix("http://").split(":")
+    client = socket.create_connection((address[0], int(address[1])), timeout=60)
+    client.sendall(sends)
+    return client
+
+
+def test_five_hundred_slow_sockets_keep_nobody_out_and_are_closed(stack: Stack) -> None:
+    stack.start("inventory_service")
+    with ExitStack() as open_sockets:
+        slow = [
+            open_sockets.enter_context(connect(stack, list(PARTS.values())[number % len(PARTS)]))
+            for number in range(SLOW)
+        ]
+        stack.product()
+        assert requests.get(f"{stack.url('inventory_service')}/health", timeout=30).ok
+        assert not any(rest(client) for client in slow), "each is closed without an answer in the end"
+
+
+def test_a_request_that_comes_in_pieces_is_answered(stack: Stack) -> None:
+    """Byte by byte on a kept-alive connection, twice, and with the largest body there may be."""
+    stack.start("inventory_service")
+    body = b'{"name": "Coffee"}'
+    request = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with connect(stack) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(2):
+            for byte in request:
+                client.send(bytes([byte]))
+            assert answer(client).startswith(b"HTTP/1.1 400")
+        client.sendall(HEAD + b"Content-Length: 65536\r\n\r\n" + b" " * 65536)
+        assert b"malformed_json" in answer(client)
+
+
+def test_what_is_no_http_is_refused_at_once(stack: Stack) -> None:
+    stack.start("inventory_service")
+    with connect(stack, b"hello\r\n") as client:
+        assert answer(client).startswith(b"HTTP/1.1 400")
+
+
+def test_who_hangs_up_in_mid_request_leaves_no_thread_behind(stack: Stack) -> None:
+    stack.start("inventory_service")
+    for part in PARTS.values():
+        connect(stack, part).close()
+    stack.product()
+
+
+def test_it_stops_while_slow_sockets_are_open(stack: Stack) -> None:
+    stack.start("inventory_service")
+    with ExitStack() as open_sockets:
+        for part in PARTS.values():
+            open_sockets.enter_context(connect(stack, part))
+        assert stack.stop("inventory_service") == 0
+
+
+def test_health_is_told_while_every_thread_waits_for_a_database_that_hangs(url: str, tmp_path: Path) -> None:
+    way = Severable(url)
+    stack = Stack(way.url, tmp_path, WEB_CONCURRENCY="1", WEB_THREADS="2")
+    try:
+        stack.start("inventory_service")
+        product = stack.product()
+        with locked_products(url) as connections:  # until each of the two threads has a connection of its own
+            read_at_once(stack, product, 2)
+            eventually(lambda: connections() == 2)
+        way.be_silent()
+        read_at_once(stack, product, 6)
+        answers = eventually(lambda: hangs(stack) and probe(stack))
+        assert answers == [("disconnected", 503), ("alive", 200)]
+    finally:
+        way.stop()  # whoever waits is told now
+        stack.stop_all()
+
+
+def rest(client: socket.socket) -> bytes:
+    """What is received until the server closes the connection."""
+    with suppress(ConnectionResetError):
+        return client.recv(65536)
+    return b""
+
+
+def hangs(stack: Stack) -> bool:
+    """Whether no thread is left for an ordinary request."""
+    try:
+        requests.get(f"{stack.url('inventory_service')}/openapi.json", timeout=0.5)
+    except requests.Timeout:
+        return True
+    return False
+
+
+def probe(stack: Stack) -> list[tuple[str, int]]:
+    health, live = (requests.get(f"{stack.url('inventory_service')}/{name}", timeout=30) for name in ("health", "live"))
+    return [(health.json()["database"], health.status_code), (live.json()["status"], live.status_code)]
+
+
+def read_at_once(stack: Stack, product: str, times: int) -> None:
+    for _ in range(times):
+        threading.Thread(target=read, args=(stack, product), daemon=True).start()
+
+
+@contextmanager
+def locked_products(url: str) -> Iterator[Callable[[], int]]:
+    """Whoever reads a product waits. Yields a count of the service's connections."""
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE products")
+
+        def count() -> int:
+            cursor.execute("SELECT pg_stat_clear_snapshot()")  # else the first count is repeated to the end
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'inventory_service'")
+            return int(cursor.fetchone()[0])
+
+        yield count
+
+
+def read(stack: Stack, product: str) -> None:
+    with suppress(requests.RequestException):
+        requests.get(f"{stack.url('inventory_service')}/inventory/products/{product}/availability", timeout=60)
+
+
+def answer(client: socket.socket) -> bytes:
+    """One answer, as far as its body goes."""
+    received = b""
+    while not (end := received.find(b"\r\n\r\n")) > 0:
+        received += client.recv(65536) or pytest.fail(f"hung up after {received!r}")
+    length = int(received.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+    while len(received) < end + 4 + length:
+        received += client.recv(65536) or pytest.fail(f"hung up after {received!r}")
+    return received
