@@ -5,13 +5,14 @@ import os
 
 from gunicorn import glogging
 
-from common import logs
+from common import crash, logs
 from common.config import SettingError, Settings
 
 try:
     settings = Settings.load()
 except SettingError as error:
     raise SystemExit(str(error)) from None  # one line and exit code 1, where an exception would be a page
+crash.arm(settings.crash_at)  # here, before the workers are forked, who share it
 
 
 class Logger(glogging.Logger):
@@ -40,7 +41,8 @@ def when_ready(server):
 _host = f"[{settings.bind_host}]" if ":" in settings.bind_host else settings.bind_host  # IPv6
 bind = f"{_host}:{settings.port}"
 logger_class = Logger
-loglevel = "warning" if settings.log_level == "INFO" else settings.log_level.lower()
+# One level less than ours: at INFO it tells five lines at each start, at DEBUG every path, whatever may stand in it.
+loglevel = {"DEBUG": "info", "INFO": "warning"}.get(settings.log_level, settings.log_level.lower())
 accesslog = None  # each service logs its requests itself, with their request ids
 
 # Threads, because a request mostly waits for the database or for another service, and because only this kind of
@@ -59,5 +61,7 @@ graceful_timeout = 20
 timeout = 60
 # The sign of life is a file's time. On a disk that is busy writing, the worker would seem to hang.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
+# A header of the client's may not say which path it asks for, wherever it comes from.
+forwarder_headers = ""
 # gunicorn opens one control socket per user, and the second of our four processes would take it over.
 control_socket_disable = True

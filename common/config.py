@@ -12,6 +12,11 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg2
+import psycopg2.extensions
+
+from common import crash
+
 
 class SettingError(Exception):
     """A setting is missing or out of range. The message names the variable and says what it may be."""
@@ -62,9 +67,17 @@ def http_url(text: str) -> str:
 def database_url(text: str) -> str:
     """A PostgreSQL address as libpq takes it. Heroku's `postgres://` and SQLAlchemy's `+driver` are understood."""
     scheme, separator, rest = text.partition("://")
+    url = f"postgresql://{rest}"
     if not separator or scheme.split("+")[0] not in ("postgres", "postgresql") or not rest:
         raise ValueError("a postgresql:// address")
-    return f"postgresql://{rest}"
+    try:
+        parts = psycopg2.extensions.parse_dsn(url)
+    except psycopg2.ProgrammingError:  # its words would repeat the address
+        parts = {"port": "none"}
+    # Otherwise PostgreSQL's client would take a part of the password for a host or a port, and complain about it aloud.
+    if "@" in parts.get("host", "") or not re.fullmatch("[0-9,]*", parts.get("port", "")):
+        raise ValueError("a postgresql:// address, with / @ and % in its password as %2F %40 and %25")
+    return url
 
 
 def api_keys(text: str) -> dict[str, tuple[str, bool]]:
@@ -128,6 +141,12 @@ class Settings:
     abandoned_after_s: float = setting(
         number(0.05, 86_400), "60", "how long an unauthorized order waits for its client before it is closed for good"
     )
+    app_env: str = setting(
+        one_of("development", "test", "staging", "production"), "development", "`production` refuses `CRASH_AT`"
+    )
+    crash_at: crash.Trigger | None = setting(
+        crash.parse, "", "tests: `POINT` or `POINT:N`, where a process of this service is to kill itself, once"
+    )
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -146,4 +165,6 @@ class Settings:
                 values[each.name] = each.metadata["parse"](text)
             except ValueError as error:
                 raise SettingError(f"{name} must be {error}") from None
+        if values["crash_at"] and values["app_env"] == "production":
+            raise SettingError("CRASH_AT must not be set where APP_ENV is production: it kills processes")
         return cls(**values)

@@ -19,7 +19,9 @@ import psycopg2.extensions
 from psycopg2.extras import RealDictCursor
 from sqlalchemy import exc, pool
 
+from common import crash
 from common.errors import DatabaseUnavailable, ServiceUnavailable
+from common.watch import watched
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -89,11 +91,15 @@ class Database:
 
     def one(self, sql: str, **params: Any) -> Row | None:
         """A single statement that commits by itself, without a round trip for BEGIN and one for COMMIT."""
-        return self._guarded(lambda tx: tx.one(sql, **params), autocommit=True)
+        return self.statement(lambda tx: tx.one(sql, **params))
 
     def all(self, sql: str, **params: Any) -> list[Row]:
         """As `one`, for all the rows."""
-        return self._guarded(lambda tx: tx.all(sql, **params), autocommit=True)
+        return self.statement(lambda tx: tx.all(sql, **params))
+
+    def statement(self, work: Callable[[Transaction], T]) -> T:
+        """As `one`, where `work` is that one statement and what goes with it."""
+        return self._guarded(work, autocommit=True)
 
     def ping(self, timeout: float = 1.5) -> bool:
         """Whether the database answers a new connection within `timeout` seconds, whatever state it is in."""
@@ -125,16 +131,18 @@ class Database:
     @backoff.on_exception(backoff.expo, CONFLICTS, max_tries=4, factor=0.01, logger=None)
     def _until_no_conflict(self, work: Callable[[Transaction], T], autocommit: bool) -> T:
         with self._connection() as connection:
-            connection.autocommit = autocommit
+            connection.autocommit = autocommit and not crash.parts_statement_from_commit()
             with connection.cursor(cursor_factory=RealDictCursor) as cursor:
                 result = work(Transaction(cursor))
-            if not autocommit:
+            if not connection.autocommit:
+                crash.commit_point("participant.before_commit")
                 try:
                     connection.commit()
                 except psycopg2.Error as error:
                     if _is_lost(connection, error):
                         raise CommitOutcomeUnknown() from error
                     raise
+            crash.commit_point("participant.after_commit")
             return result
 
     @contextmanager
@@ -142,7 +150,8 @@ class Database:
         source, pooled = self._checkout()
         connection: Any = pooled.dbapi_connection
         try:
-            yield connection
+            with watched(connection):
+                yield connection
         except BaseException as error:
             if not _rolled_back(connection, error):
                 pooled.invalidate()
@@ -173,8 +182,9 @@ class Database:
         if now - pooled.info.get("used_at", now) <= IDLE_CHECK_S:
             return True
         try:
-            pooled.cursor().execute("SELECT 1")
-            pooled.rollback()
+            with watched(pooled.dbapi_connection):
+                pooled.cursor().execute("SELECT 1")
+                pooled.rollback()
         except psycopg2.Error:
             return False
         return True
@@ -216,8 +226,10 @@ def _is_lost(connection: Any, error: BaseException) -> bool:
 
 def _rolled_back(connection: Any, error: BaseException) -> bool:
     """Undo what `error` broke off. :returns: whether the connection can be used again"""
-    if not _is_lost(connection, error):
-        with suppress(psycopg2.Error):
+    # Read-only may be this connection's own setting, or it leads to a server that is the primary no more.
+    is_read_only = isinstance(error, psycopg2.errors.ReadOnlySqlTransaction)
+    if not is_read_only and not _is_lost(connection, error):
+        with suppress(psycopg2.Error), watched(connection):
             connection.rollback()
             return True
     return False

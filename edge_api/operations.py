@@ -11,6 +11,7 @@ from typing import Any
 
 import backoff
 
+from common import crash
 from common.client import No, Nothing, Yes
 from common.db import Row
 from common.errors import (
@@ -147,7 +148,9 @@ def _location(entry: Row) -> dict[str, str]:
 
 def _authorize(edge: Edge, entry: Row, payment_token: str) -> Answer:
     """Ask for the hold and write down what came of it; `entry` is claimed by us."""
-    match edge.gateways.authorize(entry, payment_token):
+    asked = edge.gateways.authorize(entry, payment_token)
+    crash.point("edge.after_authorize")
+    match asked:
         case Yes(body):
             return _accept(edge, entry, body["authorization_id"])
         case No() as no:

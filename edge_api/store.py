@@ -8,7 +8,8 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from common.db import Database, Row
+from common import crash
+from common.db import Database, Row, Transaction
 from common.idempotency import Answer
 from common.ledger import CHANNEL
 from edge_api.notifier import Notifier
@@ -135,9 +136,12 @@ class Store:
 
     def insert_entry(self, client: str, key: str, entry: dict[str, Any]) -> Row | None:
         """T1. None where the key is taken."""
-        return self.database.one(
+        crash.point("edge.before_t1")
+        row = self.database.one(
             INSERT_ENTRY, client=client, key=key, id=str(uuid.uuid4()), **entry, **self._claim()
         )  # fmt: skip
+        crash.point("edge.after_t1")
+        return row
 
     def find(self, client: str, key: str) -> Row | None:
         return self.database.one(FIND_ENTRY, client=client, key=key)
@@ -162,7 +166,14 @@ class Store:
     def authorized(self, entry: Row, authorization_id: str, answer: Answer) -> bool:
         """T2. False where the entry is not ours any more."""
         notify = self.notifier.is_due()
-        row = self.database.one(AUTHORIZED, authorization_id=authorization_id, notify=notify, **_fenced(entry, answer))
+
+        def t2(tx: Transaction) -> Row | None:
+            row = tx.one(AUTHORIZED, authorization_id=authorization_id, notify=notify, **_fenced(entry, answer))
+            crash.point("edge.in_t2")
+            return row
+
+        row = self.database.statement(t2)
+        crash.point("edge.after_t2")
         if not notify:
             self.notifier.later()
         return row is not None

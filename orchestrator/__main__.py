@@ -14,7 +14,7 @@ import threading
 import uuid
 from collections.abc import Callable
 
-from common import logs
+from common import crash, logs
 from common.client import ServiceClient
 from common.config import SettingError, Settings
 from common.db import Database
@@ -103,6 +103,7 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     logs.configure("orchestrator", settings.log_level, settings.log_format)
+    crash.arm(settings.crash_at)
     orchestrator = Orchestrator(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: orchestrator.stop())

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from common import crash
 from common.client import AnswerTo
+from common.ledger import Status
 from common.logs import request_id
 from orchestrator.saga import Deferred, RetryPolicy, Saga, after
 
@@ -27,15 +29,22 @@ class Engine:
     def run(self, saga: Saga) -> Saga:
         """Work on a claimed saga; what it has become as far as we know."""
         request_id.set(saga.request_id)
+        crash.point("saga.after_claim", saga.next_action)
         while saga.is_in_hand:
             if self.is_stopping():
                 self.release(saga)
                 break
             action = saga.next_action
-            now = after(saga, self.ask(saga), self.policy)
+            crash.point("saga.before_call", action)
+            answer = self.ask(saga)
+            crash.point("saga.after_call", action)
+            now = after(saga, answer, self.policy)
+            if now.status == Status.FAILED:
+                crash.point("undo.before_failed")
             if not self.save(saga, now):
                 log.warning("somebody else has taken the order over", extra=_about(saga, action))
                 break
+            crash.point("saga.after_checkpoint", action)
             _tell(saga, now, action)
             saga = now
         return saga
@@ -43,6 +52,8 @@ class Engine:
 
 def _tell(was: Saga, now: Saga, action: str) -> None:
     about = _about(now, action)
+    if was.attention and not now.attention:
+        log.info("needs no attention any more", extra=about)
     if now.attention and not was.attention:
         log.error("needs attention: %s", now.attention, extra=about)
     elif now.wait_s is not None:

@@ -38,6 +38,7 @@ class Listener:
                 try:
                     delays = _delays()
                     self.is_listening.set()
+                    connection.notifies.clear()
                     self._wake()  # what was committed while nobody listened
                     self._listen(connection)
                 finally:

@@ -183,6 +183,7 @@ class TestTrouble:
         stopper.join()
         looking.join()
         assert len(ran) == 1
+        authorized()
         assert dispatcher.run_once() == 0, "claim nothing more"
 
     def test_stopping_waits_for_what_is_in_hand_and_claims_nothing_more(

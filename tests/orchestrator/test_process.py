@@ -8,11 +8,14 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from common.client import Nothing, ServiceClient
 from common.config import Settings
+from common.db import Database
+from orchestrator import __main__ as module
 from orchestrator.__main__ import Orchestrator
 from orchestrator.dispatcher import Dispatcher
 from orchestrator.listener import Listener
@@ -40,6 +43,63 @@ def test_it_ends_with_0_when_it_is_told_to(settings: Callable[..., Settings]) ->
     orchestrator.stop()
     thread.join(25)
     assert codes == [0]
+
+
+class Hanging:
+    """A call to a participant that is out until `go`."""
+
+    def __init__(self) -> None:
+        self.is_out, self.go = threading.Event(), threading.Event()
+
+    def __call__(self, *_: object, **__: object) -> Nothing:
+        self.is_out.set()
+        self.go.wait(60)
+        return Nothing("never answered")
+
+
+@pytest.fixture
+def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
+    call = Hanging()
+    monkeypatch.setattr(ServiceClient, "ask", call)
+    yield call
+    call.go.set()
+
+
+def test_a_call_that_hangs_does_not_hold_up_the_end(
+    settings: Callable[..., Settings],
+    authorized: Callable[[], str],
+    hanging: Hanging,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What it has in hand is left to its lease: a platform would kill the process a little later."""
+    monkeypatch.setattr(module, "DRAIN_WITHIN_S", 0.1)
+    authorized()
+    orchestrator = Orchestrator(settings())
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(orchestrator.run()), daemon=True)
+    with caplog.at_level(logging.WARNING):
+        thread.start()
+        assert hanging.is_out.wait(20)
+        orchestrator.stop()
+        thread.join(20)
+    assert codes == [0]
+    assert "1 orders are left to their leases" in caplog.text
+
+
+def test_no_transaction_is_open_while_a_call_is_out(
+    settings: Callable[..., Settings], authorized: Callable[[], str], hanging: Hanging, database: Database
+) -> None:
+    authorized()
+    orchestrator = Orchestrator(settings())
+    thread = threading.Thread(target=orchestrator.run, daemon=True)
+    thread.start()
+    assert hanging.is_out.wait(20)
+    open_ones = database.all("SELECT query FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%'")
+    orchestrator.stop()
+    hanging.go.set()
+    thread.join(25)
+    assert open_ones == []
 
 
 def test_a_database_that_is_away_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:

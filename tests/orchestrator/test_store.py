@@ -205,40 +205,6 @@ class TestSave:
         store.save(saga, replace(saga, wait_s=100.0))
         assert store.next_due_in() == pytest.approx(100, abs=20)
 
-    def test_how_long_an_undo_takes_is_told_by_the_database(
-        self, store: Store, authorized: Make, change: Change, database: Database
-    ) -> None:
-        id_ = authorized()
-        (saga,) = store.claim(1)
-        assert saga.undoing_s == 0
-        assert store.save(saga, after(saga, No("x", ""), POLICY))
-        database.one("UPDATE order_ledger_history SET at = at - interval '90 s'")
-        change(id_, "due_at = now()")
-        (again,) = store.claim(1)
-        assert again.undoing_s == pytest.approx(90, abs=30)
-
-    def test_a_mark_stays_until_the_undo_is_done(
-        self, store: Store, authorized: Make, row: Read, change: Change
-    ) -> None:
-        id_ = authorized()
-        (saga,) = store.claim(1)
-        back = after(saga, No("x", ""), POLICY)
-        assert store.save(saga, back)
-        marked = after(back, No("validation_error", "What?"), POLICY)
-        assert store.save(back, marked)
-        since = row(id_)["needs_attention_at"]
-        assert since is not None
-        change(id_, "due_at = now()")
-        (again,) = store.claim(1)
-        assert again.attention
-        still = after(again, Nothing("x"), POLICY)
-        assert store.save(again, still)
-        assert row(id_)["needs_attention_at"] == since
-        change(id_, "due_at = now()")
-        (again,) = store.claim(1)
-        finish(store, again)
-        assert row(id_)["needs_attention_at"] is None
-
     def test_the_lease_is_renewed_when_the_next_call_could_outlast_it(
         self, store: Store, authorized: Make, row: Read, change: Change
     ) -> None:

@@ -36,6 +36,8 @@ DEFAULTS = {
     "RETRY_JITTER": 0.1,
     "LEASE_S": 30.0,
     "ABANDONED_AFTER_S": 60.0,
+    "APP_ENV": "development",
+    "CRASH_AT": None,
 }
 RANGES = {
     "PORT": (1, 65535),
@@ -57,11 +59,29 @@ RANGES = {
 NO_URL = ["127.0.0.1:8100", "ftp://127.0.0.1", "http://", "//127.0.0.1", "/var/run/x"]
 NO_NUMBER = ["four", "0x10", "nan", "inf", "-inf", "1,5", "1 000", "1e999"]
 NO_WHOLE_NUMBER = ["2.5", "1e1", "٣", "²", "-", "+-1"]
+NO_CRASH_POINT = [
+    "edge.nowhere",
+    "edge.",
+    "edge.before_t",
+    ".",
+    ":1",
+    "saga:",
+    "saga:0",
+    "saga:1001",
+    "saga:x",
+    "saga:1:2",
+]
 BAD_VALUES = (
     [("DATABASE_URL", value) for value in ["holdfast", "mysql://db/x", "postgresql://", "http://db/x", "postgresx://a"]]
+    + [
+        ("DATABASE_URL", f"postgresql://shop:{password}@db/x")
+        for password in ["hunter/2", "hunter@2", "hunter%2"]
+    ]
     + [("LOG_LEVEL", value) for value in ["info", "VERBOSE", "10"]]
     + [("LOG_FORMAT", value) for value in ["JSON", "xml"]]
     + [(name, value) for name in SETTINGS if name.endswith("SERVICE_URL") for value in NO_URL]
+    + [("APP_ENV", value) for value in ["prod", "Production", "live"]]
+    + [("CRASH_AT", value) for value in NO_CRASH_POINT]
     + [("API_KEYS", value) for value in ["shop", "shop=secret", f"={KEY}", f"shop={KEY.upper()}", f"shop={KEY}:write"]]
     + [(name, value) for name in RANGES for value in NO_NUMBER]
     + [(name, value) for name in RANGES if isinstance(DEFAULTS[name], int) for value in NO_WHOLE_NUMBER]
@@ -143,6 +163,20 @@ def test_a_service_url_is_taken_without_its_last_slash(value):
 def test_api_keys():
     keys = value_of("API_KEYS", API_KEYS=f"shop={KEY}, reports={'cd' * 32}:read,")
     assert keys == {KEY: ("shop", True), "cd" * 32: ("reports", False)}
+
+
+def test_an_unknown_crash_point_is_told_which_there_are():
+    with pytest.raises(
+        SettingError, match=r"edge\.\{before_t1,.*participant\.\{before_commit,after_commit\}\.\{create_order,"
+    ):
+        load(CRASH_AT="edge.nowhere")
+
+
+def test_nothing_may_be_armed_in_production():
+    load(CRASH_AT="edge", APP_ENV="staging")
+    load(APP_ENV="production")
+    with pytest.raises(SettingError, match=r"^CRASH_AT must not be set where APP_ENV is production"):
+        load(CRASH_AT="edge", APP_ENV="production")
 
 
 def test_other_variables_are_nobodys_business():

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from common import db
+from common import db, watch
 from common.db import CommitOutcomeUnknown
 from common.errors import DatabaseUnavailable
 from tests.at_once import at_once
@@ -180,6 +180,9 @@ def test_a_server_that_does_not_write_for_now(new_database, admin):
             database.transact(lambda tx: tx.execute(INSERT))
     finally:
         admin("ALTER DATABASE holdfast RESET default_transaction_read_only")
+    database.one(INSERT)
+    database.transact(lambda tx: tx.execute(INSERT))
+    assert admin(COUNT) == [(2,)], "the connections that could only read are not used any more"
 
 
 @pytest.mark.parametrize(
@@ -214,6 +217,79 @@ def test_ping_of_a_server_that_hangs(own_server, database):
     finally:
         os.kill(own_server.pid, signal.SIGCONT)
     assert database.ping(timeout=20)
+
+
+@pytest.fixture
+def quick_watch(monkeypatch):
+    monkeypatch.setattr(watch, "LIMIT_S", 0.3)
+    monkeypatch.setattr(watch, "LOOK_EVERY_S", 0.05)
+
+
+@pytest.fixture
+def hang():
+    """`hang(backend)`: it keeps its connection and does nothing. Somebody has to give it up in 30 s."""
+    timers = []
+
+    def stop(backend):
+        timers.append(threading.Timer(30, go_on, [backend]))
+        timers[-1].start()
+        os.kill(backend, signal.SIGSTOP)
+
+    yield stop
+    for timer in timers:
+        was_given_up = timer.is_alive()
+        timer.cancel()
+        go_on(*timer.args)
+        assert was_given_up
+
+
+def go_on(backend):
+    with suppress(ProcessLookupError):
+        os.kill(backend, signal.SIGCONT)
+
+
+def test_a_statement_of_a_server_that_hangs_is_given_up(database, quick_watch, hang):
+    hang(pid(database))
+    with pytest.raises(DatabaseUnavailable):
+        database.one("SELECT 1")
+    assert database.one("SELECT 1 AS n") == {"n": 1}, "on another connection"
+
+
+def test_an_idle_connection_that_hangs_is_replaced(database, quick_watch, hang, monkeypatch):
+    monkeypatch.setattr(db, "IDLE_CHECK_S", 0)
+    backend = pid(database)
+    hang(backend)
+    assert pid(database) != backend
+
+
+def test_a_commit_of_a_server_that_hangs_may_be_saved(admin, database, quick_watch, hang):
+    backend = pid(database)
+
+    def work(tx):
+        tx.execute(INSERT)
+        hang(backend)
+
+    with pytest.raises(CommitOutcomeUnknown):
+        database.transact(work)
+    go_on(backend)
+    eventually(lambda: admin(COUNT) == [(1,)])
+
+
+def test_a_rollback_that_hangs_is_given_up(database, quick_watch, hang):
+    backend = pid(database)
+
+    def work(tx):
+        tx.execute(INSERT)
+        hang(backend)
+        raise ValueError("changed its mind")
+
+    with pytest.raises(ValueError, match="changed its mind"):
+        database.transact(work)
+    assert pid(database) != backend
+
+
+def test_what_is_at_work_is_not_given_up_before_its_time(database):
+    assert database.one("SELECT pg_sleep(1.5), 1 AS n")["n"] == 1
 
 
 FORKED = """

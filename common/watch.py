@@ -1,0 +1,67 @@
+"""Cuts a database connection that has been in use for longer than any transaction may take.
+
+The server's own limits (statement_timeout and its like) end what takes too long there. They cannot end the wait for a
+server that has stopped to answer while its host keeps the connection alive, and libpq has no limit for that wait.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+LIMIT_S = 10.0  # twice the statement_timeout
+LOOK_EVERY_S = 1.0
+
+
+class _Watch:
+    """One thread for all the connections of this process; it is started with the first of them."""
+
+    def __init__(self) -> None:
+        self._busy: dict[int, tuple[Any, float]] = {}
+        self._lock = threading.Lock()
+        self._has_thread = False
+
+    def add(self, connection: Any) -> None:
+        with self._lock:
+            self._busy[id(connection)] = connection, time.monotonic() + LIMIT_S
+            if not self._has_thread:
+                threading.Thread(target=self._run, name="database watch", daemon=True).start()
+                self._has_thread = True
+
+    def remove(self, connection: Any) -> None:
+        with self._lock:
+            del self._busy[id(connection)]
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(LOOK_EVERY_S)
+            now = time.monotonic()
+            with self._lock:  # while we hold it, none of these is closed, and no descriptor of theirs used anew
+                for connection, limit in self._busy.values():
+                    if now > limit and not connection.closed:
+                        _cut(connection)
+
+
+_watch = _Watch()
+# A fork has none of its parent's threads, and the parent's connections are not its own to cut.
+os.register_at_fork(after_in_child=_watch.__init__)  # type: ignore[misc]
+
+
+@contextmanager
+def watched(connection: Any) -> Iterator[None]:
+    """What waits for `connection` for more than LIMIT_S seconds meets a lost connection."""
+    _watch.add(connection)
+    try:
+        yield
+    finally:
+        _watch.remove(connection)
+
+
+def _cut(connection: Any) -> None:
+    with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as end:
+        end.shutdown(socket.SHUT_RDWR)
