@@ -1,8 +1,9 @@
-"""`python -m local run` and `python -m local demo`."""
+"""`python -m local run`, `… demo`, and the commands of `ops`: `… audit`, `… attention`."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from pathlib import Path
@@ -18,7 +19,16 @@ def main() -> int:
     start.add_argument("--procfile", type=Path, default=run.PROCFILE, help="what to start")
     start.add_argument("--data", type=Path, default=run.DATA, help="where the embedded database keeps its data")
     commands.add_parser("demo", help="show what the running system does")
-    arguments = parser.parse_args()
+    for name in ("audit", "attention"):
+        operate = commands.add_parser(name, add_help=False, help=f"`python -m ops {name}` on the database of `run`")
+        operate.add_argument("--data", type=Path, default=run.DATA)
+    arguments, others = parser.parse_known_args()
+    if arguments.command in ("audit", "attention"):
+        from local import operate as ops  # noqa: PLC0415
+
+        return ops.main([arguments.command, *others], os.environ, arguments.data)
+    if others:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
     if arguments.command == "run":
         return run.main(arguments.procfile, arguments.data)
     from local import demo  # noqa: PLC0415  # `run` needs none of it

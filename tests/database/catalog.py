@@ -4,7 +4,10 @@ from __future__ import annotations
 
 OF_TABLES = """
 SELECT 'table', relname, concat_ws(' ', relkind, relpersistence, relrowsecurity, reloptions::text)
-FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind <> 'i'
+FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind NOT IN ('i', 'v')
+"""
+OF_VIEWS = """
+SELECT 'view', viewname, definition FROM pg_views WHERE schemaname = 'public'
 """
 OF_COLUMNS = """
 SELECT 'column', attrelid::regclass || '.' || attname, concat_ws(' ', attnum, format_type(atttypid, atttypmod),
@@ -12,7 +15,7 @@ SELECT 'column', attrelid::regclass || '.' || attname, concat_ws(' ', attnum, fo
     'identity ' || attidentity::text, 'generated ' || attgenerated::text, attcollation::regcollation, attstorage)
 FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
 WHERE attnum > 0 AND NOT attisdropped AND attrelid IN (
-    SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind <> 'i')
+    SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind NOT IN ('i', 'v'))
 """
 OF_CONSTRAINTS = """
 SELECT 'constraint', conrelid::regclass || '.' || conname, concat_ws(' ', contype, convalidated,
@@ -39,7 +42,7 @@ OF_THE_REST = """
 SELECT 'schema', nspname, '' FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
 UNION ALL SELECT 'extension', extname, extversion FROM pg_extension
 """
-PARTS = (OF_TABLES, OF_COLUMNS, OF_CONSTRAINTS, OF_INDEXES, OF_TRIGGERS, OF_FUNCTIONS, OF_TYPES, OF_THE_REST)
+PARTS = (OF_TABLES, OF_VIEWS, OF_COLUMNS, OF_CONSTRAINTS, OF_INDEXES, OF_TRIGGERS, OF_FUNCTIONS, OF_TYPES, OF_THE_REST)
 VERSION_TABLE = "alembic_version"
 
 

@@ -1,4 +1,7 @@
-"""A database as it is after many orders: every table that grows has grown."""
+"""A database as it is after many orders: every table that grows has grown.
+
+With as many rows in the services' tables as there are orders the books agree, as the audit sees them.
+"""
 
 from __future__ import annotations
 
@@ -15,54 +18,91 @@ def known_id(kind: str, number: int) -> str:
     return str(uuid.UUID(hashlib.md5(f"{kind}{number}".encode()).hexdigest()))
 
 
+# Every fourth order was undone after its payment had been captured.
 HELPERS = """
 CREATE FUNCTION pg_temp.id(kind text, n integer) RETURNS uuid LANGUAGE sql IMMUTABLE AS
     $$ SELECT md5(kind || n)::uuid $$;
 CREATE FUNCTION pg_temp.product(n integer) RETURNS uuid LANGUAGE sql IMMUTABLE AS
     $$ SELECT md5('product' || (1 + n %% %(products)s))::uuid $$;
+CREATE FUNCTION pg_temp.is_failed(n integer) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$ SELECT n %% 4 = 0 $$;
+CREATE FUNCTION pg_temp.walk(status text) RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
+    SELECT '{AWAITING_AUTHORIZATION,AUTHORIZED}'::text[] || CASE status
+        WHEN 'COMPLETED' THEN '{ORDER_CREATED,INVENTORY_RESERVED,PAYMENT_CAPTURED,COMPLETED}'::text[]
+        WHEN 'FAILED' THEN
+            '{ORDER_CREATED,INVENTORY_RESERVED,COMPENSATING,COMPENSATING,COMPENSATING,FAILED}'::text[]
+        ELSE '{}' END $$;
 """
 
 LEDGER = """
 INSERT INTO order_ledger (id, client, client_request_id, fingerprint, user_id, email, total_amount_cents, currency,
-        request_id, payment_authorization_id, status, due_at)
+        request_id, payment_authorization_id, order_id, status, due_at, claim_number, compensating_from, undone,
+        failure_code)
     SELECT pg_temp.id('order', n), 'shop', 'k' || n, md5(n::text), pg_temp.id('row', n), 'a@b.example', 999, 'USD',
-        'r' || n, 'auth_' || n, %(status)s, CASE WHEN %(is_due)s THEN now() - n * interval '1 ms' END
+        'r' || n, 'auth_' || n, CASE WHEN NOT %(is_due)s THEN pg_temp.id('order', n) END,
+        CASE WHEN %(is_due)s THEN 'AUTHORIZED' WHEN pg_temp.is_failed(n) THEN 'FAILED' ELSE 'COMPLETED' END,
+        CASE WHEN %(is_due)s THEN now() - n * interval '1 ms' END, CASE WHEN %(is_due)s THEN 0 ELSE 2 END,
+        CASE WHEN NOT %(is_due)s AND pg_temp.is_failed(n) THEN 'INVENTORY_RESERVED' END,
+        CASE WHEN NOT %(is_due)s AND pg_temp.is_failed(n)
+            THEN '{void_payment,release_inventory,cancel_order}'::text[] ELSE '{}' END,
+        CASE WHEN pg_temp.is_failed(n) THEN 'capture_payment_unanswered' END
     FROM generate_series(%(first)s, %(last)s) n;
 INSERT INTO order_ledger_items
     SELECT pg_temp.id('order', n), 1, pg_temp.product(n), 1, 999 FROM generate_series(%(first)s, %(last)s) n;
-INSERT INTO order_ledger_history (order_ledger_id, to_status, claim_number)
-    SELECT pg_temp.id('order', n), 'AUTHORIZED', 1 FROM generate_series(%(first)s, %(last)s) n;
+INSERT INTO order_ledger_history (order_ledger_id, from_status, to_status, claim_number)
+    SELECT l.id, CASE WHEN step > 1 THEN walk[step - 1] END, walk[step], 0
+    FROM order_ledger l, pg_temp.walk(l.status) AS walk, generate_subscripts(walk, 1) AS step
+    WHERE (l.due_at IS NOT NULL) = %(is_due)s ORDER BY l.id, step;
 INSERT INTO outbox (order_ledger_id, event_type, payload, status, processed_at)
-    SELECT pg_temp.id('order', n), 'order.authorized', '{}', CASE WHEN %(is_due)s THEN 'PENDING' ELSE 'PROCESSED' END,
+    SELECT pg_temp.id('order', n), 'order.authorized', '{}',
+        CASE WHEN %(is_due)s THEN 'PENDING' WHEN pg_temp.is_failed(n) THEN 'FAILED' ELSE 'PROCESSED' END,
         CASE WHEN NOT %(is_due)s THEN now() END
     FROM generate_series(%(first)s, %(last)s) n;
 """
 
 SERVICES = """
-INSERT INTO products
-    SELECT pg_temp.id('product', n), 'sku-' || n, 'Widget', 999, 1000000 FROM generate_series(1, %(products)s) n;
 INSERT INTO inventory_adjustments
-    SELECT pg_temp.id('row', n), pg_temp.product(n), 1, 'correction' FROM generate_series(1, %(last)s) n;
-INSERT INTO order_reservations
-    SELECT pg_temp.id('order', n), 'RESERVED', md5(n::text) FROM generate_series(1, %(last)s) n;
-INSERT INTO inventory_reservations
-    SELECT pg_temp.id('row', n), pg_temp.id('order', n), pg_temp.product(n), 1 FROM generate_series(1, %(last)s) n;
+    SELECT pg_temp.id('row', n), pg_temp.product(n), 1000, 'correction' FROM generate_series(1, %(last)s) n;
+INSERT INTO order_reservations (order_id, status, fingerprint, released_at)
+    SELECT pg_temp.id('order', n), CASE WHEN pg_temp.is_failed(n) THEN 'RELEASED' ELSE 'RESERVED' END, md5(n::text),
+        CASE WHEN pg_temp.is_failed(n) THEN now() END
+    FROM generate_series(1, %(last)s) n;
+INSERT INTO inventory_reservations (id, order_id, product_id, quantity, released_at)
+    SELECT pg_temp.id('row', n), pg_temp.id('order', n), pg_temp.product(n), 1,
+        CASE WHEN pg_temp.is_failed(n) THEN now() END
+    FROM generate_series(1, %(last)s) n;
+INSERT INTO products
+    SELECT pg_temp.id('product', n), 'sku-' || n, 'Widget', 999, COALESCE(a.adjusted, 0) - COALESCE(r.reserved, 0)
+    FROM generate_series(1, %(products)s) n
+    LEFT JOIN (SELECT product_id, sum(quantity) AS adjusted FROM inventory_adjustments GROUP BY product_id) a
+        ON a.product_id = pg_temp.id('product', n)
+    LEFT JOIN (SELECT product_id, sum(quantity) AS reserved FROM inventory_reservations WHERE released_at IS NULL
+        GROUP BY product_id) r ON r.product_id = pg_temp.id('product', n);
 INSERT INTO inventory_idempotency_keys
     SELECT 'stock', 'k' || n, md5(n::text), 200, '{}' FROM generate_series(1, %(last)s) n;
 INSERT INTO orders
-    SELECT pg_temp.id('order', n), pg_temp.id('order', n), pg_temp.id('row', n), 'CONFIRMED', 999, 'USD', md5(n::text)
+    SELECT pg_temp.id('order', n), pg_temp.id('order', n), pg_temp.id('row', n),
+        CASE WHEN pg_temp.is_failed(n) THEN 'CANCELLED' ELSE 'CONFIRMED' END, 999, 'USD', md5(n::text)
     FROM generate_series(1, %(last)s) n;
 INSERT INTO order_items
     SELECT pg_temp.id('order', n), 1, pg_temp.product(n), 1, 999 FROM generate_series(1, %(last)s) n;
 INSERT INTO payment_authorizations (id, idempotency_key, user_id, amount_cents, currency, status, capture_id,
-        captured_amount_cents, captured_at)
-    SELECT 'auth_' || n, 'k' || n, pg_temp.id('row', n), 999, 'USD', 'CAPTURED', 'cap_' || n, 999, now()
+        captured_amount_cents, captured_at, refunded_amount_cents)
+    SELECT 'auth_' || n, 'authorize:' || pg_temp.id('order', n), pg_temp.id('row', n), 999, 'USD',
+        CASE WHEN pg_temp.is_failed(n) THEN 'REFUNDED' ELSE 'CAPTURED' END, 'cap_' || n, 999, now(),
+        CASE WHEN pg_temp.is_failed(n) THEN 999 ELSE 0 END
     FROM generate_series(1, %(last)s) n;
-INSERT INTO payment_refunds SELECT 're_' || n, 'auth_' || n, 1 FROM generate_series(1, %(last)s) n;
+INSERT INTO payment_refunds
+    SELECT 're_' || n, 'auth_' || n, 999 FROM generate_series(1, %(last)s) n WHERE pg_temp.is_failed(n);
 INSERT INTO payment_idempotency_keys
     SELECT 'capture', 'k' || n, md5(n::text), 200, '{}' FROM generate_series(1, %(last)s) n;
 INSERT INTO refused_requests
     SELECT 'shop', 'refused' || n, md5(n::text), 422, '{}' FROM generate_series(1, %(last)s) n;
+"""
+
+HOLDS = """
+INSERT INTO payment_authorizations (id, idempotency_key, user_id, amount_cents, currency, status)
+    SELECT 'auth_' || n, 'authorize:' || pg_temp.id('order', n), pg_temp.id('row', n), 999, 'USD', 'AUTHORIZED'
+    FROM generate_series(%(first)s, %(last)s) n
 """
 
 
@@ -70,8 +110,9 @@ def fill(sql, finished: int, elsewhere: int = ELSEWHERE) -> None:
     """Make `finished` finished orders and DUE that are due: no triggers, no foreign keys, one INSERT for each table."""
     sql("SET session_replication_role = replica")
     sql(HELPERS, products=PRODUCTS)
-    sql(LEDGER, first=1, last=finished, status="COMPLETED", is_due=False)
-    sql(LEDGER, first=finished + 1, last=finished + DUE, status="AUTHORIZED", is_due=True)
+    sql(LEDGER, first=1, last=finished, is_due=False)
+    sql(LEDGER, first=finished + 1, last=finished + DUE, is_due=True)
     sql(SERVICES, products=PRODUCTS, last=elsewhere)
+    sql(HOLDS, first=finished + 1, last=finished + DUE)
     sql("SET session_replication_role = origin")
     sql("VACUUM (ANALYZE)")

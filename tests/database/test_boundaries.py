@@ -1,4 +1,4 @@
-"""A service imports `common` and itself, and only the settings read the environment."""
+"""A service imports `common` and itself, only the settings read the environment, and nobody the machine's clock."""
 
 import ast
 from pathlib import Path
@@ -11,7 +11,8 @@ SERVICES = ("edge_api", "inventory_service", "orders_service", "payments_service
 MAY_IMPORT = {service: {"common", service} for service in SERVICES} | {
     "common": {"common"},
     "holdfast_client": {"holdfast_client"},  # it is for others to install
-    "local": {"common", "holdfast_client", "local"},
+    "ops": {"common", "ops"},
+    "local": {"common", "holdfast_client", "local", "ops"},
 }
 # Besides common/config.py: where honcho says that it is there, and what starts other processes.
 MAY_READ_THE_ENVIRONMENT = {"common/config.py", "common/migrate.py"}
@@ -71,3 +72,39 @@ def test_who_reads_the_environment():
 )
 def test_the_check_sees_who_reads_the_environment(text):
     assert reads_environment(ast.parse(text))
+
+
+def reads_the_clock(tree):
+    """Whether it asks this machine what time it is; `func.now()` is the database's."""
+    asked = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and not (isinstance(node.value, ast.Name) and node.value.id == "func")
+    }
+    imported_from_time = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "time"
+        for alias in node.names
+    }
+    return bool((asked | imported_from_time) & {"now", "utcnow", "today", "time", "time_ns"})
+
+
+def test_nobody_reads_the_clock_of_the_machine():
+    """An hour off on one host would end leases that run. How long something takes is `time.monotonic()`."""
+    trees = [pair for package in ("common", *SERVICES) for pair in modules(package)]
+    assert [path for path, tree in trees if reads_the_clock(tree)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import time\ntime.time()",
+        "from time import time",
+        "datetime.now(UTC)",
+        "datetime.datetime.now()",
+        "date.today()",
+    ],
+)
+def test_the_check_sees_who_reads_the_clock(text):
+    assert reads_the_clock(ast.parse(text))

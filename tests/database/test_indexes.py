@@ -11,6 +11,7 @@ import orchestrator.store
 import orders_service.operations
 import payments_service.operations
 from common import idempotency
+from common.ledger import authorize_key
 from tests.database.crowd import DUE, fill, known_id
 from tests.database.statements import statements_of
 
@@ -20,6 +21,7 @@ DUE_INDEX = "ix_order_ledger_due_at"
 DOES_NOT_GROW = {"rate_limits"}  # one row for each client
 DIGEST = "0" * 32
 ORDER, PRODUCT = known_id("order", 5), known_id("product", 5)
+KEY = authorize_key(ORDER)
 NEW = known_id("new", 1)
 LINES = {"product_ids": [PRODUCT, known_id("product", 6)], "quantities": [1, 2], "prices": [999, 999]}
 
@@ -42,7 +44,7 @@ PARAMETERS = {
     orders_service.operations: LINES
     | {"id": ORDER, "order_ledger_id": ORDER, "user_id": NEW, "total_amount_cents": 999, "currency": "USD"}
     | {"fingerprint": DIGEST},
-    payments_service.operations: {"id": "auth_5", "key": "k5", "idempotency_key": "k5", "user_id": NEW}
+    payments_service.operations: {"id": "auth_5", "key": KEY, "idempotency_key": KEY, "user_id": NEW}
     | {"amount_cents": 1, "currency": "USD", "status": "AUTHORIZED", "decline_code": None, "refuses_capture": False}
     | {"reason": None, "capture_id": "cap_new", "authorization_id": "auth_5"},
 }

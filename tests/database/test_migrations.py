@@ -98,7 +98,9 @@ def test_upgrades_at_the_same_time(empty, connect, migrated_url):
 def test_the_models_make_the_same_database_as_the_migrations(empty, engine, connect, migrated_url):
     _, sql = empty
     metadata.create_all(engine)
-    by_models, by_migrations = catalog(sql), catalog(connect(migrated_url))
+    by_models = catalog(sql)
+    # Views belong to the migrations alone: the services know nothing of the audit.
+    by_migrations = {of: text for of, text in catalog(connect(migrated_url)).items() if of[0] != "view"}
     assert sorted(by_models) == sorted(by_migrations)
     assert by_models == by_migrations
 

@@ -1,0 +1,26 @@
+"""The audit, as views; they stand beside this file, in 0005_audit.sql.
+
+Revision ID: 0005
+Revises: 0004
+"""
+
+import re
+from pathlib import Path
+
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+VIEWS = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+
+
+def upgrade() -> None:
+    op.execute(VIEWS)
+
+
+def downgrade() -> None:
+    for name in reversed(re.findall(r"^CREATE VIEW (\w+)", VIEWS, re.MULTILINE)):
+        op.execute(f"DROP VIEW {name}")

@@ -1,0 +1,103 @@
+"""`python -m ops attention`: the orders that want a person, and one of them tried again at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+from common.db import Row
+from common.ledger import CHANNEL, Status
+from ops.database import transaction
+from ops.table import table
+
+DONE, REFUSED = 0, 1
+TIMEOUT_S = 30
+
+LIST = "SELECT * FROM audit_attention ORDER BY needs_attention_at"
+
+# Due at once, and the orchestrators are told. Not while a lease runs: its worker is about to write. Not while a request
+# waits for its client: to come due is what closes it for good.
+RETRY = f"""
+WITH due AS (
+  UPDATE order_ledger SET due_at = LEAST(due_at, now()),
+    next_retry_at = CASE WHEN next_retry_at IS NOT NULL THEN LEAST(next_retry_at, now()) END
+  WHERE id = %(id)s AND due_at IS NOT NULL AND (claimed_until IS NULL OR claimed_until <= now())
+    AND (status <> 'AWAITING_AUTHORIZATION' OR failure_code IS NOT NULL)
+  RETURNING id, status
+)
+SELECT status, pg_notify('{CHANNEL}', '') FROM due
+"""
+WHY_NOT = """
+SELECT status, claimed_by, due_at, claimed_until, claimed_until > now() AS is_claimed FROM order_ledger
+WHERE id = %(id)s
+"""
+
+
+class Refused(Exception):
+    """The order cannot be tried again now. The message is one line that says why."""
+
+
+def attention_table(rows: Sequence[Row]) -> str:
+    headings = ("order_ledger_id", "status", "since", "tries", "next try", "reason")
+    return table(
+        headings,
+        (
+            (
+                row["order_ledger_id"],
+                row["status"],
+                _minute(row["needs_attention_at"]),
+                row["retry_count"],
+                _minute(row["due_at"]),
+                row["attention_reason"],
+            )
+            for row in rows
+        ),
+    )
+
+
+def show(environ: Mapping[str, str] | None) -> int:
+    """List the orders that want a person, the longest waiting first. :raises Unusable:"""
+    with transaction(environ, timeout_s=TIMEOUT_S, readonly=True) as tx:
+        rows = tx.all(LIST)
+    sys.stdout.write(attention_table(rows) if rows else "No order needs attention.\n")
+    return DONE
+
+
+def retry(environ: Mapping[str, str] | None, order_ledger_id: str) -> int:
+    """Make an order due at once: 0 where it is, 1 where that is refused. :raises Unusable:"""
+    try:
+        status = make_due(environ, order_ledger_id)
+    except Refused as refused:
+        sys.stderr.write(f"{order_ledger_id} {refused}\n")
+        return REFUSED
+    sys.stdout.write(f"{order_ledger_id} is {status} and due now; the orchestrators have been told.\n")
+    return DONE
+
+
+def make_due(environ: Mapping[str, str] | None, order_ledger_id: str) -> str:
+    """:returns: its status :raises Refused, Unusable:"""
+    with transaction(environ, timeout_s=TIMEOUT_S) as tx:
+        tx.execute("SELECT set_config('lock_timeout', '5s', true)")
+        if row := tx.one(RETRY, id=order_ledger_id):
+            return str(row["status"])
+        raise Refused(_why_not(tx.one(WHY_NOT, id=order_ledger_id)))
+
+
+def _why_not(entry: Row | None) -> str:
+    if entry is None:
+        return "is no order_ledger_id of this database"
+    if Status(entry["status"]).is_terminal:
+        return f"is {entry['status']}: it has ended, and nothing is left to be tried"
+    if entry["is_claimed"]:
+        return (
+            f"is in the hands of {entry['claimed_by']} until {_minute(entry['claimed_until'])}: it is being tried now"
+        )
+    if entry["status"] == Status.AWAITING_AUTHORIZATION:
+        return (
+            f"waits for its client until {_minute(entry['due_at'])}, and would be closed for good: nothing to be tried"
+        )
+    return "has changed at this moment: look again"
+
+
+def _minute(time: object) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%SZ}" if time else "never"

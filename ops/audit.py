@@ -1,0 +1,137 @@
+"""`python -m ops audit`: do the books agree? All checks see one moment of the database, while orders run."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from common.db import Row
+from ops.attention import attention_table
+from ops.database import transaction
+from ops.table import table
+
+HEALTHY, UNHEALTHY = 0, 1
+TIMEOUT_S = 600  # 100,000 orders take some 5 s
+SHOWN = 20  # rows of each check; the rest is counted
+
+CHECKS = "SELECT check_number, check_name FROM audit_checks ORDER BY check_number"
+VIOLATIONS = """
+SELECT check_number, check_name, subject, detail, found FROM (
+  SELECT *, row_number() OVER (PARTITION BY check_number ORDER BY subject, detail) AS number,
+    count(*) OVER (PARTITION BY check_number) AS found
+  FROM audit_violations) AS violations
+WHERE number <= %(shown)s ORDER BY check_number, number
+"""
+SUMMARY = "SELECT *, extract(epoch FROM now())::float AS at FROM audit_summary"
+ATTENTION = "SELECT * FROM audit_attention ORDER BY needs_attention_at LIMIT %(shown)s"
+
+
+@dataclass(frozen=True)
+class Report:
+    found: Mapping[str, int]
+    """How many violations of each check, also where there are none."""
+    violations: list[Row]
+    """The first of each check."""
+    attention: list[Row]
+    summary: Row
+    seconds: float
+
+    @property
+    def total(self) -> int:
+        return sum(self.found.values())
+
+
+def audit(environ: Mapping[str, str] | None, shown: int = SHOWN) -> Report:
+    """Look at one snapshot of the books. :raises Unusable:"""
+    began = time.monotonic()
+    with transaction(environ, timeout_s=TIMEOUT_S, isolation_level="REPEATABLE READ", readonly=True) as tx:
+        # Sorting and hashing in memory; compiling the plan would take longer than running it.
+        tx.execute("SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true)")
+        names = [row["check_name"] for row in tx.all(CHECKS)]
+        violations = tx.all(VIOLATIONS, shown=shown)
+        found = dict.fromkeys(names, 0) | {row["check_name"]: row["found"] for row in violations}
+        (summary,) = tx.all(SUMMARY)
+        attention = tx.all(ATTENTION, shown=shown)
+    return Report(found, violations, attention, summary, time.monotonic() - began)
+
+
+def as_text(report: Report) -> str:
+    orders = f"{report.summary['orders']:,} orders checked in {report.seconds:.1f} s"
+    orders += f", {report.summary['open_orders']:,} of them still open"
+    if not report.total:
+        return f"healthy: {orders}\n" + _attention(report)
+    text = f"NOT healthy: {_count(report.total, 'violation')}; {orders}\n\n"
+    text += table(
+        ("check", "subject", "what is wrong"),
+        ((f"{row['check_number']} {row['check_name']}", row["subject"], row["detail"]) for row in report.violations),
+    )
+    if report.total > len(report.violations):
+        text += f"… and {report.total - len(report.violations):,} more:\n"
+        text += "".join(f"  {name}: {found:,} in all\n" for name, found in report.found.items() if found)
+    return text + _attention(report)
+
+
+def as_json(report: Report) -> str:
+    attention = [
+        {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in row.items()}
+        for row in report.attention
+    ]
+    rows = [
+        {name: row[name] for name in ("check_number", "check_name", "subject", "detail")} for row in report.violations
+    ]
+    document = {
+        "healthy": not report.total,
+        "orders_checked": report.summary["orders"],
+        "open_orders": report.summary["open_orders"],
+        "seconds": round(report.seconds, 3),
+        "found": report.found,
+        "violations": rows,
+        "needs_attention": report.summary["needs_attention"],
+        "attention": attention,
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def as_metrics(report: Report) -> str:
+    """The text format of Prometheus, for a textfile collector."""
+    text = _help("violations", "Violations found by the audit, by check.")
+    text += "".join(f'holdfast_audit_violations{{check="{name}"}} {found}\n' for name, found in report.found.items())
+    for name, value, about in (
+        ("orders_checked", report.summary["orders"], "Ledger entries that the audit looked at."),
+        ("needs_attention", report.summary["needs_attention"], "Open orders that want a person."),
+        ("duration_seconds", f"{report.seconds:.3f}", "How long the audit took."),
+        ("timestamp_seconds", f"{report.summary['at']:.3f}", "The moment that the audit looked at, in Unix time."),
+    ):
+        text += f"{_help(name, about)}holdfast_audit_{name} {value}\n"
+    return text
+
+
+FORMATS = {"text": as_text, "json": as_json, "prometheus": as_metrics}
+
+
+def run(environ: Mapping[str, str] | None, form: str, shown: int) -> int:
+    """Print the report; 0 where it is healthy, else 1. :raises Unusable:"""
+    report = audit(environ, shown)
+    sys.stdout.write(FORMATS[form](report))
+    return UNHEALTHY if report.total else HEALTHY
+
+
+def _attention(report: Report) -> str:
+    found = report.summary["needs_attention"]
+    if not found:
+        return ""
+    text = f"\n{_count(found, 'order')} in need of attention, which is no violation:\n\n"
+    text += attention_table(report.attention)
+    more = found - len(report.attention)
+    return text + (f"… and {more:,} more\n" if more else "")
+
+
+def _count(number: int, of: str) -> str:
+    return f"{number:,} {of}" if number == 1 else f"{number:,} {of}s"
+
+
+def _help(name: str, about: str) -> str:
+    return f"# HELP holdfast_audit_{name} {about}\n# TYPE holdfast_audit_{name} gauge\n"

@@ -1,0 +1,63 @@
+"""One connection for one command, and one reading of what can go wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg2
+from psycopg2.extras import RealDictCursor
+
+from common.config import SettingError, Settings
+from common.db import Transaction
+
+NOT_MIGRATED = "the database is not migrated to this version: python -m common.migrate"
+REASONS = (
+    (psycopg2.errors.UndefinedTable, NOT_MIGRATED),
+    (psycopg2.errors.UndefinedColumn, NOT_MIGRATED),
+    (psycopg2.errors.InsufficientPrivilege, "the role in DATABASE_URL may not do this: {}"),
+    (psycopg2.errors.QueryCanceled, "the database took too long, and was told to stop"),
+    (psycopg2.errors.LockNotAvailable, "somebody else holds what is to be changed: try again"),
+)
+
+
+class Unusable(Exception):
+    """The command cannot do its work. The message is one line and holds no password."""
+
+
+@contextmanager
+def transaction(environ: Mapping[str, str] | None, *, timeout_s: int, **session: Any) -> Iterator[Transaction]:
+    """One transaction on the database that DATABASE_URL names, in `environ` or else in the process's own environment.
+
+    :param timeout_s: for each statement
+    :param session: as psycopg2's `set_session` takes it
+    :raises Unusable: no such setting, no such database, not migrated, no right to do this, not in time
+    """
+    try:
+        url = Settings.load(environ).database_url
+        with closing(psycopg2.connect(url, connect_timeout=5, application_name="holdfast ops")) as connection:
+            connection.set_session(**session)
+            with connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
+                # SET, not the connection's options: a pooler in transaction mode knows no others.
+                cursor.execute("SELECT set_config('statement_timeout', %s, true)", (f"{timeout_s}s",))
+                cursor.execute("SELECT set_config('timezone', 'UTC', true)")
+                yield Transaction(cursor)
+    except SettingError as error:
+        raise Unusable(str(error)) from None
+    except psycopg2.Error as error:
+        raise Unusable(_reason(error)) from None
+
+
+def _reason(error: psycopg2.Error) -> str:
+    for kind, reason in REASONS:
+        if isinstance(error, kind):
+            return reason.format(_first_line(error))
+    if error.pgcode is not None:
+        return f"the database refuses this: {_first_line(error)}"
+    return f"the database cannot be reached: {_first_line(error)}"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[0]

@@ -1,0 +1,228 @@
+"""What is planted in the books (they are made in test_planted_violations.py): statements by what the audit says of it.
+
+The books are of these orders: completed, failed (no stock), refunded, declined, abandoned, held (not yet authorized),
+authorized, created, reserved, captured, turned_back (no stock, and nothing undone yet).
+"""
+
+from __future__ import annotations
+
+STRANGER = "11111111-1111-4111-8111-111111111111"
+"""The id of no order."""
+
+
+def entry(of: str, change: str) -> str:
+    return f"UPDATE order_ledger SET {change} WHERE id = %({of})s;"
+
+
+def order(of: str, change: str) -> str:
+    return f"UPDATE orders SET {change} WHERE order_ledger_id = %({of})s;"
+
+
+def reservation(of: str, change: str) -> str:
+    return f"UPDATE inventory_reservations SET {change} WHERE order_id = {order_id(of)};"
+
+
+def payment(of: str, change: str) -> str:
+    return f"UPDATE payment_authorizations SET {change} WHERE idempotency_key = 'authorize:' || %({of})s;"
+
+
+def event(of: str, change: str) -> str:
+    return f"UPDATE outbox SET {change} WHERE order_ledger_id = %({of})s;"
+
+
+def no_history(of: str, where: str = "true") -> str:
+    return f"DELETE FROM order_ledger_history WHERE order_ledger_id = %({of})s AND {where};"
+
+
+def adjusted(by: int) -> str:
+    return f"INSERT INTO inventory_adjustments VALUES (%(product)s, %(product)s, {by}, 'correction');"
+
+
+def without(rows: str) -> str:
+    return f"DELETE FROM {rows};"
+
+
+def order_id(of: str) -> str:
+    return f"(SELECT order_id FROM order_ledger WHERE id = %({of})s)"
+
+
+def another_order(entry_id: str, status: str) -> str:
+    return f"""INSERT INTO orders (id, order_ledger_id, user_id, status, total_amount_cents, currency, fingerprint)
+        SELECT gen_random_uuid(), {entry_id}, user_id, '{status}', total_amount_cents, currency, 'f' FROM orders
+        WHERE order_ledger_id = %(completed)s;"""
+
+
+def another_payment(key: str) -> str:
+    return f"""INSERT INTO payment_authorizations (id, idempotency_key, user_id, amount_cents, currency, status)
+        SELECT 'auth_x', {key}, user_id, 2500, 'USD', 'AUTHORIZED' FROM order_ledger WHERE id = %(completed)s;"""
+
+
+def another_event(entry_id: str, status: str) -> str:
+    return f"""INSERT INTO outbox (order_ledger_id, event_type, payload, status)
+        VALUES ({entry_id}, 'order.authorized', '{{}}', '{status}');"""
+
+
+def step(entry_id: str, was: str, to: str) -> str:
+    return f"""INSERT INTO order_ledger_history (order_ledger_id, from_status, to_status, claim_number)
+        VALUES ({entry_id}, {was}, '{to}', 1000);"""
+
+
+def overdue(seconds: int) -> str:
+    return f"due_at = now() - interval '{seconds} s'"
+
+
+HELD = (
+    "status = 'AUTHORIZED', voided_at = NULL, capture_id = NULL, captured_amount_cents = NULL, captured_at = NULL,"
+    " refunded_amount_cents = 0, decline_code = NULL"
+)
+CAPTURED = "status = 'CAPTURED', capture_id = 'cap_x', captured_at = now(), captured_amount_cents = amount_cents"
+CAPTURED_X = f"UPDATE payment_authorizations SET {CAPTURED} WHERE id = 'auth_x';"
+OF_STRANGER = f"'{STRANGER}'"
+PAID_BY_X = "payment_authorization_id = 'auth_x'"
+PAID_BY_ANOTHER = """payment_authorization_id =
+    (SELECT payment_authorization_id FROM order_ledger WHERE id = %(completed)s)"""
+NO_RESERVATION = without(f"order_reservations WHERE order_id = {order_id('reserved')}")
+RELEASE_IS_DONE = entry("reserved", "undone = '{release_inventory}'")
+
+# By check: a part of what the audit must say, subject and detail, and what is done to the books.
+PLANTED: dict[str, list[tuple[str, str]]] = {
+    "stock": [
+        ("the stock is 1, and 100 adjusted less 6", "UPDATE products SET stock_quantity = 1"),
+        ("the stock is -1, and", "UPDATE products SET stock_quantity = -1"),
+        ("the stock is -1", f"{adjusted(-95)} UPDATE products SET stock_quantity = -1"),
+        ("does not exist", without("products")),
+        ("103 adjusted", adjusted(3)),
+        ("less 4 reserved is not that", reservation("completed", "released_at = now()")),
+        ("less 4 reserved is not that", without(f"inventory_reservations WHERE order_id = {order_id('reserved')}")),
+    ],
+    "completed": [
+        ("the order is CREATED", order("completed", "status = 'CREATED'")),
+        ("there is no order", without("orders WHERE order_ledger_id = %(completed)s")),
+        ("the order is for 1 instead of 2500", order("completed", "total_amount_cents = 1")),
+        ("is not the entry's order", another_order("order_ledger_id", "CONFIRMED")),
+        ("0 captures instead of one", payment("completed", HELD)),
+        ("2 captures instead of one", another_payment("'x'") + CAPTURED_X + entry("completed", PAID_BY_X)),
+        ("captured are 2499 instead of 2500", payment("completed", "captured_amount_cents = 2499")),
+        ("refunded are 1", payment("completed", "refunded_amount_cents = 1")),
+        ("0 are reserved instead of 2", reservation("completed", "released_at = now()")),
+        ("1 are reserved instead of 2", reservation("completed", "quantity = 1")),
+        ("2 are reserved instead of 0", without("order_ledger_items WHERE order_ledger_id = %(completed)s")),
+    ],
+    "nothing_left": [
+        (": FAILED, and payment", payment("failed", HELD)),
+        ("AUTHORIZATION_FAILED, and payment", payment("declined", HELD)),
+        ("AUTHORIZATION_FAILED, and payment", payment("abandoned", HELD)),
+        ("keeps 100", payment("refunded", "status = 'CAPTURED', refunded_amount_cents = 2400")),
+        (": FAILED, and 2 of product", reservation("refunded", "released_at = NULL")),
+        (": FAILED, and order", order("failed", "status = 'CREATED'")),
+        ("AUTHORIZATION_FAILED, and order", another_order("%(declined)s", "CREATED")),
+    ],
+    "confirmed_unpaid": [
+        ("its entry is INVENTORY_RESERVED", order("reserved", "status = 'CONFIRMED'")),
+        ("its entry is FAILED", order("failed", "status = 'CONFIRMED'")),
+        ("its entry is COMPENSATING", order("turned_back", "status = 'CONFIRMED'")),
+        (
+            "its entry is COMPENSATING",
+            order("turned_back", "status = 'CONFIRMED'")
+            + entry("turned_back", "compensating_from = 'PAYMENT_CAPTURED', undone = '{cancel_order}'"),
+        ),
+        ("its entry does not exist", another_order(OF_STRANGER, "CONFIRMED")),
+        ("captured are 0 of 2500", order("captured", "status = 'CONFIRMED'") + payment("captured", HELD)),
+    ],
+    "stuck": [
+        (": AUTHORIZED, due since", entry("authorized", overdue(61))),
+        (": COMPENSATING, due since", entry("turned_back", overdue(61))),
+        (": AWAITING_AUTHORIZATION, due since", entry("held", overdue(121))),
+        (": PAYMENT_CAPTURED, and never due", entry("captured", "due_at = NULL")),
+        (": ORDER_CREATED, due", entry("created", overdue(90) + ", claimed_by = 'x', claimed_until = now()")),
+    ],
+    "money": [
+        ("currency USD: captured less refunded are", entry("completed", "total_amount_cents = 2499")),
+        ("currency USD: captured less refunded are", payment("completed", HELD)),
+        ("currency USD", "INSERT INTO payment_refunds SELECT 're_x', id, 1 FROM payment_authorizations LIMIT 1"),
+        ("currency EUR", another_payment("'x'") + CAPTURED_X.replace("SET", "SET currency = 'EUR',")),
+        (": ORDER_CREATED, and payment", payment("created", CAPTURED)),
+        (": COMPENSATING from ORDER_CREATED, and payment", payment("turned_back", CAPTURED)),
+        (": was PAYMENT_CAPTURED, and captured of payment", payment("captured", HELD)),
+    ],
+    "keys": [
+        ("key completed: 2 ledger entries", entry("failed", "client_request_id = 'completed'")),
+        (": 2 payments: ", another_payment("'authorize:' || id")),
+        (": 2 payments: ", another_payment("'x'") + entry("created", PAID_BY_X)),
+        ("is that of 2 ledger entries", entry("created", PAID_BY_ANOTHER)),
+        ("not in the books under its key", payment("completed", "idempotency_key = 'x'")),
+        ("not in the books under its key", without("payment_authorizations")),
+    ],
+    "outbox": [
+        (": COMPLETED, with 0 events", without("outbox WHERE order_ledger_id = %(completed)s")),
+        (": ORDER_CREATED, with 2 events", another_event("%(created)s", "PENDING")),
+        (": COMPLETED, and its event is PENDING", event("completed", "status = 'PENDING'")),
+        (": FAILED, and its event is PROCESSED", event("failed", "status = 'PROCESSED'")),
+        (": AUTHORIZED, and its event is closed: PROCESSED", event("authorized", "status = 'PROCESSED'")),
+        (": AUTHORIZATION_FAILED, with an event", another_event("%(declined)s", "FAILED")),
+        ("has an event, and does not exist", another_event(OF_STRANGER, "PENDING")),
+    ],
+    "history": [
+        ("has no history", no_history("completed")),
+        (
+            "a gap between ORDER_CREATED and INVENTORY_RESERVED → PAYMENT_CAPTURED",
+            no_history("completed", "to_status = 'INVENTORY_RESERVED'"),
+        ),
+        (
+            "a gap between the beginning and AWAITING_AUTHORIZATION → AUTHORIZED",
+            no_history("authorized", "from_status IS NULL"),
+        ),
+        ("ends at COMPLETED, and the entry is FAILED", entry("completed", "status = 'FAILED'")),
+        ("ends at PAYMENT_CAPTURED, and", no_history("completed", "to_status = 'COMPLETED'")),
+        ("not a legal move: COMPLETED → FAILED", step("%(completed)s", "'COMPLETED'", "FAILED")),
+        ("not a legal move: AUTHORIZED → COMPLETED", step("%(authorized)s", "'AUTHORIZED'", "COMPLETED")),
+        ("not a legal move: COMPENSATING → COMPLETED", step("%(turned_back)s", "'COMPENSATING'", "COMPLETED")),
+        (
+            "the claim number falls from 100 to",
+            "UPDATE order_ledger_history SET claim_number = 100 WHERE to_status = 'ORDER_CREATED'",
+        ),
+        ("is later than the entry's 0", entry("completed", "claim_number = 0")),
+        ("1 undos before the end, and undone are 3", no_history("failed", "detail = 'release_inventory done'")),
+        ("does not exist", step(OF_STRANGER, "NULL", "AWAITING_AUTHORIZATION")),
+    ],
+    "amounts": [
+        ("the total is 2500, its lines add up to 5000", "UPDATE order_ledger_items SET quantity = 4"),
+        ("the total is 2500, its lines add up to 0", without("order_items")),
+        ("is for 2500 EUR, its entry for 2500 USD", order("created", "currency = 'EUR'")),
+        ("is for 2500 USD, and payment auth_", payment("reserved", "amount_cents = 2501")),
+        ("captured are 2501 of 2500", payment("completed", "captured_amount_cents = 2501")),
+        ("refunded are 2501 of 2500", payment("refunded", "refunded_amount_cents = 2501")),
+        ("refunded are 2500, its refunds add up to 0", without("payment_refunds")),
+        ("captured and voided", payment("failed", CAPTURED)),
+    ],
+    "tombstones_and_orphans": [
+        ("CREATED, and no authorized entry asked for it", another_order(OF_STRANGER, "CREATED")),
+        ("CREATED, and no authorized entry asked for it", another_order("%(held)s", "CREATED")),
+        ("and no entry has this order", reservation("reserved", f"order_id = '{STRANGER}'")),
+        ("AUTHORIZED, and no entry asked for it", another_payment("'authorize:x'")),
+        ("CAPTURED, and no entry asked for it", another_payment("'x'") + CAPTURED_X),
+        ("RELEASED, and 1 of its lines are live", reservation("refunded", "released_at = NULL")),
+        ("RESERVED, and 0 of its lines are live", reservation("captured", "released_at = now()")),
+        ("not there, and 1 of its lines are live", NO_RESERVATION),
+        ("release_inventory is done, and the reservation is not refused", without("order_reservations")),
+        ("release_inventory is done, and the reservation is RESERVED", RELEASE_IS_DONE),
+        ("cancel_order is done, and the order is not refused", without("orders")),
+        ("cancel_order is done, and the order is CREATED", order("failed", "status = 'CREATED'")),
+        ("void_payment is done, and payment", payment("failed", HELD)),
+        ("abandoned, and its authorization is not refused", without("payment_authorizations")),
+    ],
+}  # fmt: skip
+
+# What looks wrong and is not.
+HARMLESS = [
+    entry("authorized", overdue(59)),
+    entry("held", overdue(119)),
+    entry("turned_back", overdue(600) + ", needs_attention_at = now(), attention_reason = 'why'"),
+    entry("created", overdue(600) + ", claimed_by = 'x', claimed_until = now() + interval '1 s'"),
+    order("captured", "status = 'CONFIRMED'"),
+    payment("reserved", CAPTURED),
+    without("payment_authorizations WHERE decline_code IS NOT NULL"),
+    f"INSERT INTO orders (id, status) VALUES ('{STRANGER}', 'CANCELLED')",
+    f"INSERT INTO order_reservations (order_id, status, released_at) VALUES ('{STRANGER}', 'RELEASED', now())",
+    "INSERT INTO payment_authorizations (id, idempotency_key, status, voided_at) VALUES ('x', 'x', 'VOIDED', now())",
+]

@@ -1,0 +1,192 @@
+"""The whole system in one thread: the real applications and engine on a real database, and only the network is a fake.
+
+So the audit can look between any two commits of an order's life, whatever becomes of it.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+import requests
+import responses
+from flask import Flask
+from werkzeug.test import TestResponse
+
+import edge_api.app
+import inventory_service.app
+import orders_service.app
+import payments_service.app
+from common.client import ServiceClient
+from common.config import Settings
+from common.db import Database
+from common.ledger import Status
+from orchestrator.breaker import Breaker
+from orchestrator.engine import Engine
+from orchestrator.participants import Participant, Participants
+from orchestrator.saga import RetryPolicy, Saga
+from orchestrator.store import Store
+from tests.waiting import eventually
+
+SETTINGS = {"LOG_LEVEL": "ERROR", "RETRY_BASE_S": "0.001", "ABANDONED_AFTER_S": "0.05", "LEASE_S": "0.2"}
+POLICY = RetryPolicy(base_s=0.001, jitter=0)
+AT = {8100: orders_service.app, 8200: inventory_service.app, 8300: payments_service.app}
+
+CALLS = {
+    "authorize": "POST .*/payments/authorize$",
+    "create": "POST .*/orders$",
+    "reserve": "POST .*/inventory/reservations$",
+    "capture": "POST .*/payments/capture/",
+    "confirm": "PUT .*/confirm$",
+    "void": "POST .*/payments/void/",
+    "refund": "POST .*/payments/refund/",
+    "release": "DELETE .*/inventory/reservations/",
+    "cancel": "PUT .*/cancel$",
+    "abandon": "POST .*/payments/void$",
+}
+
+# Where one order stands, in the ledger and at each participant.
+STANDS = """
+SELECT l.status, o.status AS order_status, r.status AS reservation, a.status AS payment
+FROM order_ledger l LEFT JOIN payment_authorizations a ON a.idempotency_key = 'authorize:' || l.id
+LEFT JOIN orders o ON o.order_ledger_id = l.id LEFT JOIN order_reservations r ON r.order_id = o.id
+"""
+OPEN = "SELECT id::text FROM order_ledger WHERE due_at IS NOT NULL"
+
+
+class Crashed(Exception):
+    """The process is gone between two of its statements."""
+
+
+class SmallWorld:
+    """`faults` says what becomes of the next calls of a kind: `answer` or `request` is lost; `before` what happens
+
+    just before such a call is delivered, once."""
+
+    def __init__(self, url: str) -> None:
+        settings = Settings.load({"DATABASE_URL": url, **SETTINGS})
+        self._connection = psycopg2.connect(url)
+        self._connection.autocommit = True
+        self.sql("PREPARE audit AS SELECT * FROM audit_violations")  # it is asked so often that its planning is felt
+        self.apps: dict[int, Flask] = {port: module.create_app(settings) for port, module in AT.items()}
+        self.edge = edge_api.app.create_app(settings)
+        self._database = Database(url, name="small world", size=2)
+        self.reset()
+
+    def reset(self) -> None:
+        self.faults: dict[str, list[str]] = {}
+        self.before: dict[str, Callable[[], Any]] = {}
+        self.lost: list[requests.PreparedRequest] = []
+        self.crashes_at: set[str] = set()
+        self.look: Callable[[], Any] = lambda: None
+        self._participants = Participants(*(_participant(port) for port in AT))
+
+    @contextmanager
+    def network(self) -> Iterator[None]:
+        with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+            for method in ("GET", "POST", "PUT", "DELETE"):
+                mock.add_callback(method, re.compile(r"http://127\.0\.0\.1:8\d00/"), callback=self._call)
+            yield
+
+    def close(self) -> None:
+        self._connection.close()
+        self._database.close()
+
+    def sql(self, text: str, **params: Any) -> list[tuple[Any, ...]]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(text, params or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def audit(self) -> list[tuple[Any, ...]]:
+        return self.sql("EXECUTE audit")
+
+    def product(self, stock: int = 10) -> str:
+        body = {"name": "Widget", "sku": uuid.uuid4().hex, "price_cents": 1250, "initial_stock": stock}
+        return str(self.apps[8200].test_client().post("/inventory/products", json=body).json["id"])
+
+    def order(self, *products: str, quantity: int = 2, token: str = "tok_visa", key: str = "") -> TestResponse:
+        body = {
+            "user_id": "7b9d2c2e-1111-4222-8333-123456789abc",
+            "email": "a@b.example",
+            "items": [{"product_id": product, "quantity": quantity} for product in products],
+            "payment": {"method": "card", "token": token},
+        }
+        headers = {"Idempotency-Key": key or uuid.uuid4().hex}
+        return self.edge.test_client().post("/orders", headers=headers, json=body)
+
+    def work(self) -> None:
+        """Work on all orders until each has ended."""
+        eventually(lambda: (self.run_once() or True) and not self.sql(OPEN))
+
+    def run_once(self, until: Status | None = None, claimant: str = "me") -> None:
+        """Claim what is due and work on it, at most until it stands at `until`."""
+        store = Store(self._database, claimant, lease_s=0.2)
+        stops: list[Saga] = []
+
+        def save(was: Saga, now: Saga) -> bool:
+            self.look()
+            if was.next_action in self.crashes_at:
+                self.crashes_at.discard(was.next_action)
+                raise Crashed
+            is_saved = store.save(was, now)
+            self.look()
+            stops.extend([now] if now.status == until else [])
+            return is_saved
+
+        for saga in store.claim(10):
+            stops.clear()
+            self.look()
+            engine = Engine(self._participants.ask, save, store.release, POLICY, is_stopping=lambda: bool(stops))
+            try:
+                engine.run(saga)
+            except Crashed:
+                continue
+        self.look()
+
+    def arrive_late(self) -> list[int]:
+        """Every request that was lost on its way arrives after all; how each is answered."""
+        statuses = []
+        for request in self.lost:
+            statuses.append(self._deliver(request)[0])
+            self.look()
+        self.lost.clear()
+        return statuses
+
+    def call(self, port: int, path: str, **body: Any) -> int:
+        """A call to a participant that is none of a saga's: an operator's, for instance."""
+        status = self.apps[port].test_client().post(path, json=body).status_code
+        self.look()
+        return status
+
+    def _call(self, request: requests.PreparedRequest) -> tuple[int, dict[str, str], bytes]:
+        name = next((name for name, form in CALLS.items() if re.match(form, f"{request.method} {request.url}")), "")
+        if happens := self.before.pop(name, None):
+            happens()
+        self.look()
+        fault = self.faults[name].pop(0) if self.faults.get(name) else ""
+        if fault == "request":
+            self.lost.append(request)
+            raise requests.ConnectionError("lost on the way")
+        answer = self._deliver(request)
+        self.look()
+        if fault == "answer":
+            raise requests.ReadTimeout("lost on the way back")
+        return answer
+
+    def _deliver(self, request: requests.PreparedRequest) -> tuple[int, dict[str, str], bytes]:
+        port = int(str(request.url).split(":")[2][:4])
+        headers = {name: request.headers[name] for name in ("Content-Type", "X-Request-ID")}
+        answer = (
+            self.apps[port]
+            .test_client()
+            .open(request.path_url, method=request.method, data=request.body, headers=headers)
+        )
+        return answer.status_code, dict(answer.headers), answer.data
+
+
+def _participant(port: int) -> Participant:
+    return Participant(ServiceClient(str(port), f"http://127.0.0.1:{port}"), Breaker(pause_s=0.001))

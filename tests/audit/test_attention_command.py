@@ -1,0 +1,127 @@
+"""`python -m ops attention`: what wants a person is listed, and can be tried again at once."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from contextlib import closing
+
+import psycopg2
+import pytest
+
+from common.ledger import CHANNEL
+from tests.audit.small_world import SmallWorld
+from tests.audit.test_audit_command import run
+from tests.waiting import eventually
+
+WAITING = """
+UPDATE order_ledger SET due_at = now() + interval '5 min', next_retry_at = now() + interval '5 min', retry_count = 6,
+  needs_attention_at = now() - interval '1 hour', attention_reason = 'void_payment got no answer'
+"""
+NOT_YET = "SELECT count(*) FROM order_ledger WHERE due_at > now()"
+
+
+@pytest.fixture
+def waiting(world: SmallWorld) -> str:
+    """The id of an order that is in need of attention and is tried again in five minutes."""
+    world.order(world.product())
+    world.sql(WAITING)
+    return str(world.sql("SELECT id FROM order_ledger")[0][0])
+
+
+def test_nothing_to_list(url: str) -> None:
+    assert run(url, "attention") == (0, "No order needs attention.\n", "")
+
+
+def test_the_list_says_what_and_why_and_when(url: str, waiting: str) -> None:
+    code, out, _ = run(url, "attention")
+    assert code == 0
+    heading, _, line = out.splitlines()
+    assert heading.split("  ")[0] == "order_ledger_id"
+    time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ"
+    assert re.fullmatch(rf"{waiting}  AUTHORIZED  {time}  6      {time}  void_payment got no answer", line)
+
+
+def test_a_reason_of_several_lines_stays_in_its_row(url: str, waiting: str, world: SmallWorld) -> None:
+    world.sql("UPDATE order_ledger SET attention_reason = E'one\\ntwo'")
+    assert run(url, "attention")[1].splitlines()[2].endswith("  one two")
+
+
+def test_a_retry_makes_the_order_due_and_tells_the_orchestrators(url: str, waiting: str, world: SmallWorld) -> None:
+    with closing(psycopg2.connect(url)) as listener:
+        listener.autocommit = True
+        listener.cursor().execute(f"LISTEN {CHANNEL}")
+        code, out, _ = run(url, "attention", "retry", waiting.upper())
+        assert (code, out) == (0, f"{waiting} is AUTHORIZED and due now; the orchestrators have been told.\n")
+        listener.poll()
+        assert [notify.channel for notify in listener.notifies] == [CHANNEL]
+    assert world.sql("SELECT due_at <= now(), next_retry_at <= now(), retry_count FROM order_ledger") == [
+        (True, True, 6)
+    ]
+    world.work()
+    assert world.sql("SELECT status, needs_attention_at FROM order_ledger") == [("COMPLETED", None)]
+
+
+def test_what_is_due_already_keeps_its_place(url: str, waiting: str, world: SmallWorld) -> None:
+    world.sql("UPDATE order_ledger SET due_at = now() - interval '1 min'")
+    due = world.sql("SELECT due_at FROM order_ledger")
+    assert run(url, "attention", "retry", waiting)[0] == 0
+    assert world.sql("SELECT due_at FROM order_ledger") == due
+
+
+def refusal(url: str, order_ledger_id: str) -> str:
+    code, out, err = run(url, "attention", "retry", order_ledger_id)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"{order_ledger_id} ")
+    return err.removeprefix(f"{order_ledger_id} ").rstrip()
+
+
+def test_an_order_that_there_is_not(url: str) -> None:
+    assert refusal(url, str(uuid.uuid4())) == "is no order_ledger_id of this database"
+
+
+def test_an_order_that_has_ended(url: str, waiting: str, world: SmallWorld) -> None:
+    world.sql("UPDATE order_ledger SET due_at = now()")
+    world.work()
+    assert refusal(url, waiting) == "is COMPLETED: it has ended, and nothing is left to be tried"
+
+
+def test_an_order_in_somebodys_hands(url: str, waiting: str, world: SmallWorld) -> None:
+    world.sql("UPDATE order_ledger SET claimed_by = 'host:1:x', claimed_until = now() + interval '5 min'")
+    assert re.fullmatch(r"is in the hands of host:1:x until .*Z: it is being tried now", refusal(url, waiting))
+    assert world.sql(NOT_YET) == [(1,)]
+
+
+def test_an_order_whose_worker_is_gone_can_be_tried_at_once(url: str, waiting: str, world: SmallWorld) -> None:
+    world.sql("UPDATE order_ledger SET claimed_by = 'host:1:x', claimed_until = now()")
+    assert run(url, "attention", "retry", waiting)[0] == 0
+    assert world.sql(NOT_YET) == [(0,)]
+
+
+def test_a_request_that_waits_for_its_client_is_not_closed_by_a_retry(url: str, world: SmallWorld) -> None:
+    world.faults = {"authorize": ["answer"]}
+    product = world.product()
+    assert world.order(product, key="k").status_code == 503
+    world.sql("UPDATE order_ledger SET due_at = now() + interval '1 min'")
+    ((id_,),) = world.sql("SELECT id::text FROM order_ledger")
+    assert re.match(r"waits for its client until .*Z, and would be closed for good", refusal(url, id_))
+    assert world.order(product, key="k").status_code == 202, "its client comes back and can go on"
+
+
+def test_a_request_that_is_being_closed_can_be_tried_at_once(url: str, world: SmallWorld) -> None:
+    world.faults = {"authorize": ["answer"], "abandon": ["request"] * 6}
+    world.order(world.product())
+    eventually(lambda: (world.run_once() or True) and world.lost)
+    world.sql("UPDATE order_ledger SET due_at = now() + interval '5 min'")
+    ((id_,),) = world.sql("SELECT id::text FROM order_ledger")
+    assert run(url, "attention", "retry", id_)[0] == 0
+    world.faults = {}
+    world.work()
+    assert world.sql("SELECT status FROM order_ledger") == [("AUTHORIZATION_FAILED",)]
+
+
+def test_the_workers_own_writes_are_not_disturbed(url: str, waiting: str, world: SmallWorld) -> None:
+    """A retry changes neither the claim number nor the status, which every write of a worker names."""
+    before = world.sql("SELECT claim_number, status, claimed_by FROM order_ledger")
+    assert run(url, "attention", "retry", waiting)[0] == 0
+    assert world.sql("SELECT claim_number, status, claimed_by FROM order_ledger") == before
