@@ -10,11 +10,12 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from flask import Flask, Response, current_app, request
 from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict
+from werkzeug.routing import BaseConverter
 
 from common import idempotency
 from common.errors import (
@@ -38,6 +39,12 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+class PathId(BaseConverter):
+    """A kind of id in paths: `regex` is what the route takes, `pattern` how a well-formed one is spelled."""
+
+    pattern: ClassVar[str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Operation:
     """One method of one path: everything that the OpenAPI document says of it."""
@@ -50,7 +57,10 @@ class Operation:
     body: Schema | None
     query: Schema | None
     needs_key: bool
+    headers: dict[str, str]
+    leads_to: dict[str, str]
     errors: tuple[type[ApiError], ...]
+    is_probe: bool
 
     @property
     def may_change(self) -> bool:
@@ -60,8 +70,12 @@ class Operation:
 class Api:
     """The operations of one service."""
 
-    def __init__(self, title: str, description: str, *, takes_api_key: bool = False) -> None:
+    def __init__(
+        self, title: str, description: str, *, takes_api_key: bool = False, ids: dict[str, type[PathId]] | None = None
+    ) -> None:
+        """:param ids: kinds of id in paths, by the name that `<name:…>` calls them"""
         self.title, self.description, self.takes_api_key = title, description, takes_api_key
+        self.ids = ids or {}
         self.operations: list[Operation] = []
 
     def route(
@@ -74,9 +88,17 @@ class Api:
         body: type[Schema] | None = None,
         query: type[Schema] | None = None,
         idempotency_key: bool = False,
+        headers: dict[str, str] | None = None,
+        leads_to: dict[str, str] | None = None,
         errors: Sequence[type[ApiError]] = (),
+        is_probe: bool = False,
     ) -> Callable[[View], View]:
-        """Declare the view below as an operation; it answers with the first of `status` unless it says otherwise."""
+        """Declare the view below as an operation; it answers with the first of `status` unless it says otherwise.
+
+        :param headers: those of its first answer, each with what it means
+        :param leads_to: ids in the paths of other operations, each with the field of this answer that names it
+        :param is_probe: it needs no credential, and has an answer whatever state the service is in
+        """
 
         def declare(view: View) -> View:
             self.operations.append(
@@ -89,7 +111,10 @@ class Api:
                     body=body() if body else None,
                     query=query() if query else None,
                     needs_key=idempotency_key,
+                    headers=headers or {},
+                    leads_to=leads_to or {},
                     errors=tuple(errors),
+                    is_probe=is_probe,
                 )
             )
             return view
@@ -97,6 +122,7 @@ class Api:
         return declare
 
     def mount(self, app: Flask, context: Any) -> None:
+        app.url_map.converters.update(self.ids)
         for operation in self.operations:
             app.add_url_rule(
                 operation.path,
@@ -161,8 +187,7 @@ def json_body(default: Any = None) -> Any:
         if b"\\u" in raw:
             _refuse_broken_text(value)
     except (ValueError, RecursionError) as error:
-        reason = str(error) if isinstance(error, json.JSONDecodeError) else ""
-        raise MalformedJson(f"The body is not valid JSON in UTF-8. {reason}".strip()) from None
+        raise MalformedJson(f"The body is not valid JSON in UTF-8: {_reason(error)}.") from None
     return value
 
 
@@ -171,6 +196,8 @@ def idempotency_key() -> str:
     key = request.headers.get("Idempotency-Key")
     if key is None:
         raise MissingIdempotencyKey()
+    if key.endswith(idempotency.SENT_TWICE):
+        raise ValidationFailed(**{"Idempotency-Key": ["Given more than once."]})
     if not idempotency.WELL_FORMED.fullmatch(key):
         raise ValidationFailed(**{"Idempotency-Key": ["Must be 1 to 255 printable ASCII characters."]})
     return key
@@ -188,19 +215,40 @@ def _single_values(args: MultiDict[str, str]) -> dict[str, str]:
     return args.to_dict()
 
 
+class _NotStrict(ValueError):
+    """What Python takes for JSON and the standard does not, or no text can be."""
+
+
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a name stands twice in one object")
+        raise _NotStrict("a name stands twice in one object")
     return found
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise _NotStrict(f"{name} is no number")
 
 
 def _refuse_broken_text(value: Any) -> None:
     text = json.dumps(value, ensure_ascii=False)
     text.encode("utf-8")  # raises UnicodeEncodeError, a ValueError, for half of a surrogate pair
     if "\\u0000" in text.replace("\\\\", ""):
-        raise ValueError("NUL is no text")
+        raise _NotStrict("a text has a NUL")
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a body: never with a word of what it says, as that may be secret."""
+    match error:
+        case _NotStrict():
+            return str(error)
+        case json.JSONDecodeError():
+            return str(error)  # names a place
+        case UnicodeDecodeError():
+            return "it is not UTF-8"
+        case UnicodeEncodeError():
+            return "a text has half of a surrogate pair"
+        case RecursionError():
+            return "it is nested too deeply"
+        case _:
+            return "a number has too many digits"  # the one ValueError that is left

@@ -17,6 +17,7 @@ class ApiError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     retry_after: int | None = None  # seconds
+    own_headers: ClassVar[dict[str, str]] = {}
     is_final: ClassVar[bool] = False
     """Whether the same request will always be answered so, and the answer may be stored and replayed."""
 
@@ -30,8 +31,13 @@ class ApiError(Exception):
         details = {"details": self.details} if self.details else {}
         return {"error": self.code, "message": self.message, **details, "request_id": request_id.get()}
 
+    @classmethod
+    def header_names(cls) -> list[str]:
+        return [*cls.own_headers, *([] if cls.retry_after is None else ["Retry-After"])]
+
     def headers(self) -> dict[str, str]:
-        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        again = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        return {**self.own_headers, **again}
 
 
 class ValidationFailed(ApiError):
@@ -55,10 +61,7 @@ class MissingIdempotencyKey(ApiError):
 class Unauthorized(ApiError):
     """No credential was sent, or it is not known. Send it as `Authorization: Bearer KEY`."""
 
-    status, code = 401, "unauthorized"
-
-    def headers(self) -> dict[str, str]:
-        return {"WWW-Authenticate": "Bearer"}
+    status, code, own_headers = 401, "unauthorized", {"WWW-Authenticate": "Bearer"}
 
 
 class Forbidden(ApiError):
@@ -83,6 +86,30 @@ class UnsupportedMediaType(ApiError):
     """The body must be application/json in UTF-8, not compressed."""
 
     status, code = 415, "unsupported_media_type"
+
+
+class BrokenHttp(ApiError):
+    """This is not HTTP/1.1 as its standard has it: the request line, a header, or how the body is cut into chunks."""
+
+    status, code = 400, "validation_error"
+
+
+class UriTooLong(ApiError):
+    """The address is longer than any that is needed here."""
+
+    status, code = 414, "uri_too_long"
+
+
+class ExpectationFailed(ApiError):
+    """`Expect` may be 100-continue and nothing else."""
+
+    status, code = 417, "expectation_failed"
+
+
+class HeadersTooLarge(ApiError):
+    """The headers are more or longer than any that are needed here."""
+
+    status, code = 431, "headers_too_large"
 
 
 class InvalidStatusTransition(ApiError):

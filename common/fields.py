@@ -11,6 +11,8 @@ from marshmallow import ValidationError, fields, validate
 from common.tables import MAX_CENTS
 
 UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+# As a regular expression of OpenAPI. (Unicode's classes would depend on the version that an interpreter knows.)
+ONE_LINE = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
 # What has a minor unit in ISO 4217's list one of 2026, without funds, metals and test codes.
 CURRENCIES = frozenset(
     "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD "
@@ -58,11 +60,7 @@ class Currency(fields.String):
     """An ISO 4217 code."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(
-            validate=validate.Regexp(r"^[A-Z]{3}$", error="Not an ISO 4217 currency code."),
-            metadata={"example": "USD"},
-            **options,
-        )
+        super().__init__(validate=validate.OneOf(sorted(CURRENCIES)), metadata={"example": "USD"}, **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> str:
         if not (isinstance(value, str) and value in CURRENCIES):
@@ -71,24 +69,27 @@ class Currency(fields.String):
 
 
 class Text(fields.String):
-    """A string of `low` to `high` characters; control characters are no text."""
+    """A string of `low` to `high` characters on one line; control characters are no text."""
 
-    def __init__(self, low: int, high: int, pattern: str | None = None, **options: Any) -> None:
+    def __init__(
+        self, low: int, high: int, pattern: str | None = None, example: str | None = None, **options: Any
+    ) -> None:
         rules: list[validate.Validator] = [validate.Length(low, high)]
         rules += [validate.Regexp(pattern)] if pattern else []
-        super().__init__(validate=rules, **options)
+        said = {} if pattern else {"pattern": ONE_LINE}
+        said |= {"example": example} if example else {}
+        super().__init__(validate=rules, metadata=said, **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> str:
         text = super()._deserialize(value, attr, data, **options)
-        if any(ord(character) < 32 or ord(character) == 127 for character in text):
-            raise ValidationError("Control characters are not allowed.")
+        one_line(text)
         return str(text)
 
 
-def printable(text: str) -> None:
-    """A rule for texts without control characters, line separators and the like. :raises ValidationError:"""
-    if not text.isprintable():
-        raise ValidationError("Only printable characters are allowed.")
+def one_line(text: str) -> None:
+    """A rule for texts without control characters and line separators. :raises ValidationError:"""
+    if not re.fullmatch(ONE_LINE, text):
+        raise ValidationError("Control characters are not allowed.")
 
 
 class Timestamp(fields.String):

@@ -19,6 +19,8 @@ from common.db import Transaction
 from common.errors import ApiError, IdempotencyKeyReused, RequestInProgress
 
 WELL_FORMED = re.compile(r"[\x20-\x7e]{1,255}")
+SENT_TWICE = "\0"
+"""How a key ends that came in two headers, which WSGI joins with a comma: common/worker.py adds it. No client can."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 #: The request (or the saga) that this thread works for; on every line while it is set.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
+WELL_FORMED_REQUEST_ID = re.compile(r"[A-Za-z0-9._~:+/=-]{1,128}")
 
 # What logging itself puts on a record; anything else came by `extra=`.
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
@@ -20,6 +21,8 @@ _SECRET_NAME = re.compile(r"token|password|secret", re.IGNORECASE)
 # `token=tok_visa`, `"payment_token": "tok_visa"`, `'token': 'tok_visa'` within a text.
 _SECRET_IN_TEXT = re.compile(r"(\w*token[\"']?\s*[:=]\s*[\"']?)[^\s\"',;&)}\]]+", re.IGNORECASE)
 
+_EMAIL_IN_TEXT = re.compile(r"[^\s\"'<>(),;:=@]+@[^\s\"'<>(),;:=@]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # could forge a line of its own, or move the cursor
 # PostgreSQL shows the row that it refused, with all that a customer told us.
 _ROW_IN_TEXT = re.compile(r"(DETAIL: ).*")
 
@@ -65,7 +68,7 @@ class _Json(logging.Formatter):
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         words = [f"{_utc(record):%H:%M:%S}.{record.msecs:03.0f}", f"{record.levelname:<7}"]
-        words += [_without_secrets(record.getMessage())]
+        words += [_CONTROL.sub(lambda found: repr(found[0])[1:-1], _without_secrets(record.getMessage()))]
         words += [f"{key}={value}" for key, value in _extra(record).items()]
         words += [f"[{request_id.get()}]"] if request_id.get() else []
         text = " ".join(words)
@@ -93,7 +96,8 @@ def _masked(name: str, value: Any) -> Any:
 
 
 def _without_secrets(text: str) -> str:
-    return _ROW_IN_TEXT.sub(r"\1***", _SECRET_IN_TEXT.sub(r"\1***", text))
+    text = _ROW_IN_TEXT.sub(r"\1***", _SECRET_IN_TEXT.sub(r"\1***", text))
+    return _EMAIL_IN_TEXT.sub("***", text) if "@" in text else text
 
 
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:

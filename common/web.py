@@ -11,17 +11,25 @@ from importlib.metadata import version
 from typing import Any
 
 from flask import Flask, Response, g, jsonify, request, send_from_directory
-from marshmallow import Schema, fields
+from gunicorn.http.errors import ParseException
+from marshmallow import Schema, fields, validate
 from werkzeug.exceptions import HTTPException
 
 from common import logs, openapi
-from common.api import Api
+from common.api import Api, Reply
 from common.config import Settings
 from common.db import Database
-from common.errors import ApiError, MalformedJson, NotFound, PayloadTooLarge, ServiceUnavailable, UnsupportedMediaType
+from common.errors import (
+    ApiError,
+    BrokenHttp,
+    MalformedJson,
+    NotFound,
+    PayloadTooLarge,
+    ServiceUnavailable,
+    UnsupportedMediaType,
+)
 
 MAX_BODY_BYTES = 64 * 1024  # the largest valid order, 50 lines, has about 5 KB
-WELL_FORMED_REQUEST_ID = re.compile(r"[A-Za-z0-9._~:+/=-]{1,128}")
 log = logging.getLogger(__name__)
 
 DOCS_PAGE = """<!doctype html>
@@ -40,17 +48,22 @@ DOCS_PAGE = """<!doctype html>
 """
 
 
-class HealthAnswer(Schema):
-    status = fields.String(required=True)
+class Health(Schema):
+    status = fields.String(required=True, validate=validate.OneOf(["healthy", "unhealthy"]))
     service = fields.String(required=True)
-    database = fields.String()
+    database = fields.String(required=True, validate=validate.OneOf(["connected", "disconnected"]))
+
+
+class Life(Schema):
+    status = fields.String(required=True, validate=validate.OneOf(["alive"]))
+    service = fields.String(required=True)
 
 
 def create_service(name: str, api: Api, context: Any, settings: Settings, database: Database) -> Flask:
     """A Flask application that serves `api`, and what every service serves."""
     logs.configure(name, settings.log_level, settings.log_format)
     app = Flask(name, static_folder=None)
-    app.url_map.strict_slashes = False
+    app.url_map.strict_slashes = app.url_map.merge_slashes = False  # no redirects
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["IS_STOPPING"] = lambda: False  # gunicorn.conf.py knows better
     app.before_request(_begin)
@@ -58,16 +71,18 @@ def create_service(name: str, api: Api, context: Any, settings: Settings, databa
     app.teardown_request(_forget_request)
     app.register_error_handler(ApiError, _api_error)
     app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(ParseException, lambda _: _api_error(BrokenHttp()))  # a chunk of the body
     app.register_error_handler(Exception, _unexpected_error)
     api.mount(app, context)
-    _add_health(app, name, database)
-    _add_docs(app, api)
+    probes = _probes(name)
+    probes.mount(app, database)
+    _add_docs(app, api, openapi.document(api, probes, version("holdfast"), needs_api_key=bool(settings.api_keys)))
     return app
 
 
 def _begin() -> None:
     offered = request.headers.get("X-Request-ID", "")
-    request_id = offered if WELL_FORMED_REQUEST_ID.fullmatch(offered) else str(uuid.uuid4())
+    request_id = offered if logs.WELL_FORMED_REQUEST_ID.fullmatch(offered) else str(uuid.uuid4())
     g.before = logs.request_id.set(request_id)
     g.started = time.perf_counter()
 
@@ -81,7 +96,7 @@ def _finish(response: Response) -> Response:
             level,
             "%s %s",
             request.method,
-            request.path,
+            request.path if request.url_rule else "(no such path)",  # what was mistyped may be anything, a secret too
             extra={"http_status": response.status_code, "took_ms": taken_ms},
         )
     return response
@@ -129,21 +144,29 @@ def _unexpected_error(error: Exception) -> tuple[Response, int, dict[str, str]]:
     return _api_error(ApiError("Something went wrong here. The request id leads to it in the log."))
 
 
-def _add_health(app: Flask, name: str, database: Database) -> None:
-    @app.get("/health")
-    def health() -> tuple[Response, int]:
-        ok = database.ping()
-        words = ("healthy", "connected", 200) if ok else ("unhealthy", "disconnected", 503)
-        return jsonify(status=words[0], service=name, database=words[1]), words[2]
+def _probes(name: str) -> Api:
+    """What a load balancer or an operator asks of the service called `name`."""
+    probes = Api("Probes", "The same in every service.")
 
-    @app.get("/live")
-    def live() -> Response:
-        return jsonify(status="alive", service=name)
+    @probes.route("GET", "/health", answer=Health, status=(200, 503), is_probe=True)
+    def health(database: Database) -> Reply:
+        """Whether the service can work: whether its database answers.
+
+        Within 2 s, whatever state the database is in.
+        """
+        if database.ping():
+            return Reply({"status": "healthy", "service": name, "database": "connected"}, 200)
+        return Reply({"status": "unhealthy", "service": name, "database": "disconnected"}, 503)
+
+    @probes.route("GET", "/live", answer=Life, is_probe=True)
+    def live(_: Database) -> dict[str, str]:
+        """Whether the process answers at all; the database is not asked."""
+        return {"status": "alive", "service": name}
+
+    return probes
 
 
-def _add_docs(app: Flask, api: Api) -> None:
-    spec = openapi.document(api, version("holdfast"))
-
+def _add_docs(app: Flask, api: Api, spec: dict[str, Any]) -> None:
     @app.get("/openapi.json")
     def openapi_json() -> Response:
         return jsonify(spec)

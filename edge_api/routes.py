@@ -29,6 +29,8 @@ CREDENTIALS = (errors.Unauthorized, errors.Forbidden)
     answer=schemas.AcceptedOrder,
     status=202,
     idempotency_key=True,
+    headers={"Location": "Where the order can be seen: `/orders/{order_ledger_id}`."},
+    leads_to={"order_ledger_id": "order_ledger_id"},
     errors=(*CREDENTIALS, PaymentDeclined, UnknownProduct, errors.RateLimited, GatewayError),
 )
 def place_order(edge: Edge, idempotency_key: str, body: dict[str, Any]) -> Answer:

@@ -1,11 +1,12 @@
 """What the Edge API takes and what it gives."""
 
+import re
 from collections import Counter
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
-from common.fields import Cents, Currency, Id, Timestamp, WholeNumber, printable
+from common.fields import Cents, Currency, Id, Text, Timestamp, WholeNumber, one_line
 from common.ledger import Status
 
 MAX_LINES = 50
@@ -21,15 +22,13 @@ class Item(Schema):
 class Payment(Schema):
     method = fields.String(required=True, validate=validate.OneOf(["card"]))
     # As the payments service takes it: what that refuses must not become a decline.
-    token = fields.String(
-        required=True, validate=[validate.Length(1, 255), printable], metadata={"example": "tok_visa"}
-    )
+    token = Text(1, 255, example="tok_visa", required=True)
 
 
 class NewOrder(Schema):
     user_id = Id(required=True)
     email = fields.Email(
-        required=True, validate=[validate.Length(max=254), printable], metadata={"example": "a@b.example"}
+        required=True, validate=[validate.Length(max=254), one_line], metadata={"example": "a@b.example"}
     )
     items = fields.List(fields.Nested(Item), required=True, validate=validate.Length(1, MAX_LINES))
     payment = fields.Nested(Payment, required=True)
@@ -47,8 +46,17 @@ class NewOrder(Schema):
         return order | {"items": items}
 
 
+class Seconds(fields.Float):
+    """A number as JSON spells it; Python's `1_0` and other scripts' digits are none."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> float:
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?", str(value)):
+            raise ValidationError("Not a valid number.")
+        return float(super()._deserialize(value, attr, data, **options))
+
+
 class Waiting(Schema):
-    wait = fields.Float(
+    wait = Seconds(
         load_default=0.0,
         validate=validate.Range(0, MAX_WAIT_S),
         metadata={"description": "answer when the order is in a terminal state, or after this many seconds"},

@@ -15,7 +15,13 @@ api = Api("Inventory service", "Products, their stock, and what of it is reserve
 
 
 @api.route(
-    "POST", "/inventory/products", body=schemas.NewProduct, answer=schemas.Product, status=201, errors=(DuplicateSku,)
+    "POST",
+    "/inventory/products",
+    body=schemas.NewProduct,
+    answer=schemas.Product,
+    status=201,
+    leads_to={"product_id": "id"},
+    errors=(DuplicateSku,),
 )
 def create_product(db: Database, body: Row) -> Row:
     """Create a product.
@@ -67,6 +73,7 @@ def change_stock(db: Database, product_id: str, idempotency_key: str, body: Row)
     body=schemas.NewReservation,
     answer=schemas.Reservation,
     status=201,
+    leads_to={"order_id": "order_id"},
     errors=(InsufficientStock, ProductNotFound, ReservationReleased, IdempotencyKeyReused),
 )
 def reserve(db: Database, body: Row) -> Reply:

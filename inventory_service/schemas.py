@@ -7,7 +7,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from common.fields import Cents, Id, Text, Timestamp, WholeNumber
+from common.fields import UUID_TEXT, Cents, Id, Text, Timestamp, WholeNumber
 from inventory_service.models import MAX_STOCK, MORE_OR_LESS, ONLY_MORE
 
 MAX_CHANGE = 1_000_000_000  # far above any delivery; far enough within integer that no sum of two overflows
@@ -51,7 +51,13 @@ class Product(Schema):
 
 
 class ProductQuery(Schema):
-    ids = IdList(metadata={"description": f"UUIDs separated by commas, at most {MAX_IDS}; unknown ones are left out"})
+    ids = IdList(
+        metadata={
+            "description": f"UUIDs separated by commas, at most {MAX_IDS}; unknown ones are left out. All come in one"
+            " page, so that `limit` and `cursor` may not stand beside it.",
+            "pattern": f"^{UUID_TEXT.pattern}(,{UUID_TEXT.pattern}){{0,{MAX_IDS - 1}}}$",
+        }
+    )
     limit = PageSize(validate=validate.Range(1, MAX_PAGE), metadata={"default": 50})
     cursor = Id()  # `next_cursor` of the page before
 
@@ -74,7 +80,7 @@ class Availability(Schema):
 
 
 class StockChange(Schema):
-    quantity = WholeNumber(-MAX_CHANGE, MAX_CHANGE, required=True)
+    quantity = WholeNumber(-MAX_CHANGE, MAX_CHANGE, required=True, metadata={"not": {"enum": [0]}})
     reason = fields.String(required=True, validate=validate.OneOf((*ONLY_MORE, *MORE_OR_LESS)))
     reference_id = Text(1, 255)
     notes = Text(0, 1000)

@@ -16,6 +16,7 @@ api = Api("Orders service", "The orders that have come out of requests. Each is 
     body=schemas.NewOrder,
     answer=schemas.Order,
     status=(201, 200),
+    leads_to={"order_id": "id"},
     errors=(IdempotencyKeyReused, InvalidStatusTransition),
 )
 def create_order(db: Database, body: Row) -> Reply:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from common.api import Api
+from common.api import Api, PathId
 from common.db import Database
 from common.errors import IdempotencyKeyReused, InvalidStatusTransition, RequestInProgress
 from common.idempotency import Answer
@@ -19,9 +19,16 @@ from payments_service.errors import (
 )
 from payments_service.gateway import Gateway
 
+
+class AuthorizationId(PathId):
+    regex = r"(?!(?:authorize|void)$)[^/]+"  # these two are calls of their own, and take no GET
+    pattern = f"^{operations.AUTHORIZATION_ID.pattern}$"
+
+
 api = Api(
     "Payments service",
     "A simulated payment gateway. Its books are tables: every cent can be audited, any worker can answer.",
+    ids={"authorization": AuthorizationId},
 )
 # The key of these calls stands in the body.
 ANY_TIME = (GatewayError, IdempotencyKeyReused, RequestInProgress)
@@ -38,6 +45,7 @@ class Context:
     "/payments/authorize",
     body=schemas.AuthorizeRequest,
     answer=schemas.Authorization,
+    leads_to={"authorization_id": "authorization_id"},
     errors=(PaymentDeclined, AlreadyVoided, *ANY_TIME),
 )
 def authorize(context: Context, body: dict[str, Any]) -> Answer:
@@ -51,7 +59,7 @@ def authorize(context: Context, body: dict[str, Any]) -> Answer:
 
 @api.route(
     "POST",
-    "/payments/capture/<authorization_id>",
+    "/payments/capture/<authorization:authorization_id>",
     body=schemas.CaptureRequest,
     answer=schemas.Capture,
     errors=(PaymentDeclined, AuthorizationNotFound, AlreadyVoided, AlreadyCaptured, *ANY_TIME),
@@ -66,7 +74,7 @@ def capture(context: Context, authorization_id: str, body: dict[str, Any]) -> An
 
 @api.route(
     "POST",
-    "/payments/void/<authorization_id>",
+    "/payments/void/<authorization:authorization_id>",
     body=schemas.VoidRequest,
     answer=schemas.Void,
     errors=(AuthorizationNotFound, AlreadyCaptured, *ANY_TIME),
@@ -97,7 +105,7 @@ def void_by_key(context: Context, body: dict[str, Any]) -> Answer:
 
 @api.route(
     "POST",
-    "/payments/refund/<authorization_id>",
+    "/payments/refund/<authorization:authorization_id>",
     body=schemas.RefundRequest,
     answer=schemas.Refund,
     errors=(AuthorizationNotFound, AlreadyVoided, InvalidStatusTransition, *ANY_TIME),
@@ -110,7 +118,7 @@ def refund(context: Context, authorization_id: str, body: dict[str, Any]) -> Ans
     return context.gateway.call(lambda: operations.refund(context.database, authorization_id, body))
 
 
-@api.route("GET", "/payments/<authorization_id>", answer=schemas.Payment, errors=(AuthorizationNotFound,))
+@api.route("GET", "/payments/<authorization:authorization_id>", answer=schemas.Payment, errors=(AuthorizationNotFound,))
 def show(context: Context, authorization_id: str) -> dict[str, Any]:
     """A payment's state and every movement of its money."""
     return operations.show(context.database, authorization_id)

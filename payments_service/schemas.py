@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from common.fields import Cents, Currency, Id, Text, Timestamp, printable
+from common.fields import Cents, Currency, Id, Text, Timestamp
 from payments_service.models import CAPTURED, REFUNDED, STATUSES, VOIDED
 
 MOVEMENTS = ("authorize", "capture", "void", "refund")
@@ -30,9 +30,7 @@ class AuthorizeRequest(Schema):
     user_id = Id(required=True)
     amount_cents = Cents(required=True)
     currency = Currency(required=True)
-    payment_token = fields.String(
-        required=True, load_only=True, validate=[validate.Length(1, 255), printable], metadata={"example": "tok_visa"}
-    )
+    payment_token = Text(1, 255, example="tok_visa", required=True, load_only=True)
     idempotency_key = Key()
 
 

@@ -21,7 +21,7 @@ import payments_service.app
 from common.config import Settings
 from edge_api.app import create_app
 from tests.edge_api.neighbours import Neighbour
-from tests.edge_api.severable import Severable
+from tests.severable import Severable
 
 PRICE_CENTS = 1250
 USER_ID = "7b9d2c2e-1111-4222-8333-123456789abc"
@@ -199,6 +199,7 @@ def notified(url: str) -> Iterator[Callable[[], int]]:
 
 
 @pytest.fixture
-def in_background() -> Iterator[ThreadPoolExecutor]:
+def in_background(payments: Neighbour) -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(16) as threads:
         yield threads
+        payments.let_go()

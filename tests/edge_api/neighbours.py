@@ -24,10 +24,17 @@ class Neighbour:
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._plans: deque[Plan] = deque()
+        self._held: list[Held] = []
         self.requests: list[requests.PreparedRequest] = []
 
     def then(self, *plans: Plan) -> None:
         self._plans.extend(plans)
+        self._held += [plan for plan in plans if isinstance(plan, Held)]
+
+    def let_go(self) -> None:
+        """Keep no request any longer: at the end of a test that failed in between."""
+        for held in self._held:
+            held.go()
 
     @property
     def bodies(self) -> list[dict[str, Any]]:

@@ -100,15 +100,6 @@ def test_one_refused_key_and_two_clients(alice, bob):
     assert bob.order("k").status_code == 202
 
 
-def test_another_clients_order(alice, bob, auditor):
-    order_ledger_id = alice.order().json["order_ledger_id"]
-    assert alice.get(order_ledger_id).status_code == 200
-    unknown = bob.get(str(uuid.uuid4())).json
-    for response in (bob.get(order_ledger_id), bob.get(order_ledger_id, wait=30), auditor.get(order_ledger_id)):
-        assert response.status_code == 404
-        assert response.json["message"] == unknown["message"]
-
-
 def test_without_keys_it_is_open(shop):
     assert shop.order().status_code == 202
     assert shop.post("2", headers=bearer("whatever"), json=shop.order_body()).status_code == 202

@@ -125,6 +125,21 @@ def test_nobody_comes_back(shop, payments, sql):
     assert row["ok"]
 
 
+def test_a_request_that_dies_is_found_by_the_sweeper(shop, payments, sql):
+    """From T1 on, before anything has been asked for: what is due then needs nobody to have lived until then."""
+
+    def look_first(deliver):
+        seen.extend(
+            sql("SELECT due_at > now() + interval '50 s' AND due_at <= now() + interval '60 s' AS ok FROM order_ledger")
+        )
+        return deliver()
+
+    seen = []
+    payments.then(look_first)
+    shop.order()
+    assert seen == [{"ok": True}]
+
+
 BROKEN_PRICES = {
     "no price": [{"id": "ID"}],
     "null": [{"id": "ID", "price_cents": None}],

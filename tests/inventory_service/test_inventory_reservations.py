@@ -6,8 +6,6 @@ import uuid
 
 import pytest
 
-from tests.bad_bodies import BAD_REQUESTS, NO_COUNT, NO_ID, with_value
-
 PATH = "/inventory/reservations"
 ORDER = str(uuid.UUID(int=1))
 NOWHERE = str(uuid.UUID(int=7))
@@ -132,33 +130,6 @@ def test_a_release_touches_no_other_order(inventory, balanced):
     assert inventory.stock(product) == 3
     assert inventory.reserve(other, {product: 2}).status_code == 201
     assert balanced()
-
-
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        *(("items.0.quantity", value) for value in [*NO_COUNT, 101]),
-        *((path, value) for path in ("order_id", "items.0.product_id") for value in NO_ID),
-        *(("items", value) for value in ([], None, {}, "x", [1], [None], [[]], [{}])),
-        *((path, 1) for path in ("itmes", "items.0.price")),
-    ],
-)
-def test_bad_fields(client, inventory, path, value):
-    body = {"order_id": ORDER, "items": [{"product_id": NOWHERE, "quantity": 1}]}
-    answer = client.post(PATH, json=with_value(body, path, value))
-    assert (answer.status_code, answer.get_json()["error"]) == (400, "validation_error")
-    assert path.partition(".")[0] in answer.get_json()["details"]
-
-
-def test_fifty_one_lines_are_too_many(client):
-    items = [{"product_id": str(uuid.uuid4()), "quantity": 1} for _ in range(51)]
-    assert client.post(PATH, json={"order_id": ORDER, "items": items}).status_code == 400
-
-
-@pytest.mark.parametrize(("body", "headers", "status", "code"), BAD_REQUESTS)
-def test_bad_requests(client, body, headers, status, code):
-    answer = client.post(PATH, data=body, headers=headers)
-    assert (answer.status_code, answer.get_json()["error"]) == (status, code)
 
 
 def test_a_release_takes_no_body(client):

@@ -89,15 +89,6 @@ def test_these_calls_take_no_body(orders):
     assert orders.client.put(path, json={}).status_code == 200
 
 
-def test_confirm_and_cancel_at_the_same_moment(orders):
-    for _ in range(30):
-        order = orders.new()
-        answers = at_once([partial(orders.confirm, order), partial(orders.cancel, order)])
-        assert sorted(answer.status_code for answer in answers) == [200, 409]
-        won = "CONFIRMED" if answers[0].status_code == 200 else "CANCELLED"
-        assert orders.get(order).get_json()["status"] == won
-
-
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 

@@ -36,8 +36,8 @@ class Answering(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving():
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+def serving(handler=Answering):
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -73,6 +73,20 @@ def test_an_answer_that_does_not_come(monkeypatch):
     with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as silent:  # it listens, and nobody answers
         found = ServiceClient("orders", f"http://127.0.0.1:{silent.server_port}").ask("GET", "/")
     assert found == Nothing("orders: ReadTimeout")
+
+
+def test_a_request_is_sent_once():
+    """There is one retry loop, the durable one: below it nobody asks again by himself."""
+    requests_seen = []
+
+    class HangingUp(Answering):
+        def do_GET(self):
+            requests_seen.append(self.path)
+            self.close_connection = True  # without an answer
+
+    with serving(HangingUp) as url:
+        assert ServiceClient("orders", url).ask("GET", "/") == Nothing("orders: ConnectionError")
+    assert requests_seen == ["/"]
 
 
 def test_nobody_listens():

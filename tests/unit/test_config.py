@@ -73,10 +73,7 @@ NO_CRASH_POINT = [
 ]
 BAD_VALUES = (
     [("DATABASE_URL", value) for value in ["holdfast", "mysql://db/x", "postgresql://", "http://db/x", "postgresx://a"]]
-    + [
-        ("DATABASE_URL", f"postgresql://shop:{password}@db/x")
-        for password in ["hunter/2", "hunter@2", "hunter%2"]
-    ]
+    + [("DATABASE_URL", f"postgresql://shop:{password}@db/x") for password in ["hunter/2", "hunter@2", "hunter%2"]]
     + [("LOG_LEVEL", value) for value in ["info", "VERBOSE", "10"]]
     + [("LOG_FORMAT", value) for value in ["JSON", "xml"]]
     + [(name, value) for name in SETTINGS if name.endswith("SERVICE_URL") for value in NO_URL]

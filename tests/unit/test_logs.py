@@ -92,6 +92,10 @@ def test_the_text_line_is_for_a_person(capsys: pytest.CaptureFixture[str]) -> No
         ("sent", {"token": "tok_visa"}),
         ("sent", {"body": {"payment": {"method": "card", "token": "tok_visa"}}}),
         ("sent", {"bodies": [{"token": "tok_visa"}]}),
+        ('sent; null value in column "x"\nDETAIL:  Failing row contains (1, tok_visa, null).', {}),
+        ("sent to tok_visa.name+tag@shop.example, again", {}),
+        ("sent to postgresql://holdfast:tok_visa@db/holdfast", {}),
+        ("sent", {"to": ["tok_visa@shop.example"]}),
     ],
 )
 @pytest.mark.parametrize("log_format", ["json", "text"])
@@ -103,3 +107,10 @@ def test_no_token_is_ever_written(
     written = capsys.readouterr().out
     assert "sent" in written
     assert "tok_visa" not in written
+
+
+def test_a_text_line_cannot_be_forged(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("orders", "INFO", "text")
+    log.info("GET /x\n00:00:00.000 ERROR   forged \x1b[2J\u2028")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.endswith(r"GET /x\n00:00:00.000 ERROR   forged \x1b[2J\u2028")

@@ -18,7 +18,7 @@ from common.db import Database
 from common.errors import ApiError, RateLimited, ValidationFailed
 from common.fields import WholeNumber
 from common.web import create_service
-from tests.bad_bodies import BAD_REQUESTS, JSON
+from tests.bad_bodies import BAD_REQUESTS, JSON, MALFORMED
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 
@@ -90,9 +90,18 @@ def test_bad_requests(client, body, headers, status, code):
     assert answer.get_json()["request_id"] == answer.headers["X-Request-ID"]
 
 
-@pytest.mark.parametrize("body", [b"", b" \n "])
-def test_an_empty_body_is_malformed(client, body):
-    assert client.post("/counts", data=body, headers=JSON).get_json()["error"] == "malformed_json"
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("a NUL", "a text has a NUL"), ("a name twice", "a name stands twice in one object"),
+        ("NaN", "NaN is no number"), ("minus infinity", "-Infinity is no number"), ("bad UTF-8", "it is not UTF-8"),
+        ("half of a surrogate pair", "a text has half of a surrogate pair"), ("deep lists", "it is nested too deeply"),
+        ("a number of 5,000 digits", "a number has too many digits"), ("two values", "Extra data: line 1 column 4"),
+    ],
+)  # fmt: skip
+def test_what_is_no_json_is_told_why(client, name, reason):
+    message = client.post("/counts", data=MALFORMED[name], headers=JSON).get_json()["message"]
+    assert message.startswith(f"The body is not valid JSON in UTF-8: {reason}")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +119,7 @@ def test_a_body_without_a_length_is_read_to_its_limit(client):
         assert client.post("/counts", input_stream=io.BytesIO(body), **chunked).status_code == status
 
 
-@pytest.mark.parametrize("given", ["a", "a" * 128, "A-z_0.9:~+/=", str(uuid.uuid4())])
+@pytest.mark.parametrize("given", ["a", "a" * 128, "A-z_0.9:~+/=", "0b5c9c1e-6f5f-4f8e-9d53-6d1f3c7e2a10"])
 def test_a_request_id_is_kept(client, given):
     answer = client.get("/live", headers={"X-Request-ID": given})
     assert answer.headers["X-Request-ID"] == given
@@ -179,10 +188,37 @@ def test_health_where_the_database_says_nothing():
 def test_the_openapi_document(client):
     document = client.get("/openapi.json").get_json()
     assert document["openapi"].startswith("3.")
-    assert set(document["paths"]) == {"/counts", "/counts/{count_id}", "/failures/{kind}"}
+    assert set(document["paths"]) == {"/counts", "/counts/{count_id}", "/failures/{kind}", "/health", "/live"}
     post = document["paths"]["/counts"]["post"]
     assert set(post["responses"]) == {"201", "400", "413", "415", "503"}
     assert "429" in document["paths"]["/failures/{kind}"]["get"]["responses"]
+
+
+def test_the_openapi_document_names_headers_and_codes(client):
+    document = client.get("/openapi.json").get_json()
+    responses = document["paths"]["/failures/{kind}"]["get"]["responses"]
+    required = {
+        status: {name for name, header in response["headers"].items() if header["required"]}
+        for status, response in responses.items()
+    }
+    assert required["200"] == required["404"] == {"X-Request-ID"}
+    assert required["429"] == required["503"] == {"X-Request-ID", "Retry-After"}
+    _, limits = responses["503"]["content"]["application/json"]["schema"]["allOf"]
+    assert limits == {"properties": {"error": {"enum": ["service_unavailable", "database_unavailable"]}}}
+
+
+def test_the_openapi_document_says_that_probes_need_no_key(client):
+    probe = client.get("/openapi.json").get_json()["paths"]["/health"]["get"]
+    assert probe["security"] == []
+    assert set(probe["responses"]) == {"200", "503"}
+
+
+@pytest.mark.parametrize(("api_keys", "security"), [("", [{"ApiKey": []}, {}]), (f"a={'0' * 64}", [{"ApiKey": []}])])
+def test_the_openapi_document_says_whether_a_key_is_needed(url, api_keys, security):
+    api = Api("Demo", "A service with keys.", takes_api_key=True)
+    settings = Settings.load({"DATABASE_URL": url, "LOG_LEVEL": "ERROR", "API_KEYS": api_keys})
+    client = create_service("demo", api, None, settings, Database(url, name="demo", size=1)).test_client()
+    assert client.get("/openapi.json").get_json()["security"] == security
 
 
 def test_every_reference_in_the_openapi_document_leads_somewhere(client):
