@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from common.worker import MOST_BYTES, is_whole
-from tests.edge_api.severable import Severable
+from tests.severable import Severable
 from tests.system.stack import Stack
 from tests.waiting import eventually
 
@@ -34,8 +34,11 @@ WHOLE = {
     "no HTTP": b"hello\r\n",
     "no HTTP with a line like it": b"HELLO you\r\n",
     "a TLS greeting": b"\x16\x03\x01\x02\x00",
+    "a head without an end": b"GET /live HTTP/1.1\r\n" + b"X-A: a\r\n" * (MOST_BYTES // 8),
     "more than anyone may send": HEAD + b"Content-Length: 900000\r\n\r\n" + b" " * MOST_BYTES,
 }
+
+SILENT = [("a TLS greeting", 400), ("no HTTP with a line like it", 400), ("a head without an end", 431)]
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -73,6 +76,10 @@ def test_five_hundred_slow_sockets_keep_nobody_out_and_are_closed(stack: Stack) 
         ]
         stack.product()
         assert requests.get(f"{stack.url('inventory_service')}/health", timeout=30).ok
+        for _ in range(2):  # who asks for leave to send, and does not send, has a thread for as long as the others wait
+            open_sockets.enter_context(connect(stack, WHOLE["one that waits for leave to send its body"]))
+        body = {"name": "Coffee", "sku": "A", "price_cents": 1}
+        assert requests.post(f"{stack.url('inventory_service')}/inventory/products", json=body, timeout=60).ok
         assert not any(rest(client) for client in slow), "each is closed without an answer in the end"
 
 
@@ -97,11 +104,30 @@ def test_what_is_no_http_is_refused_at_once(stack: Stack) -> None:
         assert answer(client).startswith(b"HTTP/1.1 400")
 
 
+@pytest.mark.parametrize(("name", "status"), SILENT)
+def test_who_is_silent_after_what_is_no_request_holds_no_thread(stack: Stack, name: str, status: int) -> None:
+    stack.start("inventory_service")
+    with ExitStack() as open_sockets:
+        clients = [open_sockets.enter_context(connect(stack, WHOLE[name])) for _ in range(10)]
+        stack.product()
+        assert all(answer(client).startswith(b"HTTP/1.1 %d" % status) for client in clients)
+
+
 def test_who_hangs_up_in_mid_request_leaves_no_thread_behind(stack: Stack) -> None:
     stack.start("inventory_service")
     for part in PARTS.values():
         connect(stack, part).close()
     stack.product()
+
+
+def test_who_keeps_its_end_open_after_the_answer_holds_nobody_up(stack: Stack) -> None:
+    """They asked for the connection to be closed, and do not close it themselves."""
+    stack.start("inventory_service")
+    last = b"GET /live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with ExitStack() as open_sockets:
+        clients = [open_sockets.enter_context(connect(stack, last)) for _ in range(60)]
+        assert requests.get(f"{stack.url('inventory_service')}/live", timeout=30).ok
+        assert all(answer(client).startswith(b"HTTP/1.1 200") and rest(client) == b"" for client in clients)
 
 
 def test_it_stops_while_slow_sockets_are_open(stack: Stack) -> None:
@@ -115,17 +141,19 @@ def test_it_stops_while_slow_sockets_are_open(stack: Stack) -> None:
 def test_health_is_told_while_every_thread_waits_for_a_database_that_hangs(url: str, tmp_path: Path) -> None:
     way = Severable(url)
     stack = Stack(way.url, tmp_path, WEB_CONCURRENCY="1", WEB_THREADS="2")
+    over = threading.Event()
     try:
         stack.start("inventory_service")
         product = stack.product()
-        with locked_products(url) as connections:  # until each of the two threads has a connection of its own
-            read_at_once(stack, product, 2)
-            eventually(lambda: connections() == 2)
+        for _ in range(6):  # more than there are threads
+            threading.Thread(target=keep_reading, args=(stack, product, over), daemon=True).start()
+        with locked_products(url) as waiting:  # until each of the two threads has a connection of its own
+            eventually(lambda: waiting() == 2, 60)
         way.be_silent()
-        read_at_once(stack, product, 6)
         answers = eventually(lambda: hangs(stack) and probe(stack))
         assert answers == [("disconnected", 503), ("alive", 200)]
     finally:
+        over.set()
         way.stop()  # whoever waits is told now
         stack.stop_all()
 
@@ -151,28 +179,24 @@ def probe(stack: Stack) -> list[tuple[str, int]]:
     return [(health.json()["database"], health.status_code), (live.json()["status"], live.status_code)]
 
 
-def read_at_once(stack: Stack, product: str, times: int) -> None:
-    for _ in range(times):
-        threading.Thread(target=read, args=(stack, product), daemon=True).start()
-
-
 @contextmanager
 def locked_products(url: str) -> Iterator[Callable[[], int]]:
-    """Whoever reads a product waits. Yields a count of the service's connections."""
+    """Whoever reads a product waits. Yields a count of those who do."""
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute("LOCK TABLE products")
 
         def count() -> int:
             cursor.execute("SELECT pg_stat_clear_snapshot()")  # else the first count is repeated to the end
-            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'inventory_service'")
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
             return int(cursor.fetchone()[0])
 
         yield count
 
 
-def read(stack: Stack, product: str) -> None:
-    with suppress(requests.RequestException):
-        requests.get(f"{stack.url('inventory_service')}/inventory/products/{product}/availability", timeout=60)
+def keep_reading(stack: Stack, product: str, over: threading.Event) -> None:
+    while not over.is_set():
+        with suppress(requests.RequestException):
+            requests.get(f"{stack.url('inventory_service')}/inventory/products/{product}/availability", timeout=60)
 
 
 def answer(client: socket.socket) -> bytes:

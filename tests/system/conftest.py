@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg2
@@ -73,3 +73,13 @@ def place(stack: Stack, product: str, count: int, *, buyers: int = 8, token: str
     with ThreadPoolExecutor(buyers) as pool:
         shares = pool.map(buy, [keys[number::buyers] for number in range(buyers)])
         return {key: id_ for share in shares for key, id_ in share.items()}
+
+
+@contextmanager
+def buying(stack: Stack, product: str, orders: int) -> Iterator[dict[str, str]]:
+    """Orders are placed while the test goes on; all have been answered at the end. Gives what `place` returns."""
+    placed: dict[str, str] = {}
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(place, stack, product, orders)
+        yield placed
+        placed.update(future.result(120))

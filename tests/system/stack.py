@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import random
 import shlex
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import requests
 
 from holdfast_client import HoldfastClient
+from tests.faults.proxy import Proxy
 from tests.waiting import eventually
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -29,44 +31,65 @@ QUICK = {
     "ABANDONED_AFTER_S": "60",
     "POLL_INTERVAL_S": "0.5",
 }
+GIVEN_PORTS: set[int] = set()  # by this run, to processes that may not have taken them yet
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port below those that the kernel gives to outgoing connections: none can take it while its process is down."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            port = random.randrange(12_000, 32_000)
+            probe.bind(("127.0.0.1", port))
+            if port not in GIVEN_PORTS:
+                GIVEN_PORTS.add(port)
+                return port
 
 
 class Stack:
-    """Four web services and any number of orchestrators on one database."""
+    """Four web services and any number of orchestrators on one database.
 
-    def __init__(self, database_url: str, logs: Path, **environ: str) -> None:
+    `proxied`: they call each other through `proxy`, which fails where it is told to.
+    """
+
+    def __init__(self, database_url: str, logs: Path, *, proxied: bool = False, **environ: str) -> None:
         self._ports = {name: free_port() for name in WEB_PROCESSES}
         self._logs = logs
+        self._proxy = Proxy({name: self.url(name) for name in WEB_PROCESSES}) if proxied else None
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self._environ = {**os.environ, **QUICK, "PATH": path, "DATABASE_URL": database_url, "BIND_HOST": "127.0.0.1"}
-        self._environ |= {f"{name.upper()}_URL": self.url(name) for name in WEB_PROCESSES[1:]} | environ
+        url_for_others = self._proxy.url if self._proxy else self.url
+        self._environ |= {f"{name.upper()}_URL": url_for_others(name) for name in WEB_PROCESSES[1:]} | environ
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
+    @property
+    def proxy(self) -> Proxy:
+        """Between all processes, and before `web` for a client that uses `proxy.url("web")`."""
+        assert self._proxy, "the stack was not started with proxied=True"
+        return self._proxy
+
     def url(self, name: str) -> str:
+        """The process's own address, without a proxy. `web.2` is a second one of its kind."""
         return f"http://127.0.0.1:{self._ports[name]}"
 
     def start(self, *names: str, **environ: str) -> None:
         """Start processes by name (`orchestrator.2` is a second one), and wait until the services are healthy."""
         for name in names:
-            kind = name.partition(".")[0]
-            port = {"PORT": str(self._ports[kind])} if kind in self._ports else {}
-            with (self._logs / f"{name}.log").open("ab") as log:
-                self.processes[name] = subprocess.Popen(
-                    shlex.split(LINES[kind]),
-                    cwd=PROJECT,
-                    env={**self._environ, **port, **environ},
-                    stdout=log,
-                    stderr=log,
-                )
+            self.launch(name, **environ)
         for name in names:
             eventually(lambda name=name: self.is_ready(name), 30)
+
+    def launch(self, name: str, **environ: str) -> None:
+        """Start a process without waiting for it."""
+        kind = name.partition(".")[0]
+        port = {"PORT": str(self._ports.setdefault(name, free_port()))} if kind in WEB_PROCESSES else {}
+        with (self._logs / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                shlex.split(LINES[kind]),
+                cwd=PROJECT,
+                env={**self._environ, **port, **environ},
+                stdout=log,
+                stderr=log,
+            )
 
     def is_ready(self, name: str) -> bool:
         """Whether a service is healthy, or an orchestrator has taken up its work."""
@@ -107,14 +130,16 @@ class Stack:
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
+        if self._proxy:
+            self._proxy.close()
 
     def log(self, name: str) -> str:
         return (self._logs / f"{name}.log").read_text()
 
     # What a shop does
 
-    def client(self, **options: Any) -> HoldfastClient:
-        return HoldfastClient(self.url("web"), **options)
+    def client(self, name: str = "web", **options: Any) -> HoldfastClient:
+        return HoldfastClient(self.url(name), **options)
 
     def product(self, stock: int = 1000, price_cents: int = 500) -> str:
         body = {"name": "Coffee", "sku": os.urandom(8).hex(), "price_cents": price_cents, "initial_stock": stock}
@@ -124,8 +149,10 @@ class Stack:
 
 
 @contextmanager
-def running(database_url: str, logs: Path, *, orchestrators: int = 1, **environ: str) -> Iterator[Stack]:
-    stack = Stack(database_url, logs, **environ)
+def running(
+    database_url: str, logs: Path, *, orchestrators: int = 1, proxied: bool = False, **environ: str
+) -> Iterator[Stack]:
+    stack = Stack(database_url, logs, proxied=proxied, **environ)
     try:
         stack.start(*WEB_PROCESSES, *(f"orchestrator.{number + 1}" for number in range(orchestrators)))
         yield stack

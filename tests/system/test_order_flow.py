@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -15,7 +13,6 @@ import requests
 from holdfast_client import PaymentDeclined
 from tests.system.conftest import place
 from tests.system.stack import Stack
-from tests.waiting import eventually
 
 Start = Callable[..., Stack]
 Settle = Callable[..., None]
@@ -46,62 +43,6 @@ def test_an_order_completes_by_notification_alone(start: Start, settle: Settle) 
     assert [entry.status for entry in order.timeline] == [
         "AWAITING_AUTHORIZATION", "AUTHORIZED", "ORDER_CREATED", "INVENTORY_RESERVED", "PAYMENT_CAPTURED", "COMPLETED",
     ]  # fmt: skip
-    settle()
-
-
-def test_an_order_completes_by_polling_when_the_listener_is_deaf(start: Start, settle: Settle, url: str) -> None:
-    """The server's side of the LISTEN connection is stopped in its tracks: no notification can come through."""
-    stack = start(POLL_INTERVAL_S="0.2")
-    product = stack.product()
-    pid = eventually(lambda: listeners(url))[0]
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        with stack.client() as client:
-            assert client.get_order(order_of(stack, product), wait=20).status == "COMPLETED"
-        assert listeners(url) == [pid]
-    finally:
-        os.kill(pid, signal.SIGCONT)
-    settle()
-
-
-def test_a_listener_that_was_cut_off_listens_again(start: Start, settle: Settle, url: str) -> None:
-    stack = start(POLL_INTERVAL_S=NEVER)
-    product = stack.product()
-    pid = eventually(lambda: listeners(url))[0]
-    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(%s)", (pid,))
-    connection.close()
-    eventually(lambda: listeners(url) not in ([], [pid]))
-    with stack.client() as client:
-        assert client.get_order(order_of(stack, product), wait=20).status == "COMPLETED"
-    settle()
-
-
-def listeners(url: str) -> list[int]:
-    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'orchestrator listen'")
-        pids = [pid for (pid,) in cursor.fetchall()]
-    connection.close()
-    return pids
-
-
-@pytest.mark.parametrize(
-    ("token", "quantity", "code"),
-    [("tok_fail_capture", 1, "payment_declined"), ("tok_visa", 11, "insufficient_stock")],
-)
-def test_an_order_that_fails_leaves_nothing_behind(
-    start: Start, settle: Settle, token: str, quantity: int, code: str
-) -> None:
-    stack = start()
-    product = stack.product(stock=10)
-    with stack.client() as client:
-        order = client.get_order(order_of(stack, product, token, quantity), wait=20)
-    assert (order.status, order.failure and order.failure.code) == ("FAILED", code)
-    assert stock(stack, product) == 10
-    payment = requests.get(
-        f"{stack.url('payments_service')}/payments/{order.payment_authorization_id}", timeout=5
-    ).json()
-    assert payment["status"] == "VOIDED"
     settle()
 
 

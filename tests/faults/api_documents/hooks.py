@@ -1,0 +1,75 @@
+"""What the documents cannot say of a valid request, made true of those that schemathesis sends as valid.
+
+Loaded by schemathesis.toml. A request that is meant to be wrong is sent as it was made.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import schemathesis
+
+KNOWN_PRODUCT = os.environ.get("KNOWN_PRODUCT", "")
+"""A product that the inventory service has; OpenAPI has no way to lead from one service's document to another's."""
+
+
+@schemathesis.hook
+def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: dict[str, Any]) -> None:
+    if case.meta is None or not case.meta.generation.mode.is_positive:
+        return
+    repair = REPAIRS.get(case.operation.definition.raw["operationId"])
+    if repair:
+        repair(case)
+
+
+def _place_order(case: schemathesis.Case) -> None:
+    case.body["items"] = [{"product_id": KNOWN_PRODUCT, "quantity": case.body["items"][0]["quantity"]}]
+
+
+def _create_order(case: schemathesis.Case) -> None:
+    """Each product in one line; the lines add up to the total, which stays within its limit."""
+    lines = {line["product_id"].lower(): line for line in case.body["items"]}
+    for line in lines.values():
+        line["unit_price_cents"] = min(line["unit_price_cents"], 10**8)
+    case.body["items"] = list(lines.values())
+    case.body["total_amount_cents"] = sum(line["quantity"] * line["unit_price_cents"] for line in lines.values())
+
+
+def _list_products(case: schemathesis.Case) -> None:
+    """`ids` stands alone."""
+    if case.query and "ids" in case.query:
+        case.query = {"ids": case.query["ids"]}
+
+
+def _change_stock(case: schemathesis.Case) -> None:
+    """What only adds has no negative quantity; and no stock grows out of its column."""
+    case.body["quantity"] = abs(case.body["quantity"]) % 1000 + 1
+
+
+def _create_product(case: schemathesis.Case) -> None:
+    case.body["initial_stock"] = case.body.get("initial_stock", 0) % 10**6
+
+
+def _reserve(case: schemathesis.Case) -> None:
+    """What is asked for by itself is there."""
+    if len(case.body["items"]) == 1:
+        case.body["items"][0]["product_id"] = KNOWN_PRODUCT
+
+
+def _move_money(case: schemathesis.Case) -> None:
+    """No more than is there."""
+    if "amount_cents" in case.body:
+        case.body["amount_cents"] = 1
+
+
+REPAIRS = {
+    "place_order": _place_order,
+    "create_order": _create_order,
+    "list_products": _list_products,
+    "create_product": _create_product,
+    "change_stock": _change_stock,
+    "reserve": _reserve,
+    "capture": _move_money,
+    "refund": _move_money,
+}

@@ -1,0 +1,66 @@
+"""A witness in the database: it writes down every claim of an orchestrator, as it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.faults.shared_stack import SharedStack
+
+WITNESS = """
+CREATE SCHEMA witness;
+CREATE TABLE witness.claims (
+  number serial, order_ledger_id uuid, claim_number integer, claimed_by text,
+  was_owned boolean,  -- whether the lease of another had not ended
+  lease_s float,      -- how long from now it is claimed
+  late_s float,       -- since when it had been due
+  overtaken bigint,   -- how many others had been due for longer and were left
+  in_hand bigint      -- how many the claimant has now
+);
+CREATE FUNCTION witness.see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  INSERT INTO witness.claims (order_ledger_id, claim_number, claimed_by, was_owned, lease_s, late_s, overtaken, in_hand)
+  SELECT NEW.id, NEW.claim_number, NEW.claimed_by, COALESCE(OLD.claimed_until > now(), false),
+    extract(epoch FROM NEW.claimed_until - now()), extract(epoch FROM now() - OLD.due_at),
+    (SELECT count(*) FROM order_ledger WHERE due_at < OLD.due_at),
+    (SELECT count(*) FROM order_ledger WHERE claimed_by = NEW.claimed_by);
+  RETURN NULL;
+END $$;
+CREATE TRIGGER witness AFTER UPDATE ON order_ledger FOR EACH ROW
+  WHEN (NEW.claimed_by NOT LIKE 'edge:%' AND (OLD.claimed_by, OLD.claim_number)
+    IS DISTINCT FROM (NEW.claimed_by, NEW.claim_number))
+  EXECUTE FUNCTION witness.see();
+"""
+
+
+class Claims:
+    """What the witness has seen."""
+
+    def __init__(self, stack: SharedStack) -> None:
+        self._stack = stack
+
+    def worst(self, expression: str) -> float:
+        """The largest value of it over all claims: `worst("late_s")`."""
+        ((value,),) = self._stack.sql(f"SELECT COALESCE(max({expression}), 0)::float FROM witness.claims")
+        return float(value)
+
+    def owners(self) -> set[str]:
+        return {owner for (owner,) in self._stack.sql("SELECT DISTINCT claimed_by FROM witness.claims")}
+
+    def with_two_owners(self) -> int:
+        """How many claim numbers were given to two."""
+        return self._stack.count(
+            "(SELECT FROM witness.claims GROUP BY order_ledger_id, claim_number HAVING count(*) > 1) AS twice"
+        )
+
+    def of_what_was_owned(self) -> int:
+        """How many were made of an order whose owner still had its lease."""
+        return self._stack.count("witness.claims WHERE was_owned")
+
+
+@contextmanager
+def watching_claims(stack: SharedStack) -> Iterator[Claims]:
+    stack.sql(WITNESS)
+    try:
+        yield Claims(stack)
+    finally:
+        stack.sql("DROP SCHEMA witness CASCADE")

@@ -1,0 +1,36 @@
+"""Row 8: one key, two clients. Required: two orders, and none sees the other's."""
+
+from __future__ import annotations
+
+from functools import partial
+from hashlib import sha256
+
+import requests
+
+from tests.at_once import at_once
+from tests.faults.shared_stack import PATIENCE_S, SharedStack
+
+SECRETS = {"alice": "the key of alice", "bob": "the key of bob"}
+API_KEYS = ",".join(f"{name}={sha256(secret.encode()).hexdigest()}" for name, secret in SECRETS.items())
+
+
+def test_each_has_an_order_of_its_own_and_sees_no_other(stack: SharedStack) -> None:
+    stack.restart("web", API_KEYS=API_KEYS)
+    product = stack.product(stock=10)
+    calls = [
+        partial(stack.post_order, "k", product, quantity, api_key=secret)
+        for quantity, secret in enumerate(SECRETS.values(), start=1)
+    ]
+    first, second = at_once(calls)
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert [answer.json()["total_amount_cents"] for answer in (first, second)] == [500, 1000]
+    stack.settle()
+    assert stack.by_status() == {"COMPLETED": 2}
+    assert [call().content for call in calls] == [first.content, second.content]
+    for order, seen_by in ((first, [200, 404]), (second, [404, 200])):
+        assert [look(stack, order, secret) for secret in SECRETS.values()] == seen_by
+
+
+def look(stack: SharedStack, order: requests.Response, secret: str) -> int:
+    headers = {"Authorization": f"Bearer {secret}"}
+    return requests.get(stack.url("web") + order.headers["Location"], headers=headers, timeout=PATIENCE_S).status_code

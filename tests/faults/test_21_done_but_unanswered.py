@@ -1,0 +1,46 @@
+"""Row 21: create, reserve, capture or confirm is done, and its answer lost five times.
+
+Required: cancelled, released, refunded – and COMPLETED where the order was confirmed.
+"""
+
+import pytest
+
+from tests.faults.network_faults import DropAnswer
+from tests.faults.proxied import ProxiedSystem
+
+UNDONE = {  # the step that was done → the calls that undo it, in their order, each with what the participant answered
+    "create_order": [("void", 200), ("cancel_order", 200)],
+    "reserve": [("void", 200), ("release", 200), ("cancel_order", 200)],
+    "capture": [("void", 409), ("refund", 200), ("release", 200), ("cancel_order", 200)],
+}
+
+
+@pytest.mark.parametrize("step", UNDONE)
+def test_a_step_that_is_done_but_never_answered_is_undone(proxied: ProxiedSystem, step: str) -> None:
+    proxied.proxy.on(step, do=DropAnswer())
+    order = proxied.ended(proxied.order(quantity=3))
+    assert (order.status, order.failure and order.failure.code) == (
+        "FAILED",
+        {"reserve": "reserve_inventory", "capture": "capture_payment"}.get(step, step) + "_unanswered",
+    )
+    calls = proxied.proxy.calls(step)
+    assert [call.fault for call in calls] == ["DropAnswer"] * 5
+    assert {call.body for call in calls} == {calls[0].body}, "the same request, with the same key, each time"
+    after = proxied.proxy.calls()[-len(UNDONE[step]) :]
+    assert [(call.operation, call.status) for call in after] == UNDONE[step]
+    assert proxied.stock() == 1000
+    assert proxied.sql("SELECT status FROM orders") == [{"status": "CANCELLED"}]
+    proxied.settle()
+
+
+def test_a_confirm_that_is_done_but_never_answered_is_a_sale(proxied: ProxiedSystem) -> None:
+    """The order is asked to be cancelled first, says that it is confirmed, and so the saga goes forward."""
+    proxied.proxy.on("confirm_order", do=DropAnswer())
+    order = proxied.ended(proxied.order(quantity=3))
+    assert (order.status, order.failure) == ("COMPLETED", None)
+    assert [call.fault for call in proxied.proxy.calls("confirm_order")] == ["DropAnswer"] * 5
+    assert [call.status for call in proxied.proxy.calls("cancel_order")] == [409]
+    assert proxied.proxy.calls("void", "refund", "release") == []
+    assert proxied.movements(order) == ["authorize", "capture"]
+    assert proxied.stock() == 997
+    proxied.settle()

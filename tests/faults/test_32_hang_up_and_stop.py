@@ -1,0 +1,76 @@
+"""Row 32: a client hangs up in mid-request; SIGTERM in mid-saga; a rolling restart.
+
+Required: finished or handed back; exit 0 within 25 s.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from urllib.parse import urlsplit
+
+import requests
+
+from tests.faults.shared_stack import SharedStack
+from tests.system.conftest import buying
+from tests.waiting import eventually
+
+ORDERS = 30
+
+
+def send_and_hang_up(stack: SharedStack, key: str, body: bytes, sent: int) -> None:
+    """Send the head and this many bytes of the body, and close the connection without waiting for anything."""
+    address = urlsplit(stack.url("web"))
+    head = (
+        "POST /orders HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\n"
+        f"Idempotency-Key: {key}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        connection.sendall(head.encode() + body[:sent])
+
+
+def test_a_client_that_hangs_up_has_one_order_or_none(stack: SharedStack) -> None:
+    stack.restart("payments_service", MOCK_LATENCY_MS="200")  # so that the client has gone when the order is taken
+    product = stack.product()
+    body = json.dumps(stack.order_body(product)).encode()
+    for number in range(20):
+        send_and_hang_up(stack, f"whole {number}", body, len(body))
+        send_and_hang_up(stack, f"half {number}", body, len(body) // 2)
+    eventually(lambda: stack.count("order_ledger WHERE client_request_id LIKE 'whole %'") == 20)
+    for number in range(20):
+        response = eventually(lambda key=f"whole {number}": _accepted(stack, key, product))
+        assert response
+        assert response.headers["Idempotency-Replayed"] == "true"
+    stack.settle()
+    assert stack.by_status() == {"COMPLETED": 20}
+
+
+def _accepted(stack: SharedStack, key: str, product: str) -> requests.Response | None:
+    response = stack.post_order(key, product)
+    assert response.status_code in (202, 409), response.text
+    return response if response.status_code == 202 else None
+
+
+def test_sigterm_in_mid_saga_hands_back_what_is_in_hand(stack: SharedStack) -> None:
+    stack.end("orchestrator.1", "orchestrator.2")
+    stack.restart("payments_service", MOCK_LATENCY_MS="200")
+    stack.start("orchestrator.1", LEASE_S="600")
+    of_orchestrators = "order_ledger WHERE claimed_by NOT LIKE 'edge:%'"
+    with buying(stack, stack.product(), ORDERS):
+        eventually(lambda: stack.count(f"{of_orchestrators} AND status = 'INVENTORY_RESERVED'"))
+        assert stack.stop("orchestrator.1") == 0
+        assert stack.count(of_orchestrators) == 0, "with ten minutes' lease, only a hand-back can free them"
+        stack.start("orchestrator.2")
+    stack.settle()
+    assert stack.by_status() == {"COMPLETED": ORDERS}
+
+
+def test_a_rolling_restart_under_load_loses_nothing(stack: SharedStack) -> None:
+    stack.restart("orchestrator.1", "orchestrator.2", RETRY_BASE_S="0.5")
+    with buying(stack, stack.product(), 2 * ORDERS) as placed:
+        for name in list(stack.processes):
+            assert stack.stop(name) == 0
+            stack.start(name)
+    assert len(set(placed.values())) == 2 * ORDERS
+    stack.settle()
+    assert stack.by_status() == {"COMPLETED": 2 * ORDERS}

@@ -1,0 +1,24 @@
+"""Row 33: PostgreSQL is restarted hard, again and again. Required: all terminal, no dead listener."""
+
+from __future__ import annotations
+
+from tests.faults.shared_stack import LISTENS, SharedStack
+from tests.system.conftest import buying
+from tests.waiting import eventually
+
+ORDERS = 60
+
+
+def test_nothing_is_stranded_and_nobody_leaves(stack: SharedStack) -> None:
+    """As after a crash: connections are cut, and the log is replayed."""
+    product = stack.product()
+    with buying(stack, product, ORDERS) as placed:
+        for _ in range(3):
+            before = stack.count("order_ledger")
+            eventually(lambda before=before: stack.count("order_ledger") > min(before + 5, ORDERS - 5), 60)
+            stack.server.restart("immediate")
+    assert len(set(placed.values())) == ORDERS
+    stack.settle()
+    assert stack.by_status() == {"COMPLETED": ORDERS}
+    assert all(process.poll() is None for process in stack.processes.values()), "no process has left"
+    eventually(lambda: len(stack.backends(LISTENS)) == 2)

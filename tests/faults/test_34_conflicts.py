@@ -1,0 +1,103 @@
+"""Row 34: 40001, 40P01, 55P03. Required: at most three more tries, then 503."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+import requests
+
+from tests.faults.shared_stack import PATIENCE_S, SharedStack
+from tests.system.conftest import place
+
+# A change of a table meets the conflict where the condition is true of `n`, the number of its try. A sequence is not
+# rolled back, so it counts the tries.
+CONFLICT = """
+CREATE SCHEMA fault;
+CREATE SEQUENCE fault.tries;
+CREATE FUNCTION fault.conflict() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE n bigint := nextval('fault.tries'); BEGIN
+  IF {condition} THEN RAISE EXCEPTION USING ERRCODE = '{code}'; END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER conflict AFTER {change} ON {table} FOR EACH ROW EXECUTE FUNCTION fault.conflict();
+"""
+CODES = ("40001", "40P01", "55P03")
+Arrange = Callable[..., None]
+
+
+@pytest.fixture
+def conflict(stack: SharedStack) -> Iterator[Arrange]:
+    """`conflict("orders", "40001", "n <= 3")`"""
+    yield lambda table, code, condition, change="INSERT": stack.sql(
+        CONFLICT.format(table=table, code=code, condition=condition, change=change)
+    )
+    stack.sql("DROP SCHEMA IF EXISTS fault CASCADE")
+
+
+def call(stack: SharedStack, table: str) -> requests.Response:
+    """A call whose first change is in this table."""
+    product = stack.product()
+    if table == "order_ledger":
+        return stack.post_order("k", product)
+    items = [{"product_id": product, "quantity": 1}]
+    service, path, body = {
+        "inventory_reservations": (
+            "inventory_service", "/inventory/reservations", {"order_id": str(uuid.uuid4()), "items": items}
+        ),
+        "orders": (
+            "orders_service",
+            "/orders",
+            {"order_ledger_id": str(uuid.uuid4()), "user_id": str(uuid.uuid4()), "total_amount_cents": 500,
+             "currency": "USD", "items": [items[0] | {"unit_price_cents": 500}]},
+        ),
+        "payment_authorizations": (
+            "payments_service",
+            "/payments/authorize",
+            {"user_id": str(uuid.uuid4()), "amount_cents": 500, "currency": "USD", "payment_token": "tok_visa",
+             "idempotency_key": "k"},
+        ),
+    }[table]  # fmt: skip
+    return requests.post(stack.url(service) + path, json=body, timeout=PATIENCE_S)
+
+
+def tries(stack: SharedStack) -> int:
+    ((last,),) = stack.sql("SELECT last_value FROM fault.tries")
+    return int(last)
+
+
+TABLES = ("order_ledger", "inventory_reservations", "orders", "payment_authorizations")
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("code", CODES)
+def test_after_the_fourth_conflict_it_is_503_and_nothing_is_changed(
+    stack: SharedStack, conflict: Arrange, table: str, code: str
+) -> None:
+    conflict(table, code, "true")
+    response = call(stack, table)
+    assert (response.status_code, response.json()["error"]) == (503, "service_unavailable")
+    assert int(response.headers["Retry-After"]) >= 1
+    assert tries(stack) == 4
+    assert stack.count(table) == 0
+    stack.settle()
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_orders_whose_every_step_meets_three_conflicts_complete(
+    stack: SharedStack, conflict: Arrange, code: str
+) -> None:
+    """Edge API and orchestrators: every change of the ledger succeeds at its fourth try at the latest."""
+    conflict("order_ledger", code, "n % 4 <> 0", change="INSERT OR UPDATE")
+    assert stack.post_order("k", stack.product()).status_code == 202
+    stack.settle()
+    assert stack.by_status() == {"COMPLETED": 1}
+    assert tries(stack) >= 4 * 7
+
+
+def test_orders_complete_though_every_thirteenth_change_meets_a_conflict(stack: SharedStack, conflict: Arrange) -> None:
+    conflict("order_ledger", "40001", "n % 13 = 0", change="INSERT OR UPDATE")
+    assert len(set(place(stack, stack.product(), 30).values())) == 30
+    stack.settle()
+    assert stack.by_status() == {"COMPLETED": 30}

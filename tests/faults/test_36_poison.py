@@ -1,0 +1,88 @@
+"""Row 36: a poison event (bad JSON, unknown version, deleted ledger row). Required: set aside, marked; others flow.
+
+The ledger is the authority: of an event's text nothing is read, so none can be poison. What can be is a ledger entry.
+"""
+
+from __future__ import annotations
+
+import psycopg2
+import pytest
+
+from orchestrator.store import MAX_UNPRODUCTIVE_CLAIMS
+from tests.books import violations
+from tests.faults.shared_stack import ORCHESTRATORS, SharedStack
+from tests.waiting import eventually
+
+OTHERS = 10
+# A row of the ledger with all that hangs on it is lost, as by a slip of the hand that no constraint held back.
+LOSE = """
+CREATE SCHEMA lost;
+CREATE TABLE lost.entry AS SELECT * FROM order_ledger WHERE id = %(id)s;
+SET session_replication_role = replica;
+DELETE FROM order_ledger WHERE id = %(id)s;
+"""
+RESTORE = """
+SET session_replication_role = replica;
+INSERT INTO order_ledger SELECT * FROM lost.entry;
+DROP SCHEMA lost CASCADE;
+"""
+
+
+def backlog(stack: SharedStack) -> tuple[str, list[str]]:
+    """One order that is to be the poison, and others; nobody works on them yet."""
+    stack.end(*ORCHESTRATORS)
+    poison, *others = stack.backlog(1 + OTHERS, [stack.product()])
+    return poison, others
+
+
+def others_complete(stack: SharedStack, poison: str) -> None:
+    open_ = f"order_ledger WHERE status <> 'COMPLETED' AND id <> '{poison}'"
+    eventually(lambda: stack.count(open_) == 0)
+
+
+def test_events_that_make_no_sense_do_no_harm(stack: SharedStack) -> None:
+    """JSON that is none, the database does not take; JSON that is no event, it does."""
+    stack.end(*ORCHESTRATORS)
+    payloads = ["null", "[]", '"{"', '{"version": 99}', '{"version": 1, "order_ledger_id": "of nobody"}']
+    ids = stack.backlog(len(payloads) + OTHERS, [stack.product()])
+    with pytest.raises(psycopg2.errors.InvalidTextRepresentation):
+        stack.sql("UPDATE outbox SET payload = '{'")
+    for id_, payload in zip(ids, payloads, strict=False):
+        stack.sql("UPDATE outbox SET payload = %(payload)s WHERE order_ledger_id = %(id)s", payload=payload, id=id_)
+    stack.start(*ORCHESTRATORS)
+    stack.settle()
+    assert stack.by_status() == {"COMPLETED": len(payloads) + OTHERS}
+
+
+def test_an_entry_that_cannot_be_read_is_set_aside_and_marked(stack: SharedStack) -> None:
+    poison, _ = backlog(stack)
+    (lines,) = stack.sql(
+        "DELETE FROM order_ledger_items WHERE order_ledger_id = %(id)s"
+        " RETURNING position, product_id, quantity, unit_price_cents",
+        id=poison,
+    )
+    stack.start(*ORCHESTRATORS, LEASE_S="0.3")
+    others_complete(stack, poison)
+    marked = "SELECT attention_reason FROM order_ledger WHERE needs_attention_at IS NOT NULL"
+    ((reason,),) = eventually(lambda: stack.sql(marked))
+    assert reason == f"claimed {MAX_UNPRODUCTIVE_CLAIMS} times in a row without an outcome"
+    assert "cannot read this order" in stack.log("orchestrator.1") + stack.log("orchestrator.2")
+    assert stack.sql("SELECT due_at > now() + interval '1 minute' FROM order_ledger WHERE due_at IS NOT NULL") == [
+        (True,)
+    ]
+    put_back = "INSERT INTO order_ledger_items VALUES (%(id)s, %(a)s, %(b)s, %(c)s, %(d)s)"
+    stack.sql(put_back, id=poison, **dict(zip("abcd", lines, strict=True)))
+    stack.sql("UPDATE order_ledger SET due_at = now() WHERE due_at IS NOT NULL; NOTIFY order_events")
+    stack.settle()
+    assert stack.by_status() == {"COMPLETED": 1 + OTHERS}
+
+
+def test_an_event_whose_entry_is_gone_is_shown_by_the_audit_and_others_flow(stack: SharedStack) -> None:
+    poison, _ = backlog(stack)
+    stack.sql(LOSE, id=poison)
+    stack.start(*ORCHESTRATORS)
+    others_complete(stack, poison)
+    assert violations(stack.server.url), "its hold and its event belong to nobody"
+    stack.sql(RESTORE)
+    stack.settle()
+    assert stack.by_status() == {"COMPLETED": 1 + OTHERS}

@@ -1,0 +1,47 @@
+"""Row 37: 1,000 sagas due at once after an outage.
+
+Required: never more in flight than threads; a down participant is probed, not hammered.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from orchestrator.breaker import OPENS_AFTER
+from tests.faults.claims import watching_claims
+from tests.faults.network_faults import DropRequest
+from tests.faults.proxy import Proxy
+from tests.faults.shared_stack import ORCHESTRATORS, SharedStack
+from tests.waiting import eventually
+
+SAGAS = 1000
+THREADS = 6
+PAUSE_S = 0.2
+
+
+def test_a_thousand_are_done_by_the_threads_there_are_and_a_dead_participant_is_left_in_peace(
+    stack: SharedStack,
+) -> None:
+    """First the orders service is down, and all of them look at it; then it is back."""
+    stack.end(*ORCHESTRATORS)
+    stack.backlog(SAGAS, [stack.product() for _ in range(10)])
+    with closing(Proxy({"orders_service": stack.url("orders_service")})) as proxy, watching_claims(stack) as claims:
+        proxy.on(do=DropRequest())
+        stack.start(
+            *ORCHESTRATORS,
+            WORKER_THREADS=str(THREADS),
+            ORDERS_SERVICE_URL=proxy.url("orders_service"),
+            RETRY_BASE_S=str(PAUSE_S),
+        )
+        began = stack.sql("SELECT clock_timestamp()")[0][0]
+        eventually(lambda: stack.count("order_ledger WHERE status_detail IS NOT NULL") == SAGAS, 120)
+        calls = len(proxy.calls())
+        ((seconds,),) = stack.sql("SELECT extract(epoch FROM clock_timestamp() - %(began)s)::float", began=began)
+        # Of each orchestrator: what opened its breaker, what was under way by then, and a probe for each pause.
+        assert calls <= 2 * (OPENS_AFTER + THREADS + seconds / PAUSE_S)
+        assert calls < SAGAS / 2
+        proxy.heal()
+        stack.settle(180)
+        assert stack.by_status() == {"COMPLETED": SAGAS}
+        assert claims.worst("in_hand") == THREADS
+        assert (claims.with_two_owners(), claims.of_what_was_owned()) == (0, 0)

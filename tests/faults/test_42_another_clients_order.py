@@ -1,0 +1,60 @@
+"""Row 42: another client's id is guessed. Required: 404 to a read, the same as for an order that there is not."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+import pytest
+import requests
+
+from tests.bad_requests import READER
+from tests.bad_values import LEDGER
+from tests.faults.shared_stack import PATIENCE_S
+from tests.faults.target import SECRETS, Target
+
+OTHERS = ["bob", READER]
+
+
+@pytest.fixture(scope="module")
+def order(target: Target) -> str:
+    """The id of one that Alice has placed, and that is not at its end."""
+    return target.real(LEDGER)
+
+
+def look(target: Target, client: str, order: str, method: str = "GET", **query: Any) -> requests.Response:
+    headers = {"Authorization": f"Bearer {SECRETS[client]}", "X-Request-ID": "r-1"}
+    url = f"{target.stack.url('web')}/orders/{order}"
+    return requests.request(method, url, params=query, headers=headers, timeout=PATIENCE_S)
+
+
+@pytest.mark.parametrize("client", OTHERS)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_it_is_as_if_there_were_no_such_order(target: Target, order: str, client: str, method: str) -> None:
+    unknown = str(uuid.uuid4())
+    assert look(target, "alice", order, method).status_code == 200
+    guessed, missed = (look(target, client, id_, method) for id_ in (order, unknown))
+    assert (guessed.status_code, missed.status_code) == (404, 404)
+    assert guessed.text.replace(order, unknown) == missed.text
+    assert {*guessed.headers.items()} - {("Date", guessed.headers["Date"])} == {*missed.headers.items()} - {
+        ("Date", missed.headers["Date"])
+    }
+
+
+@pytest.mark.parametrize("client", OTHERS)
+def test_waiting_for_it_does_not_show_that_it_is_under_way(target: Target, order: str, client: str) -> None:
+    started = time.monotonic()
+    assert look(target, client, order, wait=30).status_code == 404
+    assert time.monotonic() - started < 15, "half of what Alice would wait"
+
+
+@pytest.mark.parametrize("client", OTHERS)
+def test_its_key_leads_nobody_else_to_it(target: Target, client: str) -> None:
+    """The key is known, and so is the body: still a request of one's own, or none for who may not write."""
+    url, before = f"{target.stack.url('web')}/orders", target.state()
+    headers = {"Authorization": f"Bearer {SECRETS[client]}", "Idempotency-Key": "second"}
+    answer = requests.post(url, data=b"{", headers={**headers, "Content-Type": "application/json"}, timeout=PATIENCE_S)
+    assert answer.status_code == (403 if client == READER else 400)
+    assert "Idempotency-Replayed" not in answer.headers
+    assert target.state() == before

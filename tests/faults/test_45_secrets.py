@@ -1,0 +1,185 @@
+"""Row 45: secrets, tokens, e-mail in logs, errors, traces. Required: none, as canaries show.
+
+A canary is a secret that stands nowhere else. It goes through the system in every way that there is, and through
+every kind of failure; then everything that was written or answered is searched for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+import requests
+
+from common.config import SettingError, Settings
+from tests.bad_requests import changed
+from tests.bad_values import CALLS
+from tests.faults.raw_http import send
+from tests.faults.shared_stack import ALL, PATIENCE_S, SharedStack, new_key
+from tests.waiting import eventually
+
+SECRET = "canary" + os.urandom(4).hex()
+TOKEN, DECLINED_TOKEN = f"tok_{SECRET}_token", f"tok_{SECRET}_decline_expired"
+EMAIL = f"{SECRET}.mail@shop.example"
+API_KEY, NO_API_KEY, PASSWORD = f"{SECRET} key", f"{SECRET} nokey", f"{SECRET}password"
+SETTINGS = {
+    "LOG_LEVEL": "DEBUG",
+    "MOCK_FAILURE_RATE": "0.3",
+    "API_KEYS": f"shop={hashlib.sha256(API_KEY.encode()).hexdigest()}",
+}
+# Nobody comes back for the requests that had no answer.
+A_MINUTE_LATER = """
+UPDATE order_ledger SET due_at = now(), claimed_until = CASE WHEN claimed_by IS NOT NULL THEN now() END
+WHERE status = 'AWAITING_AUTHORIZATION'
+"""
+# What the logs must show to have happened, or the test would prove nothing.
+HAPPENED = (
+    "answered gateway_error",
+    "answered database_unavailable",
+    "unexpected error",
+    "violates check constraint",
+    "invalid input syntax for type inet",
+    "refused with 400: InvalidHeader",
+    "crash point edge.after_authorize",
+    "crash point saga.after_call",
+    "POST /orders",
+)
+
+
+class Shop:
+    """Sends requests that have canaries in them, and keeps every answer."""
+
+    def __init__(self, stack: SharedStack) -> None:
+        self.stack, self.answers = stack, list[str]()
+        self.product = stack.product()
+
+    def order(self, key: str = "", token: str = TOKEN, api_key: str = API_KEY) -> int:
+        """:returns: the status; 0 for no answer"""
+        payment = {"method": "card", "token": token}
+        try:
+            answer = self.stack.post_order(
+                key or new_key(), self.product, api_key=api_key, email=EMAIL, payment=payment
+            )
+        except requests.ConnectionError:
+            return 0
+        self.keep(answer)
+        return answer.status_code
+
+    def order_until(self, status: int, **changes: str) -> None:
+        key = new_key()
+        eventually(lambda: self.order(key, **changes) == status, PATIENCE_S)
+
+    def keep(self, answer: requests.Response) -> None:
+        self.answers.append(f"{answer.status_code} {answer.headers} {answer.text}")
+
+
+@pytest.fixture
+def shop(stack: SharedStack) -> Shop:
+    parts = urlsplit(stack.server.url)
+    url = urlunsplit(parts._replace(netloc=parts.netloc.replace("@", f":{PASSWORD}@")))
+    stack.restart(*list(stack.processes), DATABASE_URL=url, **SETTINGS)
+    return Shop(stack)
+
+
+def test_no_canary_is_found_again(shop: Shop) -> None:
+    buy(shop)
+    send_what_is_refused(shop)
+    meet_a_database_that_is_down(shop)
+    meet_an_unexpected_error(shop)
+    meet_crashes(shop)
+    shop.stack.sql(A_MINUTE_LATER)
+    shop.stack.settle()
+    written = {name: shop.stack.log(name) for name in ALL}
+    assert [word for word in HAPPENED if not any(word in log for log in written.values())] == []
+    written |= {f"answer {number}": answer for number, answer in enumerate(shop.answers)}
+    assert {name: lines_with(SECRET, text) for name, text in written.items() if SECRET in text} == {}
+    assert tables_with(shop.stack, SECRET) == {"order_ledger"}, "its column for the e-mail address, and nothing else"
+    assert shop.stack.count(f"order_ledger l WHERE replace(l::text, '{EMAIL}', '') LIKE '%%{SECRET}%%'") == 0
+    server_log = shop.stack.server.log.read_text(errors="replace").replace(EMAIL, "")
+    assert lines_with(SECRET, server_log) == []
+
+
+def buy(shop: Shop) -> None:
+    for _ in range(5):
+        shop.order_until(202)
+    shop.order_until(402, token=DECLINED_TOKEN)
+    eventually(lambda: shop.order() == 503, PATIENCE_S)
+
+
+def send_what_is_refused(shop: Shop) -> None:
+    """Every text of every body once too long, of a wrong kind, and in a body that is no JSON; and outside of bodies."""
+    assert shop.order(api_key=NO_API_KEY) == 401
+    headers = {"Authorization": f"Bearer {API_KEY}", "Idempotency-Key": new_key(), "Content-Type": "application/json"}
+    for call in (call for call in CALLS.values() if call.body):
+        url = shop.stack.url(call.service) + call.path
+        for field in call.bad:
+            for value in (TOKEN * 99, [TOKEN], {"token": EMAIL}, f"{TOKEN}\n"):
+                body = changed(call.body, field, value)
+                shop.keep(requests.request(call.method, url, json=body, headers=headers, timeout=PATIENCE_S))
+        for raw in (f'{{"payment_token": "{TOKEN}"', f'{{"email": {EMAIL}}}', f'"{TOKEN}\\ud800"', f'["{TOKEN}", NaN]'):
+            shop.keep(requests.request(call.method, url, data=raw, headers=headers, timeout=PATIENCE_S))
+    web = shop.stack.url("web")
+    for address in (f"/{EMAIL}", f"/orders/{TOKEN}", f"/orders/{new_key()}?wait={TOKEN}", f"/orders?token={TOKEN}"):
+        shop.keep(requests.get(web + address, headers=headers, timeout=PATIENCE_S))
+    for line in (f"Authorization: Bearer {API_KEY}\x00", f"X-A : {TOKEN}", TOKEN):
+        request = f"GET /orders HTTP/1.1\r\nHost: x\r\n{line}\r\n\r\n".encode()
+        shop.answers.append(str(send((urlsplit(web).hostname or "", urlsplit(web).port or 0), [request])))
+
+
+def meet_a_database_that_is_down(shop: Shop) -> None:
+    shop.stack.server.stop()
+    assert shop.order() == 503
+    shop.stack.server.start()
+    shop.order_until(202)
+
+
+def meet_an_unexpected_error(shop: Shop) -> None:
+    """PostgreSQL shows the row that it refuses, or the value, and a part of the statement."""
+    for condition in ("false", "email::inet IS NULL"):
+        check = f"ADD CONSTRAINT none CHECK (CASE WHEN client_request_id = 'unexpected' THEN {condition} END)"
+        with changed_table(shop, check, "DROP CONSTRAINT none"):
+            assert shop.order("unexpected") == 500
+    with changed_table(shop, "RENAME email TO mail", "RENAME mail TO email"):
+        assert shop.order() == 503
+
+
+@contextmanager
+def changed_table(shop: Shop, change: str, undo: str) -> Iterator[None]:
+    shop.stack.sql(f"ALTER TABLE order_ledger {change}")
+    try:
+        yield
+    finally:
+        shop.stack.sql(f"ALTER TABLE order_ledger {undo}")
+
+
+def meet_crashes(shop: Shop) -> None:
+    environ = {"DATABASE_URL": shop.stack.server.url, **SETTINGS}
+    shop.stack.restart("web", CRASH_AT="edge.after_authorize", **environ)
+    shop.order_until(202)
+    shop.stack.end("orchestrator.1", "orchestrator.2")
+    shop.stack.launch("orchestrator.1", CRASH_AT="saga.after_call", **environ)
+    shop.order_until(202)
+    eventually(lambda: shop.stack.processes["orchestrator.1"].poll() is not None, PATIENCE_S)
+    del shop.stack.processes["orchestrator.1"]
+    shop.stack.start("orchestrator.1", **environ)
+
+
+def lines_with(text: str, log: str) -> list[str]:
+    return [line[:500] for line in log.splitlines() if text in line]
+
+
+def tables_with(stack: SharedStack, text: str) -> set[str]:
+    tables = [name for (name,) in stack.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
+    return {name for name in tables if stack.count(f"{name} t WHERE t::text LIKE '%%{text}%%'")}
+
+
+@pytest.mark.parametrize("address", ["{}/{}@db/x", "{}@{}@db/x", "u:{}%zz{}@db/x", "u:p@db:{}{}/x", "u:p@[{}{}"])
+def test_an_address_with_a_password_that_is_not_escaped_is_not_repeated(address: str) -> None:
+    """PostgreSQL's client would name a part of it as the host or the port that it does not know."""
+    with pytest.raises(SettingError, match=r"^DATABASE_URL must be ") as refused:
+        Settings.load({"DATABASE_URL": f"postgresql://{address.format(f'u:{SECRET}', PASSWORD)}"})
+    assert SECRET not in str(refused.value)

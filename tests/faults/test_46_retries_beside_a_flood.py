@@ -1,0 +1,31 @@
+"""Row 46: retries are due beside a flood of new orders.
+
+Required: taken in the order of their due time; the most overdue stays within seconds.
+"""
+
+from __future__ import annotations
+
+from tests.faults.claims import watching_claims
+from tests.faults.shared_stack import ORCHESTRATORS, SharedStack
+
+ORDERS = 150
+# A flood of new orders, and retries among them: all are due, in an order that has nothing to do with what they are.
+DUE = """
+UPDATE order_ledger SET due_at = now() - random() * interval '5 s', created_at = now() - random() * interval '5 s',
+  retry_count = CASE WHEN random() < 0.3 THEN 1 ELSE 0 END
+"""
+
+
+def test_all_are_taken_in_the_order_of_their_due_time(stack: SharedStack) -> None:
+    """Two threads that have more to do than they can; payments that fail often make ever more retries."""
+    stack.end("payments_service", *ORCHESTRATORS)
+    stack.start("payments_service", MOCK_FAILURE_RATE="0.3")
+    stack.backlog(ORDERS, [stack.product()])
+    stack.sql(DUE)
+    with watching_claims(stack) as claims:
+        stack.start("orchestrator.1", WORKER_THREADS="2", RETRY_MAX_ATTEMPTS="20")
+        stack.settle(120)
+        assert stack.by_status() == {"COMPLETED": ORDERS}
+        assert stack.count("witness.claims") > ORDERS + 20, "there were too few retries"
+        assert claims.worst("overtaken") == 0
+        assert claims.worst("late_s") < 60

@@ -1,0 +1,32 @@
+"""Row 47: a participant answers slowly, or one call hangs.
+
+Required: the others go on; 12 orders and 12 threads take as long as one.
+"""
+
+from tests.faults.network_faults import Delay
+from tests.faults.proxied import ProxiedSystem
+from tests.waiting import eventually
+
+
+def test_twelve_slow_calls_wait_side_by_side(proxied: ProxiedSystem) -> None:
+    """None of them is answered before the last has arrived: were they made one by one, that would never be."""
+    proxied.proxy.on("capture", do=(slow := Delay()))
+    orders = [proxied.order() for _ in range(12)]
+    captures = eventually(lambda: calls if len(calls := proxied.proxy.calls("capture")) == 12 else None)
+    assert all(call.ended_at is None for call in captures)
+    slow.release()
+    assert {proxied.ended(id_).status for id_ in orders} == {"COMPLETED"}
+    assert len(proxied.proxy.calls("capture")) == 12
+    proxied.settle()
+
+
+def test_a_call_that_hangs_holds_up_no_other_order(proxied: ProxiedSystem) -> None:
+    proxied.proxy.on("capture", nth=1, do=(hanging := Delay()))
+    stuck = proxied.order()
+    hanging.wait()
+    others = [proxied.order() for _ in range(6)]
+    assert {proxied.ended(id_).status for id_ in others} == {"COMPLETED"}
+    assert len(proxied.proxy.calls("capture", about=stuck)) == 1, "it hung all the time: nobody has lost patience"
+    hanging.release()
+    assert proxied.ended(stuck).status == "COMPLETED"
+    proxied.settle()

@@ -1,0 +1,40 @@
+"""Row 49: the database is down for a while. Required: it is waited for and reconnected to; POST answers 503."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import requests
+
+from tests.faults.shared_stack import ORCHESTRATORS, WEB_PROCESSES, SharedStack
+from tests.waiting import eventually
+
+
+def test_everybody_waits_for_it_and_goes_on_by_itself(stack: SharedStack) -> None:
+    stack.restart("payments_service", MOCK_LATENCY_MS="300")  # so that orders are in hand when it goes
+    product = stack.product()
+    for number in range(6):
+        assert stack.post_order(f"before {number}", product).status_code == 202
+    process_ids = [process.pid for process in stack.processes.values()]
+    told = {name: complaints(stack, name) for name in ORCHESTRATORS}
+    os.kill(stack.server.pid, signal.SIGINT)  # it does not wait for its clients
+    stack.server.stop()
+    eventually(lambda: all(complaints(stack, name) >= told[name] + 3 for name in ORCHESTRATORS))
+    for name in WEB_PROCESSES:
+        assert requests.get(f"{stack.url(name)}/live", timeout=10).status_code == 200
+        health = requests.get(f"{stack.url(name)}/health", timeout=10)
+        assert (health.status_code, health.json()["database"]) == (503, "disconnected")
+    for key in ("before 0", "meanwhile"):
+        response = stack.post_order(key, product)
+        assert (response.status_code, response.json()["error"]) == (503, "database_unavailable")
+        assert int(response.headers["Retry-After"]) >= 1
+    stack.server.start()
+    assert stack.post_order("meanwhile", product).status_code == 202
+    stack.settle()
+    assert stack.by_status() == {"COMPLETED": 7}
+    assert [process.pid for process in stack.processes.values() if process.poll() is None] == process_ids
+
+
+def complaints(stack: SharedStack, name: str) -> int:
+    return stack.log(name).count("cannot look for orders")

@@ -1,0 +1,48 @@
+"""Bad input that nobody thought of: schemathesis makes requests of each OpenAPI document, good ones and bad ones.
+
+It runs against the real services, and follows what one answer leads to. It calls the participants without a saga, so
+that the books do not agree afterwards; the next test empties them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.shared_stack import SharedStack
+from tests.faults.target import API_KEYS, SECRETS
+from tests.system.stack import PROJECT, WEB_PROCESSES
+
+CONFIG = Path(__file__).parent / "api_documents" / "schemathesis.toml"
+DEADLINE_S = 300  # some 10 s where nothing else runs
+
+
+@pytest.fixture(scope="module")
+def services(shared_stack: SharedStack) -> Iterator[SharedStack]:
+    shared_stack.reset()
+    shared_stack.restart("web", API_KEYS=API_KEYS)
+    yield shared_stack
+    shared_stack.reset()
+
+
+@pytest.mark.parametrize("service", WEB_PROCESSES)
+def test_every_answer_is_as_the_document_says(services: SharedStack, service: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run", "--no-color"]
+    command += [f"{services.url(service)}/openapi.json"]
+    if service == "web":
+        command += ["--header", f"Authorization: Bearer {SECRETS['alice']}"]
+    environ = {**os.environ, "PYTHONPATH": str(PROJECT), "KNOWN_PRODUCT": services.product(stock=1_000_000)}
+    run = subprocess.run(
+        command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=DEADLINE_S, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    generated = re.search(r"^ *(\d+) generated, \1 passed\b", run.stdout, re.MULTILINE)
+    assert generated, run.stdout
+    assert int(generated[1]) > 100
+    assert "Stateful (not applicable)" not in run.stdout

@@ -1,0 +1,138 @@
+"""A way to PostgreSQL that a test can cut: in the middle of a statement, after its commit, or altogether."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+
+import psycopg2.extensions
+
+
+class _Pair:
+    """One connection: the client's end and the server's."""
+
+    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+        self.client, self.server = client, server
+        self.greeting = b""
+        """The first that the client has said; its application_name is in it."""
+        self.loses_answer = self.drops_packets = False
+
+    def cut(self) -> None:
+        for end in (self.client, self.server):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.client.close()
+        self.server.close()
+
+
+class Severable:
+    """A TCP port of 127.0.0.1 that passes on to the server's unix socket."""
+
+    def __init__(self, url: str) -> None:
+        address = psycopg2.extensions.parse_dsn(url)
+        self._server = f"{address['host']}/.s.PGSQL.{address.get('port', 5432)}"
+        self._account = f"{address['user']}@127.0.0.1"
+        self._database = address["dbname"]
+        self._listener: socket.socket | None = None
+        self._pairs: list[_Pair] = []
+        self._threads: list[threading.Thread] = []
+        self._cut_at: bytes | None = None
+        self._cut_after = self._then_stop = self._is_silent = False
+        self.port = 0
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://{self._account}:{self.port}/{self._database}?sslmode=disable&gssencmode=disable"
+
+    def start(self) -> None:
+        """Listen, on the same port as before."""
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = self._listener.getsockname()[1]
+        self._run(self._accept, self._listener)
+
+    def refuse(self) -> None:
+        """Refuse new connections; those that are there stay."""
+        if self._listener:
+            with suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
+            self._listener.close()
+            self._listener = None
+
+    def stop(self) -> None:
+        """Cut every connection and refuse new ones."""
+        self.refuse()
+        self._cut_all()
+        for thread in self._threads:
+            thread.join()
+        for pair in self._pairs:
+            pair.close()
+        self._pairs, self._threads = [], []
+
+    def be_silent(self) -> None:
+        """From now on accept everything and answer nothing."""
+        self._is_silent = True
+
+    def drop_packets_of(self, application_name: str) -> None:
+        """The connections that this application has now stay open on both sides, and nothing comes through any more."""
+        for pair in self._pairs:
+            if f"\0{application_name}\0".encode() in pair.greeting:
+                pair.drops_packets = True
+
+    def cut_before(self, statement: str) -> None:
+        """Once: lose the connection when this text is sent; the server never gets it."""
+        self._cut_at, self._cut_after = statement.encode(), False
+
+    def cut_after(self, statement: str, *, and_stop: bool = False) -> None:
+        """Once: lose the connection when the server has done this statement and says so; `stop`, too, if asked to."""
+        self._cut_at, self._cut_after, self._then_stop = statement.encode(), True, and_stop
+
+    @property
+    def was_cut(self) -> bool:
+        return self._cut_at is None
+
+    def _cut_all(self) -> None:
+        for pair in self._pairs:
+            pair.cut()
+
+    def _run(self, work, *arguments) -> None:
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(self._server)
+                self._pairs.append(pair := _Pair(client, server))
+                self._run(self._to_server, pair)
+                self._run(self._to_client, pair)
+
+    def _to_server(self, pair: _Pair) -> None:
+        with suppress(OSError):
+            while data := pair.client.recv(65536):
+                pair.greeting = pair.greeting or data
+                if self._cut_at and self._cut_at in data:
+                    self._cut_at = None
+                    if not self._cut_after:
+                        break
+                    pair.loses_answer = True
+                if not (self._is_silent or pair.drops_packets):
+                    pair.server.sendall(data)
+        if not pair.drops_packets:  # else the news that the client has closed is dropped, too
+            pair.cut()
+
+    def _to_client(self, pair: _Pair) -> None:
+        with suppress(OSError):
+            while (data := pair.server.recv(65536)) and not pair.loses_answer:
+                if not pair.drops_packets:
+                    pair.client.sendall(data)
+        if pair.loses_answer and self._then_stop:
+            self.refuse()
+            self._cut_all()
+        pair.cut()

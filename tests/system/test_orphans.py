@@ -1,0 +1,39 @@
+"""A gunicorn master that is killed alone leaves workers behind that nobody watches."""
+
+from __future__ import annotations
+
+import os
+import signal
+import uuid
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.system.stack import Stack
+from tests.waiting import eventually
+
+
+def test_a_service_whose_master_was_killed_starts_again_while_its_workers_still_finish(
+    url: str, tmp_path: Path
+) -> None:
+    """One has a request in hand for 20 s, and a new master gives up when it does not get the port within 5 s."""
+    stack = Stack(url, tmp_path)
+    stack.start("payments_service", MOCK_LATENCY_MS="20000")
+    orphans = stack.workers("payments_service")
+    body = {"user_id": str(uuid.uuid4()), "amount_cents": 100, "currency": "USD", "payment_token": "tok_visa"}
+    authorize = f"{stack.url('payments_service')}/payments/authorize"
+    with pytest.raises(requests.ReadTimeout):
+        requests.post(authorize, json=body | {"idempotency_key": "k"}, timeout=1)
+    try:
+        stack.processes["payments_service"].kill()
+        stack.processes["payments_service"].wait()
+        stack.launch("payments_service")
+        eventually(
+            lambda: stack.log("payments_service").count("listening at") == 2 and stack.is_ready("payments_service")
+        )
+        assert any(Path(f"/proc/{pid}").exists() for pid in orphans), "the request was over too early"
+    finally:
+        stack.stop_all()
+        for pid in filter(lambda pid: Path(f"/proc/{pid}").exists(), orphans):
+            os.kill(pid, signal.SIGKILL)
