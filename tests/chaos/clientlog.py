@@ -1,0 +1,72 @@
+"""The clients' own log: a line for each order that they meant to place, and for each answer that they got.
+
+It is what a dispute would be settled by, so it is written where the answer arrives, and knows nothing of the database.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+BEGIN, PLACE, LOOK = "begin", "place", "look"  # what a line is about
+KEPT = ("order_ledger_id", "status", "total_amount_cents", "error")  # of an answer's body
+
+
+class ClientLog:
+    """JSON lines. Thread-safe; a line is on its way to the disk when `write` returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._file = path.open("a", buffering=1)
+
+    def write(self, call: str, key: str, **facts: Any) -> None:
+        line = json.dumps({"at": round(time.time(), 3), "call": call, "key": key, **facts})
+        with self._lock:
+            self._file.write(line + "\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read(path: Path) -> Iterator[dict[str, Any]]:
+    """Its lines, first to last."""
+    with path.open() as lines:
+        yield from map(json.loads, lines)
+
+
+class Recorder(HTTPAdapter):
+    """Under a client's session: every try of every call is written down with what came of it."""
+
+    def __init__(self, log: ClientLog) -> None:
+        super().__init__(max_retries=0)
+        self._log = log
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        call = PLACE if request.method == "POST" else LOOK
+        name = str(request.headers.get("Idempotency-Key") or str(request.path_url).partition("?")[0].rpartition("/")[2])
+        try:
+            response = super().send(request, *args, **kwargs)
+            response.content  # noqa: B018  # read here, as the connection may break in mid-answer
+        except requests.RequestException as error:
+            self._log.write(call, name, answer=None, why=type(error).__name__)
+            raise
+        self._log.write(call, name, answer=response.status_code, **_facts(response))
+        return response
+
+
+def _facts(response: requests.Response) -> dict[str, Any]:
+    try:
+        body = response.json()
+    except ValueError:
+        return {"unreadable": response.text[:200]}
+    facts = {name: body[name] for name in KEPT if name in body}
+    details = body.get("details") or {}
+    facts |= {name: details[name] for name in ("decline_code",) if name in details}
+    return facts | {"replayed": True} if response.headers.get("Idempotency-Replayed") == "true" else facts

@@ -1,0 +1,93 @@
+"""What a run comes to, in figures."""
+
+from __future__ import annotations
+
+import json
+import math
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+from tests.chaos.promises import Finding
+
+# Each entry that has ended: how, why, how long it took, when that was.
+ENDED = """
+SELECT l.status, l.failure_code, extract(epoch FROM h.at - l.created_at)::float, extract(epoch FROM h.at)::float
+FROM order_ledger l JOIN LATERAL (
+  SELECT at FROM order_ledger_history WHERE order_ledger_id = l.id AND to_status = l.status
+  ORDER BY id DESC LIMIT 1) h ON true
+WHERE l.due_at IS NULL
+"""
+
+
+@dataclass
+class Figures:
+    """Times in seconds. Counted by name where it is a dict."""
+
+    seed: int
+    orders: int = 0
+    given_up: int = 0
+    unanswered: int = 0
+    storm_s: float = 0
+    quiet_s: float = 0
+    """How long it took in quiet until the last order had ended and every client had its answer."""
+    kills: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By process and by what of it was killed."""
+    restarts: int = 0
+    longest_restart_s: float = 0
+    freezes: int = 0
+    mishaps: dict[str, int] = field(default_factory=dict)
+    answers: dict[str, int] = field(default_factory=dict)
+    states: dict[str, int] = field(default_factory=dict)
+    settle_s: dict[str, float] = field(default_factory=dict)
+    settle_in_quiet_s: dict[str, float] = field(default_factory=dict)
+    audits_in_storm: int = 0
+    audit_rows: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def is_right(self) -> bool:
+        return not self.findings
+
+    def count(self, kind: str) -> int:
+        return sum(finding.kind == kind for finding in self.findings)
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+
+def add_endings(figures: Figures, url: str, quiet_at: float) -> None:
+    """How the orders ended, and when. :param quiet_at: of `time.time()`"""
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute(ENDED)
+        rows: list[tuple[str, str | None, float, float]] = cursor.fetchall()
+    for status, code, _, _ in rows:
+        name = f"{status} ({code})" if code else status
+        figures.states[name] = figures.states.get(name, 0) + 1
+    figures.settle_s = spread([took for _, _, took, _ in rows])
+    figures.settle_in_quiet_s = spread([at - quiet_at for _, _, _, at in rows if at > quiet_at])
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Its median, its 99th percentile, its maximum, and how many they are."""
+    if not values:
+        return {"n": 0}
+    ordered = sorted(values)
+
+    def at(share: float) -> float:
+        return round(ordered[max(0, math.ceil(share * len(ordered)) - 1)], 3)
+
+    return {"n": len(ordered), "p50": at(0.5), "p99": at(0.99), "max": at(1)}
+
+
+def kills_by_process(counts: dict[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+    """Of a journal's counts, `kill process`, `kill worker` and so on by victim."""
+    kills: dict[str, dict[str, Any]] = {}
+    for (what, victim), number in sorted(counts.items()):
+        verb, _, way = what.partition(" ")
+        if verb == "kill":
+            kills.setdefault(victim, {})[way] = number
+    return kills

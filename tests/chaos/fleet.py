@@ -1,0 +1,191 @@
+"""The processes: kept up as a supervisor would keep them, and hurt as the plan says."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.plan import MASTER, ORCHESTRATORS, WHOLE, WORKER, Blow
+from tests.system.stack import WEB_PROCESSES, Stack
+from tests.waiting import eventually
+
+LOOKS_EVERY_S = 0.05  # the supervisor
+READY_WITHIN_S = 60
+PORT_IS_FREE_AFTER_S = 30  # a killed master's workers hold it until they notice, and a new master gives up after 5 s
+STOPS_WITHIN_S = 25  # as promised
+NAMES = (*WEB_PROCESSES, *ORCHESTRATORS)
+
+
+class Journal:
+    """What was done to the system, as JSON lines and counted. Thread-safe."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._file = path.open("a", buffering=1)
+        self.counts: Counter[tuple[str, str]] = Counter()
+        """By what was done and to whom."""
+
+    def write(self, what: str, victim: str, **facts: Any) -> None:
+        line = json.dumps({"at": round(time.time(), 3), "what": what, "victim": victim, **facts})
+        with self._lock:
+            self.counts[what, victim] += 1
+            self._file.write(line + "\n")
+
+    def total(self, *whats: str) -> int:
+        with self._lock:
+            return sum(number for (what, _), number in self.counts.items() if what in whats)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Fleet:
+    """The stack's processes. `storm`: what is in the environment of a process by name, until it is calm."""
+
+    def __init__(self, stack: Stack, journal: Journal, storm: dict[str, dict[str, str]]) -> None:
+        self._stack, self._journal, self._environ = stack, journal, storm
+        self._lock = threading.RLock()
+        self._stopping = threading.Event()
+        self._killed: set[int] = set()
+        self._orphans: set[tuple[int, str]] = set()
+        self._masters_killed_at: dict[str, float] = {}
+        self._frozen: set[str] = set()
+        self._thread = threading.Thread(target=self._supervise, daemon=True)
+        self.trouble: list[BaseException] = []
+        self.left: list[str] = []
+        """Processes that ended though nobody had killed them; a sentence for each."""
+
+    def start(self) -> None:
+        for name in NAMES:
+            self._launch(name)
+        self.wait_until_ready()
+        self._thread.start()
+
+    def wait_until_ready(self) -> None:
+        for name in NAMES:
+            eventually(lambda name=name: self._is_ready(name), READY_WITHIN_S)
+
+    def strike(self, blow: Blow) -> None:
+        """Kill what the blow names, unless it is down already."""
+        with self._lock:
+            process = self._stack.processes[blow.victim]
+            workers = self._workers(blow.victim)
+            if process.poll() is not None or (blow.way == WORKER and not workers):
+                self._journal.write("missed", blow.victim, way=blow.way)
+                return
+            victims = {
+                WHOLE: [process.pid, *workers],
+                MASTER: [process.pid],
+                WORKER: workers[int(blow.pick * len(workers)) :][:1],
+            }[blow.way]
+            if blow.way == MASTER:
+                self._masters_killed_at[blow.victim] = time.monotonic()
+                self._orphans.update((pid, _born(pid)) for pid in workers)
+            self._killed.update(victims)
+            for pid in victims:
+                _send(pid, signal.SIGKILL)
+        self._journal.write(f"kill {blow.way}", blow.victim, pids=victims)
+
+    def freeze(self, name: str) -> None:
+        with self._lock:
+            self._frozen.add(name)
+            self._stack.processes[name].send_signal(signal.SIGSTOP)
+        self._journal.write("freeze", name, pid=self._stack.processes[name].pid)
+
+    def thaw(self, name: str) -> None:
+        with self._lock:
+            self._frozen.discard(name)
+            self._stack.processes[name].send_signal(signal.SIGCONT)
+        self._journal.write("thaw", name)
+
+    def calm(self) -> None:
+        """Everything up and running; those with an environment of their own for the storm start anew without it."""
+        for name in tuple(self._frozen):
+            self.thaw(name)
+        changed, self._environ = tuple(self._environ), {}
+        for name in changed:
+            with self._lock:
+                process = self._stack.processes[name]
+                self._killed.add(process.pid)
+                process.terminate()
+            process.wait(STOPS_WITHIN_S)
+        self.wait_until_ready()
+
+    def stop(self) -> dict[str, int | None]:
+        """End all processes by SIGTERM. :returns: their exit codes; None for one that had to be killed"""
+        self._stopping.set()
+        with suppress(RuntimeError):  # it was never started
+            self._thread.join()
+        for name in tuple(self._frozen):
+            self.thaw(name)
+        processes = dict(self._stack.processes)
+        for process in processes.values():
+            process.terminate()
+        deadline = time.monotonic() + STOPS_WITHIN_S
+        codes: dict[str, int | None] = {}
+        for name, process in processes.items():
+            try:
+                codes[name] = process.wait(max(0, deadline - time.monotonic()))
+            except Exception:
+                codes[name] = None
+                for pid in (process.pid, *self._workers(name)):
+                    _send(pid, signal.SIGKILL)
+        for pid, born in self._orphans:
+            if born and _born(pid) == born:
+                _send(pid, signal.SIGKILL)
+        return codes
+
+    def _supervise(self) -> None:
+        try:
+            while not self._stopping.wait(LOOKS_EVERY_S):
+                for name in NAMES:
+                    with self._lock:
+                        code = self._stack.processes[name].poll()
+                        if code is not None:
+                            self._note_end(name, self._stack.processes[name].pid, code)
+                            self._launch(name)
+        except BaseException as error:
+            self.trouble.append(error)
+
+    def _note_end(self, name: str, pid: int, code: int) -> None:
+        if pid in self._killed:
+            return
+        since = time.monotonic() - self._masters_killed_at.get(name, float("-inf"))
+        if since > PORT_IS_FREE_AFTER_S:
+            self.left.append(f"{name} (pid {pid}) ended with code {code}")
+        self._journal.write("ended by itself", name, pid=pid, code=code)
+
+    def _launch(self, name: str) -> None:
+        self._stack.launch(name, **self._environ.get(name, {}))
+
+    def _is_ready(self, name: str) -> bool:
+        try:
+            return self._stack.is_ready(name)
+        except AssertionError:  # it has just ended, and the supervisor has not seen it yet
+            return False
+
+    def _workers(self, name: str) -> list[int]:
+        try:
+            return sorted(self._stack.workers(name)) if name in WEB_PROCESSES else []
+        except OSError:
+            return []
+
+
+def _send(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _born(pid: int) -> str:
+    """When a process was started, in ticks since the machine was: with its id, its identity. Empty: there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""

@@ -1,0 +1,124 @@
+"""What a run shows: a line while it goes on, a page of figures at its end."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tests.chaos.figures import Figures
+from tests.chaos.options import PACE, Options
+from tests.chaos.promises import AUDIT, CHANGED, DOUBLED, LEFT, LOST, OPEN, RUN, STOP, WRONG, Finding
+
+LINE_EVERY_S = 5  # where nobody watches
+SHOWN = 25  # findings; all of them stand in findings.jsonl
+KINDS = (LOST, DOUBLED, CHANGED, WRONG, OPEN, AUDIT, RUN, LEFT, STOP)
+
+
+class Progress:
+    """One line that changes, on a terminal; a line now and then where the output goes elsewhere."""
+
+    def __init__(self) -> None:
+        self._is_terminal = sys.stdout.isatty()
+        self._next_at = 0.0
+
+    def show(self, line: str) -> None:
+        if self._is_terminal:
+            width = shutil.get_terminal_size().columns - 1
+            sys.stdout.write(f"\r\x1b[K{line[:width]}")
+            sys.stdout.flush()
+        elif time.monotonic() >= self._next_at:
+            self._next_at = time.monotonic() + LINE_EVERY_S
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+
+    def end(self) -> None:
+        if self._is_terminal:
+            sys.stdout.write("\r\x1b[K")
+        self._next_at = 0.0
+
+
+def show(figures: Figures, options: Options, pace: Mapping[str, str], folder: Path) -> None:
+    """Print the page."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold")
+    grid.add_column()
+    for name, text in _rows(figures):
+        grid.add_row(name, text)
+    console = new_console()
+    console.print("", grid, "", sep="\n")
+    show_findings(figures.findings, console)
+    console.print(f"again  {command(options, pace)}\nlogs   {folder}", soft_wrap=True)  # to be copied: no line breaks
+
+
+def _rows(figures: Figures) -> list[tuple[str, str]]:
+    kills = {name: sum(ways.values()) for name, ways in figures.kills.items()}
+    ways: dict[str, int] = {}
+    for each in figures.kills.values():
+        for way, number in each.items():
+            ways[way] = ways.get(way, 0) + number
+    rate = figures.orders / figures.storm_s if figures.storm_s else 0
+    return [
+        ("seed", str(figures.seed)),
+        ("orders", f"{figures.orders}, {rate:.1f} a second; {figures.given_up} clients gave up"),
+        ("storm", f"{figures.storm_s:.0f} s, then {figures.quiet_s:.1f} s of quiet until all had ended"),
+        ("kills", f"{sum(kills.values())}: {_list(kills)}\n{_list(ways)}"),
+        ("database", f"{figures.restarts} hard restarts, away for {figures.longest_restart_s:.1f} s at most"),
+        ("frozen", f"{figures.freezes} times an orchestrator, for longer than its lease"),
+        ("network", f"{sum(figures.mishaps.values())} calls went wrong: {_list(figures.mishaps)}"),
+        ("answers", _list(figures.answers)),
+        ("ended", "\n".join(f"{number:>6}  {state}" for state, number in sorted(figures.states.items()))),
+        ("to settle", _spread(figures.settle_s)),
+        ("in quiet", _spread(figures.settle_in_quiet_s)),
+        ("audit", f"{figures.audit_rows} rows at the end; looked at {figures.audits_in_storm} times in the storm, too"),
+        ("promises", ", ".join(f"{figures.count(kind)} {kind}" for kind in KINDS[:5])),
+    ]
+
+
+def _list(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def _spread(spread: Mapping[str, float]) -> str:
+    if not spread.get("n"):
+        return "none"
+    times = ", ".join(f"{name} {spread[name]:.2f} s" for name in ("p50", "p99", "max"))
+    return f"{spread['n']:.0f} orders: {times}"
+
+
+def show_findings(findings: Sequence[Finding], console: Console) -> None:
+    """A table of what is wrong, the worst first, if anything is; and the verdict."""
+    if findings:
+        table = Table("Wrong", "Order", "What", box=box.SIMPLE_HEAD, show_edge=False)
+        for finding in sorted(findings, key=lambda each: KINDS.index(each.kind))[:SHOWN]:
+            table.add_row(Text(finding.kind, "red"), finding.subject, finding.detail)
+        if len(findings) > SHOWN:
+            table.add_row("", "", f"and {len(findings) - SHOWN} more: see findings.jsonl")
+        console.print(table, "", sep="\n")
+        console.print(Text(f"{len(findings)} things are not as they should be.", "bold red"))
+    else:
+        console.print(Text("Every promise was kept.", "bold green"))
+
+
+def command(options: Options, pace: Mapping[str, str]) -> str:
+    """How to run this again: all that is set otherwise than by default."""
+    words = ["make chaos"]
+    for each in fields(options):
+        value = getattr(options, each.name)
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+        if text != each.metadata["default"]:
+            words.append(f"{each.name.upper()}={text}")
+    words += [f"{name}={pace[name]}" for name in PACE if pace.get(name)]
+    return " ".join(words)
+
+
+def new_console() -> Console:
+    return Console(highlight=False)

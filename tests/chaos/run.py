@@ -1,0 +1,206 @@
+"""One run: the system is built up, the orders come, the storm comes and goes; then the books are compared."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import psycopg2
+import requests
+
+from common import migrate
+from local.postgres import EmbeddedPostgres
+from local.terminal import StopRequest
+from tests.books import violations
+from tests.chaos.clientlog import ClientLog
+from tests.chaos.figures import Figures, add_endings, kills_by_process
+from tests.chaos.fleet import Fleet, Journal
+from tests.chaos.options import Options
+from tests.chaos.plan import GIVES_UP, Plan
+from tests.chaos.promises import AUDIT, LEFT, RUN, STOP, Finding, compare, promises
+from tests.chaos.report import Progress
+from tests.chaos.shop import Shop
+from tests.chaos.weather import Network, Storm
+from tests.system.stack import Stack
+
+LOOKS_EVERY_S = 0.25
+AUDITS_EVERY_S = 5
+REST = 0.02  # the storm ends when all orders are begun and no more than this share of them is unfinished
+REPLAYS = 200  # orders that are sent once more when all is over
+REPLAYED_WITHIN_S = 60
+
+
+class Interrupted(Exception):
+    """Somebody wants the run to end."""
+
+
+class Run:
+    """:param pace: the services' settings that say how long they wait"""
+
+    def __init__(self, options: Options, pace: Mapping[str, str], folder: Path, stop: StopRequest) -> None:
+        self._options, self._pace, self._folder, self._stop = options, pace, folder, stop
+        self._plan = Plan(options)
+        self._progress = Progress()
+        self._figures = Figures(options.seed)
+
+    def run(self) -> Figures:
+        """:raises Interrupted: on Ctrl-C; everything has been ended then, too"""
+        with ExitStack() as parts:
+            self._build(parts)
+            self._storm()
+            self._quiet()
+            self._replay()
+            self._shop.close()
+            codes = self._fleet.stop()
+            self._compare(codes)
+            self._weather.keep_log()
+        return self._figures
+
+    def _build(self, parts: ExitStack) -> None:
+        """Start everything; it ends with `parts`."""
+        parts.callback(self._progress.end)
+        self._progress.show("starting")
+        self._server = parts.enter_context(EmbeddedPostgres(self._folder / "postgres"))
+        self._url = self._server.url
+        migrate.upgrade(self._url)
+        self._journal = parts.enter_context(closing(Journal(self._folder / "storm.jsonl")))
+        self._stack = Stack(self._url, self._folder, proxied=True, LOG_FORMAT="json", **self._pace)
+        parts.callback(self._stack.proxy.close)
+        failing = {"payments_service": {"MOCK_FAILURE_RATE": str(self._options.failure_rate)}}
+        self._fleet = Fleet(self._stack, self._journal, failing)
+        parts.callback(self._fleet.stop)
+        self._fleet.start()
+        self._log = parts.enter_context(closing(ClientLog(self._folder / "clients.jsonl")))
+        self._shop = Shop(self._stack.proxy.url("web"), self._products(), self._log, self._options.buyers)
+        parts.callback(self._shop.close)
+        self._network = Network(self._stack.proxy, self._plan, self._options.vanish_rate)
+        self._weather = Storm(self._plan, self._fleet, self._server, self._journal, self._folder / "postgres.log")
+        parts.callback(self._weather.end)
+
+    def _products(self) -> dict[str, str]:
+        ids = {}
+        for product in self._plan.products:
+            body = {"name": product.sku, "sku": product.sku, "price_cents": product.price_cents}
+            url = f"{self._stack.url('inventory_service')}/inventory/products"
+            answer = requests.post(url, json=body | {"initial_stock": product.stock}, timeout=10)
+            answer.raise_for_status()
+            ids[product.sku] = str(answer.json()["id"])
+        return ids
+
+    def _storm(self) -> None:
+        began_at = time.monotonic()
+        self._shop.open(self._plan.orders(), began_at)
+        self._weather.begin(began_at, freeze_s=1.1 * float(self._pace["LEASE_S"]) + 0.5)
+        with self._audits():
+            self._wait("storm", self._is_spent, began_at, self._options.seconds)
+            self._shop.begin_no_more()
+            self._weather.end()
+        self._figures.storm_s = time.monotonic() - began_at
+        self._progress.show("calming down")
+        self._network.calm()
+        self._fleet.calm()
+
+    def _is_spent(self) -> bool:
+        most = max(3, REST * self._options.orders)
+        return self._shop.begun == self._options.orders and self._shop.unanswered + (self._open() or 0) <= most
+
+    def _quiet(self) -> None:
+        self._quiet_at, began_at = time.time(), time.monotonic()
+        self._wait("quiet", lambda: self._shop.is_idle and self._open() == 0, began_at, self._options.quiet_s)
+        self._figures.quiet_s = time.monotonic() - began_at
+
+    def _replay(self) -> None:
+        """Answers are for good: every so many orders are sent once more."""
+        begun = itertools.islice(self._plan.orders(), self._shop.begun)
+        answered = [order for order in begun if order.manner != GIVES_UP]
+        self._shop.replay(answered[:: max(1, len(answered) // REPLAYS)])
+        self._wait("replay", lambda: self._shop.is_idle, time.monotonic(), REPLAYED_WITHIN_S)
+
+    def _wait(self, phase: str, is_over: Callable[[], bool], began_at: float, limit_s: float) -> None:
+        """Until it is over, the limit is reached, or the run itself has broken down."""
+        while not (self._trouble() or is_over() or time.monotonic() - began_at > limit_s):
+            if self._stop.made:
+                raise Interrupted
+            self._network.forget()
+            self._progress.show(f"{phase} {time.monotonic() - began_at:4.0f} s: {self._standing()}")
+            time.sleep(LOOKS_EVERY_S)
+
+    def _standing(self) -> str:
+        still = self._open()
+        return (
+            f"{self._shop.begun} of {self._options.orders} orders begun, {self._shop.unanswered} unanswered, "
+            f"{'database away' if still is None else f'{still} open'}, {self._kills()} kills, "
+            f"{self._journal.total('restart')} restarts"
+        )
+
+    def _open(self) -> int | None:
+        """Orders that have not ended; None: the database does not say."""
+        quietly = "-c client_min_messages=error"  # a server that is shut down would write into our line
+        try:
+            connection = psycopg2.connect(self._url, connect_timeout=2, options=quietly)
+            with closing(connection), connection.cursor() as cursor:
+                cursor.execute("SELECT count(*) FROM order_ledger WHERE due_at IS NOT NULL")
+                return int(cursor.fetchone()[0])
+        except psycopg2.Error:
+            return None
+
+    def _kills(self) -> int:
+        return sum(number for (what, _), number in self._journal.counts.copy().items() if what.startswith("kill "))
+
+    def _trouble(self) -> list[BaseException]:
+        return [*self._shop.trouble, *self._fleet.trouble, *self._weather.trouble]
+
+    @contextmanager
+    def _audits(self) -> Iterator[None]:
+        """Audit again and again meanwhile: the rules hold at any moment."""
+        over = threading.Event()
+
+        def audit() -> None:
+            while not over.wait(AUDITS_EVERY_S):
+                try:
+                    self._add_audit(violations(self._url, at_rest=False), "in the storm")
+                    self._figures.audits_in_storm += 1
+                except psycopg2.Error:
+                    continue  # the database was just going down
+
+        thread = threading.Thread(target=audit, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _add_audit(self, found: Mapping[str, list[tuple[str, str]]], when: str) -> None:
+        for name, rows in found.items():
+            self._figures.findings += [Finding(AUDIT, str(row[0]), f"{name}, {when}: {row[1]}") for row in rows]
+
+    def _compare(self, codes: Mapping[str, int | None]) -> None:
+        figures, promised = self._figures, promises(self._folder / "clients.jsonl")
+        audit = violations(self._url)
+        self._add_audit(audit, "at the end")
+        figures.audit_rows = sum(map(len, audit.values()))
+        figures.findings += compare(promised, self._url)
+        figures.findings += [Finding(RUN, "", repr(error)) for error in self._trouble()]
+        figures.findings += [Finding(LEFT, "", sentence) for sentence in self._fleet.left]
+        figures.findings += [Finding(STOP, name, f"exit code {code}") for name, code in codes.items() if code != 0]
+        figures.orders, figures.given_up, figures.unanswered = (
+            self._shop.begun,
+            self._shop.given_up,
+            self._shop.unanswered,
+        )
+        figures.answers = dict(promised.answers)
+        figures.kills = kills_by_process(self._journal.counts)
+        figures.restarts, figures.freezes = self._journal.total("restart"), self._journal.total("freeze")
+        figures.longest_restart_s = self._weather.longest_outage_s
+        figures.mishaps = self._network.mishaps
+        add_endings(figures, self._url, self._quiet_at)
+        figures.save(self._folder / "figures.json")
+        with (self._folder / "findings.jsonl").open("w") as lines:
+            lines.writelines(json.dumps(asdict(finding)) + "\n" for finding in figures.findings)
