@@ -4,7 +4,7 @@ PYTHON ?= python3
 PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test run demo test lint types clean
+.PHONY: help install install-test run demo audit attention test mutants chaos lint types clean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -21,8 +21,20 @@ run: install  ## start everything on this machine, until Ctrl-C (PORT=9000 make 
 demo: install  ## show what the running system does, step by step
 	@.venv/bin/python -m local demo
 
+audit: install  ## check that the books agree, at any moment (make audit ARGS="--format json")
+	@.venv/bin/python -m local audit $(ARGS)
+
+attention: install  ## list the orders that need a person (make attention ARGS="retry ID": try one again)
+	@.venv/bin/python -m local attention $(ARGS)
+
 test: install-test  ## run the tests (make test ARGS="-k saga -x")
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest --numprocesses 3 --dist loadfile $(ARGS)
+
+mutants: install-test  ## take each protection out in turn and see which test misses it (ONLY=fence-*: these)
+	@.venv/bin/python -m tests.mutants $(if $(ONLY),--only "$(ONLY)") $(ARGS)
+
+chaos: install-test  ## orders in a storm of faults (make chaos ORDERS=10000 SEED=7; see docs/chaos.md)
+	@.venv/bin/python -m tests.chaos
 
 lint: install-test  ## check the style
 	@.venv/bin/ruff check .

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 
 import psycopg2
@@ -17,6 +19,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
     # A test's data need not survive a power cut; durability across a killed server is not affected by fsync.
     with EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data", settings={"fsync": "off"}) as server:
         yield server
+        os.kill(server.pid, signal.SIGQUIT)  # nobody's open connections are waited for, 4 s long
 
 
 @pytest.fixture(scope="session")
