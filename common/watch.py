@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import psycopg2
+
 LIMIT_S = 10.0  # twice the statement_timeout
 LOOK_EVERY_S = 1.0
 
@@ -41,7 +43,7 @@ class _Watch:
         while True:
             time.sleep(LOOK_EVERY_S)
             now = time.monotonic()
-            with self._lock:  # while we hold it, none of these is closed, and no descriptor of theirs used anew
+            with self._lock:  # while we hold it, none of these goes back to its pool
                 for connection, limit in self._busy.values():
                     if now > limit and not connection.closed:
                         _cut(connection)
@@ -63,5 +65,5 @@ def watched(connection: Any) -> Iterator[None]:
 
 
 def _cut(connection: Any) -> None:
-    with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as end:
+    with suppress(OSError, psycopg2.Error), socket.socket(fileno=os.dup(connection.fileno())) as end:
         end.shutdown(socket.SHUT_RDWR)

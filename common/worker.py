@@ -17,6 +17,7 @@ import time
 import uuid
 from bisect import insort
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from selectors import EVENT_READ
@@ -27,21 +28,19 @@ from gunicorn.http import errors as http_errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from common import errors, logs
+from common.framing import MOST_BYTES, is_whole, unreadable, waits_for_leave
 from common.idempotency import SENT_TWICE
 
 REQUEST_WITHIN_S = 10.0  # a connection that has not sent a whole request in this time is closed
 CLOSE_WITHIN_S = 2.0  # after its last answer, for the client to read it and to close
-READ_WITHIN_S = 10  # a thread waits no longer for a part of a body: one whose client has asked for leave to send it
+TRANSFER_WITHIN_S = 5  # a thread waits no longer for a client that takes in nothing of its answer, or sends nothing
+HELD_AT_MOST_S = 60.0  # a connection is cut that has had a thread for longer: twice the longest `?wait=`
 USUAL_BYTES = 8 * 1024  # of a request; the largest valid order has 5 KB
-MOST_BYTES = 80 * 1024  # that are looked at: a body of 64 KB and its head. What is longer is refused by the service.
-RECEIVE_BUFFER_BYTES = 256 * 1024  # so that the kernel takes in all of them before anything is read
+RECEIVE_BUFFER_BYTES = 256 * 1024  # so that the kernel takes in MOST_BYTES before anything is read
 PROBE_THREADS = 8
 
 PROBE = re.compile(rb"(GET|HEAD) /(health|live)[ ?]")
-REQUEST_LINE = re.compile(rb"[A-Z]+ \S+ HTTP/1\.[01]\r\n")
-CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
-CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
-WAITS_FOR_LEAVE = re.compile(rb"\r\nexpect:", re.IGNORECASE)
+LEAVE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # What gunicorn refuses before a service sees it; all else that it cannot read is BrokenHttp.
 REFUSALS = {
     http_errors.LimitRequestLine: errors.UriTooLong,
@@ -58,24 +57,27 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def init_process(self) -> None:
         for listener in self.sockets:  # what a listener has, its connections inherit
             listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-            listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", READ_WITHIN_S, 0))
+            for limit in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                listener.sock.setsockopt(socket.SOL_SOCKET, limit, struct.pack("ll", TRANSFER_WITHIN_S, 0))
         self.probes = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
+        self.held_until: dict[TConn, float] = {}
         super().init_process()
 
     def enqueue_req(self, conn: TConn) -> None:
         """Give the connection to a thread, or wait for the rest of its request. Runs in the main loop."""
-        if conn.parser and conn.parser.unreader.buf.getvalue():
-            super().enqueue_req(conn)  # the next request was read along with the last one
-            return
+        read_ahead = conn.parser.unreader.buf.getvalue() if conn.parser else b""  # along with the last request
         seen, arrived = getattr(conn, "seen", -1), _peek(conn.sock)
-        if arrived is None or (len(arrived) > seen and not is_whole(arrived)):
-            self._await_more(conn, len(arrived or b""))
+        request = read_ahead + (arrived or b"")
+        is_more = arrived is None or len(arrived) > seen  # else the client has hung up
+        if is_more and (not is_whole(request) or (arrived is None and not read_ahead)):
+            self._await_more(conn, len(arrived or b""), request)
             return
         if seen > 0:
             conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-        conn.seen, conn.data_ready = -1, True
-        pool = self.probes if PROBE.match(arrived) else self.tpool
-        refusal = _unreadable(arrived)
+        conn.seen, conn.has_leave, conn.data_ready = -1, False, True
+        self.held_until[conn] = time.monotonic() + HELD_AT_MOST_S
+        pool = self.probes if PROBE.match(request) else self.tpool
+        refusal = unreadable(request)
         future = pool.submit(self._refuse, conn, refusal) if refusal else pool.submit(self.handle, conn)
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 
@@ -83,9 +85,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.handle_error(None, conn.sock, conn.client, refusal)
         return False
 
-    def _await_more(self, conn: TConn, arrived: int) -> None:
-        if not hasattr(conn, "seen") or conn.seen < 0:
+    def _await_more(self, conn: TConn, arrived: int, request: bytes) -> None:
+        if getattr(conn, "seen", -1) < 0:
             conn.timeout = time.monotonic() + REQUEST_WITHIN_S
+        if waits_for_leave(request) and not getattr(conn, "has_leave", False):
+            conn.has_leave = True
+            with suppress(OSError):  # it has gone, which the poller will tell
+                util.write_nonblock(conn.sock, LEAVE)
         conn.seen = arrived
         # The kernel reports the socket again when there is more than we have seen, or the client has hung up.
         if arrived:
@@ -95,6 +101,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def finish_request(self, conn: TConn, done: Future[Any]) -> None:
         """After the last answer, wait for the client to close, but not here, where everybody would wait with us."""
+        self.held_until.pop(conn, None)
         if done.cancelled() or done.exception() or done.result() is not False:
             super().finish_request(conn, done)
             return
@@ -124,6 +131,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def _close(self, conn: TConn) -> None:
         self.nr_conns -= 1
         conn.close()
+
+    def murder_pending(self) -> None:
+        """Once a second: close what has been waited for too long, and cut what has held a thread for too long."""
+        super().murder_pending()
+        now = time.monotonic()
+        for conn, limit in self.held_until.items():
+            if now > limit:
+                with suppress(OSError):
+                    conn.sock.shutdown(socket.SHUT_RDWR)
 
     def _cap_keepalive(self, deadline: float) -> None:
         """When stopping, do not wait longer for a connection that has not sent its request than for an idle one.
@@ -180,34 +196,3 @@ def _peek(sock: socket.socket) -> bytes | None:
         return None
     except OSError:
         return b""
-
-
-def is_whole(arrived: bytes) -> bool:
-    """Whether a thread can answer without having to wait for the client: with what was asked, or with a refusal."""
-    end_of_head = arrived.find(b"\r\n\r\n")
-    if len(arrived) >= MOST_BYTES:
-        return True
-    if end_of_head < 0:
-        return not _may_become_http(arrived)
-    head = arrived[: end_of_head + 2]
-    if WAITS_FOR_LEAVE.search(head):
-        return True
-    if CHUNKED.search(head):
-        return arrived.endswith(b"0\r\n\r\n")
-    length = CONTENT_LENGTH.search(head)
-    return length is None or len(arrived) >= end_of_head + 4 + int(length[1])
-
-
-def _unreadable(arrived: bytes) -> Exception | None:
-    """What gunicorn would refuse too, but only once it has read to the end of a line or a head that may never come."""
-    refusal: Exception | None = None
-    if arrived and not _may_become_http(arrived):
-        refusal = http_errors.InvalidRequestLine("")
-    elif len(arrived) >= MOST_BYTES and b"\r\n\r\n" not in arrived:
-        refusal = http_errors.LimitRequestHeaders("")
-    return refusal
-
-
-def _may_become_http(arrived: bytes) -> bool:
-    first, separator, _ = arrived.partition(b"\n")
-    return arrived[:1].isupper() and (not separator or bool(REQUEST_LINE.match(first + separator)))

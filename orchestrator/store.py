@@ -23,13 +23,13 @@ SET_ASIDE_S = 300  # an entry that kills whoever claims it may do so every five 
 # Claim what is due: new entries, due retries, entries whose worker's lease ran out, requests nobody came back for.
 CLAIM = """
 WITH due AS (
-  SELECT id, unproductive_claims >= %(max_claims)s AS is_poison,
-    CASE WHEN unproductive_claims >= %(max_claims)s THEN %(set_aside_s)s ELSE %(lease_s)s END
-      * interval '1 second' AS lease
+  SELECT id, unproductive_claims >= %(max_claims)s AS is_poison
   FROM order_ledger WHERE due_at <= now() ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), claimed AS (
   UPDATE order_ledger SET claimed_by = %(claimant)s, claim_number = claim_number + 1, next_retry_at = NULL,
-    claimed_until = now() + due.lease, due_at = now() + due.lease, unproductive_claims = unproductive_claims + 1,
+    claimed_until = now() + %(lease_s)s * interval '1 second',
+    due_at = now() + GREATEST(%(lease_s)s, CASE WHEN due.is_poison THEN %(set_aside_s)s END) * interval '1 second',
+    unproductive_claims = unproductive_claims + 1,
     needs_attention_at = CASE WHEN due.is_poison THEN COALESCE(needs_attention_at, now()) ELSE needs_attention_at END,
     attention_reason = CASE WHEN due.is_poison
       THEN COALESCE(attention_reason, 'claimed ' || unproductive_claims || ' times in a row without an outcome')

@@ -111,12 +111,18 @@ SELECT 'order ' || id AS subject, fault AS detail FROM (
   WHERE o.status = 'CONFIRMED'
 ) faults WHERE fault <> '';
 
+-- Two days: an order may wait for its client for one, for a retry usually for a minute.
 CREATE VIEW audit_stuck AS
-SELECT 'order_ledger ' || id AS subject,
-  status || COALESCE(', due since ' || due_at || ' and claimed by nobody', ', and never due') AS detail
-FROM order_ledger
-WHERE status NOT IN ('AUTHORIZATION_FAILED', 'COMPLETED', 'FAILED') AND needs_attention_at IS NULL
-  AND (claimed_until IS NULL OR claimed_until <= now())
+SELECT 'order_ledger ' || id AS subject, status || CASE
+    WHEN is_far THEN ', and not due before ' || free_at
+    ELSE COALESCE(', due since ' || due_at || ' and claimed by nobody', ', and never due') END AS detail
+FROM (
+  SELECT id, status, due_at, claimed_until, GREATEST(due_at, claimed_until) AS free_at,
+    COALESCE(GREATEST(due_at, claimed_until) > now() + interval '2 days', false) AS is_far
+  FROM order_ledger
+  WHERE status NOT IN ('AUTHORIZATION_FAILED', 'COMPLETED', 'FAILED') AND needs_attention_at IS NULL
+) open_orders
+WHERE is_far OR (claimed_until IS NULL OR claimed_until <= now())
   AND (due_at IS NULL OR due_at < now() - CASE status WHEN 'AWAITING_AUTHORIZATION' THEN interval '120 s'
     ELSE interval '60 s' END);
 

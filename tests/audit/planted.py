@@ -71,6 +71,10 @@ def overdue(seconds: int) -> str:
     return f"due_at = now() - interval '{seconds} s'"
 
 
+def ahead(column: str, hours: int) -> str:
+    return f"{column} = now() + interval '{hours} hours'"
+
+
 HELD = (
     "status = 'AUTHORIZED', voided_at = NULL, capture_id = NULL, captured_amount_cents = NULL, captured_at = NULL,"
     " refunded_amount_cents = 0, decline_code = NULL"
@@ -134,6 +138,9 @@ PLANTED: dict[str, list[tuple[str, str]]] = {
         (": COMPENSATING, due since", entry("turned_back", overdue(61))),
         (": AWAITING_AUTHORIZATION, due since", entry("held", overdue(121))),
         (": PAYMENT_CAPTURED, and never due", entry("captured", "due_at = NULL")),
+        (": INVENTORY_RESERVED, and not due before", entry("reserved", ahead("due_at", 49))),
+        (": AWAITING_AUTHORIZATION, and not due before", entry("held", "due_at = 'infinity'")),
+        (": ORDER_CREATED, and not due before", entry("created", "claimed_by = 'x', " + ahead("claimed_until", 49))),
         (": ORDER_CREATED, due", entry("created", overdue(90) + ", claimed_by = 'x', claimed_until = now()")),
     ],
     "money": [
@@ -217,6 +224,8 @@ PLANTED: dict[str, list[tuple[str, str]]] = {
 HARMLESS = [
     entry("authorized", overdue(59)),
     entry("held", overdue(119)),
+    entry("held", ahead("due_at", 47)),
+    entry("turned_back", ahead("due_at", 49) + ", needs_attention_at = now(), attention_reason = 'why'"),
     entry("turned_back", overdue(600) + ", needs_attention_at = now(), attention_reason = 'why'"),
     entry("created", overdue(600) + ", claimed_by = 'x', claimed_until = now() + interval '1 s'"),
     order("captured", "status = 'CONFIRMED'"),

@@ -10,6 +10,7 @@ import psycopg2
 import pytest
 
 from common.ledger import CHANNEL
+from orchestrator.store import MAX_UNPRODUCTIVE_CLAIMS
 from tests.audit.small_world import SmallWorld
 from tests.audit.test_audit_command import run
 from tests.waiting import eventually
@@ -96,6 +97,19 @@ def test_an_order_whose_worker_is_gone_can_be_tried_at_once(url: str, waiting: s
     world.sql("UPDATE order_ledger SET claimed_by = 'host:1:x', claimed_until = now()")
     assert run(url, "attention", "retry", waiting)[0] == 0
     assert world.sql(NOT_YET) == [(0,)]
+
+
+def test_an_order_that_is_set_aside_can_be_tried_once_its_last_claim_is_over(url: str, world: SmallWorld) -> None:
+    world.order(world.product())
+    world.sql(f"UPDATE order_ledger SET unproductive_claims = {MAX_UNPRODUCTIVE_CLAIMS}")
+    world.crashes_at = {"create_order"}
+    world.run_once()
+    assert world.crashes_at == set()
+    eventually(lambda: world.sql("SELECT id FROM order_ledger WHERE claimed_until <= now()"))
+    assert world.sql(NOT_YET) == [(1,)]
+    assert run(url, "attention", "retry", str(world.sql("SELECT id FROM order_ledger")[0][0]))[0] == 0
+    world.work()
+    assert world.sql("SELECT status, needs_attention_at FROM order_ledger") == [("COMPLETED", None)]
 
 
 def test_a_request_that_waits_for_its_client_is_not_closed_by_a_retry(url: str, world: SmallWorld) -> None:

@@ -48,6 +48,7 @@ class Run:
         self._plan = Plan(options)
         self._progress = Progress()
         self._figures = Figures(options.seed)
+        self._audit_trouble: list[BaseException] = []
 
     def run(self) -> Figures:
         """:raises Interrupted: on Ctrl-C; everything has been ended then, too"""
@@ -154,28 +155,32 @@ class Run:
         return sum(number for (what, _), number in self._journal.counts.copy().items() if what.startswith("kill "))
 
     def _trouble(self) -> list[BaseException]:
-        return [*self._shop.trouble, *self._fleet.trouble, *self._weather.trouble]
+        return [*self._shop.trouble, *self._fleet.trouble, *self._weather.trouble, *self._audit_trouble]
 
     @contextmanager
     def _audits(self) -> Iterator[None]:
         """Audit again and again meanwhile: the rules hold at any moment."""
         over = threading.Event()
-
-        def audit() -> None:
-            while not over.wait(AUDITS_EVERY_S):
-                try:
-                    self._add_audit(violations(self._url, at_rest=False), "in the storm")
-                    self._figures.audits_in_storm += 1
-                except psycopg2.Error:
-                    continue  # the database was just going down
-
-        thread = threading.Thread(target=audit, daemon=True)
+        thread = threading.Thread(target=self._audit_until, args=(over,), daemon=True)
         thread.start()
         try:
             yield
         finally:
             over.set()
             thread.join()
+
+    def _audit_until(self, over: threading.Event) -> None:
+        pause_s: float = AUDITS_EVERY_S
+        while not over.wait(pause_s):
+            try:
+                self._add_audit(violations(self._url, at_rest=False), "in the storm")
+                self._figures.audits_in_storm += 1
+                pause_s = AUDITS_EVERY_S
+            except Exception as error:
+                if not _is_away(error):
+                    self._audit_trouble.append(error)
+                    return
+                pause_s = LOOKS_EVERY_S
 
     def _add_audit(self, found: Mapping[str, list[tuple[str, str]]], when: str) -> None:
         for name, rows in found.items():
@@ -204,3 +209,10 @@ class Run:
         figures.save(self._folder / "figures.json")
         with (self._folder / "findings.jsonl").open("w") as lines:
             lines.writelines(json.dumps(asdict(finding)) + "\n" for finding in figures.findings)
+
+
+def _is_away(error: BaseException) -> bool:
+    """Whether the database was just going down, or is down: when it crashes, psycopg2 may raise its base class."""
+    return (
+        isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) or type(error) is psycopg2.DatabaseError
+    )

@@ -74,6 +74,7 @@ def test_orders_in_a_storm_keep_every_promise(storm: Callable[..., Running], tmp
     assert found["freezes"] >= 1
     assert sum(found["mishaps"].values()) >= 3
     assert found["answers"]["503"] >= 3
+    assert found["audits_in_storm"] >= 1
     again = running.output.partition("again  ")[2].splitlines()[0]
     assert again == "make chaos " + " ".join(f"{name}={SHORT[name]}" for name in [*AGAIN, "POLL_INTERVAL_S"])
 

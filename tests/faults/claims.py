@@ -14,20 +14,23 @@ CREATE TABLE witness.claims (
   was_owned boolean,  -- whether the lease of another had not ended
   lease_s float,      -- how long from now it is claimed
   late_s float,       -- since when it had been due
-  overtaken bigint,   -- how many others had been due for longer and were left
+  overtaken bigint,   -- how many others had been due for longer, to the knowledge of the claim, and were left
   in_hand bigint      -- how many the claimant has now
 );
 CREATE FUNCTION witness.see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   INSERT INTO witness.claims (order_ledger_id, claim_number, claimed_by, was_owned, lease_s, late_s, overtaken, in_hand)
   SELECT NEW.id, NEW.claim_number, NEW.claimed_by, COALESCE(OLD.claimed_until > now(), false),
     extract(epoch FROM NEW.claimed_until - now()), extract(epoch FROM now() - OLD.due_at),
-    (SELECT count(*) FROM order_ledger WHERE due_at < OLD.due_at),
+    (SELECT count(*) FROM order_ledger WHERE due_at < OLD.due_at
+      AND pg_visible_in_snapshot(xmin::text::xid8, current_setting('witness.snapshot')::pg_snapshot)),
     (SELECT count(*) FROM order_ledger WHERE claimed_by = NEW.claimed_by);
   RETURN NULL;
 END $$;
+-- Its condition is asked within the claim, and keeps what the claim could see; the function sees what came since, too.
 CREATE TRIGGER witness AFTER UPDATE ON order_ledger FOR EACH ROW
   WHEN (NEW.claimed_by NOT LIKE 'edge:%' AND (OLD.claimed_by, OLD.claim_number)
-    IS DISTINCT FROM (NEW.claimed_by, NEW.claim_number))
+    IS DISTINCT FROM (NEW.claimed_by, NEW.claim_number)
+    AND set_config('witness.snapshot', pg_current_snapshot()::text, true) <> '')
   EXECUTE FUNCTION witness.see();
 """
 

@@ -9,6 +9,7 @@ import psycopg2
 import pytest
 
 from orchestrator.store import MAX_UNPRODUCTIVE_CLAIMS
+from tests.audit.test_audit_command import run
 from tests.books import violations
 from tests.faults.shared_stack import ORCHESTRATORS, SharedStack
 from tests.waiting import eventually
@@ -72,7 +73,8 @@ def test_an_entry_that_cannot_be_read_is_set_aside_and_marked(stack: SharedStack
     ]
     put_back = "INSERT INTO order_ledger_items VALUES (%(id)s, %(a)s, %(b)s, %(c)s, %(d)s)"
     stack.sql(put_back, id=poison, **dict(zip("abcd", lines, strict=True)))
-    stack.sql("UPDATE order_ledger SET due_at = now() WHERE due_at IS NOT NULL; NOTIFY order_events")
+    # It is refused while the lease of the last claim runs.
+    eventually(lambda: run(stack.server.url, "attention", "retry", poison)[0] == 0)
     stack.settle()
     assert stack.by_status() == {"COMPLETED": 1 + OTHERS}
 

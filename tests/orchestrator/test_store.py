@@ -235,6 +235,15 @@ class TestPoison:
         store.claim(10)
         assert row(poison)["needs_attention_at"] is not None
         assert row(poison)["due_at"] - row(good)["due_at"] > timedelta(minutes=4)
+        assert row(poison)["claimed_until"] == row(good)["claimed_until"], "it is in somebody's hands for a lease only"
+
+    def test_what_is_set_aside_is_not_taken_from_a_worker_with_a_longer_lease(
+        self, database: Database, authorized: Make, row: Read, change: Change
+    ) -> None:
+        id_ = authorized()
+        change(id_, f"unproductive_claims = {statements.MAX_UNPRODUCTIVE_CLAIMS}")
+        Store(database, "me", lease_s=2 * statements.SET_ASIDE_S).claim(1)
+        assert row(id_)["due_at"] == row(id_)["claimed_until"]
 
     def test_an_entry_that_cannot_be_read_does_not_stop_the_others(
         self, store: Store, authorized: Make, row: Read, change: Change, database: Database
