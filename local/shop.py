@@ -36,7 +36,9 @@ class Services:
             try:
                 status = self._session.get(f"{url}/health", timeout=TIMEOUT_S).status_code
             except requests.RequestException as error:
-                raise Unusable(f"Nothing answers at {url}. First, in another terminal: make run") from error
+                raise Unusable(
+                    f"Nothing answers at {url}. First, in another terminal: make run (with the same PORT, if any)"
+                ) from error
             if status != 200:
                 raise Unusable(f"{url}/health answers {status}, not 200: see what `make run` says.")
 

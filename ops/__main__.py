@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import traceback
 import uuid
 from collections.abc import Mapping, Sequence
 
-from ops import attention, audit
-from ops.database import Unusable
+UNUSABLE = 2  # as argparse ends after a mistake in the arguments; 1 would say that something is wrong with the books
 
-UNUSABLE = 2  # as argparse ends after a mistake in the arguments
+try:
+    from ops import attention, audit
+    from ops.database import Unusable
+except ImportError as missing:
+    sys.stderr.write(f"{missing}: run it with the Python of .venv/bin\n")
+    sys.exit(UNUSABLE)
 
 
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
@@ -24,7 +30,10 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
         return attention.show(environ)
     except Unusable as error:
         sys.stderr.write(f"{error}\n")
-        return UNUSABLE
+    except Exception:  # whatever it is, it says nothing about the books
+        traceback.print_exc()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where what could not be written may go
+    return UNUSABLE
 
 
 def _parser() -> argparse.ArgumentParser:

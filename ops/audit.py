@@ -116,6 +116,7 @@ def run(environ: Mapping[str, str] | None, form: str, shown: int) -> int:
     """Print the report; 0 where it is healthy, else 1. :raises Unusable:"""
     report = audit(environ, shown)
     sys.stdout.write(FORMATS[form](report))
+    sys.stdout.flush()  # now, while it can still be told that it went wrong
     return UNHEALTHY if report.total else HEALTHY
 
 

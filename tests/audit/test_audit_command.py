@@ -34,6 +34,18 @@ def run(url: str, *arguments: str, module: str = "ops") -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+def test_what_keeps_it_from_looking_is_not_taken_for_wrong_books(url: str, tmp_path: Path) -> None:
+    (tmp_path / "backoff.py").write_text("raise ImportError('no such package')")
+    command = [sys.executable, "-m", "ops", "audit", "--format", "prometheus"]
+    environ = {**os.environ, "DATABASE_URL": url}
+    without = {**environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=PROJECT, env=without, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "no such package: run it with the Python of .venv/bin\n"
+    with open("/dev/full", "w") as full:
+        assert subprocess.run(command, cwd=PROJECT, env=environ, stdout=full, timeout=60, check=False).returncode == 2
+
+
 def test_healthy_books(url: str, world: SmallWorld) -> None:
     for quantity in (2, 99):
         world.order(world.product(), quantity=quantity)

@@ -200,7 +200,10 @@ def test_nothing_runs(mock: responses.RequestsMock, capsys: pytest.CaptureFixtur
     mock.get("http://edge.test/health", body=requests.ConnectionError("refused"))
     assert demo.main({"EDGE_URL": "http://edge.test"}) == 1
     shown = capsys.readouterr()
-    assert shown.err == "Nothing answers at http://edge.test. First, in another terminal: make run\n"
+    assert (
+        shown.err
+        == "Nothing answers at http://edge.test. First, in another terminal: make run (with the same PORT, if any)\n"
+    )
     assert shown.out == ""
 
 
