@@ -81,4 +81,7 @@ def one_of(processes: list[psutil.Process], *words: str) -> psutil.Process:
 
 def is_alive(process: psutil.Process) -> bool:
     """In a container without a proper init, what was left behind stays as a zombie when it has ended."""
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it ended between the two questions
+        return False
