@@ -62,7 +62,7 @@ def test_no_audit_finds_anything_while_orders_run_and_fail_and_workers_die(syste
             assert violations(url, at_rest=False) == {}
         eventually(has_ended, 120)
         assert len({id_ for each in buying for id_ in each.result().values()}) == ORDERS
-    assert audits["of open orders"] >= 5
+    assert audits["of open orders"] >= 1, "else it has shown nothing"
     assert violations(url) == {}
 
 
