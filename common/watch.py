@@ -24,6 +24,10 @@ class _Watch:
     """One thread for all the connections of this process; it is started with the first of them."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """In a fork: it has none of its parent's threads, and the parent's connections are not its own to cut."""
         self._busy: dict[int, tuple[Any, float]] = {}
         self._lock = threading.Lock()
         self._has_thread = False
@@ -50,8 +54,7 @@ class _Watch:
 
 
 _watch = _Watch()
-# A fork has none of its parent's threads, and the parent's connections are not its own to cut.
-os.register_at_fork(after_in_child=_watch.__init__)  # type: ignore[misc]
+os.register_at_fork(after_in_child=_watch.forget)
 
 
 @contextmanager

@@ -13,8 +13,6 @@ from common.tables import MAX_CENTS
 from edge_api.errors import PricesUnavailable, UnknownProduct
 
 AUTHORIZATION_ID = re.compile(r"[\x21-\x7e]{1,255}")  # what is no id could neither be kept nor captured
-
-
 REFUSALS = frozenset({"payment_declined", "already_voided"})
 
 

@@ -20,13 +20,13 @@ def main() -> int:
     start.add_argument("--data", type=Path, default=run.DATA, help="where the embedded database keeps its data")
     commands.add_parser("demo", help="show what the running system does")
     for name in ("audit", "attention"):
-        operate = commands.add_parser(name, add_help=False, help=f"`python -m ops {name}` on the database of `run`")
-        operate.add_argument("--data", type=Path, default=run.DATA)
+        on_duty = commands.add_parser(name, add_help=False, help=f"`python -m ops {name}` on the database of `run`")
+        on_duty.add_argument("--data", type=Path, default=run.DATA)
     arguments, others = parser.parse_known_args()
     if arguments.command in ("audit", "attention"):
-        from local import operate as ops  # noqa: PLC0415
+        from local import operate  # noqa: PLC0415
 
-        return ops.main([arguments.command, *others], os.environ, arguments.data)
+        return operate.main([arguments.command, *others], os.environ, arguments.data)
     if others:
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     if arguments.command == "run":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -133,7 +134,7 @@ class Fleet:
         for name, process in processes.items():
             try:
                 codes[name] = process.wait(max(0, deadline - time.monotonic()))
-            except Exception:
+            except subprocess.TimeoutExpired:
                 codes[name] = None
                 for pid in (process.pid, *self._workers(name)):
                     _send(pid, signal.SIGKILL)

@@ -176,7 +176,7 @@ class Run:
                 self._add_audit(violations(self._url, at_rest=False), "in the storm")
                 self._figures.audits_in_storm += 1
                 pause_s = AUDITS_EVERY_S
-            except Exception as error:
+            except Exception as error:  # else it would end with this thread, and no audit look any more
                 if not _is_away(error):
                     self._audit_trouble.append(error)
                     return
