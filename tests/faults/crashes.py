@@ -88,8 +88,8 @@ class CrashStack(SharedStack):
             self.without_orchestrator()  # which might close the request before it is repeated
         if name in self.processes:
             self.kill(name)
+        told_before = len(self.log(name))  # now: it may come to the point before it is seen to be healthy
         self.start(name, CRASH_AT=f"{point}:{nth}", **environ)
-        told_before = len(self.log(name))
         yield
         line = eventually(lambda: _line_with(f"crash point {point}:", self.log(name)[told_before:]), PATIENCE_S)
         pid = json.loads(line)["process_id"]

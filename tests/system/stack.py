@@ -134,7 +134,8 @@ class Stack:
             self._proxy.close()
 
     def log(self, name: str) -> str:
-        return (self._logs / f"{name}.log").read_text()
+        path = self._logs / f"{name}.log"
+        return path.read_text() if path.exists() else ""
 
     # What a shop does
 

@@ -194,6 +194,11 @@ def test_the_openapi_document(client):
     assert "429" in document["paths"]["/failures/{kind}"]["get"]["responses"]
 
 
+def test_the_openapi_document_keeps_the_order_in_which_it_is_declared(client):
+    text = client.get("/openapi.json").text
+    assert text.index('"/counts/{count_id}"') < text.index('"components"'), "sorted, the components come first"
+
+
 def test_the_openapi_document_names_headers_and_codes(client):
     document = client.get("/openapi.json").get_json()
     responses = document["paths"]["/failures/{kind}"]["get"]["responses"]
