@@ -12,10 +12,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 import requests
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 
 from common.logs import request_id
+from common.transport import Transport
 
 CONNECT_TIMEOUT_S = 2
 READ_TIMEOUT_S = 8
@@ -66,19 +70,11 @@ class ServiceClient:
         :param refusals: the error codes that the contract names for this call
         :param is_yes: whether a 2xx body is the answer to this request; if not, it counts as nothing
         """
-        headers = {"X-Request-ID": request_id.get(), "Content-Type": "application/json"}
-        data = None if body is None else json.dumps(body, separators=(",", ":"))
         try:
-            response = self._session().request(
-                method,
-                self._base_url + path,
-                params=params,
-                data=data,
-                headers=headers,
-                timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
-                allow_redirects=False,
+            response = self._transport().send(
+                self._prepared(method, path, body, params), timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
             )
-        except (requests.RequestException, ValueError) as error:  # ValueError: the Location of a redirect is no address
+        except requests.RequestException as error:
             return Nothing(f"{self.name}: {type(error).__name__}")
         return self._read(response, refusals, is_yes)
 
@@ -104,10 +100,20 @@ class ServiceClient:
             return No(str(code), str(body.get("message", "")), details if isinstance(details, dict) else {})
         return Nothing(f"{self.name}: status {response.status_code}")
 
-    def _session(self) -> requests.Session:
-        owner, session = getattr(self._local, "session", (0, None))
-        if session is None or owner != os.getpid():  # a thread that forks has its session in the child too
-            session = requests.Session()
-            self._local.session = os.getpid(), session
-            session.trust_env = False  # no proxy and no .netrc from the environment
-        return session
+    def _prepared(
+        self, method: str, path: str, body: dict[str, Any] | None, params: dict[str, str] | None
+    ) -> requests.PreparedRequest:
+        """As `requests.Session` would prepare it, less what no call of ours needs and the most of the time it takes."""
+        request = requests.PreparedRequest()
+        request.method = method
+        request.url = self._base_url + path + (f"?{urlencode(params)}" if params else "")
+        request.headers = CaseInsensitiveDict({"X-Request-ID": request_id.get(), "Content-Type": "application/json"})
+        request.body = None if body is None else json.dumps(body, separators=(",", ":"))
+        return request
+
+    def _transport(self) -> HTTPAdapter:
+        owner, transport = getattr(self._local, "transport", (0, None))
+        if transport is None or owner != os.getpid():  # a thread that forks has its connection in the child too
+            transport = Transport(self._base_url) if self._base_url.startswith("http:") else HTTPAdapter()
+            self._local.transport = os.getpid(), transport
+        return transport
