@@ -6,13 +6,14 @@ Only the database's clock is asked what is due.
 
 from __future__ import annotations
 
+import json
 import logging
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 from common.db import Database, Row
 from common.ids import order_id_for
 from common.ledger import ABANDONED, Status
+from orchestrator.group_commit import GroupCommit
 from orchestrator.saga import Saga
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,8 @@ WITH due AS (
 ), claimed AS (
   UPDATE order_ledger SET claimed_by = %(claimant)s, claim_number = claim_number + 1, next_retry_at = NULL,
     claimed_until = now() + %(lease_s)s * interval '1 second',
-    due_at = now() + GREATEST(%(lease_s)s, CASE WHEN due.is_poison THEN %(set_aside_s)s END) * interval '1 second',
+    due_at = now() + interval '1 second'
+      * GREATEST(%(lease_s)s::float, CASE WHEN due.is_poison THEN %(set_aside_s)s::float END),
     unproductive_claims = unproductive_claims + 1,
     needs_attention_at = CASE WHEN due.is_poison THEN COALESCE(needs_attention_at, now()) ELSE needs_attention_at END,
     attention_reason = CASE WHEN due.is_poison
@@ -37,7 +39,9 @@ WITH due AS (
     failure_code = CASE WHEN status = 'AWAITING_AUTHORIZATION' THEN %(abandoned)s ELSE failure_code END,
     failure_message = CASE WHEN status = 'AWAITING_AUTHORIZATION' THEN %(abandoned_message)s ELSE failure_message END
   FROM due WHERE order_ledger.id = due.id
-  RETURNING order_ledger.*
+  RETURNING order_ledger.id, claim_number, request_id, user_id, currency, total_amount_cents,
+    payment_authorization_id, status, compensating_from, undone, failure_code, failure_message, retry_count,
+    attention_reason, unproductive_claims, created_at
 )
 SELECT claimed.*, (
   SELECT json_agg(json_build_object('product_id', i.product_id, 'quantity', i.quantity,
@@ -56,47 +60,38 @@ SELECT GREATEST(extract(epoch FROM due_at - now()), 0)::float AS seconds
 FROM order_ledger WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1
 """
 
-# What every write to an entry in hand changes and checks.
-_SET = """
-  UPDATE order_ledger SET status = %(status)s, status_detail = %(detail)s, order_id = %(order_id)s,
-    retry_count = %(retry_count)s, compensating_from = %(compensating_from)s, undone = %(undone)s::text[],
-    failure_code = %(failure_code)s, failure_message = %(failure_message)s, unproductive_claims = 0,
-    attention_reason = %(attention)s,
-    needs_attention_at = CASE WHEN %(attention)s IS NOT NULL THEN COALESCE(needs_attention_at, now()) END,
+# Write down what became of entries in hand. Each is fenced: it has the claim number and the status that its writer
+# believes in, or is left alone. An entry that goes on keeps its claim, and its lease is renewed where a call could
+# outlast it; one that waits is due again later, for anyone; one that has ended is due no more, and takes its outbox
+# event with it. By the statement's own transaction all of that, or nothing, is durable.
+SAVE = """
+WITH given AS (
+  SELECT * FROM json_to_recordset(%(entries)s) AS given (id uuid, claim_number integer, was text, status text,
+    detail text, order_id uuid, retry_count integer, compensating_from text, undone text[], failure_code text,
+    failure_message text, attention text, wait_s double precision, is_over boolean)
+), saved AS (
+  UPDATE order_ledger AS entry SET status = given.status, status_detail = given.detail, order_id = given.order_id,
+    retry_count = given.retry_count, compensating_from = given.compensating_from, undone = given.undone,
+    failure_code = given.failure_code, failure_message = given.failure_message, unproductive_claims = 0,
+    attention_reason = given.attention,
+    needs_attention_at = CASE WHEN given.attention IS NOT NULL THEN COALESCE(entry.needs_attention_at, now()) END,
     updated_at = now(),
-"""
-_FENCE = "WHERE id = %(id)s AND claim_number = %(claim_number)s AND status = %(was)s"
-
-# A step or an undo is done and the next is begun at once; the lease is renewed when a call could outlast it.
-CHECKPOINT = f"""
-{_SET}
-    claimed_until = GREATEST(claimed_until, CASE WHEN claimed_until < now() + %(renew_below_s)s * interval '1 second'
-      THEN now() + %(lease_s)s * interval '1 second' END),
-    due_at = GREATEST(due_at, CASE WHEN claimed_until < now() + %(renew_below_s)s * interval '1 second'
-      THEN now() + %(lease_s)s * interval '1 second' END)
-{_FENCE} RETURNING id
-"""
-
-# Nothing was answered: the entry is due again later, for anyone.
-HAND_BACK = f"""
-{_SET}
-    claimed_by = NULL, claimed_until = NULL, due_at = now() + %(wait_s)s * interval '1 second',
-    next_retry_at = now() + %(wait_s)s * interval '1 second'
-{_FENCE} RETURNING id
-"""
-
-# The end: with it the outbox event, in one transaction.
-FINISH = f"""
-WITH finished AS (
-{_SET}
-    claimed_by = NULL, claimed_until = NULL, due_at = NULL, next_retry_at = NULL
-{_FENCE} RETURNING id, status
+    next_retry_at = now() + wait_s * interval '1 second',
+    claimed_by = CASE WHEN NOT is_over AND wait_s IS NULL THEN claimed_by END,
+    claimed_until = CASE WHEN is_over OR wait_s IS NOT NULL THEN NULL
+      WHEN claimed_until < now() + %(renew_below_s)s * interval '1 second'
+      THEN now() + %(lease_s)s * interval '1 second' ELSE claimed_until END,
+    due_at = CASE WHEN is_over THEN NULL WHEN wait_s IS NOT NULL THEN now() + wait_s * interval '1 second'
+      WHEN claimed_until < now() + %(renew_below_s)s * interval '1 second'
+      THEN GREATEST(due_at, now() + %(lease_s)s * interval '1 second') ELSE due_at END
+  FROM given WHERE entry.id = given.id AND entry.claim_number = given.claim_number AND entry.status = given.was
+  RETURNING entry.id, entry.status, is_over
 ), event AS (
-  UPDATE outbox SET status = CASE finished.status WHEN 'COMPLETED' THEN 'PROCESSED' ELSE 'FAILED' END,
+  UPDATE outbox SET status = CASE saved.status WHEN 'COMPLETED' THEN 'PROCESSED' ELSE 'FAILED' END,
     processed_at = now()
-  FROM finished WHERE outbox.order_ledger_id = finished.id
+  FROM saved WHERE saved.is_over AND outbox.order_ledger_id = saved.id
 )
-SELECT id FROM finished
+SELECT id FROM saved
 """
 
 # At shutdown: an entry that was claimed and not begun is due at once, and the claim is not held against it.
@@ -107,13 +102,12 @@ WHERE id = %(id)s AND claim_number = %(claim_number)s AND status = %(was)s RETUR
 """
 
 
-@dataclass(frozen=True)
 class Store:
     """The ledger as the orchestrator sees it. Raises DatabaseUnavailable; what was in hand is left to its lease."""
 
-    database: Database
-    claimant: str
-    lease_s: float
+    def __init__(self, database: Database, claimant: str, lease_s: float) -> None:
+        self.database, self.claimant, self.lease_s = database, claimant, lease_s
+        self._save = GroupCommit(self._save_all)
 
     def claim(self, limit: int) -> list[Saga]:
         """Take up at most `limit` entries that are due, the longest overdue first."""
@@ -139,15 +133,17 @@ class Store:
 
     def save(self, was: Saga, now: Saga) -> bool:
         """Write down what the saga has become. False: it is not ours any more, stop."""
-        values = _values(was, now)
-        if now.status.is_terminal:
-            row = self.database.one(FINISH, **values)
-        elif now.wait_s is not None:
-            row = self.database.one(HAND_BACK, wait_s=now.wait_s, **values)
-        else:
-            # Two calls of 10 s at most each (void, then refund) fit in what is left.
-            row = self.database.one(CHECKPOINT, lease_s=self.lease_s, renew_below_s=self.lease_s * 0.75, **values)
-        return row is not None
+        return self._save(_entry(was, now))
+
+    def _save_all(self, entries: Sequence[Row]) -> list[bool]:
+        saved = self.database.all(
+            SAVE,
+            entries=json.dumps(entries),
+            lease_s=self.lease_s,
+            renew_below_s=self.lease_s * 0.75,  # two calls of 10 s at most each (void, then refund) fit in what is left
+        )
+        ids = {row["id"] for row in saved}
+        return [entry["id"] in ids for entry in entries]
 
     def release(self, saga: Saga) -> None:
         """Give an entry back that we will not go on with."""
@@ -185,7 +181,7 @@ def _saga(row: Row) -> Saga:
     )
 
 
-def _values(was: Saga, now: Saga) -> dict[str, Any]:
+def _entry(was: Saga, now: Saga) -> Row:
     code, message = now.failure or (None, None)
     has_order = now.status not in (Status.AWAITING_AUTHORIZATION, Status.AUTHORIZATION_FAILED, Status.AUTHORIZED)
     return {
@@ -201,4 +197,6 @@ def _values(was: Saga, now: Saga) -> dict[str, Any]:
         "failure_code": code,
         "failure_message": message,
         "attention": now.attention,
+        "wait_s": now.wait_s,
+        "is_over": now.status.is_terminal,
     }

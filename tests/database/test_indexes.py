@@ -25,6 +25,8 @@ KEY = authorize_key(ORDER)
 NEW = known_id("new", 1)
 LINES = {"product_ids": [PRODUCT, known_id("product", 6)], "quantities": [1, 2], "prices": [999, 999]}
 
+ENTRIES = json.dumps([{"id": ORDER, "claim_number": 0, "was": "AUTHORIZED", "status": "FAILED", "is_over": True}])
+
 # What the parameters of each module's statements are called, and a value that is in the database.
 PARAMETERS = {
     edge_api.store: LINES
@@ -32,9 +34,7 @@ PARAMETERS = {
     | {"total": 2997, "currency": "USD", "request_id": "r", "claimant": "edge", "claim_number": 0, "lease_s": 30}
     | {"abandoned_after_s": 60, "authorization_id": "auth_5", "status": 202, "body": "{}", "limit": 100}
     | {"failure_code": "payment_declined", "failure_message": "no", "notify": True},
-    orchestrator.store: {"id": ORDER, "claim_number": 0, "was": "AUTHORIZED", "status": "ORDER_CREATED"}
-    | {"detail": None, "order_id": ORDER, "retry_count": 0, "compensating_from": None, "undone": []}
-    | {"failure_code": None, "failure_message": None, "attention": False, "wait_s": 1, "lease_s": 30}
+    orchestrator.store: {"id": ORDER, "claim_number": 0, "was": "AUTHORIZED", "entries": ENTRIES, "lease_s": 30}
     | {"renew_below_s": 22, "limit": CLAIMED, "claimant": "worker", "max_claims": 5, "set_aside_s": 300}
     | {"abandoned": "abandoned", "abandoned_message": "nobody came back"},
     inventory_service.operations: LINES

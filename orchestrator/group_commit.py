@@ -1,0 +1,67 @@
+"""Group commit: what several threads want to write at the same time becomes durable in one transaction.
+
+A commit waits for the disk, and while it does, others come with something to write. Whoever is next then writes for
+all who wait. Nobody waits on purpose: one thread alone commits at once. (The idea is that of databases themselves:
+D. DeWitt et al., "Implementation Techniques for Main Memory Database Systems", 1984.)
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from common.errors import DatabaseUnavailable, ServiceUnavailable
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class _Ticket(Generic[T, R]):
+    """One thread's wish, and in the end what came of it."""
+
+    def __init__(self, item: T) -> None:
+        self.item = item
+        self.result: R | None = None
+        self.error: Exception | None = None
+        self.is_done = False
+
+
+class GroupCommit(Generic[T, R]):
+    """`write` makes a group of items durable in one transaction, and says of each what came of it."""
+
+    def __init__(self, write: Callable[[Sequence[T]], Sequence[R]]) -> None:
+        self._write = write
+        self._waiting: list[_Ticket[T, R]] = []
+        self._lock = threading.Lock()
+        self._is_writing = threading.Lock()
+
+    def __call__(self, item: T) -> R:
+        """Write this item, with whatever else waits. :returns: once it is durable; raises what `write` raises"""
+        ticket: _Ticket[T, R] = _Ticket(item)
+        with self._lock:
+            self._waiting.append(ticket)
+        with self._is_writing:
+            if not ticket.is_done:  # by the one who was here before
+                with self._lock:
+                    group, self._waiting = self._waiting, []
+                self._settle(group)
+        if ticket.error:
+            raise ticket.error
+        return ticket.result  # type: ignore[return-value]
+
+    def _settle(self, group: list[_Ticket[T, R]]) -> None:
+        try:
+            for ticket, result in zip(group, self._write([each.item for each in group]), strict=True):
+                ticket.result = result
+        except (DatabaseUnavailable, ServiceUnavailable) as error:
+            for ticket in group:
+                ticket.error = error
+        except Exception as error:  # one item may be the reason, and must not take the others with it
+            if len(group) > 1:
+                for ticket in group:
+                    self._settle([ticket])
+            else:
+                group[0].error = error
+        for ticket in group:
+            ticket.is_done = True
