@@ -16,11 +16,12 @@ from typing import Any, TypeVar
 import backoff
 import psycopg2
 import psycopg2.extensions
-from psycopg2.extras import RealDictCursor
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from sqlalchemy import exc, pool
 
 from common import crash
 from common.errors import DatabaseUnavailable, ServiceUnavailable
+from common.prepared import prepared
 from common.watch import watched
 
 T = TypeVar("T")
@@ -35,12 +36,21 @@ SESSION: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,  # ms; a server that vanished is noticed in mid-statement too
     "options": "-c timezone=UTC -c statement_timeout=5000 -c lock_timeout=2000"
-    " -c idle_in_transaction_session_timeout=10000",
+    " -c idle_in_transaction_session_timeout=10000"
+    # Every statement finds its rows by a key. While a table is small or its statistics are old, the planner would read
+    # it whole, and hash it, again and again.
+    " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off"
+    " -c plan_cache_mode=force_generic_plan",
 }
 CONFLICTS = (
     psycopg2.errors.SerializationFailure,  # 40001
     psycopg2.errors.DeadlockDetected,  # 40P01
     psycopg2.errors.LockNotAvailable,  # 55P03
+    psycopg2.errors.FeatureNotSupported,  # 0A000: a migration has changed a table that a prepared statement reads
+)
+NOT_PREPARED = (
+    psycopg2.errors.InvalidSqlStatementName,  # 26000
+    psycopg2.errors.DuplicatePreparedStatement,  # 42P05
 )
 # Refused connections, shutdown, full disk, too many connections, a server gone read-only: it will pass.
 # A table or a column that is not there: the migration of this release is still under way.
@@ -54,12 +64,19 @@ class CommitOutcomeUnknown(DatabaseUnavailable):
 class Transaction:
     """Statements of one transaction. Rows are dicts; a UUID is text, a time is aware and in UTC."""
 
-    def __init__(self, cursor: RealDictCursor) -> None:
-        self._cursor = cursor
+    def __init__(self, cursor: Any, opening: str = "", known: set[str] | None = None) -> None:
+        """
+        :param opening: goes with the first statement, which saves a round trip
+        :param known: the names of what this connection has prepared; None: nothing is to be prepared
+        """
+        self._cursor, self._opening, self._known = cursor, opening, known
 
     def all(self, sql: str, **params: Any) -> list[Row]:
-        self._cursor.execute(sql, params)
-        return list(self._cursor.fetchall()) if self._cursor.description else []
+        self.execute(sql, **params)
+        if not self._cursor.description:
+            return []
+        names = [column.name for column in self._cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in self._cursor.fetchall()]
 
     def one(self, sql: str, **params: Any) -> Row | None:
         rows = self.all(sql, **params)
@@ -67,8 +84,19 @@ class Transaction:
 
     def execute(self, sql: str, **params: Any) -> int:
         """:returns: how many rows were changed"""
-        self._cursor.execute(sql, params)
+        text = sql if self._known is None else self._prepared(sql, self._known)
+        opening, self._opening = self._opening, ""
+        self._cursor.execute(opening + text, params)
         return int(self._cursor.rowcount)
+
+    def _prepared(self, sql: str, known: set[str]) -> str:
+        statement = prepared(sql)
+        if statement is None:
+            return sql
+        if statement.name not in known:
+            self._cursor.execute(statement.prepare)
+            known.add(statement.name)
+        return statement.execute
 
 
 class Database:
@@ -76,6 +104,7 @@ class Database:
 
     def __init__(self, url: str, *, name: str, size: int) -> None:
         self.url, self._name, self._size = url, name, size
+        self._prepares = True
         self._pool = self._new_pool()
         forget = weakref.WeakMethod(self._forget_connections)  # the hook is for ever, the pool need not be
         os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
@@ -120,7 +149,11 @@ class Database:
 
     def _guarded(self, work: Callable[[Transaction], T], *, autocommit: bool) -> T:
         try:
-            return self._until_no_conflict(work, autocommit)
+            try:
+                return self._until_no_conflict(work, autocommit)
+            except NOT_PREPARED:  # a pooler in transaction mode gives us another connection each time
+                self._prepares = False
+                return self._until_no_conflict(work, autocommit)
         except CONFLICTS as error:
             raise ServiceUnavailable() from error
         except psycopg2.Error as error:
@@ -130,28 +163,24 @@ class Database:
 
     @backoff.on_exception(backoff.expo, CONFLICTS, max_tries=4, factor=0.01, logger=None)
     def _until_no_conflict(self, work: Callable[[Transaction], T], autocommit: bool) -> T:
-        with self._connection() as connection:
-            connection.autocommit = autocommit and not crash.parts_statement_from_commit()
-            with connection.cursor(cursor_factory=RealDictCursor) as cursor:
-                result = work(Transaction(cursor))
-            if not connection.autocommit:
-                crash.commit_point("participant.before_commit")
-                try:
-                    connection.commit()
-                except psycopg2.Error as error:
-                    if _is_lost(connection, error):
-                        raise CommitOutcomeUnknown() from error
-                    raise
+        with self._connection() as (connection, info):
+            known = info.setdefault("prepared", set()) if self._prepares else None
+            by_itself = autocommit and not crash.parts_statement_from_commit()
+            with connection.cursor() as cursor:
+                result = work(Transaction(cursor, "" if by_itself else "BEGIN; ", known))
+                if not by_itself:
+                    crash.commit_point("participant.before_commit")
+                    _commit(connection, cursor)
             crash.commit_point("participant.after_commit")
             return result
 
     @contextmanager
-    def _connection(self) -> Iterator[Any]:
+    def _connection(self) -> Iterator[tuple[Any, dict[Any, Any]]]:
         source, pooled = self._checkout()
         connection: Any = pooled.dbapi_connection
         try:
             with watched(connection):
-                yield connection
+                yield connection, pooled.info
         except BaseException as error:
             if not _rolled_back(connection, error):
                 pooled.invalidate()
@@ -184,7 +213,6 @@ class Database:
         try:
             with watched(pooled.dbapi_connection):
                 pooled.cursor().execute("SELECT 1")
-                pooled.rollback()
         except psycopg2.Error:
             return False
         return True
@@ -196,13 +224,18 @@ class Database:
 
     def _new_pool(self) -> pool.QueuePool:
         return pool.QueuePool(
-            lambda: psycopg2.connect(self.url, application_name=self._name, **SESSION),
+            self._open,
             pool_size=self._size,
             max_overflow=0,
             timeout=POOL_WAIT_S,
             use_lifo=True,
             reset_on_return=None,
         )
+
+    def _open(self) -> Any:
+        connection = psycopg2.connect(self.url, application_name=self._name, **SESSION)
+        connection.autocommit = True  # BEGIN and COMMIT are ours to send
+        return connection
 
     def _forget_connections(self) -> None:
         self._pool = self._new_pool()
@@ -224,13 +257,23 @@ def _is_lost(connection: Any, error: BaseException) -> bool:
     return bool(connection.closed) or _is_crash(error) or isinstance(error, CommitOutcomeUnknown)
 
 
+def _commit(connection: Any, cursor: Any) -> None:
+    try:
+        cursor.execute("COMMIT")
+    except psycopg2.Error as error:
+        if _is_lost(connection, error):
+            raise CommitOutcomeUnknown() from error
+        raise
+
+
 def _rolled_back(connection: Any, error: BaseException) -> bool:
     """Undo what `error` broke off. :returns: whether the connection can be used again"""
     # Read-only may be this connection's own setting, or it leads to a server that is the primary no more.
-    is_read_only = isinstance(error, psycopg2.errors.ReadOnlySqlTransaction)
-    if not is_read_only and not _is_lost(connection, error):
-        with suppress(psycopg2.Error), watched(connection):
-            connection.rollback()
+    is_outdated = isinstance(error, psycopg2.errors.ReadOnlySqlTransaction | psycopg2.errors.FeatureNotSupported)
+    if not is_outdated and not _is_lost(connection, error):
+        with suppress(psycopg2.Error), watched(connection), connection.cursor() as cursor:
+            if connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
+                cursor.execute("ROLLBACK")
             return True
     return False
 

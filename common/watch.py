@@ -10,8 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import psycopg2
@@ -57,14 +56,17 @@ _watch = _Watch()
 os.register_at_fork(after_in_child=_watch.forget)
 
 
-@contextmanager
-def watched(connection: Any) -> Iterator[None]:
+class watched:  # used as a function
     """What waits for `connection` for more than LIMIT_S seconds meets a lost connection."""
-    _watch.add(connection)
-    try:
-        yield
-    finally:
-        _watch.remove(connection)
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        _watch.add(self._connection)
+
+    def __exit__(self, *_: object) -> None:
+        _watch.remove(self._connection)
 
 
 def _cut(connection: Any) -> None:

@@ -55,10 +55,10 @@ def place_order(edge: Edge, client: str, key: str, order: dict[str, Any]) -> Ans
     :raises ApiError: for every answer that is not stored; those that are stored come back as an Answer
     """
     print_ = fingerprint(order)
-    entry = edge.store.find(client, key)
-    if entry is None:
-        if refused := edge.store.find_refused(client, key):
-            return _stored(refused, print_)
+    found = edge.store.find(client, key)
+    if found and found["id"] is None:
+        return _stored(found, print_)
+    if found is None:
         if edge.rate_limit_per_minute and not edge.store.take_token(client, edge.rate_limit_per_minute):
             raise _rate_limited(edge.rate_limit_per_minute)
         try:
@@ -161,16 +161,14 @@ def _authorize(edge: Edge, entry: Row, payment_token: str) -> Answer:
 
 
 def _accept(edge: Edge, entry: Row, authorization_id: str) -> Answer:
-    body = AcceptedOrder().dump(
-        {
-            "order_ledger_id": entry["id"],
-            "status": Status.AUTHORIZED,
-            "total_amount_cents": entry["total_amount_cents"],
-            "currency": entry["currency"],
-            "message": "The payment is authorized and the order is being processed.",
-        }
-    )
-    answer = replace(Answer.of(202, body), headers=_location(entry))
+    accepted = {
+        "order_ledger_id": entry["id"],
+        "status": Status.AUTHORIZED,
+        "total_amount_cents": entry["total_amount_cents"],
+        "currency": entry["currency"],
+        "message": "The payment is authorized and the order is being processed.",
+    }
+    answer = replace(Answer.dumped(202, AcceptedOrder, accepted), headers=_location(entry))
     if not _authorized(edge, entry, authorization_id, answer):
         raise RequestInProgress()  # another request took it over, or the sweeper has it
     return answer

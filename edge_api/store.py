@@ -16,16 +16,20 @@ from edge_api.notifier import Notifier
 
 CLAIMANT = f"edge:{socket.gethostname()}:{os.getpid()}"
 
+# What the Edge API has to know of an entry.
+_ENTRY = """id, client, client_request_id, fingerprint, status, claim_number, user_id, total_amount_cents, currency,
+  response_status, response_body"""
+
 # T1: the entry and its lines with frozen prices, unless the client has used the key before.
-INSERT_ENTRY = """
+INSERT_ENTRY = f"""
 WITH entry AS (
   INSERT INTO order_ledger (id, client, client_request_id, fingerprint, user_id, email, total_amount_cents, currency,
     request_id, status, claimed_by, claimed_until, due_at, claim_number)
   VALUES (%(id)s, %(client)s, %(key)s, %(fingerprint)s, %(user_id)s, %(email)s, %(total)s, %(currency)s,
     %(request_id)s, 'AWAITING_AUTHORIZATION', %(claimant)s, now() + %(lease_s)s * interval '1 second',
-    now() + GREATEST(%(lease_s)s, %(abandoned_after_s)s) * interval '1 second', 1)
+    now() + GREATEST(%(lease_s)s::float, %(abandoned_after_s)s) * interval '1 second', 1)
   ON CONFLICT (client, client_request_id) DO NOTHING
-  RETURNING *
+  RETURNING {_ENTRY}
 ), lines AS (
   INSERT INTO order_ledger_items (order_ledger_id, position, product_id, quantity, unit_price_cents)
   SELECT entry.id, line.position, line.product_id, line.quantity, line.unit_price_cents
@@ -35,13 +39,13 @@ WITH entry AS (
 SELECT * FROM entry
 """
 
-# The entry that a client's key stands for.
-FIND_ENTRY = "SELECT * FROM order_ledger WHERE client = %(client)s AND client_request_id = %(key)s"
-
-# The stored answer to a request that was refused before it became an entry.
-FIND_REFUSED = """
-SELECT fingerprint, response_status, response_body FROM refused_requests
-WHERE client = %(client)s AND client_request_id = %(key)s
+# What a client's key stands for: an entry, or the stored answer to a request that was refused before it became one.
+FIND = f"""
+SELECT {_ENTRY} FROM order_ledger WHERE client = %(client)s AND client_request_id = %(key)s
+UNION ALL
+SELECT NULL, client, client_request_id, fingerprint, NULL, NULL, NULL, NULL, NULL, response_status, response_body
+FROM refused_requests WHERE client = %(client)s AND client_request_id = %(key)s
+LIMIT 1
 """
 
 INSERT_REFUSED = """
@@ -50,13 +54,13 @@ VALUES (%(client)s, %(key)s, %(fingerprint)s, %(status)s, %(body)s) ON CONFLICT 
 """
 
 # Go on with an entry that nobody works on any more: its request gave up, or has taken longer than any request can.
-TAKE_OVER = """
+TAKE_OVER = f"""
 UPDATE order_ledger SET claim_number = claim_number + 1, claimed_by = %(claimant)s,
   claimed_until = now() + %(lease_s)s * interval '1 second',
-  due_at = now() + GREATEST(%(lease_s)s, %(abandoned_after_s)s) * interval '1 second', updated_at = now()
+  due_at = now() + GREATEST(%(lease_s)s::float, %(abandoned_after_s)s) * interval '1 second', updated_at = now()
 WHERE id = %(id)s AND status = 'AWAITING_AUTHORIZATION' AND failure_code IS NULL
   AND (claimed_until IS NULL OR claimed_until < now())
-RETURNING *
+RETURNING {_ENTRY}
 """
 
 # The payment service gave no answer: let the client's next request go on at once, or the sweeper close the entry.
@@ -144,10 +148,8 @@ class Store:
         return row
 
     def find(self, client: str, key: str) -> Row | None:
-        return self.database.one(FIND_ENTRY, client=client, key=key)
-
-    def find_refused(self, client: str, key: str) -> Row | None:
-        return self.database.one(FIND_REFUSED, client=client, key=key)
+        """None where the key is free. A row without an `id` is an answer that was stored without an entry."""
+        return self.database.one(FIND, client=client, key=key)
 
     def insert_refused(self, client: str, key: str, fingerprint: str, answer: Answer) -> None:
         self.database.one(

@@ -7,7 +7,6 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg2
-from psycopg2.extras import RealDictCursor
 
 from common.config import SettingError, Settings
 from common.db import Transaction
@@ -38,7 +37,7 @@ def transaction(environ: Mapping[str, str] | None, *, timeout_s: int, **session:
         url = Settings.load(environ).database_url
         with closing(psycopg2.connect(url, connect_timeout=5, application_name="holdfast ops")) as connection:
             connection.set_session(**session)
-            with connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
+            with connection, connection.cursor() as cursor:
                 # SET, not the connection's options: a pooler in transaction mode knows no others.
                 cursor.execute("SELECT set_config('statement_timeout', %s, true)", (f"{timeout_s}s",))
                 cursor.execute("SELECT set_config('timezone', 'UTC', true)")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from contextlib import suppress
 
 import psycopg2.extensions
+
+PREPARE, EXECUTE = re.compile(rb"\bPREPARE (\w+) AS"), re.compile(rb"\bEXECUTE (\w+)")
 
 
 class _Pair:
@@ -41,6 +44,7 @@ class Severable:
         self._threads: list[threading.Thread] = []
         self._cut_at: bytes | None = None
         self._cut_after = self._then_stop = self._is_silent = False
+        self._prepared: dict[bytes, bytes] = {}
         self.port = 0
         self.start()
 
@@ -117,7 +121,7 @@ class Severable:
         with suppress(OSError):
             while data := pair.client.recv(65536):
                 pair.greeting = pair.greeting or data
-                if self._cut_at and self._cut_at in data:
+                if self._is_statement_to_cut(data):
                     self._cut_at = None
                     if not self._cut_after:
                         break
@@ -126,6 +130,15 @@ class Severable:
                     pair.server.sendall(data)
         if not pair.drops_packets:  # else the news that the client has closed is dropped, too
             pair.cut()
+
+    def _is_statement_to_cut(self, data: bytes) -> bool:
+        """Whether it is the statement itself or the name it has been prepared under; to prepare it is not to run it."""
+        if preparing := PREPARE.search(data):
+            self._prepared[preparing[1]] = data
+            return False
+        executing = EXECUTE.search(data)
+        text = self._prepared.get(executing[1], data) if executing else data
+        return self._cut_at is not None and self._cut_at in text
 
     def _to_client(self, pair: _Pair) -> None:
         with suppress(OSError):

@@ -8,6 +8,8 @@ from datetime import datetime
 
 import pytest
 
+from common.prepared import prepared
+from edge_api.store import IS_TERMINAL
 from tests.edge_api.conftest import PRICE_CENTS, USER_ID
 from tests.edge_api.neighbours import PATIENCE_S, request_lost
 
@@ -22,9 +24,9 @@ FINISH = """
 UPDATE order_ledger SET status = 'PAYMENT_CAPTURED', retry_count = 0, next_retry_at = NULL, status_detail = NULL;
 UPDATE order_ledger SET status = 'COMPLETED', due_at = NULL;
 """
-WAITING = """
-SELECT pid FROM pg_stat_activity WHERE application_name = 'edge_api' AND query LIKE '%%is_terminal%%'
-  AND query_start > %(since)s
+WAITING = f"""
+SELECT pid FROM pg_stat_activity WHERE application_name = 'edge_api'
+  AND query LIKE '%%{prepared(IS_TERMINAL).name}%%' AND query_start > %(since)s
 """
 
 
