@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -180,7 +180,7 @@ def json_body(default: Any = None) -> Any:
         raise PayloadTooLarge()  # a chunked body says nothing of its length, and was cut off there
     if not raw.strip() and default is not None:
         return default
-    if request.mimetype != "application/json" or request.mimetype_params.get("charset", "utf-8").lower() != "utf-8":
+    if request.content_type != "application/json" and not _is_utf8_json(request.mimetype, request.mimetype_params):
         raise UnsupportedMediaType()
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique_names, parse_constant=_no_constant)
@@ -189,6 +189,10 @@ def json_body(default: Any = None) -> Any:
     except (ValueError, RecursionError) as error:
         raise MalformedJson(f"The body is not valid JSON in UTF-8: {_reason(error)}.") from None
     return value
+
+
+def _is_utf8_json(mimetype: str, params: Mapping[str, str]) -> bool:
+    return mimetype == "application/json" and params.get("charset", "utf-8").lower() == "utf-8"
 
 
 def idempotency_key() -> str:

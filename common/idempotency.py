@@ -11,9 +11,11 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import psycopg2
+from marshmallow import Schema
 
 from common.db import Transaction
 from common.errors import ApiError, IdempotencyKeyReused, RequestInProgress
@@ -37,8 +39,18 @@ class Answer:
         return cls(status, json.dumps(body, separators=(",", ":")))
 
     @classmethod
+    def dumped(cls, status: int, schema: type[Schema], data: Any) -> Answer:
+        return cls.of(status, _instance(schema).dump(data))
+
+    @classmethod
     def refusal(cls, error: ApiError) -> Answer:
         return cls.of(error.status, error.body())
+
+
+@cache
+def _instance(schema: type[Schema]) -> Schema:
+    """One for all: to make a schema takes longer than to dump with it."""
+    return schema()
 
 
 def fingerprint(request: Any) -> str:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 #: The request (or the saga) that this thread works for; on every line while it is set.
@@ -86,7 +87,7 @@ def _extra(record: logging.LogRecord) -> dict[str, Any]:
 
 def _masked(name: str, value: Any) -> Any:
     """The value, or stars where its name, or a name inside it, says that it is secret."""
-    if _SECRET_NAME.search(name):
+    if _is_secret(name):
         return "***"
     if isinstance(value, Mapping):
         return {str(key): _masked(str(key), inner) for key, inner in value.items()}
@@ -95,8 +96,16 @@ def _masked(name: str, value: Any) -> Any:
     return _without_secrets(value) if isinstance(value, str) else value
 
 
+@lru_cache(1000)
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
+
+
 def _without_secrets(text: str) -> str:
-    text = _ROW_IN_TEXT.sub(r"\1***", _SECRET_IN_TEXT.sub(r"\1***", text))
+    if "token" in text.lower():
+        text = _SECRET_IN_TEXT.sub(r"\1***", text)
+    if "DETAIL: " in text:
+        text = _ROW_IN_TEXT.sub(r"\1***", text)
     return _EMAIL_IN_TEXT.sub("***", text) if "@" in text else text
 
 

@@ -166,7 +166,7 @@ def _change_stock(tx: Transaction, product_id: str, change: Row) -> Answer:
     if total + quantity > MAX_STOCK:
         raise ValidationFailed(quantity=[f"The stock and what is reserved of it would exceed {MAX_STOCK}."])
     row = tx.one(ADJUST_STOCK, product_id=product_id, **{"reference_id": None, "notes": None, **change})
-    return Answer.of(200, ChangedStock().dump(row))
+    return Answer.dumped(200, ChangedStock, row)
 
 
 def reserve(db: Database, order_id: str, items: Iterable[Row]) -> tuple[Row, bool]:

@@ -47,7 +47,8 @@ class Gateway:
 
         :raises GatewayError: before the work, or after it is on the books
         """
-        self.sleep(self.latency_s)
+        if self.latency_s:  # to sleep for no time would give the interpreter to another thread
+            self.sleep(self.latency_s)
         drawn = self.chance.random()
         if drawn < self.failure_rate / 2:
             raise GatewayError()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import string
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,6 @@ from payments_service.models import AUTHORIZED, DECLINED, IDEMPOTENCY_TABLE, REF
 Body = dict[str, Any]
 
 AUTHORIZATION_ID = re.compile(r"auth_[0-9A-Za-z]{24}")
-ID_CHARACTERS = string.ascii_letters + string.digits
 CAPTURE_REFUSED = "capture_refused"
 
 # Times are clock_timestamp(), read under the row's lock: now() is when the transaction began, maybe before it waited.
@@ -131,7 +129,7 @@ def _authorize(tx: Transaction, body: Body) -> Answer:
         raise AlreadyVoided()
     if declined:
         raise PaymentDeclined(declined)
-    return Answer.of(200, schemas.Authorization().dump(row))
+    return Answer.dumped(200, schemas.Authorization, row)
 
 
 def _capture(tx: Transaction, authorization_id: str, amount_cents: int | None) -> Answer:
@@ -144,19 +142,19 @@ def _capture(tx: Transaction, authorization_id: str, amount_cents: int | None) -
     if payment["refuses_capture"]:
         raise PaymentDeclined(CAPTURE_REFUSED)
     row = tx.one(CAPTURE, id=authorization_id, capture_id=_new_id("cap"), amount_cents=amount)
-    return Answer.of(200, schemas.Capture().dump(row))
+    return Answer.dumped(200, schemas.Capture, row)
 
 
 def _void_by_id(tx: Transaction, authorization_id: str, reason: str | None) -> Answer:
     row = _void(tx, _lock(tx, authorization_id), reason)
-    return Answer.of(200, schemas.Void().dump(row))
+    return Answer.dumped(200, schemas.Void, row)
 
 
 def _void_by_key(tx: Transaction, key: str, reason: str | None) -> Answer:
     row = tx.one(INSERT_TOMBSTONE, id=_new_id("auth"), key=key, reason=reason)
     if row is None:
         row = _void_found(tx, key, reason)
-    return Answer.of(200, schemas.VoidByKey().dump(row))
+    return Answer.dumped(200, schemas.VoidByKey, row)
 
 
 def _void_found(tx: Transaction, key: str, reason: str | None) -> Row:
@@ -187,7 +185,7 @@ def _refund(tx: Transaction, authorization_id: str, amount_cents: int | None, re
     amount = _at_most(left, amount_cents)
     tx.execute(ADD_REFUNDED_AMOUNT, authorization_id=authorization_id, amount_cents=amount)
     row = tx.one(INSERT_REFUND, id=_new_id("re"), authorization_id=authorization_id, amount_cents=amount, reason=reason)
-    return Answer.of(200, schemas.Refund().dump(row))
+    return Answer.dumped(200, schemas.Refund, row)
 
 
 def _lock(tx: Transaction, authorization_id: str) -> Row:
@@ -229,4 +227,4 @@ def _checked(authorization_id: str) -> str:
 
 
 def _new_id(prefix: str) -> str:
-    return f"{prefix}_" + "".join(secrets.choice(ID_CHARACTERS) for _ in range(24))
+    return f"{prefix}_{secrets.token_hex(12)}"  # 24 letters or digits
