@@ -1,0 +1,108 @@
+"""`make bench`: how fast Holdfast is on this machine, beside what one would take instead. README.md: how to read it.
+
+`python -m benchmarks [--short] [--only engine,waiting] [--rounds 5] [--out var/bench]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from benchmarks import charts, engine, machine, waiting
+from benchmarks.bench import SERVER_SETTINGS, Bench
+from benchmarks.engine import WrongCount
+from benchmarks.patience import TooLate
+from benchmarks.processes import ProcessDied
+from benchmarks.programs import NotInstalled
+from benchmarks.report import Report
+from benchmarks.result import Part
+from local.binaries import PostgresError
+from local.postgres import EmbeddedPostgres
+
+OUT = Path("var") / "bench"
+PARTS: Mapping[str, Callable[[Bench], Part]] = {"engine": engine.run, "waiting": waiting.run}
+MEASURED, NOT_MEASURED = 0, 1
+# What keeps a part from being measured, and is told in one line. Anything else is a mistake in the benchmark.
+TROUBLE = (NotInstalled, ProcessDied, TooLate, WrongCount)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0: all was measured; 1: a part was not; 2: the arguments make no sense."""
+    given = _parser().parse_args(arguments)
+    given.out.mkdir(parents=True, exist_ok=True)
+    scratch = given.out / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
+    scratch.mkdir()
+    try:
+        with EmbeddedPostgres(scratch / "postgres", settings=SERVER_SETTINGS) as server:
+            bench = Bench(1 if given.short else given.rounds, given.short, scratch, server)
+            report = _measure(bench, given.only)
+    except (PostgresError, NotInstalled) as error:
+        sys.stderr.write(f"{error}\n")
+        return NOT_MEASURED
+    _write(report, given.out)
+    if report.failures:
+        return NOT_MEASURED  # and the logs stay
+    shutil.rmtree(scratch)
+    return MEASURED
+
+
+def _measure(bench: Bench, keys: Sequence[str]) -> Report:
+    began, before = time.strftime("%Y-%m-%d %H:%M"), machine.costs(bench)
+    parts, failures = [], {}
+    for key in keys:
+        bench.say(f"{key}: begins")
+        try:
+            parts.append(PARTS[key](bench))
+        except TROUBLE as error:
+            bench.say(f"{key}: {error}")
+            failures[key] = str(error)
+    after = machine.costs(bench)
+    costs = {name: [before[name], after[name]] for name in before}
+    return Report(began, bench.rounds, bench.short, machine.describe(bench), costs, parts, failures)
+
+
+def _write(report: Report, folder: Path) -> None:
+    for old in folder.glob("*.svg"):
+        old.unlink()
+    (folder / "results.json").write_text(report.to_json())
+    (folder / "results.md").write_text(report.to_markdown())
+    files = [file for part in report.parts for file in charts.draw(part, folder)]
+    print(report.to_markdown())
+    print("\n".join(f"{file}" for file in (folder / "results.json", folder / "results.md", *files)))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")  # one line, without the usage
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--short", action="store_true", help="only see that it works: little of everything, one round")
+    parser.add_argument("--only", type=_keys, default=list(PARTS), help=f"of {','.join(PARTS)}, separated by commas")
+    parser.add_argument("--rounds", type=_rounds, default=5, help="how often each thing is measured (default: 5)")
+    parser.add_argument("--out", type=Path, default=OUT, help=f"where the results go (default: {OUT})")
+    return parser
+
+
+def _keys(text: str) -> list[str]:
+    keys = [key for key in text.split(",") if key]
+    if unknown := [key for key in keys if key not in PARTS]:
+        raise argparse.ArgumentTypeError(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
+    return keys
+
+
+def _rounds(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError("a whole number from 1 to 100")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
