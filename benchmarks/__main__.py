@@ -1,6 +1,6 @@
 """`make bench`: how fast Holdfast is on this machine, beside what one would take instead. README.md: how to read it.
 
-`python -m benchmarks [--short] [--only engine,waiting] [--rounds 5] [--out var/bench]`
+`python -m benchmarks [--short] [--only engine,waiting] [--without-peers] [--rounds 5] [--out FOLDER]`
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from local.binaries import PostgresError
 from local.postgres import EmbeddedPostgres
 
 OUT = Path("var") / "bench"
+PEERS = Path("var") / "bench" / "venv"
 PARTS: Mapping[str, Callable[[Bench], Part]] = {"engine": engine.run, "waiting": waiting.run}
 MEASURED, NOT_MEASURED = 0, 1
 # What keeps a part from being measured, and is told in one line. Anything else is a mistake in the benchmark.
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scratch.mkdir()
     try:
         with EmbeddedPostgres(scratch / "postgres", settings=SERVER_SETTINGS) as server:
-            bench = Bench(1 if given.short else given.rounds, given.short, scratch, server)
+            bench = Bench(1 if given.short else given.rounds, given.short, scratch, given.peers, server)
             report = _measure(bench, given.only)
     except (PostgresError, NotInstalled) as error:
         sys.stderr.write(f"{error}\n")
@@ -86,6 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--short", action="store_true", help="only see that it works: little of everything, one round")
     parser.add_argument("--only", type=_keys, default=list(PARTS), help=f"of {','.join(PARTS)}, separated by commas")
+    parser.add_argument(
+        "--without-peers", dest="peers", action="store_const", const=None, default=PEERS, help="measure ours alone"
+    )
     parser.add_argument("--rounds", type=_rounds, default=5, help="how often each thing is measured (default: 5)")
     parser.add_argument("--out", type=Path, default=OUT, help=f"where the results go (default: {OUT})")
     return parser

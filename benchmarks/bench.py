@@ -26,6 +26,8 @@ class Bench:
     """Only see that everything works: little of everything, once; the figures mean nothing."""
     folder: Path
     """For logs and other files that nobody needs afterwards."""
+    peers: Path | None
+    """Where the peers' Python environment is, or is to be made. None: the peers are left out."""
     server: EmbeddedPostgres
     """fsync and synchronous_commit as PostgreSQL has them from the start: on."""
     _databases: Iterator[int] = field(default_factory=lambda: count(1))

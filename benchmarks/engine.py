@@ -8,14 +8,19 @@ until the last has ended. N is what a contender does in about ROUND_S.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from statistics import median
+from typing import Any
 
 from benchmarks.bench import Bench
 from benchmarks.contenders.contender import Contender
 from benchmarks.contenders.holdfast import Holdfast
 from benchmarks.contenders.limits import LeanLimit, UsualLimit
+from benchmarks.contenders.peers import ALL, CHAINS, Dbos
 from benchmarks.patience import until
+from benchmarks.peers.environment import peers_python
 from benchmarks.result import Bars, Part, Ratio, Row, ratio
 from benchmarks.stub import Stub
 
@@ -43,14 +48,17 @@ class Run:
 
     @property
     def name(self) -> str:
-        return f"{self.contender.name}, {IN_WORDS[self.processes]}"
+        return _name(self.contender, self.processes)
+
+
+def _name(contender: Contender | type[Any], processes: int) -> str:
+    return f"{contender.name}, {IN_WORDS[processes]}"
 
 
 def run(bench: Bench) -> Part:
-    with Stub(bench.folder / "stub") as stub:
-        contenders: list[Contender] = [kind(bench, stub.url) for kind in (Holdfast, UsualLimit, LeanLimit)]
-        runs = [Run(contender, processes) for contender in contenders for processes in PROCESSES]
-        values = _alternately(bench, runs, stub)
+    with Stub(bench.folder / "stub") as stub, ExitStack() as held:
+        contenders = [held.enter_context(closing(each)) for each in _contenders(bench, stub)]
+        values = _alternately(bench, [Run(each, processes) for each in contenders for processes in PROCESSES])
     rows = [Row(name, columns) for name, columns in values.items()]
     return Part(
         key="engine",
@@ -63,42 +71,53 @@ def run(bench: Bench) -> Part:
     )
 
 
-def _alternately(bench: Bench, runs: Sequence[Run], stub: Stub) -> dict[str, dict[str, list[float]]]:
+def _contenders(bench: Bench, stub: Stub) -> Iterator[Contender]:
+    yield Holdfast(bench, stub)
+    if bench.peers:
+        bench.say("engine: the peers' environment is made where it is missing; the first time that takes a minute")
+        python = peers_python(bench.peers)
+        for kind in ALL:
+            yield kind(bench, stub, python)
+    yield UsualLimit(bench, stub)
+    yield LeanLimit(bench, stub)
+
+
+def _alternately(bench: Bench, runs: Sequence[Run]) -> dict[str, dict[str, list[float]]]:
     """Each run once a round, so that a machine that slows down slows all of them down."""
     values: dict[str, dict[str, list[float]]] = {each.name: {} for each in runs}
     sizes: dict[str, int] = {}
     for number in range(bench.rounds):
         for each in runs:
-            figures = _measure(each, sizes, stub, short=bench.short)
+            figures = _measure(each, sizes, short=bench.short)
             bench.say(f"engine, round {number + 1}: {each.name}: {figures[RATE]:.0f} sagas/s")
             for column, value in figures.items():
                 values[each.name].setdefault(column, []).append(value)
     return values
 
 
-def _measure(each: Run, sizes: dict[str, int], stub: Stub, *, short: bool) -> dict[str, float]:
+def _measure(each: Run, sizes: dict[str, int], *, short: bool) -> dict[str, float]:
     each.contender.start(each.processes)
     try:
         if short:
-            return timed(each.contender, SHORT, stub)
-        rates = [timed(each.contender, sagas, stub)[RATE] for sagas in WARM_UPS]
+            return timed(each.contender, SHORT)
+        rates = [timed(each.contender, sagas)[RATE] for sagas in WARM_UPS]
         sizes.setdefault(each.name, round(rates[-1] * ROUND_S))
-        return timed(each.contender, sizes[each.name], stub)
+        return timed(each.contender, sizes[each.name])
     finally:
         each.contender.stop()
 
 
-def timed(contender: Contender, sagas: int, stub: Stub) -> dict[str, float]:
+def timed(contender: Contender, sagas: int) -> dict[str, float]:
     """Hand in so many sagas, wait for the last, and say what that cost, by column.
 
     :raises WrongCount: where the stub was not called four times for each
     """
-    answered, workers, store = stub.answered(), contender.running.cpu_s(), contender.store_cpu_s()
+    answered = contender.stub.answered()
     contender.put(sagas)
-    began = time.monotonic()
+    began, workers, store = time.monotonic(), contender.running.cpu_s(), contender.store_cpu_s()
     until(contender.is_done, PATIENCE_S, f"{sagas} sagas of {contender.name}")
     seconds = time.monotonic() - began
-    answered = stub.answered() - answered
+    answered = contender.stub.answered() - answered
     if answered != 4 * sagas:
         raise WrongCount(f"{contender.name} made {answered} calls for {sagas} sagas of four")
     return {
@@ -108,10 +127,19 @@ def timed(contender: Contender, sagas: int, stub: Stub) -> dict[str, float]:
     }
 
 
-def _ratios(rates: dict[str, Sequence[float]]) -> list[Ratio]:
-    one, two = (rates[f"{Holdfast.name}, {IN_WORDS[processes]}"] for processes in PROCESSES)
+def _ratios(rates: Mapping[str, Sequence[float]]) -> list[Ratio]:
+    """By name of the row: the rounds' sagas a second."""
+    ours = {processes: rates[_name(Holdfast, processes)] for processes in PROCESSES}
+    ratios = [
+        ratio("two processes / limit (b), two processes", ours[2], rates[_name(LeanLimit, 2)], 0.6),
+        ratio("one process / limit (a), one process", ours[1], rates[_name(UsualLimit, 1)], 1.2),
+        ratio("two processes / one process", ours[2], ours[1]),
+    ]
+    if _name(Dbos, 2) not in rates:
+        return ratios
+    best = max(CHAINS, key=lambda kind: median(rates[_name(kind, 2)]))
     return [
-        ratio("two processes / limit (b), two processes", two, rates["Limit (b), two processes"], 0.6),
-        ratio("one process / limit (a), one process", one, rates["Limit (a), one process"], 1.2),
-        ratio("two processes / one process", two, one),
+        ratio("two processes / DBOS, two processes", ours[2], rates[_name(Dbos, 2)], 8),
+        ratio(f"two processes / best chain of jobs ({best.name}), two processes", ours[2], rates[_name(best, 2)], 4),
+        *ratios,
     ]

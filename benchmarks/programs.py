@@ -14,14 +14,15 @@ class NotInstalled(Exception):
     """A program is missing. The message is one line and names the package that has it."""
 
 
-def program(name: str, package: str) -> str:
+def program(name: str, package: str, *, install: bool = True) -> str:
     """The path of a program.
 
-    :raises NotInstalled: where it is missing and cannot be installed from here
+    :param install: whether to install it where it is missing and we may
+    :raises NotInstalled: where it is missing still
     """
     found = shutil.which(name, path=PLACES)
     if not found:
-        _install(name, package)
+        _install(name, package, may=install)
         found = shutil.which(name, path=PLACES)
     if not found:
         raise NotInstalled(f"{name} is still missing after {package} was installed")
@@ -35,8 +36,8 @@ def file(path: Path, package: str) -> Path:
     return path
 
 
-def _install(what: str, package: str) -> None:
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
+def _install(what: str, package: str, *, may: bool = True) -> None:
+    if not may or os.geteuid() != 0 or not shutil.which("apt-get"):
         raise NotInstalled(f"{what} was not found: install it, on Debian with `apt-get install {package}`")
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", package]):

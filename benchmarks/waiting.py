@@ -28,8 +28,11 @@ SHARE = "of the ideal"
 def run(bench: Bench) -> Part:
     threads = SHORT_THREADS if bench.short else THREADS
     with Stub(bench.folder / "slow_stub", DELAY_S) as stub:
-        contender = Holdfast(bench, stub.url)
-        values = _alternately(bench, contender, threads, stub)
+        contender = Holdfast(bench, stub)
+        try:
+            values = _alternately(bench, contender, threads)
+        finally:
+            contender.close()
     return Part(
         key="waiting",
         title=f"Waiting participants: {DELAY_S * 1000:g} ms each, one orchestrator process",
@@ -57,25 +60,23 @@ def ideal(threads: int) -> float:
     return threads / (STEPS * DELAY_S)
 
 
-def _alternately(
-    bench: Bench, contender: Holdfast, threads: Sequence[int], stub: Stub
-) -> dict[int, dict[str, list[float]]]:
+def _alternately(bench: Bench, contender: Holdfast, threads: Sequence[int]) -> dict[int, dict[str, list[float]]]:
     values: dict[int, dict[str, list[float]]] = {count: {} for count in threads}
     for number in range(bench.rounds):
         for count in threads:
             contender.threads = {1: count}
-            figures = _measure(contender, count, stub, short=bench.short)
+            figures = _measure(contender, count, short=bench.short)
             bench.say(f"waiting, round {number + 1}: {count} threads: {figures[RATE]:.0f} sagas/s")
             for column, value in {**figures, SHARE: figures[RATE] / ideal(count) * 100}.items():
                 values[count].setdefault(column, []).append(value)
     return values
 
 
-def _measure(contender: Holdfast, threads: int, stub: Stub, *, short: bool) -> dict[str, float]:
+def _measure(contender: Holdfast, threads: int, *, short: bool) -> dict[str, float]:
     contender.start(processes=1)
     try:
-        timed(contender, threads, stub)  # each thread makes its connections
-        return timed(contender, threads if short else min(round(ideal(threads) * ROUND_S), AT_MOST), stub)
+        timed(contender, threads)  # each thread makes its connections
+        return timed(contender, threads if short else min(round(ideal(threads) * ROUND_S), AT_MOST))
     finally:
         contender.stop()
 

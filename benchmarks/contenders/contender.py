@@ -13,6 +13,7 @@ from benchmarks.bench import Bench
 from benchmarks.contenders.workers import Workers
 from benchmarks.patience import until
 from benchmarks.processes import cpu_seconds
+from benchmarks.stub import Stub
 
 READY_WITHIN_S = 30
 
@@ -27,8 +28,8 @@ class Contender(ABC):
     ready = "ready"
     """What a worker process prints when it waits for work."""
 
-    def __init__(self, bench: Bench, stub_url: str) -> None:
-        self.bench, self.stub_url = bench, stub_url
+    def __init__(self, bench: Bench, stub: Stub) -> None:
+        self.bench, self.stub = bench, stub
         self.workers: Workers | None = None
 
     @abstractmethod
@@ -54,7 +55,7 @@ class Contender(ABC):
         self.workers = Workers(
             self.command(processes),
             processes,
-            self.bench.folder / type(self).__name__.lower(),
+            self.bench.folder / self.label,
             pinned=self.pinned,
             environ=self.environ(processes),
         )
@@ -64,6 +65,15 @@ class Contender(ABC):
         if self.workers:
             self.workers.stop()
             self.workers = None
+
+    def close(self) -> None:
+        """End it, and all that it has held since it was made."""
+        self.stop()
+
+    @property
+    def label(self) -> str:
+        """For files."""
+        return type(self).__name__.lower()
 
     @property
     def running(self) -> Workers:
@@ -76,11 +86,15 @@ class InPostgres(Contender):
 
     migrated = False
 
-    def __init__(self, bench: Bench, stub_url: str) -> None:
-        super().__init__(bench, stub_url)
+    def __init__(self, bench: Bench, stub: Stub) -> None:
+        super().__init__(bench, stub)
         self.database_url = bench.database_url(migrated=self.migrated)
         self._connection = psycopg2.connect(self.database_url)
         self._connection.autocommit = True
+
+    def close(self) -> None:
+        self._connection.close()
+        super().close()
 
     def sql(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:

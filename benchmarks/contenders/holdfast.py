@@ -55,9 +55,9 @@ class Holdfast(InPostgres):
         return {
             "DATABASE_URL": self.database_url,
             "WORKER_THREADS": str(self.threads[processes]),
-            "ORDERS_SERVICE_URL": self.stub_url,
-            "INVENTORY_SERVICE_URL": self.stub_url,
-            "PAYMENTS_SERVICE_URL": self.stub_url,
+            "ORDERS_SERVICE_URL": self.stub.url,
+            "INVENTORY_SERVICE_URL": self.stub.url,
+            "PAYMENTS_SERVICE_URL": self.stub.url,
         }
 
     def put(self, sagas: int) -> None:

@@ -19,7 +19,7 @@ class Limit(Contender):
 
     def command(self, processes: int) -> Sequence[str]:
         threads = str(self.threads[processes])
-        return [sys.executable, "-m", "benchmarks.contenders.limit", self.kind, self.stub_url, threads]
+        return [sys.executable, "-m", "benchmarks.contenders.limit", self.kind, self.stub.url, threads]
 
     def put(self, sagas: int) -> None:
         each = self._processes
