@@ -9,15 +9,13 @@ import argparse
 import shutil
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from benchmarks import charts, engine, machine, waiting
 from benchmarks.bench import SERVER_SETTINGS, Bench
-from benchmarks.engine import WrongCount
-from benchmarks.patience import TooLate
-from benchmarks.processes import ProcessDied
 from benchmarks.programs import NotInstalled
 from benchmarks.report import Report
 from benchmarks.result import Part
@@ -28,8 +26,6 @@ OUT = Path("var") / "bench"
 PEERS = Path("var") / "bench" / "venv"
 PARTS: Mapping[str, Callable[[Bench], Part]] = {"engine": engine.run, "waiting": waiting.run}
 MEASURED, NOT_MEASURED = 0, 1
-# What keeps a part from being measured, and is told in one line. Anything else is a mistake in the benchmark.
-TROUBLE = (NotInstalled, ProcessDied, TooLate, WrongCount)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,9 +56,10 @@ def _measure(bench: Bench, keys: Sequence[str]) -> Report:
         bench.say(f"{key}: begins")
         try:
             parts.append(PARTS[key](bench))
-        except TROUBLE as error:
+        except Exception as error:  # whatever it is, the hour that the other parts take shall not be lost to it
+            (bench.folder / f"{key}.traceback").write_text(traceback.format_exc())
             bench.say(f"{key}: {error}")
-            failures[key] = str(error)
+            failures[key] = f"{type(error).__name__}: {error}"
     after = machine.costs(bench)
     costs = {name: [before[name], after[name]] for name in before}
     return Report(began, bench.rounds, bench.short, machine.describe(bench), costs, parts, failures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -15,6 +16,7 @@ from benchmarks.result import Bars, Lines, Part
 
 OURS, OTHERS, WHISKER, GRID = "#0b6e6e", "#a9b4bd", "#37424a", "#dfe4e8"
 COLOURS = (OURS, "#c8553d", "#5b7db1", "#8a6fb0", "#9aa53a", "#6b6b6b")
+NAME = "Holdfast"
 WIDTH_IN = 8.0
 STYLE: Any = {
     "font.size": 10,
@@ -51,7 +53,7 @@ def _bars(part: Part, chart: Bars) -> Figure:
     axes.barh(
         range(len(rows)),
         medians,
-        color=[OURS if row.name.startswith("Holdfast") else OTHERS for row in rows],
+        color=_colours([row.name for row in rows]),
         xerr=[
             [middle - min(each) for middle, each in zip(medians, values, strict=True)],
             [max(each) - middle for middle, each in zip(medians, values, strict=True)],
@@ -68,6 +70,12 @@ def _bars(part: Part, chart: Bars) -> Figure:
     axes.set_xlim(0, max(max(each) for each in values) * 1.12)
     axes.set_xlabel(f"{part.columns[chart.column]}: median, and lowest to highest of the rounds")
     return figure
+
+
+def _colours(names: Sequence[str]) -> list[str]:
+    """Ours stand out where there are others."""
+    is_compared = any(name.startswith(NAME) for name in names)
+    return [OTHERS if is_compared and not name.startswith(NAME) else OURS for name in names]
 
 
 def _lines(chart: Lines) -> Figure:

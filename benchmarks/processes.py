@@ -42,13 +42,10 @@ class System:
         self._commands = dict(line.split(": ", 1) for line in (checkout / "Procfile").read_text().splitlines())
         self._ports = {name: free_port() for name in WEB}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        given = {name: value for name, value in os.environ.items() if name != "API_KEYS"}  # the shop here has no key
-        self._environ = given | environ | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-            "PYTHONPATH": str(checkout),  # before what is installed: that may be another folder's code
-            "DATABASE_URL": database_url,
-            "BIND_HOST": "127.0.0.1",
-        }  # fmt: skip
+        self._environ = {**os.environ, **environ, "DATABASE_URL": database_url, "BIND_HOST": "127.0.0.1"}
+        self._environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        self._environ["PYTHONPATH"] = str(checkout)  # before what is installed: that may be another folder's code
+        self._environ["API_KEYS"] = ""  # the shop here has none
         self._environ |= {f"{name.upper()}_URL": self.url(name) for name in WEB[1:]}
 
     def __enter__(self) -> System:
