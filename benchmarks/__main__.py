@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -26,11 +27,13 @@ OUT = Path("var") / "bench"
 PEERS = Path("var") / "bench" / "venv"
 PARTS: Mapping[str, Callable[[Bench], Part]] = {"engine": engine.run, "waiting": waiting.run}
 MEASURED, NOT_MEASURED = 0, 1
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: all was measured; 1: a part was not; 2: the arguments make no sense."""
+    """0: all was measured; 1: a part was not; 2: the arguments make no sense; 130: Ctrl-C."""
     given = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that what was started is stopped
     given.out.mkdir(parents=True, exist_ok=True)
     scratch = given.out / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
@@ -42,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (PostgresError, NotInstalled) as error:
         sys.stderr.write(f"{error}\n")
         return NOT_MEASURED
+    except KeyboardInterrupt:
+        return INTERRUPTED
     _write(report, given.out)
     if report.failures:
         return NOT_MEASURED  # and the logs stay

@@ -76,17 +76,17 @@ def spread(values: Sequence[float]) -> str:
 
 def number(value: float) -> str:
     """Three digits that count: no figure here is better than that."""
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    if value == 0:
+        return "0"
+    return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:#.3g}"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(len(line[number]) for line in (heads, *rows)) for number in range(len(heads))]
+    widths = [max(3, *(len(line[number]) for line in (heads, *rows))) for number in range(len(heads))]
 
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
 
     yield line(heads)
-    yield line(["-" * max(width, 3) if width >= 3 else "---" for width in widths])
+    yield line(["-" * width for width in widths])
     yield from (line(row) for row in rows)
