@@ -20,8 +20,6 @@ class Peer(Contender):
     """A program with two roles: `feed` hands in sagas, `work` runs them."""
 
     module: str
-    threads: Mapping[int, int]
-    """What each process may do at once, by how many processes there are."""
 
     def __init__(self, bench: Bench, stub: Stub, python: Path) -> None:
         super().__init__(bench, stub)
@@ -76,7 +74,10 @@ class Dbos(PostgresPeer):
     module = "benchmarks.peers.dbos_app"
     threads: Mapping[int, int] = {1: 16, 2: 8}
     open = "SELECT EXISTS (SELECT FROM dbos.workflow_status WHERE status IN ('ENQUEUED', 'PENDING'))"
-    setting = "x"
+    how = (
+        "a workflow of four steps from a queue, which each worker asks every 10 ms; synchronous code; a "
+        "step's outcome is committed before the next step is begun"
+    )
 
 
 class PgQueuer(PostgresPeer):
@@ -84,7 +85,10 @@ class PgQueuer(PostgresPeer):
     module = "benchmarks.peers.pgqueuer_app"
     threads: Mapping[int, int] = {1: 16, 2: 8}
     open = "SELECT EXISTS (SELECT FROM pgqueuer)"
-    setting = "x"
+    how = (
+        "four entrypoints on asyncpg and uvloop, the call in a thread; the next job is committed before its "
+        "predecessor is done with; batches as large as the concurrency"
+    )
 
 
 class Procrastinate(PostgresPeer):
@@ -92,14 +96,20 @@ class Procrastinate(PostgresPeer):
     module = "benchmarks.peers.procrastinate_app"
     threads: Mapping[int, int] = {1: 16, 2: 8}
     open = "SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE status IN ('todo', 'doing'))"
-    setting = "x"
+    how = (
+        "an asynchronous task on psycopg 3, the call in a thread; the next job is committed before its "
+        "predecessor is done with; finished jobs are deleted"
+    )
 
 
 class Celery(Peer):
     name = "Celery"
     module = "benchmarks.peers.celery_app"
     threads: Mapping[int, int] = {1: 16, 2: 8}
-    setting = "x"
+    how = (
+        "a chain of tasks in the thread pool; acknowledged late, no results kept; Redis with `appendfsync "
+        "everysec`, so that a power cut takes up to a second of steps"
+    )
 
     def __init__(self, bench: Bench, stub: Stub, python: Path) -> None:
         super().__init__(bench, stub, python)
