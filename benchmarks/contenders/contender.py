@@ -47,6 +47,14 @@ class Contender(ABC):
     def is_done(self) -> bool:
         """Whether all that was handed in has ended well."""
 
+    def has_done_all(self) -> bool:
+        """As `is_done`, of workers that live.
+
+        :raises ProcessDied: where one has ended
+        """
+        self.running.check()
+        return self.is_done()
+
     def environ(self, processes: int) -> Mapping[str, str]:
         return {}
 

@@ -30,7 +30,6 @@ INSERT INTO outbox (order_ledger_id, event_type, payload)
 NOTIFY order_events
 """
 OPEN = "SELECT EXISTS (SELECT FROM order_ledger WHERE due_at IS NOT NULL)"
-NOT_COMPLETED = "SELECT count(*) FROM order_ledger WHERE status <> 'COMPLETED'"
 
 
 class Holdfast(InPostgres):
@@ -71,9 +70,4 @@ class Holdfast(InPostgres):
         )
 
     def is_done(self) -> bool:
-        self.running.printed("")  # raises when one has died
         return not self.sql(OPEN)[0][0]
-
-    def not_completed(self) -> int:
-        """How many entries ended otherwise: there is no reason for any."""
-        return int(self.sql(NOT_COMPLETED)[0][0])
