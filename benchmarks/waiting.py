@@ -21,7 +21,7 @@ THREADS = (8, 16, 32, 64, 128, 256)
 SHORT_THREADS = (8, 16)
 ROUND_S = 5
 AT_MOST = 2500  # sagas a round: beyond the bend the ideal would ask for a minute's work
-STRAIGHT = 90  # % of the ideal: what still counts as on the line
+STRAIGHT = 0.9  # of what a thread does where they are fewest: what still counts as on a straight line
 SHARE = "of the ideal"
 
 
@@ -82,11 +82,12 @@ def _measure(contender: Holdfast, threads: int, *, short: bool) -> dict[str, flo
 
 
 def _bend(values: dict[int, dict[str, list[float]]], threads: Sequence[int]) -> str:
-    straight = [count for count in threads if median(values[count][SHARE]) >= STRAIGHT]
-    if not straight:
-        return f"Not even {threads[0]} threads reach {STRAIGHT} % of the ideal."
-    most = max(median(values[count][RATE]) for count in threads)
+    rates = {count: median(values[count][RATE]) for count in threads}
+    fewest = threads[0]
+    straight = [count for count in threads if rates[count] / count >= STRAIGHT * rates[fewest] / fewest]
+    best = max(threads, key=lambda count: rates[count])
+    core = rates[best] * median(values[best][WORKERS]) / 1000
     return (
-        f"Within {100 - STRAIGHT} % of the ideal up to {straight[-1]} threads; the most is {most:.0f} sagas/s: there"
-        " the orchestrator's interpreter has no time left."
+        f"A straight line up to {straight[-1]} threads, each of which does as much as one of {fewest}, to a tenth. The"
+        f" most is {rates[best]:.0f} sagas/s, with {best} threads: the process then uses {core:.0%} of a core."
     )
