@@ -1,21 +1,24 @@
 """A database as it is after many orders: copies of one that was really taken, so that each row has its true size.
 
-No triggers and no foreign keys are asked, all indexes are kept, and as ids are random, entries go in where they may.
+All indexes are kept while rows come in, and ids are random: so the indexes have their true size too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import closing
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg2
 
-# Each table in which an order leaves rows, and the columns in which one order differs from another.
+# Each table in which an order leaves rows, and the columns in which one order differs from another. The table with the
+# most work comes first, as several are filled at once.
 ORDER_TABLES = {
+    "order_ledger_history": {"order_ledger_id"},
     "order_ledger": {"id", "client_request_id", "payment_authorization_id", "order_id"},
     "order_ledger_items": {"order_ledger_id"},
-    "order_ledger_history": {"order_ledger_id"},
     "outbox": {"order_ledger_id"},
     "orders": {"id", "order_ledger_id"},
     "order_items": {"order_id"},
@@ -39,15 +42,15 @@ DUE = {
     "outbox": {"status": "'PENDING'", "processed_at": "NULL"},
 }
 NOT_REACHED = """
-DELETE FROM template_order_ledger_history WHERE to_status IN ('INVENTORY_RESERVED', 'PAYMENT_CAPTURED', 'COMPLETED')
+DELETE FROM crowd.order_ledger_history WHERE to_status IN ('INVENTORY_RESERVED', 'PAYMENT_CAPTURED', 'COMPLETED')
 """
 
 # The nth order's own value: of the same kind and length.
 PREPARE = """
-SET session_replication_role = replica;
-CREATE FUNCTION pg_temp.nth(value uuid, n integer) RETURNS uuid LANGUAGE sql IMMUTABLE AS
+CREATE SCHEMA crowd;
+CREATE FUNCTION crowd.nth(value uuid, n integer) RETURNS uuid LANGUAGE sql IMMUTABLE AS
   $$ SELECT md5(value::text || n)::uuid $$;
-CREATE FUNCTION pg_temp.nth(value text, n integer) RETURNS text LANGUAGE sql IMMUTABLE AS
+CREATE FUNCTION crowd.nth(value text, n integer) RETURNS text LANGUAGE sql IMMUTABLE AS
   $$ SELECT left(value, -32) || md5(value || n) $$;
 """
 
@@ -59,7 +62,7 @@ WHERE table_schema = 'public' AND table_name = %s AND is_identity = 'NO' AND is_
 # OFFSET 0: the rows of an order stay beside each other, as they do where orders come one after the other.
 COPY = """
 INSERT INTO {table} ({columns}) SELECT {values} FROM generate_series(%s, %s) AS n
-CROSS JOIN LATERAL (SELECT * FROM template_{table} WHERE n > 0 OFFSET 0) AS template
+CROSS JOIN LATERAL (SELECT * FROM crowd.{table} WHERE n > 0 OFFSET 0) AS template
 """
 
 TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"
@@ -81,30 +84,39 @@ def fill(url: str, finished: int, due: int) -> float:
 
     :returns: bytes of an order, with all its indexes
     """
-    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
-        connection.autocommit = True
+    with _connected(url) as cursor, ThreadPoolExecutor(os.cpu_count()) as aside:
         _check(cursor)
         cursor.execute(PREPARE)
         for table in ORDER_TABLES:
-            cursor.execute(f"CREATE TEMP TABLE template_{table} AS TABLE {table}")
+            cursor.execute(f"CREATE TABLE crowd.{table} AS TABLE {table}")
         before = _bytes(cursor)
-        for table in ORDER_TABLES:
-            _copy(cursor, table, 2, finished, {})
+        list(aside.map(lambda table: _copy(url, table, 2, finished, {}), ORDER_TABLES))
         bytes_an_order = (_bytes(cursor) - before) / (finished - 1)
         cursor.execute(NOT_REACHED)
         for table, otherwise in DUE.items():
-            _copy(cursor, table, finished + 1, finished + due, otherwise)
+            _copy(url, table, finished + 1, finished + due, otherwise)
+        cursor.execute("DROP SCHEMA crowd CASCADE")
         cursor.execute("VACUUM (ANALYZE)")
         cursor.execute("CHECKPOINT")  # or what was written here would be brought to the disk while others are measured
     return bytes_an_order
 
 
-def _copy(cursor: Any, table: str, first: int, last: int, otherwise: Mapping[str, str]) -> None:
-    cursor.execute(COLUMNS, (table,))
-    columns = [name for (name,) in cursor.fetchall()]
-    own = {**dict.fromkeys(ORDER_TABLES[table], "pg_temp.nth(template.{0}, n)"), **otherwise}
-    values = ", ".join(own.get(name, "template.{0}").format(name) for name in columns)
-    cursor.execute(COPY.format(table=table, columns=", ".join(columns), values=values), (first, last))
+def _copy(url: str, table: str, first: int, last: int, otherwise: Mapping[str, str]) -> None:
+    with _connected(url) as cursor:
+        cursor.execute("SET session_replication_role = replica")  # no triggers, no foreign keys
+        cursor.execute(COLUMNS, (table,))
+        columns = [name for (name,) in cursor.fetchall()]
+        own = {**dict.fromkeys(ORDER_TABLES[table], "crowd.nth(template.{0}, n)"), **otherwise}
+        values = ", ".join(own.get(name, "template.{0}").format(name) for name in columns)
+        cursor.execute(COPY.format(table=table, columns=", ".join(columns), values=values), (first, last))
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[Any]:
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute("SET client_min_messages = warning")
+        yield cursor
 
 
 def _bytes(cursor: Any) -> int:
