@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count
@@ -26,14 +26,16 @@ class Bench:
     """Only see that everything works: little of everything, once; the figures mean nothing."""
     folder: Path
     """For logs and other files that nobody needs afterwards."""
+    peers: Path | None
+    """Where the peers' Python environment is, or is to be made. None: the peers are left out."""
     server: EmbeddedPostgres
     """fsync and synchronous_commit as PostgreSQL has them from the start: on."""
-    _numbers: Callable[[], int] = field(default=count(1).__next__)
+    _databases: Iterator[int] = field(default_factory=lambda: count(1))
     _started: float = field(default_factory=time.monotonic)
 
     def database_url(self, *, migrated: bool = True) -> str:
         """A database of its own for whoever asks: with the product's tables, or empty."""
-        name = f"bench_{self._numbers()}"
+        name = f"bench_{next(self._databases)}"
         with closing(psycopg2.connect(self.server.url)) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
