@@ -32,6 +32,7 @@ DUE, SHORT_DUE = 10_000, 200
 TURNS = 5  # a round goes through all sizes so often
 CLAIM_LIMIT = 8  # as many as the orchestrator has threads
 LEASE_S = 30
+ONE_WORKER = {"WEB_CONCURRENCY": "1"}  # there are three systems, and one client
 FLAT = 1.1  # "within 10 %"
 
 COLUMNS = {
@@ -128,8 +129,7 @@ def _place(bench: Bench, finished: int) -> Iterator[Place]:
     url, due = bench.database_url(), SHORT_DUE if bench.short else DUE
     bench.say(f"growth: filling a database with {finished:,} finished orders")
     folder = Path(tempfile.mkdtemp(prefix="growth-", dir=bench.folder))
-    # One worker each: there are three systems, and one client.
-    with System(url, folder, WEB_CONCURRENCY="1") as system, closing(Database(url, name="bench", size=1)) as database:
+    with System(url, folder, ONE_WORKER) as system, closing(Database(url, name="bench", size=1)) as database:
         system.start(*ALL)
         shop = Shop(system, url, system.add_products(1))
         shop.order(1, rate=1)
@@ -140,11 +140,11 @@ def _place(bench: Bench, finished: int) -> Iterator[Place]:
 
 
 def _round(figures: Figures, places: Sequence[Place], short: bool) -> None:
-    claims, post_s, reads = (5, 0.2, 20) if short else (200, 0.5, 100)
+    turns, claims, post_s, reads = (1, 5, 0.2, 20) if short else (TURNS, 200, 0.5, 100)
     claim_ms, post_ms, get_ms = ({place: list[float]() for place in places} for _ in range(3))
     for place in places:
         place.reset()
-    for _ in range(TURNS):
+    for _ in range(turns):
         for place in places:
             claim_ms[place].append(place.claim_ms(claims))
             post_ms[place] += place.post_ms(post_s)
