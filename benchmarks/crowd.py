@@ -65,9 +65,6 @@ INSERT INTO {table} ({columns}) SELECT {values} FROM generate_series(%s, %s) AS 
 CROSS JOIN LATERAL (SELECT * FROM crowd.{table} WHERE n > 0 OFFSET 0) AS template
 """
 
-# While tables are filled: a page that is changed at random places would go into the log in full after each checkpoint.
-HURRY = {"full_page_writes": "off", "max_wal_size": "16GB"}
-
 TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"
 
 # Of tables and their indexes, without the maps of free space, which a small table has in the size of a large one.
@@ -93,8 +90,7 @@ def fill(url: str, finished: int, due: int) -> float:
         for table in ORDER_TABLES:
             cursor.execute(f"CREATE TABLE crowd.{table} AS TABLE {table}")
         before = _bytes(cursor)
-        with _hurried(cursor):
-            list(aside.map(lambda table: _copy(url, table, 2, finished, {}), ORDER_TABLES))
+        list(aside.map(lambda table: _copy(url, table, 2, finished, {}), ORDER_TABLES))
         bytes_an_order = (_bytes(cursor) - before) / (finished - 1)
         cursor.execute(NOT_REACHED)
         for table, otherwise in DUE.items():
@@ -113,19 +109,6 @@ def _copy(url: str, table: str, first: int, last: int, otherwise: Mapping[str, s
         own = {**dict.fromkeys(ORDER_TABLES[table], "crowd.nth(template.{0}, n)"), **otherwise}
         values = ", ".join(own.get(name, "template.{0}").format(name) for name in columns)
         cursor.execute(COPY.format(table=table, columns=", ".join(columns), values=values), (first, last))
-
-
-@contextmanager
-def _hurried(cursor: Any) -> Iterator[None]:
-    try:
-        for name, value in HURRY.items():
-            cursor.execute(f"ALTER SYSTEM SET {name} = '{value}'")
-        cursor.execute("SELECT pg_reload_conf()")
-        yield
-    finally:
-        for name in HURRY:
-            cursor.execute(f"ALTER SYSTEM RESET {name}")
-        cursor.execute("SELECT pg_reload_conf()")
 
 
 @contextmanager
