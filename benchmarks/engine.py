@@ -115,7 +115,7 @@ def timed(contender: Contender, sagas: int) -> dict[str, float]:
     answered = contender.stub.answered()
     contender.put(sagas)
     began, workers, store = time.monotonic(), contender.running.cpu_s(), contender.store_cpu_s()
-    until(contender.is_done, PATIENCE_S, f"{sagas} sagas of {contender.name}")
+    until(contender.has_done_all, PATIENCE_S, f"{sagas} sagas of {contender.name}")
     seconds = time.monotonic() - began
     answered = contender.stub.answered() - answered
     if answered != 4 * sagas:

@@ -16,6 +16,7 @@ import psycopg2
 
 from benchmarks.bench import Bench
 from benchmarks.contenders.calls import UsualClient
+from benchmarks.peers.environment import requirements
 from benchmarks.stub import Stub
 
 LIBRARIES = ("requests", "urllib3", "psycopg2-binary", "flask", "gunicorn", "sqlalchemy")
@@ -34,6 +35,7 @@ def describe(bench: Bench) -> dict[str, str]:
         "Python": platform.python_version(),
         "PostgreSQL": _postgres_version(bench.server.url),
         "libraries": ", ".join(f"{name} {metadata.version(name)}" for name in LIBRARIES),
+        "peers": ", ".join(requirements()) if bench.peers else "left out",
     }
 
 

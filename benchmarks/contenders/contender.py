@@ -22,9 +22,12 @@ class Contender(ABC):
     """One way to run the saga of four calls. Its tables are its own; server, stub and machine are everybody's."""
 
     name: str
-    setting: str
-    """Its best setting, found by trying, and how durable it is: a sentence for the report."""
+    how: str
+    """How it runs the saga, for the report: the best of what was tried."""
+    threads: Mapping[int, int]
+    """What each process may do at once, by how many processes there are: the best of what was tried."""
     pinned = True
+    """Each process to a core, where that was better."""
     ready = "ready"
     """What a worker process prints when it waits for work."""
 
@@ -43,6 +46,14 @@ class Contender(ABC):
     @abstractmethod
     def is_done(self) -> bool:
         """Whether all that was handed in has ended well."""
+
+    def has_done_all(self) -> bool:
+        """As `is_done`, of workers that live.
+
+        :raises ProcessDied: where one has ended
+        """
+        self.running.check()
+        return self.is_done()
 
     def environ(self, processes: int) -> Mapping[str, str]:
         return {}
@@ -74,6 +85,12 @@ class Contender(ABC):
     def label(self) -> str:
         """For files."""
         return type(self).__name__.lower()
+
+    @property
+    def setting(self) -> str:
+        """A sentence for the report."""
+        pinned = "each process pinned to a core" if self.pinned else "not pinned"
+        return f"{self.how}; {self.threads[1]} at once in one process, {self.threads[2]} in each of two; {pinned}."
 
     @property
     def running(self) -> Workers:

@@ -30,23 +30,18 @@ INSERT INTO outbox (order_ledger_id, event_type, payload)
 NOTIFY order_events
 """
 OPEN = "SELECT EXISTS (SELECT FROM order_ledger WHERE due_at IS NOT NULL)"
-NOT_COMPLETED = "SELECT count(*) FROM order_ledger WHERE status <> 'COMPLETED'"
 
 
 class Holdfast(InPostgres):
     name = "Holdfast"
     migrated = True
     ready = "started with"
-    threads: Mapping[int, int] = {1: 16, 2: 8}
-    """WORKER_THREADS of each process, by how many processes there are: the best of 4, 8, 12, 16, 24 and 32."""
-
-    @property
-    def setting(self) -> str:  # type: ignore[override]
-        return (
-            f"`python -m orchestrator`, WORKER_THREADS {self.threads[1]} for one process, {self.threads[2]} each for"
-            f" two{', each process pinned to a core' if self.pinned else ''}; all else as it comes. Each step's outcome"
-            " is committed before the next is begun."
-        )
+    # WORKER_THREADS. Tried: 4, 8, 12 and 16, each pinned and not.
+    threads: Mapping[int, int] = {1: 8, 2: 12}
+    how = (
+        "`python -m orchestrator`, all settings but WORKER_THREADS as they come; each step's outcome is committed"
+        " before the next step is begun"
+    )
 
     def command(self, processes: int) -> Sequence[str]:
         return [sys.executable, "-m", "orchestrator"]
@@ -75,9 +70,4 @@ class Holdfast(InPostgres):
         )
 
     def is_done(self) -> bool:
-        self.running.printed("")  # raises when one has died
         return not self.sql(OPEN)[0][0]
-
-    def not_completed(self) -> int:
-        """How many entries ended otherwise: there is no reason for any."""
-        return int(self.sql(NOT_COMPLETED)[0][0])

@@ -11,7 +11,6 @@ from benchmarks.contenders.holdfast import Holdfast
 
 class Limit(Contender):
     kind: str
-    threads: Mapping[int, int]
 
     def start(self, processes: int) -> None:
         self._processes, self._rounds = processes, 0
@@ -38,17 +37,14 @@ class UsualLimit(Limit):
     kind = "usual"
     threads: Mapping[int, int] = {1: 16, 2: 8}
     pinned = False  # most people do not
-    setting = (
-        "no state at all: a loop of `session.request(…, json=…)`, a Session for each thread, 16 threads in one process"
-        " or 8 in each of two."
-    )
+    how = "no state at all: a loop of `session.request(…, json=…)`, a Session for each thread"
 
 
 class LeanLimit(Limit):
     name = "Limit (b)"
     kind = "lean"
     threads = Holdfast.threads
-    setting = (
+    how = (
         "no state at all: requests prepared once and sent again with `session.send`, `trust_env` off, an adapter with"
-        " one connection for each thread; as many processes and threads as Holdfast, pinned too."
+        " one connection for each thread; processes, threads and pinning as Holdfast has them"
     )

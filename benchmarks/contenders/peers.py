@@ -20,8 +20,6 @@ class Peer(Contender):
     """A program with two roles: `feed` hands in sagas, `work` runs them."""
 
     module: str
-    threads: Mapping[int, int]
-    """What each process may do at once, by how many processes there are."""
 
     def __init__(self, bench: Bench, stub: Stub, python: Path) -> None:
         super().__init__(bench, stub)
@@ -67,39 +65,54 @@ class PostgresPeer(Peer, InPostgres):
         return self.database_url
 
     def is_done(self) -> bool:
-        self.running.printed("")  # raises when one has died
         return not self.sql(self.open)[0][0]
 
 
 class Dbos(PostgresPeer):
     name = "DBOS"
     module = "benchmarks.peers.dbos_app"
-    threads: Mapping[int, int] = {1: 16, 2: 8}
+    # Tried: 4, 8 and 16, each pinned and not; asking for workflows every 10 and 100 ms.
+    threads: Mapping[int, int] = {1: 8, 2: 8}
     open = "SELECT EXISTS (SELECT FROM dbos.workflow_status WHERE status IN ('ENQUEUED', 'PENDING'))"
-    setting = "x"
+    how = (
+        "a workflow of four steps from a queue, which each worker asks every 10 ms; synchronous code; a "
+        "step's outcome is committed before the next step is begun"
+    )
 
 
 class PgQueuer(PostgresPeer):
     name = "PgQueuer"
     module = "benchmarks.peers.pgqueuer_app"
-    threads: Mapping[int, int] = {1: 16, 2: 8}
+    # Tried: 4, 8, 16 and 32, pinned and not; a larger pool, more tasks for each batch; the call in the event loop.
+    threads: Mapping[int, int] = {1: 16, 2: 16}
     open = "SELECT EXISTS (SELECT FROM pgqueuer)"
-    setting = "x"
+    how = (
+        "four entrypoints on asyncpg and uvloop, the call in a thread; the next job is committed before its "
+        "predecessor is done with; batches as large as the concurrency"
+    )
 
 
 class Procrastinate(PostgresPeer):
     name = "Procrastinate"
     module = "benchmarks.peers.procrastinate_app"
-    threads: Mapping[int, int] = {1: 16, 2: 8}
+    # Tried: 4, 8 and 16, pinned and not; finished jobs kept; the call in the event loop.
+    threads: Mapping[int, int] = {1: 8, 2: 8}
     open = "SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE status IN ('todo', 'doing'))"
-    setting = "x"
+    how = (
+        "an asynchronous task on psycopg 3, the call in a thread; the next job is committed before its "
+        "predecessor is done with; finished jobs are deleted"
+    )
 
 
 class Celery(Peer):
     name = "Celery"
     module = "benchmarks.peers.celery_app"
-    threads: Mapping[int, int] = {1: 16, 2: 8}
-    setting = "x"
+    # Tried: 4, 8 and 16 threads, pinned and not; prefork with 1 and 2, solo; 4, 16 and 64 messages ahead a thread.
+    threads: Mapping[int, int] = {1: 8, 2: 8}
+    how = (
+        "a chain of tasks in the thread pool; acknowledged late, no results kept; Redis with `appendfsync "
+        "everysec`, so that a power cut takes up to a second of steps"
+    )
 
     def __init__(self, bench: Bench, stub: Stub, python: Path) -> None:
         super().__init__(bench, stub, python)
@@ -117,7 +130,6 @@ class Celery(Peer):
 
     def is_done(self) -> bool:
         """A task that is being taken up is in neither list, hence the look at the calls."""
-        self.running.printed("")
         if self.stub.answered() < self._answered:
             return False
         return self._redis.number("LLEN sagas") + self._redis.number("HLEN unacked") == 0

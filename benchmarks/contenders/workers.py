@@ -36,14 +36,18 @@ class Workers:
                 os.sched_setaffinity(process.pid, {CORES[number % len(CORES)]})
             self._processes.append(process)
 
+    def check(self) -> None:
+        """:raises ProcessDied: where one has ended"""
+        for process, log in zip(self._processes, self._logs, strict=True):
+            if process.poll() is not None:
+                raise ProcessDied(f"{log.stem} ended with {process.returncode}:\n{log.read_text()[-2000:]}")
+
     def printed(self, word: str, times: int = 1) -> bool:
         """Whether each of them has printed a word so often.
 
         :raises ProcessDied: where one has ended
         """
-        for process, log in zip(self._processes, self._logs, strict=True):
-            if process.poll() is not None:
-                raise ProcessDied(f"{log.stem} ended with {process.returncode}:\n{log.read_text()[-2000:]}")
+        self.check()
         return all(log.read_text(errors="replace").count(word) >= times for log in self._logs)
 
     def tell(self, lines: Sequence[str]) -> None:

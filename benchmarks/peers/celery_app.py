@@ -17,14 +17,13 @@ from benchmarks.contenders.calls import lean_client
 from benchmarks.peers.feeder import feed
 
 _, ROLE, REDIS_URL, STUB_URL, CONCURRENCY = sys.argv
-POOL = "threads"
 app = Celery("bench", broker=REDIS_URL, backend=None)
 app.conf.update(
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     task_ignore_result=True,
     task_default_queue="sagas",
-    worker_prefetch_multiplier=4,
+    worker_prefetch_multiplier=16,
     broker_connection_retry_on_startup=True,
 )
 
@@ -40,7 +39,7 @@ def say_ready(**_: Any) -> None:
 
 
 def work() -> None:
-    arguments = ["--pool", POOL, "--concurrency", CONCURRENCY, "--loglevel", "WARNING"]
+    arguments = ["--pool", "threads", "--concurrency", CONCURRENCY, "--loglevel", "WARNING"]
     app.worker_main(["worker", *arguments, "--without-gossip", "--without-mingle", "--without-heartbeat"])
 
 

@@ -25,6 +25,12 @@ def peers_python(folder: Path) -> Path:
     return python
 
 
+def requirements() -> list[str]:
+    """The packages and their versions."""
+    lines = REQUIREMENTS.read_text().splitlines()
+    return [line.replace("==", " ") for line in lines if line and not line.startswith("#")]
+
+
 def _wanted(folder: Path) -> str:
     """What an environment is made for: its place, as it holds its own path, a Python, the packages."""
     return f"{folder}\n{sys.version}\n{REQUIREMENTS.read_text()}"

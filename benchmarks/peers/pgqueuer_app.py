@@ -20,7 +20,6 @@ from benchmarks.contenders.calls import lean_client
 from benchmarks.peers.feeder import feed
 
 _, ROLE, DATABASE_URL, STUB_URL, CONCURRENCY = sys.argv
-# Jobs claimed at once. PgQueuer wants at least twice the concurrency of it as its limit of tasks.
 BATCH = int(CONCURRENCY)
 
 
@@ -45,7 +44,7 @@ async def work() -> None:
     for number in range(4):
         register(number)
     print("ready", flush=True)
-    await manager.run(batch_size=BATCH, max_concurrent_tasks=2 * BATCH)
+    await manager.run(batch_size=BATCH, max_concurrent_tasks=2 * BATCH)  # the least that it takes for such a batch
 
 
 async def prepare() -> None:
