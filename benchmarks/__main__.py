@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks import charts, engine, machine, waiting
+from benchmarks import charts, contention, engine, growth, latency, machine, system, waiting
 from benchmarks.bench import SERVER_SETTINGS, Bench
 from benchmarks.programs import NotInstalled
 from benchmarks.report import Report
@@ -25,7 +25,14 @@ from local.postgres import EmbeddedPostgres
 
 OUT = Path("var") / "bench"
 PEERS = Path("var") / "bench" / "venv"
-PARTS: Mapping[str, Callable[[Bench], Part]] = {"engine": engine.run, "waiting": waiting.run}
+PARTS: Mapping[str, Callable[[Bench], Part]] = {
+    "engine": engine.run,
+    "system": system.run,
+    "latency": latency.run,
+    "waiting": waiting.run,
+    "growth": growth.run,
+    "contention": contention.run,
+}
 MEASURED, NOT_MEASURED = 0, 1
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 

@@ -41,7 +41,7 @@ def describe(bench: Bench) -> dict[str, str]:
 
 def costs(bench: Bench) -> Mapping[str, float]:
     """What the figures should be seen against. Taken at the start and at the end, as a machine's speed drifts."""
-    return {"fdatasync, median ms": _sync_ms(bench.folder), "a bare requests call, CPU ms": _call_ms(bench)}
+    return {"fdatasync, median ms": _sync_ms(bench.folder), "a bare requests call, CPU ms": call_ms(bench)}
 
 
 def _cpu_model() -> str:
@@ -67,7 +67,7 @@ def _sync_ms(folder: Path) -> float:
     return median(seconds) * 1000
 
 
-def _call_ms(bench: Bench) -> float:
+def call_ms(bench: Bench) -> float:
     """CPU of the caller alone: one thread, one `requests.Session` used the usual way, 300 bytes there and back."""
     with Stub(bench.folder / "stub") as stub:
         client = UsualClient(stub.url)

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,14 @@ class System:
     :param checkout: the folder whose code is run
     """
 
-    def __init__(self, database_url: str, folder: Path, *, checkout: Path = PROJECT, **environ: str) -> None:
+    def __init__(
+        self, database_url: str, folder: Path, environ: Mapping[str, str] | None = None, *, checkout: Path = PROJECT
+    ) -> None:
         self._folder, self._checkout = folder, checkout
         self._commands = dict(line.split(": ", 1) for line in (checkout / "Procfile").read_text().splitlines())
         self._ports = {name: free_port() for name in WEB}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._environ = {**os.environ, **environ, "DATABASE_URL": database_url, "BIND_HOST": "127.0.0.1"}
+        self._environ = {**os.environ, **(environ or {}), "DATABASE_URL": database_url, "BIND_HOST": "127.0.0.1"}
         self._environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         self._environ["PYTHONPATH"] = str(checkout)  # before what is installed: that may be another folder's code
         self._environ["API_KEYS"] = ""  # the shop here has none

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from statistics import median
 
 from benchmarks.result import Part, Ratio, Row
@@ -46,8 +47,9 @@ def _lines(report: Report) -> Iterator[str]:
 
 
 def _part(part: Part, *, short: bool) -> Iterator[str]:
-    heads = [f"{column}, {unit}" if unit else column for column, unit in part.columns.items()]
-    yield from _table(["", *heads], [[row.name, *_cells(row, part.columns)] for row in part.rows])
+    for position, (columns, rows) in enumerate(groupby(part.rows, lambda row: _columns(row, part))):
+        yield from [""] if position else []
+        yield from _table(["", *columns.values()], [[row.name, *_cells(row, columns)] for row in rows])
     if part.ratios:
         yield ""
         yield from _table(
@@ -56,6 +58,15 @@ def _part(part: Part, *, short: bool) -> Iterator[str]:
     if part.notes:
         yield ""
         yield from (f"- {note}" for note in part.notes)
+
+
+def _columns(row: Row, part: Part) -> dict[str, str]:
+    """Column → its head, of those in which the row has values: rows that have the same make a table of their own."""
+    return {
+        column: f"{column}, {unit}" if unit else column
+        for column, unit in part.columns.items()
+        if row.values.get(column)
+    }
 
 
 def _cells(row: Row, columns: Mapping[str, str]) -> list[str]:

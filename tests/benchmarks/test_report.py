@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -53,6 +54,14 @@ def test_tables_in_markdown(report: Report) -> None:
     assert "| sync, ms  | 1.00 → 2.00 |" in text
     assert "- A note." in text
     assert text.endswith("## waiting: not measured\n\nno nginx\n")
+
+
+def test_rows_with_other_columns_make_another_table(report: Report) -> None:
+    rows = [Row("load", {"rate": [1]}), Row("process", {"cpu": [2]}), Row("another", {"cpu": [3]})]
+    part = Part(key="system", title="System", columns={"rate": "orders/s", "cpu": "ms"}, rows=rows)
+    text = replace(report, parts=[part]).to_markdown()
+    assert "| load | 1.00           |\n\n|         | cpu, ms |\n" in text
+    assert "| process | 2.00    |\n| another | 3.00    |" in text
 
 
 def test_json_has_every_value(report: Report) -> None:
