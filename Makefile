@@ -4,7 +4,7 @@ PYTHON ?= python3
 PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test run demo audit attention test mutants chaos lint types clean
+.PHONY: help install install-test run demo audit attention test mutants chaos bench lint types clean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -36,6 +36,9 @@ mutants: install-test  ## take each protection out in turn and see which test mi
 chaos: install-test  ## orders in a storm of faults (make chaos ORDERS=10000 SEED=7; see docs/chaos.md)
 	@.venv/bin/python -m tests.chaos
 
+bench: .venv/.installed-bench  ## how fast it is, beside its peers (make bench ARGS="--short"; see benchmarks/README.md)
+	@.venv/bin/python -m benchmarks $(ARGS)
+
 lint: install-test  ## check the style
 	@.venv/bin/ruff check .
 
@@ -63,5 +66,10 @@ endif
 
 .venv/.installed-test: .venv/.installed
 	@$(PIP_INSTALL) '.[test]'
+	@rm -rf holdfast.egg-info
+	@touch $@
+
+.venv/.installed-bench: .venv/.installed
+	@$(PIP_INSTALL) '.[bench]'
 	@rm -rf holdfast.egg-info
 	@touch $@

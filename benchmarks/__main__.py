@@ -1,0 +1,121 @@
+"""`make bench`: how fast Holdfast is on this machine, beside what one would take instead. README.md: how to read it.
+
+`python -m benchmarks [--short] [--only engine,waiting] [--without-peers] [--rounds 5] [--out FOLDER]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from benchmarks import charts, contention, engine, growth, latency, machine, system, waiting
+from benchmarks.bench import SERVER_SETTINGS, Bench
+from benchmarks.programs import NotInstalled
+from benchmarks.report import Report
+from benchmarks.result import Part
+from local.binaries import PostgresError
+from local.postgres import EmbeddedPostgres
+
+OUT = Path("var") / "bench"
+PEERS = Path("var") / "bench" / "venv"
+PARTS: Mapping[str, Callable[[Bench], Part]] = {
+    "engine": engine.run,
+    "system": system.run,
+    "latency": latency.run,
+    "waiting": waiting.run,
+    "growth": growth.run,
+    "contention": contention.run,
+}
+MEASURED, NOT_MEASURED = 0, 1
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0: all was measured; 1: a part was not; 2: the arguments make no sense; 130: Ctrl-C."""
+    given = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that what was started is stopped
+    given.out.mkdir(parents=True, exist_ok=True)
+    scratch = given.out / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
+    scratch.mkdir()
+    try:
+        with EmbeddedPostgres(scratch / "postgres", settings=SERVER_SETTINGS) as server:
+            bench = Bench(1 if given.short else given.rounds, given.short, scratch, given.peers, server)
+            report = _measure(bench, given.only)
+    except (PostgresError, NotInstalled) as error:
+        sys.stderr.write(f"{error}\n")
+        return NOT_MEASURED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    _write(report, given.out)
+    if report.failures:
+        return NOT_MEASURED  # and the logs stay
+    shutil.rmtree(scratch)
+    return MEASURED
+
+
+def _measure(bench: Bench, keys: Sequence[str]) -> Report:
+    began, before = time.strftime("%Y-%m-%d %H:%M"), machine.costs(bench)
+    parts, failures = [], {}
+    for key in keys:
+        bench.say(f"{key}: begins")
+        try:
+            parts.append(PARTS[key](bench))
+        except Exception as error:  # whatever it is, the hour that the other parts take shall not be lost to it
+            (bench.folder / f"{key}.traceback").write_text(traceback.format_exc())
+            bench.say(f"{key}: {error}")
+            failures[key] = f"{type(error).__name__}: {error}"
+    after = machine.costs(bench)
+    costs = {name: [before[name], after[name]] for name in before}
+    return Report(began, bench.rounds, bench.short, machine.describe(bench), costs, parts, failures)
+
+
+def _write(report: Report, folder: Path) -> None:
+    for old in folder.glob("*.svg"):
+        old.unlink()
+    (folder / "results.json").write_text(report.to_json())
+    (folder / "results.md").write_text(report.to_markdown())
+    files = [file for part in report.parts for file in charts.draw(part, folder)]
+    print(report.to_markdown())
+    print("\n".join(f"{file}" for file in (folder / "results.json", folder / "results.md", *files)))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")  # one line, without the usage
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--short", action="store_true", help="only see that it works: little of everything, one round")
+    parser.add_argument("--only", type=_keys, default=list(PARTS), help=f"of {','.join(PARTS)}, separated by commas")
+    parser.add_argument(
+        "--without-peers", dest="peers", action="store_const", const=None, default=PEERS, help="measure ours alone"
+    )
+    parser.add_argument("--rounds", type=_rounds, default=5, help="how often each thing is measured (default: 5)")
+    parser.add_argument("--out", type=Path, default=OUT, help=f"where the results go (default: {OUT})")
+    return parser
+
+
+def _keys(text: str) -> list[str]:
+    keys = [key for key in text.split(",") if key]
+    if unknown := [key for key in keys if key not in PARTS]:
+        raise argparse.ArgumentTypeError(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
+    return keys
+
+
+def _rounds(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError("a whole number from 1 to 100")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

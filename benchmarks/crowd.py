@@ -1,0 +1,132 @@
+"""A database as it is after many orders: copies of one that was really taken, so that each row has its true size.
+
+All indexes are kept while rows come in, and ids are random: so the indexes have their true size too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg2
+
+# Each table in which an order leaves rows, and the columns in which one order differs from another. The table with the
+# most work comes first, as several are filled at once.
+ORDER_TABLES = {
+    "order_ledger_history": {"order_ledger_id"},
+    "order_ledger": {"id", "client_request_id", "payment_authorization_id", "order_id"},
+    "order_ledger_items": {"order_ledger_id"},
+    "outbox": {"order_ledger_id"},
+    "orders": {"id", "order_ledger_id"},
+    "order_items": {"order_id"},
+    "order_reservations": {"order_id"},
+    "inventory_reservations": {"id", "order_id"},
+    "payment_authorizations": {"id", "idempotency_key", "capture_id"},
+    "payment_idempotency_keys": {"key"},
+}
+OTHER_TABLES = {"alembic_version", "products", "inventory_adjustments", "inventory_idempotency_keys"}
+
+# A due retry has no rows in the participants' tables that anybody reads, and these are other than a finished order's.
+DUE = {
+    "order_ledger": {
+        "status": "'ORDER_CREATED'",
+        "due_at": "now() - n * interval '1 ms'",
+        "next_retry_at": "now() - n * interval '1 ms'",
+        "retry_count": "1",
+    },
+    "order_ledger_items": {},
+    "order_ledger_history": {},
+    "outbox": {"status": "'PENDING'", "processed_at": "NULL"},
+}
+NOT_REACHED = """
+DELETE FROM crowd.order_ledger_history WHERE to_status IN ('INVENTORY_RESERVED', 'PAYMENT_CAPTURED', 'COMPLETED')
+"""
+
+# The nth order's own value: of the same kind and length.
+PREPARE = """
+CREATE SCHEMA crowd;
+CREATE FUNCTION crowd.nth(value uuid, n integer) RETURNS uuid LANGUAGE sql IMMUTABLE AS
+  $$ SELECT md5(value::text || n)::uuid $$;
+CREATE FUNCTION crowd.nth(value text, n integer) RETURNS text LANGUAGE sql IMMUTABLE AS
+  $$ SELECT left(value, -32) || md5(value || n) $$;
+"""
+
+COLUMNS = """
+SELECT column_name FROM information_schema.columns
+WHERE table_schema = 'public' AND table_name = %s AND is_identity = 'NO' AND is_generated = 'NEVER'
+"""
+
+# OFFSET 0: the rows of an order stay beside each other, as they do where orders come one after the other.
+COPY = """
+INSERT INTO {table} ({columns}) SELECT {values} FROM generate_series(%s, %s) AS n
+CROSS JOIN LATERAL (SELECT * FROM crowd.{table} WHERE n > 0 OFFSET 0) AS template
+"""
+
+TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"
+
+# Of tables and their indexes, without the maps of free space, which a small table has in the size of a large one.
+BYTES = """
+SELECT sum(pg_relation_size(class.oid))::bigint
+FROM pg_class AS class LEFT JOIN pg_index AS index ON index.indexrelid = class.oid
+WHERE COALESCE(index.indrelid, class.oid) = ANY (%s::regclass[])
+"""
+
+
+class UnknownRows(Exception):
+    """An order leaves rows in a table that is not in ORDER_TABLES."""
+
+
+def fill(url: str, finished: int, due: int) -> float:
+    """Multiply the one order of this database to `finished`, and add retries that are due now.
+
+    :returns: bytes of an order, with all its indexes
+    """
+    with _connected(url) as cursor, ThreadPoolExecutor(os.cpu_count()) as aside:
+        _check(cursor)
+        cursor.execute(PREPARE)
+        for table in ORDER_TABLES:
+            cursor.execute(f"CREATE TABLE crowd.{table} AS TABLE {table}")
+        before = _bytes(cursor)
+        list(aside.map(lambda table: _copy(url, table, 2, finished, {}), ORDER_TABLES))
+        bytes_an_order = (_bytes(cursor) - before) / (finished - 1)
+        cursor.execute(NOT_REACHED)
+        for table, otherwise in DUE.items():
+            _copy(url, table, finished + 1, finished + due, otherwise)
+        cursor.execute("DROP SCHEMA crowd CASCADE")
+        cursor.execute("VACUUM (ANALYZE)")
+        cursor.execute("CHECKPOINT")  # or what was written here would be brought to the disk while others are measured
+    return bytes_an_order
+
+
+def _copy(url: str, table: str, first: int, last: int, otherwise: Mapping[str, str]) -> None:
+    with _connected(url) as cursor:
+        cursor.execute("SET session_replication_role = replica")  # no triggers, no foreign keys
+        cursor.execute(COLUMNS, (table,))
+        columns = [name for (name,) in cursor.fetchall()]
+        own = {**dict.fromkeys(ORDER_TABLES[table], "crowd.nth(template.{0}, n)"), **otherwise}
+        values = ", ".join(own.get(name, "template.{0}").format(name) for name in columns)
+        cursor.execute(COPY.format(table=table, columns=", ".join(columns), values=values), (first, last))
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[Any]:
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute("SET client_min_messages = warning")
+        yield cursor
+
+
+def _bytes(cursor: Any) -> int:
+    cursor.execute(BYTES, (list(ORDER_TABLES),))
+    return int(cursor.fetchone()[0])
+
+
+def _check(cursor: Any) -> None:
+    cursor.execute(TABLES)
+    for table in {name for (name,) in cursor.fetchall()} - ORDER_TABLES.keys() - OTHER_TABLES:
+        cursor.execute(f"SELECT 1 FROM {table} LIMIT 1")
+        if cursor.fetchone():
+            raise UnknownRows(table)

@@ -1,0 +1,41 @@
+"""The figures of a part while its rounds go on, and a figure that has a bar of its own."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import median
+
+from benchmarks.ledger import percentile
+from benchmarks.result import Ratio, Row
+
+
+class Figures:
+    """Row → column → a value for each round."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+
+    def add(self, row: str, **values: float) -> None:
+        for column, value in values.items():
+            self._rows[row][column].append(value)
+
+    def add_latency(self, row: str, **ms: Sequence[float]) -> None:
+        """By column: each becomes two, its median and what one in a hundred is above."""
+        for column, each in ms.items():
+            self.add(row, **{f"{column}_p50": percentile(each, 50), f"{column}_p99": percentile(each, 99)})
+
+    def of(self, row: str, column: str) -> list[float]:
+        return self._rows[row][column]
+
+    def rows(self) -> list[Row]:
+        return [Row(name, dict(values)) for name, values in self._rows.items()]
+
+
+def at_most(name: str, values: Sequence[float], bar: float, unit: str) -> Ratio:
+    """A figure that is no ratio, with the most that its median may be."""
+    return Ratio(name, median(values), min(values), max(values), f"≤ {bar:g} {unit}", median(values) <= bar)
+
+
+def at_least(name: str, values: Sequence[float], bar: float, unit: str) -> Ratio:
+    return Ratio(name, median(values), min(values), max(values), f"≥ {bar:g} {unit}", median(values) >= bar)
