@@ -50,7 +50,7 @@ accesslog = None  # each service logs its requests itself, with their request id
 # Threads, because a request mostly waits for the database or for another service, and because only this kind of
 # worker keeps connections alive, which the services' calls to each other live on.
 worker_class = "common.worker.Worker"
-preload_app = True  # the workers share the memory of what is loaded once: a third less for all processes together
+preload_app = True  # the workers share the memory of what is loaded once: a fifth less for all processes together
 workers = settings.web_concurrency
 threads = settings.web_threads
 # 75 s: longer than the 60 s for which usual proxies and load balancers keep a connection. Whoever is the first to

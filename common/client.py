@@ -74,31 +74,32 @@ class ServiceClient:
             response = self._transport().send(
                 self._prepared(method, path, body, params), timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
             )
+            content = response.content  # where the transport is the usual one, it is read only now
         except requests.RequestException as error:
             return Nothing(f"{self.name}: {type(error).__name__}")
-        return self._read(response, refusals, is_yes)
+        return self._read(response.status_code, content, refusals, is_yes)
 
     def _read(
-        self, response: requests.Response, refusals: frozenset[str], is_yes: Callable[[dict[str, Any]], bool]
+        self, status: int, content: bytes, refusals: frozenset[str], is_yes: Callable[[dict[str, Any]], bool]
     ) -> AnswerTo:
-        unreadable = Nothing(f"{self.name}: unreadable answer with status {response.status_code}")
+        unreadable = Nothing(f"{self.name}: unreadable answer with status {status}")
         try:
-            body = json.loads(response.content)
+            body = json.loads(content)
         except (ValueError, RecursionError):
             return unreadable
         if not isinstance(body, dict):
             return unreadable
-        if 200 <= response.status_code < 300:
+        if 200 <= status < 300:
             try:
                 return Yes(body) if is_yes(body) else unreadable
             except (KeyError, TypeError, ValueError):
                 return unreadable
         code = body.get("error")
         is_named = isinstance(code, str) and code in refusals | ALWAYS_REFUSALS
-        if response.status_code in REFUSING_STATUSES and is_named:
+        if status in REFUSING_STATUSES and is_named:
             details = body.get("details")
             return No(str(code), str(body.get("message", "")), details if isinstance(details, dict) else {})
-        return Nothing(f"{self.name}: status {response.status_code}")
+        return Nothing(f"{self.name}: status {status}")
 
     def _prepared(
         self, method: str, path: str, body: dict[str, Any] | None, params: dict[str, str] | None
@@ -107,8 +108,14 @@ class ServiceClient:
         request = requests.PreparedRequest()
         request.method = method
         request.url = self._base_url + path + (f"?{urlencode(params)}" if params else "")
-        request.headers = CaseInsensitiveDict({"X-Request-ID": request_id.get(), "Content-Type": "application/json"})
-        request.body = None if body is None else json.dumps(body, separators=(",", ":"))
+        request.body = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
+        request.headers = CaseInsensitiveDict(
+            {
+                "X-Request-ID": request_id.get(),
+                "Content-Type": "application/json",
+                "Content-Length": str(len(request.body)),
+            }
+        )
         return request
 
     def _transport(self) -> HTTPAdapter:

@@ -72,7 +72,7 @@ class _Connection:
         self._address, self._netloc = (host, port), netloc
         self._socket: socket.socket | None = None
 
-    def urlopen(self, method: str, url: str, body: str | None, headers: Any, timeout: Any, **_: Any) -> _Answer:
+    def urlopen(self, method: str, url: str, body: bytes | None, headers: Any, timeout: Any, **_: Any) -> _Answer:
         """Send one request, once, and read the whole answer.
 
         :param timeout: urllib3's: for connecting, and from then on until the answer is here to the last byte
@@ -95,8 +95,11 @@ class _Connection:
 
     def _usable(self) -> socket.socket | None:
         """The open connection, unless it can be read: then its other end has closed it."""
-        if self._socket and select.select([self._socket], [], [], 0)[0]:
-            self.close()
+        if self._socket:
+            poll = select.poll()  # select() could not watch a file descriptor beyond 1,023
+            poll.register(self._socket, select.POLLIN)
+            if poll.poll(0):
+                self.close()
         return self._socket
 
     def _open(self, url: str, timeout_s: float) -> socket.socket:
@@ -109,11 +112,10 @@ class _Connection:
         self._parser = HttpResponseParser(self)
         return self._socket
 
-    def _as_bytes(self, method: str, url: str, body: str | None, headers: Any) -> bytes:
-        content = (body or "").encode()
-        lines = [f"{method} {url} HTTP/1.1", f"Host: {self._netloc}", f"Content-Length: {len(content)}"]
+    def _as_bytes(self, method: str, url: str, body: bytes | None, headers: Any) -> bytes:
+        lines = [f"{method} {url} HTTP/1.1", f"Host: {self._netloc}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
-        return "\r\n".join((*lines, "", "")).encode("latin-1") + content
+        return "\r\n".join((*lines, "", "")).encode("latin-1") + (body or b"")
 
     def _exchange(self, sock: socket.socket, request: bytes, within_s: float) -> _Answer:
         deadline = time.monotonic() + within_s

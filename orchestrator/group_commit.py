@@ -23,8 +23,17 @@ class _Ticket(Generic[T, R]):
     def __init__(self, item: T) -> None:
         self.item = item
         self.result: R | None = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.is_done = False
+        self._turn = threading.Lock()
+        self._turn.acquire()
+
+    def wait(self) -> None:
+        """Until it is done, or it is this thread's turn to write."""
+        self._turn.acquire()
+
+    def wake(self) -> None:
+        self._turn.release()
 
 
 class GroupCommit(Generic[T, R]):
@@ -33,22 +42,33 @@ class GroupCommit(Generic[T, R]):
     def __init__(self, write: Callable[[Sequence[T]], Sequence[R]]) -> None:
         self._write = write
         self._waiting: list[_Ticket[T, R]] = []
-        self._lock = threading.Lock()
-        self._is_writing = threading.Lock()
+        self._is_writing = False
+        self._lock = threading.Lock()  # for the two above; nothing is waited for while it is held
 
     def __call__(self, item: T) -> R:
         """Write this item, with whatever else waits. :returns: once it is durable; raises what `write` raises"""
         ticket: _Ticket[T, R] = _Ticket(item)
         with self._lock:
             self._waiting.append(ticket)
-        with self._is_writing:
-            if not ticket.is_done:  # by the one who was here before
-                with self._lock:
-                    group, self._waiting = self._waiting, []
-                self._settle(group)
+            is_alone, self._is_writing = not self._is_writing, True
+        if not is_alone:
+            ticket.wait()
+        if not ticket.is_done:
+            self._write_all_that_wait()
         if ticket.error:
             raise ticket.error
         return ticket.result  # type: ignore[return-value]
+
+    def _write_all_that_wait(self) -> None:
+        with self._lock:
+            group, self._waiting = self._waiting, []
+        try:
+            self._settle(group)
+        finally:
+            with self._lock:
+                next_turn, self._is_writing = self._waiting[:1], bool(self._waiting)
+            for ticket in (*next_turn, *group):  # the next write first: it will wait for the disk
+                ticket.wake()
 
     def _settle(self, group: list[_Ticket[T, R]]) -> None:
         try:
