@@ -108,12 +108,12 @@ class ServiceClient:
         request = requests.PreparedRequest()
         request.method = method
         request.url = self._base_url + path + (f"?{urlencode(params)}" if params else "")
-        request.body = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
+        request.body = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         request.headers = CaseInsensitiveDict(
             {
                 "X-Request-ID": request_id.get(),
                 "Content-Type": "application/json",
-                "Content-Length": str(len(request.body)),
+                "Content-Length": str(len(request.body or b"")),
             }
         )
         return request

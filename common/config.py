@@ -123,7 +123,7 @@ class Settings:
     mock_failure_rate: float = setting(
         number(0, 1), "0", "payments: share of these calls that answers 503, half of them after the effect"
     )
-    worker_threads: int = setting(whole(1, 256), "8", "orchestrator: sagas in hand at once, each with a thread")
+    worker_threads: int = setting(whole(1, 256), "16", "orchestrator: sagas in hand at once, each with a thread")
     poll_interval_s: float = setting(number(0.05, 3600), "5", "orchestrator: how often it looks without being notified")
     retry_base_s: float = setting(number(0.001, 3600), "1", "orchestrator: delay after the first unanswered attempt")
     retry_factor: float = setting(number(1, 100), "4", "orchestrator: each further delay is this many times longer")

@@ -28,6 +28,7 @@ from orchestrator.store import Store
 
 log = logging.getLogger("orchestrator")
 
+CONNECTIONS = 4  # one writes for all threads, one claims; the others are for what is given back at the end
 SIGNAL_SEEN_WITHIN_S = 0.5
 DRAIN_WITHIN_S = 22  # a platform kills after 25 to 30 s; two calls of 10 s each are the most that a thread has in hand
 
@@ -36,7 +37,7 @@ class Orchestrator:
     """A listener thread, a polling thread and the saga threads; `wait` returns when asked to stop or when one died."""
 
     def __init__(self, settings: Settings) -> None:
-        database = Database(settings.database_url, name="orchestrator", size=settings.worker_threads + 1)
+        database = Database(settings.database_url, name="orchestrator", size=CONNECTIONS)
         self.claimant = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4()}"
         store = Store(database, self.claimant, settings.lease_s)
         self._stop = threading.Event()
