@@ -18,7 +18,7 @@ from benchmarks.bench import Bench
 from benchmarks.contenders.contender import Contender
 from benchmarks.contenders.holdfast import Holdfast
 from benchmarks.contenders.limits import LeanLimit, UsualLimit
-from benchmarks.contenders.peers import ALL, CHAINS, Dbos
+from benchmarks.contenders.peers import ALL, CHAINS, Dbos, PgQueuerUsual
 from benchmarks.patience import until
 from benchmarks.peers.environment import peers_python
 from benchmarks.result import Bars, Part, Ratio, Row, ratio
@@ -141,5 +141,6 @@ def _ratios(rates: Mapping[str, Sequence[float]]) -> list[Ratio]:
     return [
         ratio("two processes / DBOS, two processes", ours[2], rates[_name(Dbos, 2)], 8),
         ratio(f"two processes / best chain of jobs ({best.name}), two processes", ours[2], rates[_name(best, 2)], 4),
+        ratio(f"two processes / {PgQueuerUsual.name}, two processes", ours[2], rates[_name(PgQueuerUsual, 2)]),
         *ratios,
     ]

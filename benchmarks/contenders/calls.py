@@ -112,12 +112,15 @@ class UsualClient:
         self._url, self._session = url, requests.Session()
 
     def saga(self, ledger_id: str) -> None:
-        headers = {"X-Request-ID": request_id_for(ledger_id)}
-        for call in calls(ledger_id):
-            response = self._session.request(
-                call.method, self._url + call.path, json=call.body, headers=headers, timeout=TIMEOUT_S
-            )
-            check(response, call.status)
+        for number in range(4):
+            self.step(number, ledger_id)
+
+    def step(self, number: int, ledger_id: str) -> None:
+        call, headers = calls(ledger_id)[number], {"X-Request-ID": request_id_for(ledger_id)}
+        response = self._session.request(
+            call.method, self._url + call.path, json=call.body, headers=headers, timeout=TIMEOUT_S
+        )
+        check(response, call.status)
 
 
 def check(response: requests.Response, status: str) -> None:
@@ -130,6 +133,14 @@ def _json(body: dict[str, Any] | None) -> bytes | None:
 
 
 _local = threading.local()
+
+
+def usual_client(url: str) -> UsualClient:
+    """This thread's own."""
+    if not hasattr(_local, "usual"):
+        _local.usual = UsualClient(url)
+    client: UsualClient = _local.usual
+    return client
 
 
 def lean_client(url: str) -> LeanClient:

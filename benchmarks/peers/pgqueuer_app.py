@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from pgqueuer import PgQueuer
 from pgqueuer.models import Job
 from pgqueuer.queries import Queries
 
-from benchmarks.contenders.calls import lean_client
+from benchmarks.contenders.calls import lean_client, usual_client
 from benchmarks.peers.feeder import feed
 
 _, ROLE, DATABASE_URL, STUB_URL, CONCURRENCY = sys.argv
@@ -24,7 +25,8 @@ BATCH = int(CONCURRENCY)
 
 
 def call(number: int, ledger_id: str) -> None:
-    lean_client(STUB_URL).step(number, ledger_id)
+    client = usual_client if os.environ.get("CLIENT") == "usual" else lean_client
+    client(STUB_URL).step(number, ledger_id)
 
 
 async def work() -> None:

@@ -16,7 +16,7 @@ from tests.database.crowd import DUE, fill, known_id
 from tests.database.statements import statements_of
 
 FEW, MANY = 1_000, 100_000
-CLAIMED = 8  # as many as WORKER_THREADS
+CLAIMED = 16  # as many as WORKER_THREADS
 DUE_INDEX = "ix_order_ledger_due_at"
 DOES_NOT_GROW = {"rate_limits"}  # one row for each client
 DIGEST = "0" * 32
