@@ -6,7 +6,6 @@ a service's call needs and nothing more: no pool, no retries, no redirects, no p
 
 from __future__ import annotations
 
-import select
 import socket
 import time
 import weakref
@@ -15,9 +14,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, ProtocolError, ReadTimeoutError
+from urllib3.util.wait import wait_for_read
 
 RECEIVE_BYTES = 64 * 1024  # an answer of any of our calls comes in one piece
 
@@ -95,7 +95,7 @@ class _Connection:
 
     def _usable(self) -> socket.socket | None:
         """The open connection, unless it can be read: then its other end has closed it."""
-        if self._socket and select.select([self._socket], [], [], 0)[0]:
+        if self._socket and wait_for_read(self._socket, timeout=0):
             self.close()
         return self._socket
 
@@ -110,10 +110,9 @@ class _Connection:
         return self._socket
 
     def _as_bytes(self, method: str, url: str, body: str | None, headers: Any) -> bytes:
-        content = (body or "").encode()
-        lines = [f"{method} {url} HTTP/1.1", f"Host: {self._netloc}", f"Content-Length: {len(content)}"]
+        lines = [f"{method} {url} HTTP/1.1", f"Host: {self._netloc}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
-        return "\r\n".join((*lines, "", "")).encode("latin-1") + content
+        return "\r\n".join((*lines, "", "")).encode("latin-1") + (body or "").encode()
 
     def _exchange(self, sock: socket.socket, request: bytes, within_s: float) -> _Answer:
         deadline = time.monotonic() + within_s
@@ -127,11 +126,15 @@ class _Connection:
                 raise ProtocolError("the connection was closed before the answer was whole")
             try:
                 self._parser.feed_data(piece)
-            except HttpParserError as error:
+            except (HttpParserError, HttpParserUpgrade) as error:
                 raise ProtocolError(f"not HTTP: {error}") from None
         return self._answer
 
     # What the parser calls
+
+    def on_message_begin(self) -> None:
+        if self._answer.is_whole:
+            raise ProtocolError("more than one answer")  # which of them is to this request?
 
     def on_status(self, reason: bytes) -> None:
         self._answer.reason = reason.decode("latin-1")
