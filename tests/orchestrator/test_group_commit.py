@@ -97,8 +97,8 @@ def test_what_comes_during_a_write_is_written_in_one_group_and_each_is_told_of_i
 def test_nobody_is_answered_before_the_write_with_his_item_has_ended(
     writing: Writing, wait_while_one_writes: Come
 ) -> None:
-    first, *others = wait_while_one_writes("a", "b")
-    assert not first.done()
+    first, *others = futures = wait_while_one_writes("a", "b")
+    assert not [future for future in futures if future.done()]
     writing.may_end.release()
     assert first.result(PATIENCE_S) == "first is written"
     writing.begins()
