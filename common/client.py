@@ -108,14 +108,9 @@ class ServiceClient:
         request = requests.PreparedRequest()
         request.method = method
         request.url = self._base_url + path + (f"?{urlencode(params)}" if params else "")
+        request.headers = CaseInsensitiveDict({"X-Request-ID": request_id.get(), "Content-Type": "application/json"})
         request.body = None if body is None else json.dumps(body, separators=(",", ":")).encode()
-        request.headers = CaseInsensitiveDict(
-            {
-                "X-Request-ID": request_id.get(),
-                "Content-Type": "application/json",
-                "Content-Length": str(len(request.body or b"")),
-            }
-        )
+        request.prepare_content_length(request.body)  # else the adapter for https would send it in chunks
         return request
 
     def _transport(self) -> HTTPAdapter:

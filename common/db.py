@@ -42,15 +42,17 @@ SESSION: dict[str, Any] = {
     " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off"
     " -c plan_cache_mode=force_generic_plan",
 }
+NOT_PREPARED = (  # behind a pooler in transaction mode, where the next statement may go another way
+    psycopg2.errors.InvalidSqlStatementName,  # 26000
+    psycopg2.errors.DuplicatePreparedStatement,  # 42P05
+)
+# What is tried again, the whole transaction.
 CONFLICTS = (
     psycopg2.errors.SerializationFailure,  # 40001
     psycopg2.errors.DeadlockDetected,  # 40P01
     psycopg2.errors.LockNotAvailable,  # 55P03
     psycopg2.errors.FeatureNotSupported,  # 0A000: a migration has changed a table that a prepared statement reads
-)
-NOT_PREPARED = (
-    psycopg2.errors.InvalidSqlStatementName,  # 26000
-    psycopg2.errors.DuplicatePreparedStatement,  # 42P05
+    *NOT_PREPARED,
 )
 # Refused connections, shutdown, full disk, too many connections, a server gone read-only: it will pass.
 # A table or a column that is not there: the migration of this release is still under way.
@@ -149,11 +151,7 @@ class Database:
 
     def _guarded(self, work: Callable[[Transaction], T], *, autocommit: bool) -> T:
         try:
-            try:
-                return self._until_no_conflict(work, autocommit)
-            except NOT_PREPARED:  # a pooler in transaction mode gives us another connection each time
-                self._prepares = False
-                return self._until_no_conflict(work, autocommit)
+            return self._until_no_conflict(work, autocommit)
         except CONFLICTS as error:
             raise ServiceUnavailable() from error
         except psycopg2.Error as error:
@@ -182,6 +180,7 @@ class Database:
             with watched(connection):
                 yield connection, pooled.info
         except BaseException as error:
+            self._prepares = self._prepares and not isinstance(error, NOT_PREPARED)
             if not _rolled_back(connection, error):
                 pooled.invalidate()
                 self._replace(source)  # what one connection met, the idle ones have met too

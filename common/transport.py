@@ -6,7 +6,6 @@ a service's call needs and nothing more: no pool, no retries, no redirects, no p
 
 from __future__ import annotations
 
-import select
 import socket
 import time
 import weakref
@@ -15,9 +14,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, ProtocolError, ReadTimeoutError
+from urllib3.util.wait import wait_for_read
 
 RECEIVE_BYTES = 64 * 1024  # an answer of any of our calls comes in one piece
 
@@ -95,11 +95,8 @@ class _Connection:
 
     def _usable(self) -> socket.socket | None:
         """The open connection, unless it can be read: then its other end has closed it."""
-        if self._socket:
-            poll = select.poll()  # select() could not watch a file descriptor beyond 1,023
-            poll.register(self._socket, select.POLLIN)
-            if poll.poll(0):
-                self.close()
+        if self._socket and wait_for_read(self._socket, timeout=0):
+            self.close()
         return self._socket
 
     def _open(self, url: str, timeout_s: float) -> socket.socket:
@@ -129,11 +126,15 @@ class _Connection:
                 raise ProtocolError("the connection was closed before the answer was whole")
             try:
                 self._parser.feed_data(piece)
-            except HttpParserError as error:
+            except (HttpParserError, HttpParserUpgrade) as error:
                 raise ProtocolError(f"not HTTP: {error}") from None
         return self._answer
 
     # What the parser calls
+
+    def on_message_begin(self) -> None:
+        if self._answer.is_whole:
+            raise ProtocolError("more than one answer")  # which of them is to this request?
 
     def on_status(self, reason: bytes) -> None:
         self._answer.reason = reason.decode("latin-1")

@@ -85,13 +85,13 @@ WITH given AS (
       WHEN claimed_until < now() + %(renew_below_s)s * interval '1 second'
       THEN GREATEST(due_at, now() + %(lease_s)s * interval '1 second') ELSE due_at END
   FROM given WHERE entry.id = given.id AND entry.claim_number = given.claim_number AND entry.status = given.was
-  RETURNING entry.id, entry.status, is_over
+  RETURNING entry.id, entry.claim_number, entry.status, is_over
 ), event AS (
   UPDATE outbox SET status = CASE saved.status WHEN 'COMPLETED' THEN 'PROCESSED' ELSE 'FAILED' END,
     processed_at = now()
   FROM saved WHERE saved.is_over AND outbox.order_ledger_id = saved.id
 )
-SELECT id FROM saved
+SELECT id, claim_number FROM saved
 """
 
 # At shutdown: an entry that was claimed and not begun is due at once, and the claim is not held against it.
@@ -142,8 +142,9 @@ class Store:
             lease_s=self.lease_s,
             renew_below_s=self.lease_s * 0.75,  # two calls of 10 s at most each (void, then refund) fit in what is left
         )
-        ids = {row["id"] for row in saved}
-        return [entry["id"] in ids for entry in entries]
+        # Not by its id alone: an entry is given twice where its owner of before comes back beside that of now.
+        ours = {(row["id"], row["claim_number"]) for row in saved}
+        return [(entry["id"], entry["claim_number"]) in ours for entry in entries]
 
     def release(self, saga: Saga) -> None:
         """Give an entry back that we will not go on with."""

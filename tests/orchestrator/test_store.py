@@ -22,6 +22,7 @@ from orchestrator import store as statements
 from orchestrator.saga import RetryPolicy, Saga, after
 from orchestrator.store import Store
 from tests.orchestrator.conftest import ENTRY
+from tests.waiting import eventually
 
 POLICY = RetryPolicy(jitter=0)
 Make = Callable[[], str]
@@ -155,6 +156,31 @@ class TestFence:
         store.release(zombie)
         assert row(id_) == before
         assert finish(other_store, owner).status == Status.COMPLETED
+
+    def test_who_is_saved_together_with_the_one_that_took_over_is_not_told_that_he_was(
+        self, store: Store, authorized: Make, row: Read, change: Change, url: str
+    ) -> None:
+        """Both are threads of one orchestrator, whose saves wait for each other's."""
+        first, id_ = authorized(), authorized()
+        sagas = {saga.id: saga for saga in store.claim(2)}
+        zombie = sagas[id_]
+        change(id_, "due_at = now(), claimed_until = now()")
+        (owner,) = store.claim(1)
+
+        def save(saga: Saga) -> bool:
+            return store.save(saga, after(saga, Yes({}), POLICY))
+
+        with ThreadPoolExecutor(3) as threads, psycopg2.connect(url) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT FROM order_ledger WHERE id = %s FOR UPDATE", (first,))
+            before_them = threads.submit(save, sagas[first])
+            eventually(lambda: store._save._is_writing.locked() and not store._save._waiting)
+            together = [threads.submit(save, saga) for saga in (zombie, owner)]
+            eventually(lambda: len(store._save._waiting) == 2)
+            connection.rollback()
+            assert before_them.result(10)
+            assert [each.result(10) for each in together] == [False, True]
+        connection.close()
+        assert row(id_)["status"] == Status.ORDER_CREATED
 
     def test_a_write_names_the_status_it_believes_in(self, store: Store, authorized: Make, row: Read) -> None:
         id_ = authorized()
