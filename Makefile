@@ -28,7 +28,7 @@ attention: install  ## list the orders that need a person (make attention ARGS="
 	@.venv/bin/python -m local attention $(ARGS)
 
 test: install-test  ## run the tests (make test ARGS="-k saga -x")
-	@.venv/bin/python -m pytest --numprocesses 3 --dist loadfile $(ARGS)
+	@.venv/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 mutants: install-test  ## take each protection out in turn and see which test misses it (ONLY=fence-*: these)
 	@.venv/bin/python -m tests.mutants $(if $(ONLY),--only "$(ONLY)") $(ARGS)

@@ -72,7 +72,7 @@ class _Connection:
         self._address, self._netloc = (host, port), netloc
         self._socket: socket.socket | None = None
 
-    def urlopen(self, method: str, url: str, body: bytes | None, headers: Any, timeout: Any, **_: Any) -> _Answer:
+    def urlopen(self, method: str, url: str, body: bytes | str | None, headers: Any, timeout: Any, **_: Any) -> _Answer:
         """Send one request, once, and read the whole answer.
 
         :param timeout: urllib3's: for connecting, and from then on until the answer is here to the last byte
@@ -109,10 +109,11 @@ class _Connection:
         self._parser = HttpResponseParser(self)
         return self._socket
 
-    def _as_bytes(self, method: str, url: str, body: bytes | None, headers: Any) -> bytes:
+    def _as_bytes(self, method: str, url: str, body: bytes | str | None, headers: Any) -> bytes:
+        content = body.encode() if isinstance(body, str) else body or b""
         lines = [f"{method} {url} HTTP/1.1", f"Host: {self._netloc}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
-        return "\r\n".join((*lines, "", "")).encode("latin-1") + (body or b"")
+        return "\r\n".join((*lines, "", "")).encode("latin-1") + content
 
     def _exchange(self, sock: socket.socket, request: bytes, within_s: float) -> _Answer:
         deadline = time.monotonic() + within_s

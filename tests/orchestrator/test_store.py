@@ -173,7 +173,7 @@ class TestFence:
         with ThreadPoolExecutor(3) as threads, psycopg2.connect(url) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT FROM order_ledger WHERE id = %s FOR UPDATE", (first,))
             before_them = threads.submit(save, sagas[first])
-            eventually(lambda: store._save._is_writing.locked() and not store._save._waiting)
+            eventually(lambda: store._save._is_writing and not store._save._waiting)
             together = [threads.submit(save, saga) for saga in (zombie, owner)]
             eventually(lambda: len(store._save._waiting) == 2)
             connection.rollback()
