@@ -59,8 +59,8 @@ def http_url(text: str) -> str:
         parts.port  # noqa: B018  # looked at only here: raises where it is no number
     except ValueError:  # its words would repeat the address, and what may be secret in it
         parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("an http:// or https:// address")
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("an http:// or https:// address, without a user")
     return text.rstrip("/")
 
 

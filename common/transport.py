@@ -28,7 +28,7 @@ class Transport(HTTPAdapter):
     def __init__(self, base_url: str) -> None:
         super().__init__()
         parts = urlsplit(base_url)
-        self._connection = _Connection(str(parts.hostname), parts.port or 80, parts.netloc.rpartition("@")[2])
+        self._connection = _Connection(str(parts.hostname), parts.port or 80, parts.netloc)
 
     def close(self) -> None:
         self._connection.close()

@@ -56,7 +56,7 @@ RANGES = {
     "LEASE_S": (0.2, 3600),
     "ABANDONED_AFTER_S": (0.05, 86_400),
 }
-NO_URL = ["127.0.0.1:8100", "ftp://127.0.0.1", "http://", "//127.0.0.1", "/var/run/x"]
+NO_URL = ["127.0.0.1:8100", "ftp://127.0.0.1", "http://", "//127.0.0.1", "/var/run/x", "http://shop:hunter2@orders"]
 NO_NUMBER = ["four", "0x10", "nan", "inf", "-inf", "1,5", "1 000", "1e999"]
 NO_WHOLE_NUMBER = ["2.5", "1e1", "٣", "²", "-", "+-1"]
 NO_CRASH_POINT = [
