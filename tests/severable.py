@@ -9,7 +9,8 @@ from contextlib import suppress
 
 import psycopg2.extensions
 
-PREPARE, EXECUTE = re.compile(rb"\bPREPARE (\w+) AS"), re.compile(rb"\bEXECUTE (\w+)")
+# What stands before them is the last byte of the message's length, which may be a letter.
+PREPARE, EXECUTE = re.compile(rb"PREPARE (holdfast_\w+) AS"), re.compile(rb"EXECUTE (holdfast_\w+)")
 
 
 class _Pair:
