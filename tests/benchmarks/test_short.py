@@ -16,7 +16,7 @@ from benchmarks.__main__ import main
 from benchmarks.programs import NotInstalled, program
 
 PROJECT = Path(__file__).resolve().parents[2]
-WITHIN_S = 60  # of 15 s on a quiet machine
+WITHIN_S = 300  # of 15 to 60 s on a quiet machine: beside other tests, on two cores, it takes a multiple
 
 
 @pytest.fixture(scope="module")

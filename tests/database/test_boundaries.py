@@ -13,10 +13,11 @@ MAY_IMPORT = {service: {"common", service} for service in SERVICES} | {
     "holdfast_client": {"holdfast_client"},  # it is for others to install
     "ops": {"common", "ops"},
     "local": {"common", "holdfast_client", "local", "ops"},
+    "benchmarks": {"benchmarks", "common", "local", "orchestrator"},
 }
 # Besides common/config.py: where honcho says that it is there, and what starts other processes.
 MAY_READ_THE_ENVIRONMENT = {"common/config.py", "common/migrate.py"}
-STARTS_PROCESSES = "local/"
+STARTS_PROCESSES = ("local/", "benchmarks/")
 
 
 def modules(package):
