@@ -17,10 +17,10 @@ import backoff
 import psycopg2
 import psycopg2.extensions
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
-from sqlalchemy import exc, pool
 
 from common import crash
 from common.errors import DatabaseUnavailable, ServiceUnavailable
+from common.pool import Pool, Pooled
 from common.prepared import prepared
 from common.watch import watched
 
@@ -72,6 +72,7 @@ class Transaction:
         :param known: the names of what this connection has prepared; None: nothing is to be prepared
         """
         self._cursor, self._opening, self._known = cursor, opening, known
+        self._closing = b""
 
     def all(self, sql: str, **params: Any) -> list[Row]:
         self.execute(sql, **params)
@@ -90,6 +91,14 @@ class Transaction:
         opening, self._opening = self._opening, ""
         self._cursor.execute(opening + text, params)
         return int(self._cursor.rowcount)
+
+    def execute_at_the_end(self, sql: str, **params: Any) -> None:
+        """Along with COMMIT, which saves a round trip: for what nobody asks the outcome of."""
+        text = sql if self._known is None else self._prepared(sql, self._known)
+        self._closing += self._cursor.mogrify(text, params) + b"; "
+
+    def commit(self) -> None:
+        self._cursor.execute(self._opening.encode() + self._closing + b"COMMIT")
 
     def _prepared(self, sql: str, known: set[str]) -> str:
         statement = prepared(sql)
@@ -147,7 +156,7 @@ class Database:
         return True
 
     def close(self) -> None:
-        self._pool.dispose()
+        self._pool.close()
 
     def _guarded(self, work: Callable[[Transaction], T], *, autocommit: bool) -> T:
         try:
@@ -161,75 +170,47 @@ class Database:
 
     @backoff.on_exception(backoff.expo, CONFLICTS, max_tries=4, factor=0.01, logger=None)
     def _until_no_conflict(self, work: Callable[[Transaction], T], autocommit: bool) -> T:
-        with self._connection() as (connection, info):
-            known = info.setdefault("prepared", set()) if self._prepares else None
+        with self._connection() as pooled:
             by_itself = autocommit and not crash.parts_statement_from_commit()
-            with connection.cursor() as cursor:
-                result = work(Transaction(cursor, "" if by_itself else "BEGIN; ", known))
+            with pooled.connection.cursor() as cursor:
+                tx = Transaction(cursor, "" if by_itself else "BEGIN; ", pooled.prepared if self._prepares else None)
+                result = work(tx)
                 if not by_itself:
                     crash.commit_point("participant.before_commit")
-                    _commit(connection, cursor)
+                    _commit(pooled.connection, tx)
             crash.commit_point("participant.after_commit")
             return result
 
     @contextmanager
-    def _connection(self) -> Iterator[tuple[Any, dict[Any, Any]]]:
-        source, pooled = self._checkout()
-        connection: Any = pooled.dbapi_connection
+    def _connection(self) -> Iterator[Pooled]:
+        source = self._pool
         try:
-            with watched(connection):
-                yield connection, pooled.info
+            pooled = source.take(POOL_WAIT_S)
+        except TimeoutError as error:
+            raise ServiceUnavailable() from error
+        try:
+            with watched(pooled.connection):
+                yield pooled
         except BaseException as error:
             self._prepares = self._prepares and not isinstance(error, NOT_PREPARED)
-            if not _rolled_back(connection, error):
-                pooled.invalidate()
-                self._replace(source)  # what one connection met, the idle ones have met too
+            if not _rolled_back(pooled.connection, error):
+                source.outdate(pooled)  # what one connection met, the idle ones have met too
             raise
         finally:
-            if pooled.is_valid and source is self._pool:
-                pooled.info["used_at"] = time.monotonic()
-            elif pooled.is_valid:
-                pooled.invalidate()  # a pool that was replaced would keep it open, beside those of its successor
-            pooled.close()
+            source.give_back(pooled)
 
-    def _checkout(self) -> tuple[pool.QueuePool, pool.PoolProxiedConnection]:
-        try:
-            source = self._pool
-            pooled = source.connect()
-            if not self._is_alive(pooled):
-                pooled.invalidate()
-                self._replace(source)
-                source = self._pool
-                pooled = source.connect()
-            return source, pooled
-        except exc.TimeoutError as error:
-            raise ServiceUnavailable() from error
-
-    def _is_alive(self, pooled: pool.PoolProxiedConnection) -> bool:
-        now = time.monotonic()
-        if now - pooled.info.get("used_at", now) <= IDLE_CHECK_S:
+    def _is_alive(self, pooled: Pooled) -> bool:
+        if time.monotonic() - pooled.used_at <= IDLE_CHECK_S:
             return True
         try:
-            with watched(pooled.dbapi_connection):
-                pooled.cursor().execute("SELECT 1")
+            with watched(pooled.connection), pooled.connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
         except psycopg2.Error:
             return False
         return True
 
-    def _replace(self, source: pool.QueuePool) -> None:
-        if source is self._pool:  # else another thread has done it
-            self._pool = source.recreate()
-        source.dispose()
-
-    def _new_pool(self) -> pool.QueuePool:
-        return pool.QueuePool(
-            self._open,
-            pool_size=self._size,
-            max_overflow=0,
-            timeout=POOL_WAIT_S,
-            use_lifo=True,
-            reset_on_return=None,
-        )
+    def _new_pool(self) -> Pool:
+        return Pool(self._open, self._size, self._is_alive)
 
     def _open(self) -> Any:
         connection = psycopg2.connect(self.url, application_name=self._name, **SESSION)
@@ -256,9 +237,9 @@ def _is_lost(connection: Any, error: BaseException) -> bool:
     return bool(connection.closed) or _is_crash(error) or isinstance(error, CommitOutcomeUnknown)
 
 
-def _commit(connection: Any, cursor: Any) -> None:
+def _commit(connection: Any, tx: Transaction) -> None:
     try:
-        cursor.execute("COMMIT")
+        tx.commit()
     except psycopg2.Error as error:
         if _is_lost(connection, error):
             raise CommitOutcomeUnknown() from error

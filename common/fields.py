@@ -8,7 +8,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from common.tables import MAX_CENTS
+from common.money import MAX_CENTS
 
 UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 # As a regular expression of OpenAPI. (Unicode's classes would depend on the version that an interpreter knows.)

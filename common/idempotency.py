@@ -82,7 +82,7 @@ def once(tx: Transaction, table: str, scope: str, key: str, request: Any, work: 
         if not error.is_final:
             raise
         answer = Answer.refusal(error)
-    tx.execute(
+    tx.execute_at_the_end(
         f"UPDATE {table} SET status = %(status)s, body = %(body)s WHERE scope = %(scope)s AND key = %(key)s",
         scope=scope, key=key, status=answer.status, body=answer.body,
     )  # fmt: skip

@@ -3,9 +3,6 @@
 from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, MetaData, String, Table, Text, func
 from sqlalchemy.dialects.postgresql import UUID
 
-MAX_CENTS = 999_999_999_999
-"""The largest amount in any column or body: far above any order, and 50 lines of it stay within bigint."""
-
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",

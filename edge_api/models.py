@@ -21,7 +21,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from common.ledger import Status
-from common.tables import MAX_CENTS, cents_column, id_column, metadata, one_of, time_column
+from common.money import MAX_CENTS
+from common.tables import cents_column, id_column, metadata, one_of, time_column
 
 order_ledger = Table(
     "order_ledger",

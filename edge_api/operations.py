@@ -25,7 +25,7 @@ from common.errors import (
 from common.idempotency import Answer, fingerprint
 from common.ledger import ABANDONED, Status
 from common.logs import request_id
-from common.tables import MAX_CENTS
+from common.money import MAX_CENTS
 from edge_api.errors import GatewayError, OrderNotFound, PaymentDeclined, UnknownProduct
 from edge_api.gateways import Gateways
 from edge_api.schemas import AcceptedOrder

@@ -5,14 +5,9 @@ from __future__ import annotations
 
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
 
-from common.tables import MAX_CENTS, cents_column, id_column, idempotency_table, metadata, one_of, time_column
-
-MAX_STOCK = 2_147_483_647  # what an integer column holds
-
-RESERVED, RELEASED = "RESERVED", "RELEASED"
-ONLY_MORE = ("warehouse_receiving", "return_to_stock")
-MORE_OR_LESS = ("manual_adjustment", "correction")
-INITIAL_STOCK = "initial_stock"
+from common.money import MAX_CENTS
+from common.tables import cents_column, id_column, idempotency_table, metadata, one_of, time_column
+from inventory_service.domain import IDEMPOTENCY_TABLE, INITIAL_STOCK, MORE_OR_LESS, ONLY_MORE, RELEASED, RESERVED
 
 products = Table(
     "products",
@@ -71,4 +66,4 @@ inventory_reservations = Table(
     CheckConstraint("quantity > 0", name="quantity"),
 )
 
-idempotency_keys = idempotency_table("inventory_idempotency_keys")
+idempotency_keys = idempotency_table(IDEMPOTENCY_TABLE)

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from common.db import Database, Row, Transaction
 from common.errors import IdempotencyKeyReused, ValidationFailed
 from common.idempotency import Answer, fingerprint, once
+from inventory_service.domain import IDEMPOTENCY_TABLE, MAX_STOCK, RELEASED
 from inventory_service.errors import DuplicateSku, InsufficientStock, ProductNotFound, ReservationReleased
-from inventory_service.models import MAX_STOCK, RELEASED, idempotency_keys
 from inventory_service.schemas import ChangedStock
 
 PAGE_SIZE = 50
@@ -151,7 +151,7 @@ def change_stock(db: Database, product_id: str, key: str, change: Row) -> Answer
 
     def work(tx: Transaction) -> Answer:
         request = {"product_id": product_id, **change}
-        return once(tx, idempotency_keys.name, "stock", key, request, lambda: _change_stock(tx, product_id, change))
+        return once(tx, IDEMPOTENCY_TABLE, "stock", key, request, lambda: _change_stock(tx, product_id, change))
 
     return db.transact(work)
 
@@ -197,7 +197,9 @@ def _reserve(tx: Transaction, order_id: str, lines: dict[str, int]) -> tuple[Row
         if lines[product["id"]] > product["stock_quantity"]:
             raise _insufficient(product, lines[product["id"]])
     ids = [str(uuid.uuid4()) for _ in lines]
-    tx.execute(TAKE_STOCK, ids=ids, order_id=order_id, product_ids=list(lines), quantities=list(lines.values()))
+    tx.execute_at_the_end(
+        TAKE_STOCK, ids=ids, order_id=order_id, product_ids=list(lines), quantities=list(lines.values())
+    )
     return _described(order_id, lines, ids), False
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from common.fields import UUID_TEXT, Cents, Id, Text, Timestamp, WholeNumber
-from inventory_service.models import MAX_STOCK, MORE_OR_LESS, ONLY_MORE
+from inventory_service.domain import MAX_STOCK, MORE_OR_LESS, ONLY_MORE
 
 MAX_CHANGE = 1_000_000_000  # far above any delivery; far enough within integer that no sum of two overflows
 MAX_IDS = 100  # as many fit into the request line that gunicorn reads (4,094 bytes), also with each comma as %2C

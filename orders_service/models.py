@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from sqlalchemy import DDL, CheckConstraint, Column, ForeignKey, Integer, String, Table, Text, UniqueConstraint, event
 
-from common.tables import MAX_CENTS, cents_column, id_column, metadata, one_of, time_column
+from common.money import MAX_CENTS
+from common.tables import cents_column, id_column, metadata, one_of, time_column
+from orders_service.domain import CANCELLED, CONFIRMED, CREATED, MAX_QUANTITY
 
-CREATED, CONFIRMED, CANCELLED = "CREATED", "CONFIRMED", "CANCELLED"
 CONTENT = "order_ledger_id, user_id, total_amount_cents, currency, fingerprint"
-MAX_LINES = 50
-MAX_QUANTITY = 100
 
 orders = Table(
     "orders",

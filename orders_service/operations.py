@@ -10,8 +10,8 @@ from common.db import Database, Row
 from common.errors import IdempotencyKeyReused
 from common.idempotency import fingerprint
 from common.ids import order_id_for
+from orders_service.domain import CANCELLED, CONFIRMED, CREATED
 from orders_service.errors import not_allowed, order_not_found
-from orders_service.models import CANCELLED, CONFIRMED, CREATED
 
 # A new order with its lines; no row where there is one already, or the trace of its cancel.
 INSERT_ORDER = """
@@ -30,17 +30,19 @@ SELECT * FROM created
 """
 
 # An order with its lines, in the order in which they came; `fingerprint` is null in the trace of a cancel.
-ORDER = """
-SELECT *, (
+_WITH_LINES = """*, (
     SELECT json_agg(json_build_object(
         'product_id', product_id, 'quantity', quantity, 'unit_price_cents', unit_price_cents) ORDER BY position)
     FROM order_items WHERE order_id = orders.id
-) AS items
-FROM orders WHERE id = %(id)s
-"""
+) AS items"""
 
-# Only from CREATED.
-CONFIRM = "UPDATE orders SET status = 'CONFIRMED', updated_at = now() WHERE id = %(id)s AND status = 'CREATED'"
+ORDER = f"SELECT {_WITH_LINES} FROM orders WHERE id = %(id)s"
+
+# Only from CREATED; no row where it was not.
+CONFIRM = f"""
+UPDATE orders SET status = 'CONFIRMED', updated_at = now() WHERE id = %(id)s AND status = 'CREATED'
+RETURNING {_WITH_LINES}
+"""
 
 # Only from CREATED; where there is no order, the trace that refuses it when it arrives.
 CANCEL = """
@@ -92,8 +94,7 @@ def get(db: Database, order_id: str) -> Row:
 
 def confirm(db: Database, order_id: str) -> Row:
     """:raises NotFound, InvalidStatusTransition:"""
-    db.one(CONFIRM, id=order_id)
-    return _expect(db, order_id, CONFIRMED)
+    return db.one(CONFIRM, id=order_id) or _expect(db, order_id, CONFIRMED)
 
 
 def cancel(db: Database, order_id: str) -> Row:

@@ -18,15 +18,9 @@ from sqlalchemy import (
     text,
 )
 
-from common.tables import MAX_CENTS, cents_column, id_column, idempotency_table, metadata, one_of, time_column
-
-AUTHORIZED = "AUTHORIZED"
-CAPTURED = "CAPTURED"  # wholly or in part; also while a part of it is refunded
-VOIDED = "VOIDED"
-REFUNDED = "REFUNDED"  # every captured cent
-DECLINED = "DECLINED"
-STATUSES = (AUTHORIZED, CAPTURED, VOIDED, REFUNDED, DECLINED)
-IDEMPOTENCY_TABLE = "payment_idempotency_keys"
+from common.money import MAX_CENTS
+from common.tables import cents_column, id_column, idempotency_table, metadata, one_of, time_column
+from payments_service.domain import IDEMPOTENCY_TABLE, STATUSES
 
 # A row without user, amount and currency is a tombstone: its key was voided before any authorize with it arrived. It
 # stands in this table, so that one unique index decides between the void and an authorize that comes at the same time.

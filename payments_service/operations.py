@@ -11,8 +11,8 @@ from common.db import Database, Row, Transaction
 from common.errors import InvalidStatusTransition, ValidationFailed
 from common.idempotency import Answer, once
 from payments_service import gateway, schemas
+from payments_service.domain import AUTHORIZED, DECLINED, IDEMPOTENCY_TABLE, REFUNDED, VOIDED
 from payments_service.errors import AlreadyCaptured, AlreadyVoided, AuthorizationNotFound, PaymentDeclined
-from payments_service.models import AUTHORIZED, DECLINED, IDEMPOTENCY_TABLE, REFUNDED, VOIDED
 
 Body = dict[str, Any]
 

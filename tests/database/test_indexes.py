@@ -60,6 +60,8 @@ class Recorder:
         self.statements.append((sql, params))
         return self.found
 
+    execute_at_the_end = execute
+
     def one(self, sql, **params):
         self.statements.append((sql, params))
         return {"fingerprint": idempotency.fingerprint({}), "status": 200, "body": "{}"}

@@ -52,7 +52,6 @@ def roles(new_migrated_database, connect):
 def ran(monkeypatch):
     """All statements that were run, as they stand in the code."""
     statements = set()
-    run = Transaction.all, Transaction.execute
 
     def note(method):
         def noted(self, sql, **params):
@@ -61,8 +60,8 @@ def ran(monkeypatch):
 
         return noted
 
-    monkeypatch.setattr(Transaction, "all", note(run[0]))
-    monkeypatch.setattr(Transaction, "execute", note(run[1]))
+    for name in ("all", "execute", "execute_at_the_end"):
+        monkeypatch.setattr(Transaction, name, note(getattr(Transaction, name)))
     return statements
 
 

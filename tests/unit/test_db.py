@@ -36,6 +36,43 @@ def test_what_was_done_is_committed_together(database, admin):
     assert names(admin) == ["a", "b"]
 
 
+def test_what_goes_along_with_commit_comes_last_and_in_its_order(database, admin):
+    def work(tx):
+        tx.execute_at_the_end("INSERT INTO t (name) SELECT 'b' || count(*) FROM t")
+        tx.execute_at_the_end("INSERT INTO t (name) SELECT %(prefix)s || count(*) FROM t", prefix="c;%")
+        tx.execute(INSERT)
+        return tx.one("SELECT count(*) AS n FROM t")
+
+    for _ in range(2):  # prepared, and prepared already
+        assert database.transact(work) == {"n": 1}
+        assert names(admin) == ["a", "b1", "c;%2"]
+        admin("DELETE FROM t")
+
+
+def test_what_goes_along_with_commit_may_be_all_there_is(database, admin):
+    def work(tx):
+        tx.execute_at_the_end(INSERT)
+        tx.execute_at_the_end("INSERT INTO t (id) VALUES (NULL)")
+
+    with pytest.raises(psycopg2.errors.NotNullViolation):
+        database.transact(work)
+    assert names(admin) == [], "they are one transaction"
+    database.transact(lambda tx: tx.execute_at_the_end(INSERT))
+    assert names(admin) == ["a"]
+
+
+def test_where_the_end_is_refused_nothing_is_kept_and_the_connection_is_as_new(database, admin):
+    def work(tx):
+        tx.execute(INSERT)
+        tx.execute_at_the_end("INSERT INTO t (id) VALUES (NULL)")
+
+    before = database.one(PID)
+    with pytest.raises(psycopg2.errors.NotNullViolation):
+        database.transact(work)
+    assert names(admin) == []
+    assert database.one(PID) == before
+
+
 @pytest.mark.parametrize("error", [ValueError("a mistake"), ApiError("a refusal"), KeyboardInterrupt()])
 def test_after_an_exception_nothing_is_kept_and_the_connection_is_as_new(database, admin, error):
     def work(tx):
@@ -119,6 +156,18 @@ def test_after_the_fourth_conflict_it_is_told_to_come_again(database, admin, sql
         database.transact(a_conflict(4, runs, sqlstate))
     assert len(runs) == 4
     assert names(admin) == []
+
+
+def test_a_conflict_at_the_end_is_one_too(database, admin):
+    runs = []
+
+    def work(tx):
+        runs.append(tx.execute(INSERT))
+        tx.execute_at_the_end(RAISE.format("40001") if len(runs) < 3 else "SELECT 1")
+
+    database.transact(work)
+    assert len(runs) == 3
+    assert names(admin) == ["a"]
 
 
 def test_a_conflict_found_by_commit_is_one_too(database, admin):

@@ -1,0 +1,8 @@
+"""What the tables, the bodies and the verbs of this service agree on."""
+
+MAX_STOCK = 2_147_483_647  # what an integer column holds
+RESERVED, RELEASED = "RESERVED", "RELEASED"
+ONLY_MORE = ("warehouse_receiving", "return_to_stock")
+MORE_OR_LESS = ("manual_adjustment", "correction")
+INITIAL_STOCK = "initial_stock"
+IDEMPOTENCY_TABLE = "inventory_idempotency_keys"
