@@ -28,6 +28,7 @@ from common.errors import (
 )
 
 View = Callable[..., Any]
+as_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode  # json.dumps would make one each time
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def _respond(operation: Operation, result: Any) -> Response:
             response.headers["Idempotency-Replayed"] = "true"
         return response
     reply = result if isinstance(result, Reply) else Reply(result, operation.statuses[0])
-    text = json.dumps(operation.answer.dump(reply.data), separators=(",", ":"), ensure_ascii=False)
+    text = as_json(operation.answer.dump(reply.data))
     return Response(text, reply.status, reply.headers, mimetype="application/json")
 
 
@@ -183,7 +184,7 @@ def json_body(default: Any = None) -> Any:
     if request.content_type != "application/json" and not _is_utf8_json(request.mimetype, request.mimetype_params):
         raise UnsupportedMediaType()
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique_names, parse_constant=_no_constant)
+        value = _strictly.decode(raw.decode("utf-8"))
         if b"\\u" in raw:
             _refuse_broken_text(value)
     except (ValueError, RecursionError) as error:
@@ -232,6 +233,9 @@ def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise _NotStrict(f"{name} is no number")
+
+
+_strictly = json.JSONDecoder(object_pairs_hook=_unique_names, parse_constant=_no_constant)
 
 
 def _refuse_broken_text(value: Any) -> None:

@@ -24,6 +24,9 @@ WELL_FORMED = re.compile(r"[\x20-\x7e]{1,255}")
 SENT_TWICE = "\0"
 """How a key ends that came in two headers, which WSGI joins with a comma: common/worker.py adds it. No client can."""
 
+_as_json = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make one each time
+_canonical = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -36,7 +39,7 @@ class Answer:
 
     @classmethod
     def of(cls, status: int, body: dict[str, Any]) -> Answer:
-        return cls(status, json.dumps(body, separators=(",", ":")))
+        return cls(status, _as_json(body))
 
     @classmethod
     def dumped(cls, status: int, schema: type[Schema], data: Any) -> Answer:
@@ -55,7 +58,7 @@ def _instance(schema: type[Schema]) -> Schema:
 
 def fingerprint(request: Any) -> str:
     """SHA-256 (hexadecimal) of the canonical JSON of a request: sorted keys, no white space."""
-    return hashlib.sha256(json.dumps(request, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(_canonical(request).encode()).hexdigest()
 
 
 def once(tx: Transaction, table: str, scope: str, key: str, request: Any, work: Callable[[], Answer]) -> Answer:

@@ -16,6 +16,7 @@ from typing import Any
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 WELL_FORMED_REQUEST_ID = re.compile(r"[A-Za-z0-9._~:+/=-]{1,128}")
 
+_as_json = json.JSONEncoder(default=str, ensure_ascii=False).encode  # json.dumps would make one for each line
 # What logging itself puts on a record; anything else came by `extra=`.
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 _SECRET_NAME = re.compile(r"token|password|secret", re.IGNORECASE)
@@ -63,7 +64,7 @@ class _Json(logging.Formatter):
             **_extra(record),
             "exception": _traceback(self, record),
         }
-        return json.dumps({key: value for key, value in line.items() if value != ""}, default=str, ensure_ascii=False)
+        return _as_json({key: value for key, value in line.items() if value != ""})
 
 
 class _Text(logging.Formatter):

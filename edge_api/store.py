@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-import uuid
 from dataclasses import dataclass
 from typing import Any
 
 from common import crash
 from common.db import Database, Row, Transaction
 from common.idempotency import Answer
+from common.ids import new_order_ledger_id
 from common.ledger import CHANNEL
 from edge_api.notifier import Notifier
 
@@ -142,7 +142,7 @@ class Store:
         """T1. None where the key is taken."""
         crash.point("edge.before_t1")
         row = self.database.one(
-            INSERT_ENTRY, client=client, key=key, id=str(uuid.uuid4()), **entry, **self._claim()
+            INSERT_ENTRY, client=client, key=key, id=new_order_ledger_id(), **entry, **self._claim()
         )  # fmt: skip
         crash.point("edge.after_t1")
         return row
