@@ -92,9 +92,12 @@ def reads_the_clock(tree):
 
 
 def test_nobody_reads_the_clock_of_the_machine():
-    """An hour off on one host would end leases that run. How long something takes is `time.monotonic()`."""
+    """An hour off on one host would end leases that run. How long something takes is `time.monotonic()`.
+
+    An id begins with that clock's time, and nothing asks it: it may be off.
+    """
     trees = [pair for package in ("common", *SERVICES) for pair in modules(package)]
-    assert [path for path, tree in trees if reads_the_clock(tree)] == []
+    assert [path for path, tree in trees if reads_the_clock(tree)] == ["common/ids.py"]
 
 
 @pytest.mark.parametrize(
