@@ -30,7 +30,7 @@ from orchestrator.store import Store
 SIZES, SHORT_SIZES = (1_000, 100_000, 1_000_000), (100, 1_000)
 DUE, SHORT_DUE = 10_000, 200
 TURNS = 5  # a round goes through all sizes so often
-CLAIM_LIMIT = 8  # as many as the orchestrator has threads
+CLAIM_LIMIT = 8  # of an orchestrator half of whose threads are free
 LEASE_S = 30
 ONE_WORKER = {"WEB_CONCURRENCY": "1"}  # there are three systems, and one client
 FLAT = 1.1  # "within 10 %"
@@ -92,7 +92,7 @@ class Place:
             cursor.execute(TIDY_UP)
 
     def claim_ms(self, times: int) -> float:
-        """Of one claim, as the orchestrator makes it: all its threads are free, and there is enough to do."""
+        """Of one claim, as the orchestrator makes it, where there is enough to do."""
         before = time.perf_counter()
         claimed = sum(len(self.store.claim(CLAIM_LIMIT)) for _ in range(times))
         assert claimed == times * CLAIM_LIMIT, "there were fewer due retries than claimed for"

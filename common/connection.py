@@ -27,6 +27,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
     is_in_hand = False  # its request is being answered
     is_answered = False  # for the last time: only its end is awaited
     is_overdue = False
+    refusal: Exception | None = None  # of a request that is no HTTP
     _seen = 0  # bytes of a request that is not there in whole
     _has_leave = False
 
@@ -46,7 +47,6 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
             return b""
 
     def may_send_more(self, arrived: bytes | None) -> bool:
-        """Whether it is still open: an event without anything new is the client's end."""
         return arrived is None or len(arrived) > self._seen
 
     def is_begun(self) -> bool:
@@ -69,14 +69,14 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self._seen, self._has_leave, self.data_ready = 0, False, True
         self.timeout, self.is_in_hand = until, True
 
-    def cut(self) -> None:
+    def cut(self, is_in_hand: bool) -> None:
         """It has taken too long. What is in hand is cut off; otherwise nothing more is read.
 
         The poller tells a thread, so that a request which has come at the last moment is still answered.
         """
         self.is_overdue = True
         with suppress(OSError):
-            self.sock.shutdown(socket.SHUT_RDWR if self.is_in_hand else socket.SHUT_RD)
+            self.sock.shutdown(socket.SHUT_RDWR if is_in_hand else socket.SHUT_RD)
 
 
 class Answer(wsgi.Response):  # type: ignore[misc]
@@ -94,9 +94,6 @@ class Answer(wsgi.Response):  # type: ignore[misc]
     def close(self) -> None:
         self.send_headers()
         self._send(b"0\r\n\r\n" if self.chunked else b"")
-
-    def can_sendfile(self) -> bool:
-        return False  # it would go past what waits here
 
     def _emit_body(self, data: bytes) -> None:
         self._send(b"%X\r\n%s\r\n" % (len(data), data) if self.chunked else data)

@@ -8,8 +8,8 @@ And gunicorn's main loop, which waits for all connections, hands each request ov
 back: two wake-ups of another thread for each request. Here the threads themselves wait for the connections, each for
 any of them, and the kernel gives each event to one of them. The main loop is left with accepting and with the clock.
 
-/health and /live are answered also while all else waits for a database or a gateway that hangs: there are more threads
-than requests that may be in hand at once.
+/health and /live are answered also while all else waits for a database or a gateway that hangs: they have places of
+their own, and there are as many threads as places.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import socket
 import struct
 import time
 import uuid
-from collections import deque
-from threading import Lock, Thread
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
 from typing import Any
 
 from gunicorn import util
@@ -34,14 +35,17 @@ from common import errors, logs
 from common.connection import Answer, Connection, as_http
 from common.framing import MOST_BYTES, is_whole, unreadable
 from common.idempotency import SENT_TWICE
+from common.places import Places
 from common.poller import Poller
 
 REQUEST_WITHIN_S = 10.0  # a connection that has not sent a whole request in this time is closed
 CLOSE_WITHIN_S = 2.0  # after its last answer, for the client to read it and to close
 TRANSFER_WITHIN_S = 5  # a thread waits no longer for a client that takes in nothing of its answer, or sends nothing
 HELD_AT_MOST_S = 60.0  # a request is cut off that has been in hand for longer: twice the longest `?wait=`
+LOOK_EVERY_S = 1.0  # for what has taken too long
+NO_DESCRIPTOR_PAUSE_S = 0.1
 RECEIVE_BUFFER_BYTES = 256 * 1024  # so that the kernel takes in MOST_BYTES before anything is read
-PROBE_THREADS = 8
+PROBES = 8  # that may be in hand at once
 
 PROBE = re.compile(rb"(GET|HEAD) /(health|live)[ ?]")
 # What gunicorn refuses before a service sees it; all else that it cannot read is BrokenHttp.
@@ -69,13 +73,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             for limit in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
                 listener.sock.setsockopt(socket.SOL_SOCKET, limit, struct.pack("ll", TRANSFER_WITHIN_S, 0))
         self.clients = Poller()
-        self.lock = Lock()
-        self.free = self.cfg.threads  # so many more requests may be taken in hand
-        self.waiting: deque[Connection] = deque()  # for that, with a whole request
+        self.requests: Places[Connection] = Places(self.cfg.threads)
+        self.probes: Places[Connection] = Places(PROBES)
+        self.looked_at = 0.0
         super().init_process()
 
     def run(self) -> None:
-        for number in range(self.cfg.threads + PROBE_THREADS):
+        for number in range(self.cfg.threads + PROBES):
             Thread(target=self._serve, name=f"web-{number}", daemon=True).start()
         super().run()
 
@@ -83,7 +87,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         try:
             sock, client = listener.accept()
         except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.ECONNABORTED):
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                log.error("no file descriptor is left for another connection")
+                time.sleep(NO_DESCRIPTOR_PAUSE_S)  # it stays in the listener's queue
+            elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED):
                 raise
             return
         conn = Connection(self.cfg, sock, client, listener.getsockname())
@@ -92,49 +99,40 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.clients.add(sock.fileno())
 
     def _serve(self) -> None:
-        """See to whatever happens on a connection, and to what follows from that. Each thread does so for ever."""
+        """See to whatever happens on a connection. Each thread does so for ever."""
         while True:
-            told_of = self.connections.get(self.clients.wait())
-            following = [told_of] if told_of else []
-            while following:
-                conn = following.pop()
-                try:
-                    if self._see_to(conn):
-                        following.append(conn)
-                except Exception:
-                    log.exception("a connection is given up")
-                    self._close(conn)
-                with self.lock:
-                    if self.free and self.waiting:
-                        following.append(self.waiting.popleft())
+            if conn := self.connections.get(self.clients.wait()):
+                with self._given_up_on_error(conn):
+                    self._see_to(conn)
 
-    def _see_to(self, conn: Connection) -> bool:
-        """:returns: whether there is more to see to at once, of which the poller does not know"""
+    def _see_to(self, conn: Connection) -> None:
+        request = self._request(conn)
+        if request is None:
+            return
+        places = self.probes if PROBE.match(request) else self.requests
+        holder = conn if places.take(conn) else None
+        while holder:
+            with self._given_up_on_error(holder):
+                self._answer(holder, places)
+            holder = places.leave()
+
+    def _request(self, conn: Connection) -> bytes | None:
+        """What is to be answered: a whole request, and what else has come. None: nothing is, and it is seen to."""
         if conn.is_answered:
             self._await_close(conn)
-            return False
+            return None
         arrived = conn.peek()
         request = conn.read_ahead() + (arrived or b"")
-        is_complete = bool(request) and is_whole(request)
-        has_closed = arrived is not None and not request
-        if not is_complete and (has_closed or conn.is_overdue):
+        if request and is_whole(request):
+            conn.timeout = time.monotonic() + HELD_AT_MOST_S
+            conn.refusal = unreadable(request)
+            return request
+        # An event without anything new is the client's end, or something that is no data (urgent bytes).
+        if conn.is_overdue or not conn.may_send_more(arrived):
             self._close(conn)
-            return False
-        if not is_complete and conn.may_send_more(arrived):
+        else:
             self._await_more(conn, len(arrived or b""), request)
-            return False
-        if PROBE.match(request):
-            return self._answer(conn, request)
-        with self.lock:
-            if not self.free:
-                self.waiting.append(conn)
-                return False
-            self.free -= 1
-        try:
-            return self._answer(conn, request)
-        finally:
-            with self.lock:
-                self.free += 1
+        return None
 
     def _await_more(self, conn: Connection, arrived: int, request: bytes) -> None:
         is_first = conn.parser is None  # which has its time since the client connected
@@ -143,20 +141,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         conn.wait_for_more_than(arrived, request)
         self.clients.again(conn.sock.fileno())
 
-    def _answer(self, conn: Connection, request: bytes) -> bool:
-        """:returns: whether the client has sent more than this request, and that was read along with it"""
+    def _answer(self, conn: Connection, places: Places[Connection]) -> None:
         conn.begin(until=time.monotonic() + HELD_AT_MOST_S)
-        refusal = unreadable(request)
-        stays = self._refuse(conn, refusal) if refusal else self.handle(conn)
+        stays = self._refuse(conn, conn.refusal) if conn.refusal else self.handle(conn)
         conn.is_in_hand = False
-        if not stays:
+        is_more = stays and conn.read_ahead()  # the client did not wait for this answer
+        if not stays or (is_more and places is self.probes):  # what comes behind a probe has no right to its place
             self._end(conn)
-            return False
-        conn.timeout = time.monotonic() + (self.cfg.keepalive if self.alive else STOP_KEEPALIVE_LINGER)
-        if conn.read_ahead():
-            return True
-        self.clients.again(conn.sock.fileno())
-        return False
+            return
+        conn.timeout = time.monotonic() + self.cfg.keepalive
+        if not self.alive:
+            conn.timeout = time.monotonic() + STOP_KEEPALIVE_LINGER
+        if not is_more:
+            self.clients.again(conn.sock.fileno())
+        elif self._request(conn) is not None:
+            places.wait_again(conn)
 
     def _refuse(self, conn: Connection, refusal: Exception) -> bool:
         self.handle_error(None, conn.sock, conn.client, refusal)
@@ -188,15 +187,27 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _close(self, conn: Connection) -> None:
         self.connections.pop(conn.sock.fileno(), None)  # first, as the next one may get the same descriptor
         conn.close()
-        if not self.alive:
-            self.method_queue.defer(lambda: None)  # the main loop waits for the last one
+        if not (self.alive and self._accepting):
+            self.method_queue.defer(lambda: None)  # the main loop waits for this one
+
+    @contextmanager
+    def _given_up_on_error(self, conn: Connection) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:  # whatever it is, the thread has to go on
+            log.exception("a connection is given up")
+            self._close(conn)
 
     def murder_pending(self) -> None:
-        """Cut what has taken too long. Runs in the main loop, at least once a second."""
+        """Cut what has taken too long. Runs in the main loop, with each of its turns."""
         now = time.monotonic()
+        if now < self.looked_at + LOOK_EVERY_S:
+            return
+        self.looked_at = now
         for conn in list(self.connections.values()):
+            is_in_hand = conn.is_in_hand  # before its time, which is set before this changes
             if now > conn.timeout:
-                conn.cut()
+                conn.cut(is_in_hand)
 
     def _cap_keepalive(self, deadline: float) -> None:
         """When stopping, do not wait longer for a connection that has not sent its request than for an idle one.
@@ -216,9 +227,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """
         if [name for name, _ in req.headers].count("IDEMPOTENCY-KEY") > 1:
             req.headers.append(("IDEMPOTENCY-KEY", SENT_TWICE))
+        req._expected_100_continue = False  # it has been told, where it waited
         answer, environ = wsgi.create(req, conn.sock, conn.client, conn.server, self.cfg, response_class=Answer)
         environ["wsgi.multithread"] = True
-        if not self.alive or len(self.connections) > self.max_keepalived:
+        if not self.alive or conn.is_overdue or len(self.connections) > self.max_keepalived:
             answer.force_close()
         body = self.wsgi(environ, answer.start_response)
         try:
@@ -226,7 +238,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 answer.write(piece)
             answer.close()
         except Exception as error:
-            if answer.headers_sent and not isinstance(error, OSError):
+            if answer.headers_sent and not answer.head and not isinstance(error, OSError):
                 log.exception("an answer was broken off")
                 return False
             raise

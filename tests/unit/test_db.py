@@ -9,7 +9,7 @@ from functools import partial
 import psycopg2
 import pytest
 
-from common import db
+from common import crash, db
 from common.errors import ApiError, DatabaseUnavailable, ServiceUnavailable
 from tests.at_once import at_once
 
@@ -59,6 +59,23 @@ def test_what_goes_along_with_commit_may_be_all_there_is(database, admin):
     assert names(admin) == [], "they are one transaction"
     database.transact(lambda tx: tx.execute_at_the_end(INSERT))
     assert names(admin) == ["a"]
+
+
+def test_what_commits_by_itself_has_no_end(database, admin):
+    """It would be lost: there is no COMMIT that it could go along with."""
+    with pytest.raises(TypeError, match="no end"):
+        database.statement(lambda tx: tx.execute_at_the_end(INSERT))
+    assert names(admin) == []
+
+
+def test_before_a_crash_point_at_commit_all_is_written(database, monkeypatch):
+    monkeypatch.setattr(crash, "parts_statement_from_commit", lambda: True)
+
+    def work(tx):
+        tx.execute_at_the_end(INSERT)
+        return tx.one("SELECT count(*) AS n FROM t")
+
+    assert database.transact(work) == {"n": 1}
 
 
 def test_where_the_end_is_refused_nothing_is_kept_and_the_connection_is_as_new(database, admin):

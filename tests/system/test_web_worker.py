@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import select
 import socket
 from collections.abc import Iterator
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from common.connection import LEAVE
 from tests.faults.raw_http import read_answer
 from tests.system.stack import Stack
+from tests.waiting import eventually
 
 SERVICE = "payments_service"
 LIVE = b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -52,10 +55,17 @@ def authorize(key: str, token: str = "tok_visa") -> bytes:
 def test_requests_in_one_piece_are_answered_one_after_the_other(address: tuple[str, int]) -> None:
     with socket.create_connection(address, timeout=30) as client:
         declined = authorize("a", token="tok_decline_stolen")
-        client.sendall(LIVE + declined + LIVE + declined + NOWHERE)
-        assert [read_answer(client).status for _ in range(5)] == [200, 402, 200, 402, 404]
+        client.sendall(declined + LIVE + declined + LIVE + NOWHERE)
+        assert [read_answer(client).status for _ in range(5)] == [402, 200, 402, 200, 404]
         client.sendall(LIVE)
         assert read_answer(client).status == 200
+
+
+def test_what_comes_behind_a_probe_does_not_get_its_place(address: tuple[str, int]) -> None:
+    with socket.create_connection(address, timeout=30) as client:
+        client.sendall(LIVE + NOWHERE)
+        assert read_answer(client).status == 200
+        assert client.recv(1) == b"", "the connection is closed"
 
 
 def test_more_requests_than_threads_are_all_answered(address: tuple[str, int]) -> None:
@@ -99,3 +109,26 @@ def test_http_1_0_is_answered_and_let_go(address: tuple[str, int]) -> None:
         answer = read_answer(client)
         assert (answer.status, answer.headers["connection"]) == (200, "close")
         assert client.recv(1) == b"", "the connection is closed"
+
+
+def test_leave_to_send_is_given_once(address: tuple[str, int]) -> None:
+    head, _, body = authorize("leave").partition(b"\r\n\r\n")
+    with socket.create_connection(address, timeout=30) as client:
+        client.sendall(head + b"\r\nExpect: 100-continue\r\n\r\n")
+        assert client.recv(len(LEAVE)) == LEAVE
+        client.sendall(body)
+        assert read_answer(client).status == 200, "and not another 100"
+
+
+def test_no_descriptor_left_for_a_connection_is_waited_out(stack: Stack) -> None:
+    address = start(stack)
+    (worker,) = stack.workers(SERVICE)
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (50, 50))
+    with ExitStack() as open_sockets:
+        for _ in range(60):
+            open_sockets.enter_context(socket.create_connection(address, timeout=30))
+        eventually(lambda: "no file descriptor" in stack.log(SERVICE), 30)
+    with socket.create_connection(address, timeout=30) as client:
+        client.sendall(LIVE)
+        assert read_answer(client).status == 200
+    assert stack.workers(SERVICE) == [worker], "it has not died of it"
