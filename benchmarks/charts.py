@@ -86,7 +86,7 @@ def _lines(chart: Lines) -> Figure:
     xs = sorted({x for points in chart.lines.values() for x in points})
     if chart.log_x:
         axes.set_xscale("log")
-        axes.set_xticks(xs, [f"{x:,g}" for x in xs])
+        axes.set_xticks(xs, [f"{x:,}" for x in xs])
         axes.minorticks_off()
     if chart.log_y:
         axes.set_yscale("log")
