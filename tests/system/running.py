@@ -57,8 +57,11 @@ class Running:
 
 
 def free_ports() -> int:
-    """A PORT for which the three other services' ports are free too."""
-    for base in range(20_000 + os.getpid() % 20_000, 65_000):
+    """A PORT for which the three other services' ports are free too.
+
+    Above those that the kernel gives to outgoing connections, and above those of tests/system/stack.py.
+    """
+    for base in range(61_000 + os.getpid() % 2_000, 64_000):
         if all(_is_free(base + 100 * i) for i in range(4)):
             return base
     raise AssertionError("no free ports")
@@ -66,7 +69,11 @@ def free_ports() -> int:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def descendants(pid: int) -> list[psutil.Process]:
