@@ -141,7 +141,9 @@ def test_a_zombie_that_wakes_while_another_is_at_the_same_step_changes_nothing(p
     proxied.proxy.on("capture", times=12, do=(zombies := DelayAnswer()))
     with proxied.other("orchestrator", LEASE_S="2") as name:
         process = proxied.stack.processes[name]
+        process.send_signal(signal.SIGSTOP)  # so that no call has waited for its answer when the last order is placed
         orders = {proxied.order() for _ in range(12)}
+        process.send_signal(signal.SIGCONT)
         eventually(lambda: len(proxied.proxy.calls("capture")) == 12)
         process.send_signal(signal.SIGSTOP)
         log = Log(proxied, name)
