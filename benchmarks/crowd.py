@@ -45,12 +45,15 @@ NOT_REACHED = """
 DELETE FROM crowd.order_ledger_history WHERE to_status IN ('INVENTORY_RESERVED', 'PAYMENT_CAPTURED', 'COMPLETED')
 """
 
+# When an id of version 7 was made, in milliseconds: it begins with that.
+MILLISECONDS = "('x' || translate(left({}::text, 13), '-', ''))::bit(48)::bigint"
+
 # The nth order's own value: of the same kind and length.
-PREPARE = """
+PREPARE = f"""
 CREATE SCHEMA crowd;
 CREATE FUNCTION crowd.nth(value uuid, n integer) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
-  SELECT CASE WHEN substr(value::text, 15, 1) = '7'  -- begins with the milliseconds of its time
-    THEN lpad(to_hex(('x' || translate(left(value::text, 13), '-', ''))::bit(48)::bigint + n), 12, '0')
+  SELECT CASE WHEN substr(value::text, 15, 1) = '7'
+    THEN lpad(to_hex({MILLISECONDS.format("value")} + n), 12, '0')
       || '7' || substr(md5(value::text || n), 14)
     ELSE md5(value::text || n) END::uuid $$;
 CREATE FUNCTION crowd.nth(value text, n integer) RETURNS text LANGUAGE sql IMMUTABLE AS

@@ -46,10 +46,10 @@ COLUMNS = {
 }
 
 # Ids from all over the table: they begin with a time, and there is one finished order for each millisecond.
-SOME_ORDERS = """
+SOME_ORDERS = f"""
 SELECT (SELECT id FROM order_ledger WHERE id >= place AND status = 'COMPLETED' ORDER BY id LIMIT 1)::text
 FROM (SELECT rpad(lpad(to_hex(first + floor(random() * %s)::bigint), 12, '0'), 32, '0')::uuid AS place
-  FROM (SELECT ('x' || translate(left(id::text, 13), '-', ''))::bit(48)::bigint AS first
+  FROM (SELECT {crowd.MILLISECONDS.format("id")} AS first
     FROM order_ledger ORDER BY id LIMIT 1) AS oldest, generate_series(1, %s)) AS places
 """
 

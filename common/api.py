@@ -17,7 +17,7 @@ from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict
 from werkzeug.routing import BaseConverter
 
-from common import idempotency
+from common import idempotency, json_text
 from common.errors import (
     ApiError,
     MalformedJson,
@@ -28,7 +28,6 @@ from common.errors import (
 )
 
 View = Callable[..., Any]
-as_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode  # json.dumps would make one each time
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ def _respond(operation: Operation, result: Any) -> Response:
             response.headers["Idempotency-Replayed"] = "true"
         return response
     reply = result if isinstance(result, Reply) else Reply(result, operation.statuses[0])
-    text = as_json(operation.answer.dump(reply.data))
+    text = json_text.readable(operation.answer.dump(reply.data))
     return Response(text, reply.status, reply.headers, mimetype="application/json")
 
 

@@ -18,6 +18,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
+from common import json_text
 from common.logs import request_id
 from common.transport import Transport
 
@@ -26,7 +27,6 @@ READ_TIMEOUT_S = 8
 # Any call may be refused with these; what else is a "no", each call names itself.
 ALWAYS_REFUSALS = frozenset({"validation_error", "malformed_json", "missing_idempotency_key", "idempotency_key_reused"})
 REFUSING_STATUSES = frozenset({400, 402, 404, 409, 422})
-_as_json = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make one each time
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class ServiceClient:
         request.method = method
         request.url = self._base_url + path + (f"?{urlencode(params)}" if params else "")
         request.headers = CaseInsensitiveDict({"X-Request-ID": request_id.get(), "Content-Type": "application/json"})
-        request.body = None if body is None else _as_json(body).encode()
+        request.body = None if body is None else json_text.compact(body).encode()
         request.prepare_content_length(request.body)  # else the adapter for https would send it in chunks
         return request
 

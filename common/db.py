@@ -87,7 +87,7 @@ class Transaction:
 
     def execute(self, sql: str, **params: Any) -> int:
         """:returns: how many rows were changed"""
-        text = sql if self._known is None else self._prepared(sql, self._known)
+        text = self._prepared(sql)
         opening, self._opening = self._opening, ""
         self._cursor.execute(opening + text, params)
         return int(self._cursor.rowcount)
@@ -97,8 +97,7 @@ class Transaction:
         if crash.parts_statement_from_commit():  # a test looks at the moment between the two
             self.execute(sql, **params)
             return
-        text = sql if self._known is None else self._prepared(sql, self._known)
-        self._closing += self._cursor.mogrify(text, params) + b"; "
+        self._closing += self._cursor.mogrify(self._prepared(sql), params) + b"; "
 
     @property
     def has_end(self) -> bool:
@@ -107,13 +106,12 @@ class Transaction:
     def commit(self) -> None:
         self._cursor.execute(self._opening.encode() + self._closing + b"COMMIT")
 
-    def _prepared(self, sql: str, known: set[str]) -> str:
-        statement = prepared(sql)
-        if statement is None:
+    def _prepared(self, sql: str) -> str:
+        if self._known is None or (statement := prepared(sql)) is None:
             return sql
-        if statement.name not in known:
+        if statement.name not in self._known:
             self._cursor.execute(statement.prepare)
-            known.add(statement.name)
+            self._known.add(statement.name)
         return statement.execute
 
 

@@ -7,7 +7,6 @@ index until the first has committed, and then finds the answer; after a crash no
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,15 +16,13 @@ from typing import Any
 import psycopg2
 from marshmallow import Schema
 
+from common import json_text
 from common.db import Transaction
 from common.errors import ApiError, IdempotencyKeyReused, RequestInProgress
 
 WELL_FORMED = re.compile(r"[\x20-\x7e]{1,255}")
 SENT_TWICE = "\0"
 """How a key ends that came in two headers, which WSGI joins with a comma: common/worker.py adds it. No client can."""
-
-_as_json = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make one each time
-_canonical = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Answer:
 
     @classmethod
     def of(cls, status: int, body: dict[str, Any]) -> Answer:
-        return cls(status, _as_json(body))
+        return cls(status, json_text.compact(body))
 
     @classmethod
     def dumped(cls, status: int, schema: type[Schema], data: Any) -> Answer:
@@ -58,7 +55,7 @@ def _instance(schema: type[Schema]) -> Schema:
 
 def fingerprint(request: Any) -> str:
     """SHA-256 (hexadecimal) of the canonical JSON of a request: sorted keys, no white space."""
-    return hashlib.sha256(_canonical(request).encode()).hexdigest()
+    return hashlib.sha256(json_text.canonical(request).encode()).hexdigest()
 
 
 def once(tx: Transaction, table: str, scope: str, key: str, request: Any, work: Callable[[], Answer]) -> Answer:

@@ -237,7 +237,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             for piece in body:
                 answer.write(piece)
             answer.close()
-        except Exception as error:
+        except Exception as error:  # of the view: told with a 500, unless a part of its answer is on its way already
             if answer.headers_sent and not answer.head and not isinstance(error, OSError):
                 log.exception("an answer was broken off")
                 return False

@@ -158,11 +158,8 @@ def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedSta
     # A test kills the server, not the machine: what was written to a file stays without fsync, too.
     with EmbeddedPostgres(folder / "postgres", settings={"fsync": "off"}) as server:
         migrate.upgrade(server.url)
-        stack = SharedStack(server, folder)
-        try:
+        with SharedStack(server, folder) as stack:
             yield stack
-        finally:
-            stack.stop_all()
 
 
 @pytest.fixture

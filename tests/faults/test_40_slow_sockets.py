@@ -60,16 +60,12 @@ def test_what_can_be_answered_gets_one(name: str) -> None:
 
 @pytest.fixture
 def stack(url: str, tmp_path: Path) -> Iterator[Stack]:
-    stack = Stack(url, tmp_path, WEB_CONCURRENCY="1", WEB_THREADS="2")
-    try:
+    with Stack(url, tmp_path, WEB_CONCURRENCY="1", WEB_THREADS="2") as stack:
         yield stack
-    finally:
-        stack.stop_all()
 
 
 def connect(stack: Stack, sends: bytes = b"") -> socket.socket:
-    address = stack.url("inventory_service").removeprefix("http://").split(":")
-    client = socket.create_connection((address[0], int(address[1])), timeout=60)
+    client = socket.create_connection(stack.address("inventory_service"), timeout=60)
     client.sendall(sends)
     return client
 

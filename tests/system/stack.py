@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import requests
 
@@ -66,6 +66,15 @@ class Stack:
         """Between all processes, and before `web` for a client that uses `proxy.url("web")`."""
         assert self._proxy, "the stack was not started with proxied=True"
         return self._proxy
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop_all()
+
+    def address(self, name: str) -> tuple[str, int]:
+        return "127.0.0.1", self._ports[name]
 
     def url(self, name: str) -> str:
         """The process's own address, without a proxy. `web.2` is a second one of its kind."""
@@ -153,9 +162,6 @@ class Stack:
 def running(
     database_url: str, logs: Path, *, orchestrators: int = 1, proxied: bool = False, **environ: str
 ) -> Iterator[Stack]:
-    stack = Stack(database_url, logs, proxied=proxied, **environ)
-    try:
+    with Stack(database_url, logs, proxied=proxied, **environ) as stack:
         stack.start(*WEB_PROCESSES, *(f"orchestrator.{number + 1}" for number in range(orchestrators)))
         yield stack
-    finally:
-        stack.stop_all()

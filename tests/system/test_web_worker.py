@@ -24,11 +24,8 @@ NOWHERE = b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"
 
 @pytest.fixture
 def stack(url: str, tmp_path: Path) -> Iterator[Stack]:
-    stack = Stack(url, tmp_path, WEB_CONCURRENCY="1", WEB_THREADS="2")
-    try:
+    with Stack(url, tmp_path, WEB_CONCURRENCY="1", WEB_THREADS="2") as stack:
         yield stack
-    finally:
-        stack.stop_all()
 
 
 @pytest.fixture
@@ -39,8 +36,7 @@ def address(stack: Stack) -> tuple[str, int]:
 def start(stack: Stack, **environ: str) -> tuple[str, int]:
     """A service with two threads, each of whose payments takes a while."""
     stack.start(SERVICE, **environ)
-    host, port = stack.url(SERVICE).removeprefix("http://").split(":")
-    return host, int(port)
+    return stack.address(SERVICE)
 
 
 def authorize(key: str, token: str = "tok_visa") -> bytes:
