@@ -17,7 +17,9 @@ from local.postgres import EmbeddedPostgres
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     # A test's data need not survive a power cut; durability across a killed server is not affected by fsync.
-    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data", settings={"fsync": "off"}) as server:
+    # The services that tests share within the process keep up to 160 connections, a system of processes has up to 90.
+    settings = {"fsync": "off", "max_connections": "400"}
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data", settings=settings) as server:
         yield server
         os.kill(server.pid, signal.SIGQUIT)  # nobody's open connections are waited for, 4 s long
 
