@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterable
-from itertools import chain, repeat
+from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -71,11 +71,11 @@ def test_memory_is_flat(target: Target) -> None:
     bomb = gzip.compress(b" " * LARGE_MB * MB)
     compressed = b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
     calls = [
-        *((413, HEAD + length + b"\r\n", repeat(block, LARGE_MB)) for block in blocks.values()),
-        *((413, CHUNKED, repeat(chunk(block), LARGE_MB)) for block in blocks.values()),
+        *((413, HEAD + length + b"\r\n", [block] * LARGE_MB) for block in blocks.values()),
+        *((413, CHUNKED, [chunk(block)] * LARGE_MB) for block in blocks.values()),
         (413, CHUNKED, [chunk(b" " * LARGE_MB * MB)]),
         (415, HEAD + compressed, [bomb]),
-        (415, HEAD + b"Content-Encoding: gzip\r\n" + length + b"\r\n", repeat(bomb, LARGE_MB)),
+        (415, HEAD + b"Content-Encoding: gzip\r\n" + length + b"\r\n", [bomb] * LARGE_MB),
     ]
     peaks = peak_mb(target)
     for status, head, body in [*calls, *calls]:
