@@ -1,4 +1,4 @@
-"""How gunicorn runs each of the four web processes. The settings' names and meanings are in common/config.py."""
+"""How gunicorn runs each of the four web processes. common/process/settings.py has the settings' meanings."""
 
 import gc
 import logging
@@ -6,14 +6,15 @@ import os
 
 from gunicorn import glogging
 
-from common import crash, logs
-from common.config import SettingError, Settings
+from common.process import logs
+from common.process.settings import SettingError, Settings
+from crash_points import points as crash_points
 
 try:
     settings = Settings.load()
+    crash_points.arm(settings.crash_at)  # before the fork: all workers share one count
 except SettingError as error:
     raise SystemExit(str(error)) from None  # one line and exit code 1, where an exception would be a page
-crash.arm(settings.crash_at)  # here, before the workers are forked, who share it
 
 
 class Logger(glogging.Logger):
@@ -49,7 +50,7 @@ accesslog = None  # each service logs its requests itself, with their request id
 
 # Threads, because a request mostly waits for the database or for another service, and because only this kind of
 # worker keeps connections alive, which the services' calls to each other live on.
-worker_class = "common.worker.Worker"
+worker_class = "common.server.worker.Worker"
 preload_app = True  # the workers share the memory of what is loaded once: a fifth less for all processes together
 workers = settings.web_concurrency
 threads = settings.web_threads

@@ -1,4 +1,4 @@
-"""What `alembic` runs for every command, and common/migrate.py through it."""
+"""What `alembic` runs for every command, and common/schema/migrate.py through it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from alembic import context
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.pool import NullPool
 
-from common.config import SettingError, Settings
-from common.tables import metadata
+from common.process.settings import SettingError, Settings
+from common.schema.tables import metadata
 
 # Each service declares its tables in the shared metadata when its models are imported.
 for service in ("edge_api", "orders_service", "inventory_service", "payments_service"):
@@ -24,7 +24,7 @@ OPTIONS = {
 
 
 def address() -> str:
-    """Where the database is: from the caller (common/migrate.py), else from the settings."""
+    """Where the database is: from the caller (common/schema/migrate.py), else from the settings."""
     given = context.config.attributes.get("url")
     try:
         return str(given or Settings.load().database_url)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg2
 
-from common import migrate
+from common.schema import migrate
 from local.postgres import EmbeddedPostgres
 
 # The orchestrator may hold a connection for each of its threads (at most 256) and a few more; the default is 200.

@@ -24,7 +24,7 @@ from benchmarks.load import get
 from benchmarks.processes import ALL, ORCHESTRATOR, System
 from benchmarks.result import Lines, Part, Ratio
 from benchmarks.shop import Shop
-from common.db import Database
+from common.database.database import Database
 from orchestrator.store import Store
 
 SIZES, SHORT_SIZES = (1_000, 100_000, 1_000_000), (100, 1_000)

@@ -6,10 +6,10 @@ import threading
 
 from flask import Flask, current_app
 
-from common.client import ServiceClient
-from common.config import Settings
-from common.db import Database
-from common.web import create_service
+from common.api.service import create_service
+from common.calls.client import ServiceClient
+from common.database.database import Database
+from common.process.settings import Settings
 from edge_api.clients import identify
 from edge_api.gateways import Gateways
 from edge_api.notifier import Notifier

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from flask import g, request
 
-from common.errors import Forbidden, Unauthorized
+from common.api.errors import Forbidden, Unauthorized
 
 ANONYMOUS = "anonymous"
 """The one client of a system without API keys."""

@@ -1,6 +1,6 @@
 """Every refusal of the Edge API that is not common to all services."""
 
-from common.errors import ApiError
+from common.api.errors import ApiError
 
 
 class PaymentDeclined(ApiError):

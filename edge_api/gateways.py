@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from common.client import AnswerTo, No, Nothing, ServiceClient, Yes
-from common.db import Row
-from common.ledger import authorize_key
-from common.money import MAX_CENTS
+from common.calls.client import AnswerTo, No, Nothing, ServiceClient, Yes
+from common.database.database import Row
+from domain.money import MAX_CENTS
+from domain.states import authorize_key
 from edge_api.errors import PricesUnavailable, UnknownProduct
 
 AUTHORIZATION_ID = re.compile(r"[\x21-\x7e]{1,255}")  # what is no id could neither be kept nor captured

@@ -20,9 +20,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from common.ledger import Status
-from common.money import MAX_CENTS
-from common.tables import cents_column, id_column, metadata, one_of, time_column
+from common.schema.tables import cents_column, id_column, metadata, one_of, time_column
+from domain.money import MAX_CENTS
+from domain.states import Status
 
 order_ledger = Table(
     "order_ledger",

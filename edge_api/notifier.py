@@ -9,9 +9,9 @@ from __future__ import annotations
 import threading
 import time
 
-from common.db import Database
-from common.errors import DatabaseUnavailable, ServiceUnavailable
-from common.ledger import CHANNEL
+from common.database.database import Database
+from common.database.errors import TransientDatabaseError
+from domain.states import CHANNEL
 
 NOTIFY = f"NOTIFY {CHANNEL}"
 
@@ -49,5 +49,5 @@ class Notifier:
             self._is_planned, self._last = False, time.monotonic()
         try:
             self._database.one(NOTIFY)
-        except (DatabaseUnavailable, ServiceUnavailable):
+        except TransientDatabaseError:
             return  # the poll finds it

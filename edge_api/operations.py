@@ -11,21 +11,20 @@ from typing import Any
 
 import backoff
 
-from common import crash
-from common.client import No, Nothing, Yes
-from common.db import Row
-from common.errors import (
-    DatabaseUnavailable,
+from common.api.errors import (
     IdempotencyKeyReused,
     RateLimited,
     RequestInProgress,
-    ServiceUnavailable,
     ValidationFailed,
 )
-from common.idempotency import Answer, fingerprint
-from common.ledger import ABANDONED, Status
-from common.logs import request_id
-from common.money import MAX_CENTS
+from common.api.idempotency import Answer, fingerprint
+from common.calls.client import No, Nothing, Yes
+from common.database.database import Row
+from common.database.errors import TransientDatabaseError
+from common.process import moments
+from common.process.logs import request_id
+from domain.money import MAX_CENTS
+from domain.states import ABANDONED, Status
 from edge_api.errors import GatewayError, OrderNotFound, PaymentDeclined, UnknownProduct
 from edge_api.gateways import Gateways
 from edge_api.schemas import AcceptedOrder
@@ -149,7 +148,7 @@ def _location(entry: Row) -> dict[str, str]:
 def _authorize(edge: Edge, entry: Row, payment_token: str) -> Answer:
     """Ask for the hold and write down what came of it; `entry` is claimed by us."""
     asked = edge.gateways.authorize(entry, payment_token)
-    crash.point("edge.after_authorize")
+    moments.reached("edge.after_authorize")
     match asked:
         case Yes(body):
             return _accept(edge, entry, body["authorization_id"])
@@ -174,11 +173,11 @@ def _accept(edge: Edge, entry: Row, authorization_id: str) -> Answer:
     return answer
 
 
-@backoff.on_exception(backoff.expo, (DatabaseUnavailable, ServiceUnavailable), max_time=5, factor=0.1, logger=None)
+@backoff.on_exception(backoff.expo, TransientDatabaseError, max_time=5, factor=0.1, logger=None)
 def _authorized(edge: Edge, entry: Row, authorization_id: str, answer: Answer) -> bool:
     """T2. When its outcome is unknown it is tried again: the claim number lets it happen once; then the ledger tells.
 
-    :raises DatabaseUnavailable: after 5 s; the key stays open, and the next request with it goes on here
+    :raises TransientDatabaseError: after 5 s; the key stays open, and the next request with it goes on here
     """
     if edge.store.authorized(entry, authorization_id, answer):
         return True

@@ -6,10 +6,10 @@ from typing import Any
 
 from flask import g
 
-from common import errors
-from common.api import Api
-from common.db import Row
-from common.idempotency import Answer
+from common.api import errors
+from common.api.idempotency import Answer
+from common.api.routes import Api
+from common.database.database import Row
 from edge_api import operations, schemas
 from edge_api.errors import GatewayError, OrderNotFound, PaymentDeclined, UnknownProduct
 from edge_api.operations import Edge

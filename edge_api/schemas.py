@@ -6,8 +6,8 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
-from common.fields import Cents, Currency, Id, Text, Timestamp, WholeNumber, one_line
-from common.ledger import Status
+from common.api.fields import Cents, Currency, Id, Text, Timestamp, WholeNumber, one_line
+from domain.states import Status
 
 MAX_LINES = 50
 MAX_QUANTITY = 100

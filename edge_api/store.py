@@ -7,11 +7,11 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
-from common import crash
-from common.db import Database, Row, Transaction
-from common.idempotency import Answer
-from common.ids import new_order_ledger_id
-from common.ledger import CHANNEL
+from common.api.idempotency import Answer
+from common.database.database import Database, Row, Transaction
+from common.process import moments
+from domain.ids import new_order_ledger_id
+from domain.states import CHANNEL
 from edge_api.notifier import Notifier
 
 CLAIMANT = f"edge:{socket.gethostname()}:{os.getpid()}"
@@ -140,11 +140,11 @@ class Store:
 
     def insert_entry(self, client: str, key: str, entry: dict[str, Any]) -> Row | None:
         """T1. None where the key is taken."""
-        crash.point("edge.before_t1")
+        moments.reached("edge.before_t1")
         row = self.database.one(
             INSERT_ENTRY, client=client, key=key, id=new_order_ledger_id(), **entry, **self._claim()
         )  # fmt: skip
-        crash.point("edge.after_t1")
+        moments.reached("edge.after_t1")
         return row
 
     def find(self, client: str, key: str) -> Row | None:
@@ -171,11 +171,11 @@ class Store:
 
         def t2(tx: Transaction) -> Row | None:
             row = tx.one(AUTHORIZED, authorization_id=authorization_id, notify=notify, **_fenced(entry, answer))
-            crash.point("edge.in_t2")
+            moments.reached("edge.in_t2")
             return row
 
         row = self.database.statement(t2)
-        crash.point("edge.after_t2")
+        moments.reached("edge.after_t2")
         if not notify:
             self.notifier.later()
         return row is not None

@@ -1,6 +1,6 @@
-"""Every "no" that the inventory service can say, beside those of common/errors.py."""
+"""Every "no" that the inventory service can say, beside those of common/api/errors.py."""
 
-from common.errors import ApiError
+from common.api.errors import ApiError
 
 
 class DuplicateSku(ApiError):

@@ -8,9 +8,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 
-from common.db import Database, Row, Transaction
-from common.errors import IdempotencyKeyReused, ValidationFailed
-from common.idempotency import Answer, fingerprint, once
+from common.api.errors import IdempotencyKeyReused, ValidationFailed
+from common.api.idempotency import Answer, fingerprint, once
+from common.database.database import Database, Row, Transaction
 from inventory_service.domain import IDEMPOTENCY_TABLE, MAX_STOCK, RELEASED
 from inventory_service.errors import DuplicateSku, InsufficientStock, ProductNotFound, ReservationReleased
 from inventory_service.schemas import ChangedStock
@@ -147,7 +147,7 @@ def availability(db: Database, product_id: str) -> Row:
 
 
 def change_stock(db: Database, product_id: str, key: str, change: Row) -> Answer:
-    """:raises ProductNotFound, InsufficientStock, ValidationFailed: and those of `common.idempotency.once`"""
+    """:raises ProductNotFound, InsufficientStock, ValidationFailed: and those of `common.api.idempotency.once`"""
 
     def work(tx: Transaction) -> Answer:
         request = {"product_id": product_id, **change}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from common.api import Api, Reply
-from common.db import Database, Row
-from common.errors import IdempotencyKeyReused
-from common.idempotency import Answer
+from common.api.errors import IdempotencyKeyReused
+from common.api.idempotency import Answer
+from common.api.routes import Api, Reply
+from common.database.database import Database, Row
 from inventory_service import operations, schemas
 from inventory_service.errors import DuplicateSku, InsufficientStock, ProductNotFound, ReservationReleased
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from common.fields import UUID_TEXT, Cents, Id, Text, Timestamp, WholeNumber
+from common.api.fields import UUID_TEXT, Cents, Id, Text, Timestamp, WholeNumber
 from inventory_service.domain import MAX_STOCK, MORE_OR_LESS, ONLY_MORE
 
 MAX_CHANGE = 1_000_000_000  # far above any delivery; far enough within integer that no sum of two overflows

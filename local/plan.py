@@ -12,7 +12,7 @@ from pathlib import Path
 
 from honcho.environ import ProcessParams, parse_procfile
 
-from common.config import SettingError, Settings
+from common.process.settings import SettingError, Settings
 
 PORT_STEP = 100  # as honcho numbers them: PORT for the first line of the Procfile, 100 more for each further one
 DEFAULTS = {

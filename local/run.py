@@ -13,8 +13,8 @@ from pathlib import Path
 
 import requests
 
-from common.config import SettingError
-from common.migrate import DatabaseUnreachable, check_reachable
+from common.process.settings import SettingError
+from common.schema.migrate import DatabaseUnreachable, check_reachable
 from local.binaries import PostgresError
 from local.plan import Plan, PortTaken
 from local.postgres import EmbeddedPostgres

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 
-from common.db import Row
-from common.ledger import CHANNEL, Status
+from common.database.database import Row
+from domain.states import CHANNEL, Status
 from ops.database import transaction
 from ops.table import table
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from common.db import Row
+from common.database.database import Row
 from ops.attention import attention_table
 from ops.database import transaction
 from ops.table import table

@@ -8,10 +8,10 @@ from typing import Any
 
 import psycopg2
 
-from common.config import SettingError, Settings
-from common.db import Transaction
+from common.database.database import Transaction
+from common.process.settings import SettingError, Settings
 
-NOT_MIGRATED = "the database is not migrated to this version: python -m common.migrate"
+NOT_MIGRATED = "the database is not migrated to this version: python -m common.schema.migrate"
 REASONS = (
     (psycopg2.errors.UndefinedTable, NOT_MIGRATED),
     (psycopg2.errors.UndefinedColumn, NOT_MIGRATED),

@@ -14,10 +14,11 @@ import threading
 import uuid
 from collections.abc import Callable
 
-from common import crash, logs
-from common.client import ServiceClient
-from common.config import SettingError, Settings
-from common.db import Database
+from common.calls.client import ServiceClient
+from common.database.database import Database
+from common.process import logs
+from common.process.settings import SettingError, Settings
+from crash_points import points as crash_points
 from orchestrator.breaker import Breaker
 from orchestrator.dispatcher import Dispatcher
 from orchestrator.engine import Engine
@@ -100,11 +101,11 @@ def _participants(settings: Settings) -> Participants:
 def main() -> int:
     try:
         settings = Settings.load()
+        crash_points.arm(settings.crash_at)
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     logs.configure("orchestrator", settings.log_level, settings.log_format)
-    crash.arm(settings.crash_at)
     orchestrator = Orchestrator(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: orchestrator.stop())

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from common.errors import DatabaseUnavailable, ServiceUnavailable
+from common.database.errors import TransientDatabaseError
 from orchestrator.saga import Saga
 from orchestrator.store import Store
 
@@ -49,7 +49,7 @@ class Dispatcher:
                 return 0
             try:
                 sagas = self._store.claim(free)
-            except (DatabaseUnavailable, ServiceUnavailable) as error:
+            except TransientDatabaseError as error:
                 log.warning("cannot look for orders, will go on: %s", error.__cause__ or error)
                 return 0
             self._is_behind = len(sagas) == free
@@ -80,7 +80,7 @@ class Dispatcher:
             result = self._run(saga)
             if result.wait_s is not None:
                 self.wake()  # so that the next look is not later than this saga's next attempt
-        except (DatabaseUnavailable, ServiceUnavailable) as error:
+        except TransientDatabaseError as error:
             log.warning("left to its lease: %s", error.__cause__ or error, extra={"order_ledger_id": saga.id})
         except Exception:  # one bad entry must not stop the others: it is left to its lease, and set aside in the end
             log.exception("cannot go on with this order", extra={"order_ledger_id": saga.id})
@@ -96,6 +96,6 @@ class Dispatcher:
             return self._poll_interval_s  # a thread that becomes free wakes us
         try:
             next_due_in = self._store.next_due_in()
-        except (DatabaseUnavailable, ServiceUnavailable):
+        except TransientDatabaseError:
             return min(self._poll_interval_s, 1.0)
         return self._poll_interval_s if next_due_in is None else min(self._poll_interval_s, next_due_in)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from common import crash
-from common.client import AnswerTo
-from common.ledger import Status
-from common.logs import request_id
+from common.calls.client import AnswerTo
+from common.process import moments
+from common.process.logs import request_id
+from domain.states import Status
 from orchestrator.saga import Deferred, RetryPolicy, Saga, after
 
 log = logging.getLogger(__name__)
@@ -29,22 +29,22 @@ class Engine:
     def run(self, saga: Saga) -> Saga:
         """Work on a claimed saga; what it has become as far as we know."""
         request_id.set(saga.request_id)
-        crash.point("saga.after_claim", saga.next_action)
+        moments.reached("saga.after_claim", saga.next_action)
         while saga.is_in_hand:
             if self.is_stopping():
                 self.release(saga)
                 break
             action = saga.next_action
-            crash.point("saga.before_call", action)
+            moments.reached("saga.before_call", action)
             answer = self.ask(saga)
-            crash.point("saga.after_call", action)
+            moments.reached("saga.after_call", action)
             now = after(saga, answer, self.policy)
             if now.status == Status.FAILED:
-                crash.point("undo.before_failed")
+                moments.reached("undo.before_failed")
             if not self.save(saga, now):
                 log.warning("somebody else has taken the order over", extra=_about(saga, action))
                 break
-            crash.point("saga.after_checkpoint", action)
+            moments.reached("saga.after_checkpoint", action)
             _tell(saga, now, action)
             saga = now
         return saga

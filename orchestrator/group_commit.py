@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from common.errors import DatabaseUnavailable, ServiceUnavailable
+from common.database.errors import TransientDatabaseError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -74,7 +74,7 @@ class GroupCommit(Generic[T, R]):
         try:
             for ticket, result in zip(group, self._write([each.item for each in group]), strict=True):
                 ticket.result = result
-        except (DatabaseUnavailable, ServiceUnavailable) as error:
+        except TransientDatabaseError as error:
             for ticket in group:
                 ticket.error = error
         except Exception as error:  # one item may be the reason, and must not take the others with it

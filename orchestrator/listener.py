@@ -13,8 +13,8 @@ from typing import Any
 import backoff
 import psycopg2
 
-from common import db
-from common.ledger import CHANNEL
+from common.database import database as db
+from domain.states import CHANNEL
 
 log = logging.getLogger(__name__)
 

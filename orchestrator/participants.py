@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from common import crash
-from common.client import AnswerTo, No, Nothing, ServiceClient, Yes
-from common.ledger import authorize_key
+from common.calls.client import AnswerTo, No, Nothing, ServiceClient, Yes
+from common.process import moments
+from domain.states import authorize_key
 from orchestrator.breaker import Breaker
 from orchestrator.saga import CLOSE_ABANDONED, Deferred, Saga
 
@@ -113,7 +113,7 @@ def void_payment(payments: ServiceClient, saga: Saga) -> AnswerTo:
             return _refund(payments, saga)
         case No("authorization_not_found"):
             return NEVER_HAPPENED
-    crash.point("undo.after_void")
+    moments.reached("undo.after_void")
     return answer
 
 
@@ -125,7 +125,7 @@ def _refund(payments: ServiceClient, saga: Saga) -> AnswerTo:
         refusals=frozenset({"already_voided", "authorization_not_found", "invalid_status_transition"}),
         is_yes=lambda refunded: refunded["status"] == "REFUNDED",
     )
-    crash.point("undo.after_refund")
+    moments.reached("undo.after_refund")
     match answer:
         case No("already_voided") | No("invalid_status_transition", details={"current_status": "REFUNDED"}):
             return Yes({})  # somebody has given it all back already
@@ -138,7 +138,7 @@ def release_inventory(inventory: ServiceClient, saga: Saga) -> AnswerTo:
         f"/inventory/reservations/{saga.order_id}",
         is_yes=lambda released: released["order_id"] == saga.order_id,
     )
-    crash.point("undo.after_release")
+    moments.reached("undo.after_release")
     return answer
 
 
@@ -149,7 +149,7 @@ def cancel_order(orders: ServiceClient, saga: Saga) -> AnswerTo:
         refusals=frozenset({"invalid_status_transition", "not_found"}),
         is_yes=lambda order: order["id"] == saga.order_id and order["status"] == "CANCELLED",
     )
-    crash.point("undo.after_cancel")
+    moments.reached("undo.after_cancel")
     if misrouted := _misrouted(answer, saga):
         return misrouted
     return NEVER_HAPPENED if isinstance(answer, No) and answer.code == "not_found" else answer

@@ -17,8 +17,8 @@ from itertools import islice
 
 import backoff
 
-from common.client import AnswerTo, No, Nothing, Yes
-from common.ledger import ABANDONED, Status
+from common.calls.client import AnswerTo, No, Nothing, Yes
+from domain.states import ABANDONED, Status
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import json
 import logging
 from collections.abc import Sequence
 
-from common.db import Database, Row
-from common.ids import order_id_for
-from common.ledger import ABANDONED, Status
+from common.database.database import Database, Row
+from domain.ids import order_id_for
+from domain.states import ABANDONED, Status
 from orchestrator.group_commit import GroupCommit
 from orchestrator.saga import Saga
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flask import Flask
 
-from common.config import Settings
-from common.db import Database
-from common.web import create_service
+from common.api.service import create_service
+from common.database.database import Database
+from common.process.settings import Settings
 from orders_service.routes import api
 
 

@@ -1,6 +1,6 @@
-"""Every "no" that the orders service can say: those of common/errors.py, spelled out for orders."""
+"""Every "no" that the orders service can say: those of common/api/errors.py, spelled out for orders."""
 
-from common.errors import InvalidStatusTransition, NotFound
+from common.api.errors import InvalidStatusTransition, NotFound
 
 
 def order_not_found(order_id: str) -> NotFound:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from sqlalchemy import DDL, CheckConstraint, Column, ForeignKey, Integer, String, Table, Text, UniqueConstraint, event
 
-from common.money import MAX_CENTS
-from common.tables import cents_column, id_column, metadata, one_of, time_column
+from common.schema.tables import cents_column, id_column, metadata, one_of, time_column
+from domain.money import MAX_CENTS
 from orders_service.domain import CANCELLED, CONFIRMED, CREATED, MAX_QUANTITY
 
 CONTENT = "order_ledger_id, user_id, total_amount_cents, currency, fingerprint"

@@ -6,10 +6,10 @@ finds another status.
 
 from __future__ import annotations
 
-from common.db import Database, Row
-from common.errors import IdempotencyKeyReused
-from common.idempotency import fingerprint
-from common.ids import order_id_for
+from common.api.errors import IdempotencyKeyReused
+from common.api.idempotency import fingerprint
+from common.database.database import Database, Row
+from domain.ids import order_id_for
 from orders_service.domain import CANCELLED, CONFIRMED, CREATED
 from orders_service.errors import not_allowed, order_not_found
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from common.api import Api, Reply
-from common.db import Database, Row
-from common.errors import IdempotencyKeyReused, InvalidStatusTransition
+from common.api.errors import IdempotencyKeyReused, InvalidStatusTransition
+from common.api.routes import Api, Reply
+from common.database.database import Database, Row
 from orders_service import operations, schemas
 
 api = Api("Orders service", "The orders that have come out of requests. Each is CREATED, then CONFIRMED or CANCELLED.")

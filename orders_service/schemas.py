@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from common.fields import Cents, Currency, Id, Timestamp, WholeNumber
+from common.api.fields import Cents, Currency, Id, Timestamp, WholeNumber
 from orders_service.domain import MAX_LINES, MAX_QUANTITY
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.errors import ApiError
+from common.api.errors import ApiError
 
 
 class PaymentDeclined(ApiError):

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from common.errors import ApiError
-from common.idempotency import Answer
+from common.api.errors import ApiError
+from common.api.idempotency import Answer
 from payments_service.errors import GatewayError
 
 # What a payment token contains → why it is declined. The first that fits counts.

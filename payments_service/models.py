@@ -18,8 +18,8 @@ from sqlalchemy import (
     text,
 )
 
-from common.money import MAX_CENTS
-from common.tables import cents_column, id_column, idempotency_table, metadata, one_of, time_column
+from common.schema.tables import cents_column, id_column, idempotency_table, metadata, one_of, time_column
+from domain.money import MAX_CENTS
 from payments_service.domain import IDEMPOTENCY_TABLE, STATUSES
 
 # A row without user, amount and currency is a tombstone: its key was voided before any authorize with it arrived. It

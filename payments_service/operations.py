@@ -7,9 +7,9 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from common.db import Database, Row, Transaction
-from common.errors import InvalidStatusTransition, ValidationFailed
-from common.idempotency import Answer, once
+from common.api.errors import InvalidStatusTransition, ValidationFailed
+from common.api.idempotency import Answer, once
+from common.database.database import Database, Row, Transaction
 from payments_service import gateway, schemas
 from payments_service.domain import AUTHORIZED, DECLINED, IDEMPOTENCY_TABLE, REFUNDED, VOIDED
 from payments_service.errors import AlreadyCaptured, AlreadyVoided, AuthorizationNotFound, PaymentDeclined

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from common.api import Api, PathId
-from common.db import Database
-from common.errors import IdempotencyKeyReused, InvalidStatusTransition, RequestInProgress
-from common.idempotency import Answer
+from common.api.errors import IdempotencyKeyReused, InvalidStatusTransition, RequestInProgress
+from common.api.idempotency import Answer
+from common.api.routes import Api, PathId
+from common.database.database import Database
 from payments_service import operations, schemas
 from payments_service.errors import (
     AlreadyCaptured,

@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from common.fields import Cents, Currency, Id, Text, Timestamp
+from common.api.fields import Cents, Currency, Id, Text, Timestamp
 from payments_service.domain import CAPTURED, REFUNDED, STATUSES, VOIDED
 
 MOVEMENTS = ("authorize", "capture", "void", "refund")

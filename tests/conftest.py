@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 import psycopg2
 import pytest
 
-from common import logs, migrate
-from common.config import Settings
+from common.process import logs
+from common.process.settings import Settings
+from common.schema import migrate
 from local.postgres import EmbeddedPostgres
 
 

@@ -8,7 +8,7 @@ CREATE VIEW audit_checks (check_number, check_name) AS VALUES
   (1, 'stock'), (2, 'completed'), (3, 'nothing_left'), (4, 'confirmed_unpaid'), (5, 'stuck'), (6, 'money'), (7, 'keys'),
   (8, 'outbox'), (9, 'history'), (10, 'amounts'), (11, 'tombstones_and_orphans');
 
--- The state machine as the history must show it. A test compares it with common.ledger.LEGAL_MOVES.
+-- The state machine as the history must show it. A test compares it with domain.states.LEGAL_MOVES.
 CREATE VIEW audit_legal_moves (from_status, to_status) AS VALUES
   (NULL::text, 'AWAITING_AUTHORIZATION'),
   ('AWAITING_AUTHORIZATION', 'AUTHORIZED'), ('AWAITING_AUTHORIZATION', 'AUTHORIZATION_FAILED'),

@@ -54,7 +54,7 @@ def calls(ledger_id: str) -> tuple[Call, ...]:
 
 
 def order_id_for(ledger_id: str) -> str:
-    """As common.ids has it, which is not installed where the peers run."""
+    """As domain.ids has it, which is not installed where the peers run."""
     return str(uuid.uuid5(uuid.UUID(ledger_id), "order"))
 
 

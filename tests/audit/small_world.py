@@ -21,10 +21,10 @@ import edge_api.app
 import inventory_service.app
 import orders_service.app
 import payments_service.app
-from common.client import ServiceClient
-from common.config import Settings
-from common.db import Database
-from common.ledger import Status
+from common.calls.client import ServiceClient
+from common.database.database import Database
+from common.process.settings import Settings
+from domain.states import Status
 from orchestrator.breaker import Breaker
 from orchestrator.engine import Engine
 from orchestrator.participants import Participant, Participants

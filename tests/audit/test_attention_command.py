@@ -9,7 +9,7 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from common.ledger import CHANNEL
+from domain.states import CHANNEL
 from orchestrator.store import MAX_UNPRODUCTIVE_CLAIMS
 from tests.audit.small_world import SmallWorld
 from tests.audit.test_audit_command import run

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from common.db import Row, Transaction
+from common.database.database import Row, Transaction
 from local.postgres import EmbeddedPostgres
 from ops.audit import audit
 from tests.audit.small_world import SmallWorld
@@ -166,7 +166,7 @@ def test_a_database_that_is_not_there_is_one_line(url: str, says: str, arguments
 def test_a_database_that_is_not_migrated_is_one_line(new_database: Callable[[], str]) -> None:
     code, out, err = run(new_database(), "audit")
     assert (code, out) == (2, "")
-    assert err == "the database is not migrated to this version: python -m common.migrate\n"
+    assert err == "the database is not migrated to this version: python -m common.schema.migrate\n"
 
 
 @pytest.mark.parametrize("arguments", [("audit", "--show", "0"), ("attention", "retry", "x"), ()])

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from common.ledger import LEGAL_MOVES, Status
+from domain.states import LEGAL_MOVES, Status
 from tests.audit.small_world import STANDS, SmallWorld
 
 FIVE_TIMES = 5

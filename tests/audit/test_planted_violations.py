@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from common.ledger import Status
+from domain.states import Status
 from tests.audit.planted import HARMLESS, PLANTED
 from tests.audit.small_world import SmallWorld
 from tests.database.conftest import Sql, Trial

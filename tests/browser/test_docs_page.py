@@ -21,8 +21,8 @@ import orders_service.app
 import orders_service.routes
 import payments_service.app
 import payments_service.routes
-from common.api import Api, openapi_path
-from common.config import Settings
+from common.api.routes import Api, openapi_path
+from common.process.settings import Settings
 
 # The page needs no database: nothing listens at this address.
 SETTINGS = Settings.load({"DATABASE_URL": "postgresql://127.0.0.1:1/none", "LOG_LEVEL": "ERROR"})

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from common.config import SettingError
+from common.process.settings import SettingError
 from local.binaries import PostgresError
 from local.postgres import EmbeddedPostgres
 from local.terminal import StopRequest, foreground

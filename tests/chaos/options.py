@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, fields
 from typing import Any
 
-from common.config import SettingError, Settings, number, setting, whole
+from common.process.settings import SettingError, Settings, number, setting, whole
 
 # The services' own settings that shape a run. Unset they are as in production, not as short as other tests have them,
 # but for the first: an undo that failed five times is tried again after 300 × RETRY_BASE_S, and QUIET_S is 180.

@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg2
 import requests
 
-from common import migrate
+from common.schema import migrate
 from local.postgres import EmbeddedPostgres
 from local.terminal import StopRequest
 from tests.books import violations

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg2
 import pytest
 
-from common import migrate
+from common.schema import migrate
 from local.postgres import EmbeddedPostgres
 
 Rows = list[tuple[Any, ...]]

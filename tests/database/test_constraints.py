@@ -3,7 +3,7 @@
 import psycopg2
 import pytest
 
-from common.money import MAX_CENTS
+from domain.money import MAX_CENTS
 from tests.database.catalog import VERSION_TABLE
 from tests.database.valid_rows import NOW, OTHER_ID, VALID
 

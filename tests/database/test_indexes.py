@@ -10,8 +10,8 @@ import inventory_service.operations
 import orchestrator.store
 import orders_service.operations
 import payments_service.operations
-from common import idempotency
-from common.ledger import authorize_key
+from common.api import idempotency
+from domain.states import authorize_key
 from tests.database.crowd import DUE, fill, known_id
 from tests.database.statements import statements_of
 

@@ -5,7 +5,7 @@ from itertools import product
 import psycopg2
 import pytest
 
-from common.ledger import LEGAL_MOVES, Status
+from domain.states import LEGAL_MOVES, Status
 from tests.database.valid_rows import ID, NOW, VALID
 
 ALL_UNDONE = ["void_payment", "release_inventory", "cancel_order"]

@@ -13,8 +13,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, pool
 
-from common import migrate
-from common.tables import metadata
+from common.schema import migrate
+from common.schema.tables import metadata
 from tests.database.catalog import catalog
 
 for service in ("edge_api", "orders_service", "inventory_service", "payments_service"):
@@ -82,7 +82,7 @@ def test_a_second_upgrade_changes_nothing(empty):
 def test_upgrades_at_the_same_time(empty, connect, migrated_url):
     url, sql = empty
     environ = {name: value for name, value in os.environ.items() if name != "HONCHO_PROCESS_NAME"}
-    command = [sys.executable, "-m", "common.migrate"]
+    command = [sys.executable, "-m", "common.schema.migrate"]
     upgrades = [
         subprocess.Popen(
             command, cwd=ROOT, env=environ | {"DATABASE_URL": url}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

@@ -18,11 +18,11 @@ import inventory_service.operations as inventory
 import orchestrator.store
 import orders_service.operations as orders
 import payments_service.operations as payments
-from common.db import Database, Transaction
-from common.errors import ApiError
-from common.idempotency import Answer
-from common.ledger import Status
-from common.tables import metadata
+from common.api.errors import ApiError
+from common.api.idempotency import Answer
+from common.database.database import Database, Transaction
+from common.schema.tables import metadata
+from domain.states import Status
 from tests.database.statements import statements_of
 
 SERVICES = ("edge_api", "inventory_service", "orders_service", "payments_service")

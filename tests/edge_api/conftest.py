@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 
 import inventory_service.app
 import payments_service.app
-from common.config import Settings
+from common.process.settings import Settings
 from edge_api.app import create_app
 from tests.edge_api.neighbours import Neighbour
 from tests.severable import Severable

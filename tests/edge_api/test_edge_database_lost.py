@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.config import Settings
+from common.process.settings import Settings
 from edge_api.app import create_app
 from tests.edge_api.conftest import Shop
 from tests.edge_api.neighbours import PATIENCE_S

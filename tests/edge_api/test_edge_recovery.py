@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from common.db import Database
+from common.database.database import Database
 from edge_api.notifier import Notifier
 from edge_api.store import Store
 from tests.edge_api.neighbours import Held, answer_lost, request_lost

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import pytest
 
-from common.prepared import prepared
+from common.database.prepared import prepared
 from edge_api.store import IS_TERMINAL
 from tests.edge_api.conftest import PRICE_CENTS, USER_ID
 from tests.edge_api.neighbours import PATIENCE_S, request_lost

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 import psycopg2
 import pytest
 
-from common.db import Database
-from common.ledger import CHANNEL
+from common.database.database import Database
+from domain.states import CHANNEL
 from edge_api.notifier import Notifier
 from tests.waiting import eventually
 

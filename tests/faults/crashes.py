@@ -17,7 +17,7 @@ import requests
 import inventory_service.routes
 import orders_service.routes
 import payments_service.routes
-from common.api import Api
+from common.api.routes import Api
 from local.postgres import EmbeddedPostgres
 from tests.faults.shared_stack import PATIENCE_S, SharedStack, new_key
 from tests.system.stack import WEB_PROCESSES

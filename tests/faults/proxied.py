@@ -12,7 +12,7 @@ import psycopg2.extras
 import pytest
 import requests
 
-from common import migrate
+from common.schema import migrate
 from holdfast_client.models import Order
 from local.postgres import EmbeddedPostgres
 from tests.books import violations

@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 import requests
 
-from common import migrate
+from common.schema import migrate
 from local.postgres import EmbeddedPostgres
 from tests.books import violations
 from tests.severable import Severable

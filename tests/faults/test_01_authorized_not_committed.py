@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import requests
 
-from common.config import Settings
+from common.process.settings import Settings
 from tests.faults.crashes import ORCHESTRATOR, CrashStack, ShopsOrder
 
 POINTS = ("edge.after_authorize", "edge.in_t2")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.crash import STEPS
+from crash_points.points import STEPS
 from orchestrator.saga import STEPS as SAGA
 from tests.faults.crashes import CrashStack, ShopsOrder, process_of
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from common.ids import order_id_for
+from domain.ids import order_id_for
 from tests.faults.network_faults import Delay, DelayAnswer, DropRequest
 from tests.faults.proxied import PATIENCE_S, ProxiedSystem
 from tests.faults.proxy import Call

@@ -6,7 +6,7 @@ minutes once it is marked; here, where all delays are a two-hundredth, every 1.5
 
 from __future__ import annotations
 
-from common.ids import order_id_for
+from domain.ids import order_id_for
 from holdfast_client.models import Order
 from tests.faults.network_faults import Answer, Delay, DropRequest
 from tests.faults.proxied import ProxiedSystem

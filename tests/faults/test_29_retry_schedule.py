@@ -11,11 +11,11 @@ from itertools import pairwise
 import psycopg2
 import pytest
 
-from common import migrate
-from common.client import AnswerTo, Nothing, Yes
-from common.config import Settings
-from common.db import Database
-from common.idempotency import Answer as StoredAnswer
+from common.api.idempotency import Answer as StoredAnswer
+from common.calls.client import AnswerTo, Nothing, Yes
+from common.database.database import Database
+from common.process.settings import Settings
+from common.schema import migrate
 from edge_api.notifier import Notifier
 from edge_api.store import Store as EdgeStore
 from local.postgres import EmbeddedPostgres

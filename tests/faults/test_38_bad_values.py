@@ -10,7 +10,7 @@ import edge_api.app
 import inventory_service.app
 import orders_service.app
 import payments_service.app
-from common.config import Settings
+from common.process.settings import Settings
 from tests.bad_bodies import BODIES
 from tests.bad_requests import READER, BadRequest, bad_requests
 from tests.bad_values import CALLS

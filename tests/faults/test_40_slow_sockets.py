@@ -12,8 +12,8 @@ import psycopg2
 import pytest
 import requests
 
-from common.connection import LEAVE
-from common.framing import MOST_BYTES, is_whole
+from common.server.connection import LEAVE
+from common.server.framing import MOST_BYTES, is_whole
 from tests.severable import Severable
 from tests.system.stack import Stack
 from tests.waiting import eventually

@@ -13,7 +13,7 @@ from tests.system.stack import PROJECT
 
 # The worst case: every pool has an open connection already when gunicorn's master, which made it, forks.
 SITECUSTOMIZE = """
-from common.db import Database
+from common.database.database import Database
 
 make = Database.__init__
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 import requests
 
-from common.config import SettingError, Settings
+from common.process.settings import SettingError, Settings
 from tests.bad_requests import changed
 from tests.bad_values import CALLS
 from tests.faults.raw_http import send

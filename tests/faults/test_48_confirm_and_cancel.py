@@ -6,7 +6,7 @@ from functools import partial
 
 import requests
 
-from common.ids import order_id_for
+from domain.ids import order_id_for
 from tests.at_once import at_once
 from tests.faults.shared_stack import ORCHESTRATORS, PATIENCE_S, SharedStack
 

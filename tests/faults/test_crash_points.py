@@ -7,7 +7,7 @@ from importlib import import_module
 import pytest
 import requests
 
-from common import crash
+from crash_points import points as crash
 from tests.faults.crashes import ORCHESTRATOR, PATIENCE_S, CrashStack, ShopsOrder
 from tests.faults.shared_stack import new_key
 

@@ -12,7 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from common.config import Settings
+from common.process.settings import Settings
 from inventory_service.app import create_app
 
 # The invariant, for each product; a row is a violation.

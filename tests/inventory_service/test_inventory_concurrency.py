@@ -11,8 +11,8 @@ from functools import partial
 import psycopg2
 import pytest
 
-from common import db
-from common.config import Settings
+from common.database import database as db
+from common.process.settings import Settings
 from inventory_service import operations
 from inventory_service.app import create_app
 from tests.at_once import at_once

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from common.db import Database, Row
-from common.idempotency import Answer
+from common.api.idempotency import Answer
+from common.database.database import Database, Row
 from edge_api.notifier import Notifier
 from edge_api.store import Store as EdgeStore
 from orchestrator.store import Store

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from common.ledger import Status
+from domain.states import Status
 from orchestrator.saga import Saga
 
 

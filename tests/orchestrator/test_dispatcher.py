@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from common.client import Nothing, Yes
-from common.db import Database, Row
-from common.errors import DatabaseUnavailable
-from common.ledger import Status
+from common.calls.client import Nothing, Yes
+from common.database.database import Database, Row
+from common.database.errors import DatabaseUnavailable
+from domain.states import Status
 from orchestrator.dispatcher import Dispatcher
 from orchestrator.engine import Engine
 from orchestrator.saga import RetryPolicy, Saga

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from common.client import AnswerTo, No, Nothing, Yes
-from common.ledger import Status
-from common.logs import request_id
+from common.calls.client import AnswerTo, No, Nothing, Yes
+from common.process.logs import request_id
+from domain.states import Status
 from orchestrator.engine import Engine
 from orchestrator.saga import Deferred, RetryPolicy, Saga
 from tests.orchestrator.sagas import saga

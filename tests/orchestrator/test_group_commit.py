@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from common.errors import DatabaseUnavailable, ServiceUnavailable
+from common.database.errors import DatabaseBusy, DatabaseUnavailable
 from orchestrator.group_commit import GroupCommit
 from tests.waiting import eventually
 
@@ -118,7 +118,7 @@ def test_one_that_cannot_be_written_does_not_take_the_others_with_it(
     assert sorted(writing.groups[2:]) == [["a"], ["bad"], ["c"]]
 
 
-@pytest.mark.parametrize("error", [DatabaseUnavailable(), ServiceUnavailable()])
+@pytest.mark.parametrize("error", [DatabaseUnavailable(), DatabaseBusy()])
 def test_without_a_database_nobody_has_written_and_all_are_told(
     writing: Writing, wait_while_one_writes: Come, error: Exception
 ) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import psycopg2
 import pytest
 
-from common import db
-from common.ledger import CHANNEL
+from common.database import database as db
+from domain.states import CHANNEL
 from orchestrator import listener as module
 from orchestrator.listener import Listener
 from tests.waiting import eventually

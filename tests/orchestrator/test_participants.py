@@ -11,9 +11,9 @@ import pytest
 import requests
 import responses
 
-from common.client import No, Nothing, ServiceClient, Yes
-from common.ledger import Status
-from common.logs import request_id
+from common.calls.client import No, Nothing, ServiceClient, Yes
+from common.process.logs import request_id
+from domain.states import Status
 from orchestrator.breaker import OPENS_AFTER, Breaker
 from orchestrator.participants import Participant, Participants
 from orchestrator.saga import STEPS, Deferred, Saga

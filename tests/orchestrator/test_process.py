@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from common.client import Nothing, ServiceClient
-from common.config import Settings
-from common.db import Database
+from common.calls.client import Nothing, ServiceClient
+from common.database.database import Database
+from common.process.settings import Settings
 from orchestrator import __main__ as module
 from orchestrator.__main__ import Orchestrator
 from orchestrator.dispatcher import Dispatcher

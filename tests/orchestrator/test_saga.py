@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from common.client import No, Nothing, Yes
-from common.ledger import LEGAL_MOVES, Status
+from common.calls.client import No, Nothing, Yes
+from domain.states import LEGAL_MOVES, Status
 from orchestrator.saga import CLOSE_ABANDONED, STEPS, Deferred, RetryPolicy, Step, after
 from tests.orchestrator.sagas import saga, turned_back
 

@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 import psycopg2
 import pytest
 
-from common.client import No, Nothing, Yes
-from common.db import Database, Row
-from common.ids import order_id_for
-from common.ledger import Status
+from common.calls.client import No, Nothing, Yes
+from common.database.database import Database, Row
+from domain.ids import order_id_for
+from domain.states import Status
 from edge_api.notifier import Notifier
 from edge_api.store import Store as EdgeStore
 from orchestrator import store as statements

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from common.client import No, Nothing, Yes
-from common.db import Database, Row
+from common.calls.client import No, Nothing, Yes
+from common.database.database import Database, Row
 from orchestrator.saga import RetryPolicy, Saga, after
 from orchestrator.store import Store
 

@@ -12,8 +12,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from common.config import Settings
-from common.ids import order_id_for
+from common.process.settings import Settings
+from domain.ids import order_id_for
 from orders_service.app import create_app
 
 

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from common.ids import order_id_for
+from domain.ids import order_id_for
 from tests.at_once import at_once
 
 LEDGER = str(uuid.UUID(int=1))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.ids import order_id_for
+from domain.ids import order_id_for
 from tests.at_once import at_once
 
 NOWHERE = str(uuid.UUID(int=7))

@@ -14,7 +14,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from common.config import Settings
+from common.process.settings import Settings
 from payments_service.app import create_app
 from payments_service.gateway import Gateway
 

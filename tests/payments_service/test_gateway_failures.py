@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from common.config import SettingError
+from common.process.settings import SettingError
 from payments_service.app import create_app
 from payments_service.errors import GatewayError
 from payments_service.gateway import Gateway

@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 from sqlalchemy import create_engine
 
-from common import migrate
+from common.schema import migrate
 from payments_service import models
 from payments_service.app import create_app
 

@@ -1,4 +1,4 @@
-"""`python -m common.migrate`: the Procfile's `release`."""
+"""`python -m common.schema.migrate`: the Procfile's `release`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from common import migrate
+from common.schema import migrate
 from local.postgres import EmbeddedPostgres
 from tests.system.running import Running
 
-COMMAND = [sys.executable, "-m", "common.migrate"]
+COMMAND = [sys.executable, "-m", "common.schema.migrate"]
 
 
 @pytest.fixture

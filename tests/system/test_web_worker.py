@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from common.connection import LEAVE
+from common.server.connection import LEAVE
 from tests.faults.raw_http import read_answer
 from tests.system.stack import Stack
 from tests.waiting import eventually

@@ -1,0 +1,262 @@
+"""Routes as data: each is validated, called, dumped and described in OpenAPI from one declaration.
+
+A view gets the service's context first (its database, or what `create_app` made), then what was asked for by name:
+path parameters, `body`, `query`, `idempotency_key`. It returns what the schema dumps, or `Reply`, or a ready `Answer`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from flask import Flask, Response, current_app, request
+from marshmallow import Schema, ValidationError
+from werkzeug.datastructures import MultiDict
+from werkzeug.routing import BaseConverter
+
+from common.api import idempotency
+from common.api.errors import (
+    ApiError,
+    MalformedJson,
+    MissingIdempotencyKey,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
+from common.json_text import encode
+
+View = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a view returns when the status or a header depends on what happened."""
+
+    data: Any
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class PathId(BaseConverter):
+    """A kind of id in paths: `regex` is what the route takes, `pattern` how a well-formed one is spelled."""
+
+    pattern: ClassVar[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One method of one path: everything that the OpenAPI document says of it."""
+
+    method: str
+    path: str
+    view: View
+    answer: Schema
+    statuses: tuple[int, ...]
+    body: Schema | None
+    query: Schema | None
+    needs_key: bool
+    headers: dict[str, str]
+    leads_to: dict[str, str]
+    errors: tuple[type[ApiError], ...]
+    is_probe: bool
+
+    @property
+    def may_change(self) -> bool:
+        return self.method != "GET"
+
+
+class Api:
+    """The operations of one service."""
+
+    def __init__(
+        self, title: str, description: str, *, takes_api_key: bool = False, ids: dict[str, type[PathId]] | None = None
+    ) -> None:
+        """:param ids: kinds of id in paths, by the name that `<name:…>` calls them"""
+        self.title, self.description, self.takes_api_key = title, description, takes_api_key
+        self.ids = ids or {}
+        self.operations: list[Operation] = []
+
+    def route(
+        self,
+        method: str,
+        path: str,
+        *,
+        answer: type[Schema],
+        status: int | tuple[int, ...] = 200,
+        body: type[Schema] | None = None,
+        query: type[Schema] | None = None,
+        idempotency_key: bool = False,
+        headers: dict[str, str] | None = None,
+        leads_to: dict[str, str] | None = None,
+        errors: Sequence[type[ApiError]] = (),
+        is_probe: bool = False,
+    ) -> Callable[[View], View]:
+        """Declare the view below as an operation; it answers with the first of `status` unless it says otherwise.
+
+        :param headers: those of its first answer, each with what it means
+        :param leads_to: ids in the paths of other operations, each with the field of this answer that names it
+        :param is_probe: it needs no credential, and has an answer whatever state the service is in
+        """
+
+        def declare(view: View) -> View:
+            self.operations.append(
+                Operation(
+                    method=method,
+                    path=path,
+                    view=view,
+                    answer=answer(),
+                    statuses=status if isinstance(status, tuple) else (status,),
+                    body=body() if body else None,
+                    query=query() if query else None,
+                    needs_key=idempotency_key,
+                    headers=headers or {},
+                    leads_to=leads_to or {},
+                    errors=tuple(errors),
+                    is_probe=is_probe,
+                )
+            )
+            return view
+
+        return declare
+
+    def mount(self, app: Flask, context: Any) -> None:
+        app.url_map.converters.update(self.ids)
+        for operation in self.operations:
+            app.add_url_rule(
+                operation.path,
+                endpoint=operation.view.__name__,
+                view_func=_handler(operation, context),
+                methods=[operation.method],
+            )
+
+
+def _handler(operation: Operation, context: Any) -> Callable[..., Response]:
+    def handle(**path: Any) -> Response:
+        arguments = {name: str(value) for name, value in path.items()}
+        if operation.needs_key:
+            arguments["idempotency_key"] = idempotency_key()
+        if operation.query:
+            arguments["query"] = load(operation.query, _single_values(request.args))
+        if operation.body:
+            arguments["body"] = load(operation.body, json_body())
+        elif operation.may_change and json_body(default={}) != {}:
+            raise ValidationFailed(_schema=["This call takes no body."])
+        return _respond(operation, operation.view(context, **arguments))
+
+    return handle
+
+
+def _respond(operation: Operation, result: Any) -> Response:
+    if isinstance(result, idempotency.Answer):
+        response = Response(result.body, result.status, result.headers, mimetype="application/json")
+        if result.replayed:
+            response.headers["Idempotency-Replayed"] = "true"
+        return response
+    reply = result if isinstance(result, Reply) else Reply(result, operation.statuses[0])
+    text = encode.readable(operation.answer.dump(reply.data))
+    return Response(text, reply.status, reply.headers, mimetype="application/json")
+
+
+def load(schema: Schema, data: Any) -> Any:
+    """:raises ValidationFailed: with each field's messages in its details"""
+    try:
+        return schema.load(data)
+    except ValidationError as error:
+        messages: dict[Any, Any] = error.normalized_messages()  # type: ignore[no-untyped-call]
+        raise ValidationFailed(**{str(name): problem for name, problem in messages.items()}) from None
+
+
+def json_body(default: Any = None) -> Any:
+    """The request's body, read as strict JSON: UTF-8, no NaN, no name twice, no NUL, no half of a surrogate pair.
+
+    :param default: what an empty body stands for; None: an empty body is refused
+    """
+    if request.content_encoding not in (None, "", "identity"):
+        raise UnsupportedMediaType()
+    raw = request.get_data(cache=False)
+    if request.content_length is None and len(raw) >= current_app.config["MAX_CONTENT_LENGTH"]:
+        raise PayloadTooLarge()  # a chunked body says nothing of its length, and was cut off there
+    if not raw.strip() and default is not None:
+        return default
+    if request.content_type != "application/json" and not _is_utf8_json(request.mimetype, request.mimetype_params):
+        raise UnsupportedMediaType()
+    try:
+        value = _strictly.decode(raw.decode("utf-8"))
+        if b"\\u" in raw:
+            _refuse_broken_text(value)
+    except (ValueError, RecursionError) as error:
+        raise MalformedJson(f"The body is not valid JSON in UTF-8: {_reason(error)}.") from None
+    return value
+
+
+def _is_utf8_json(mimetype: str, params: Mapping[str, str]) -> bool:
+    return mimetype == "application/json" and params.get("charset", "utf-8").lower() == "utf-8"
+
+
+def idempotency_key() -> str:
+    """:raises MissingIdempotencyKey: no header :raises ValidationFailed: not 1 to 255 printable ASCII characters"""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        raise MissingIdempotencyKey()
+    if key.endswith(idempotency.SENT_TWICE):
+        raise ValidationFailed(**{"Idempotency-Key": ["Given more than once."]})
+    if not idempotency.WELL_FORMED.fullmatch(key):
+        raise ValidationFailed(**{"Idempotency-Key": ["Must be 1 to 255 printable ASCII characters."]})
+    return key
+
+
+def openapi_path(path: str) -> str:
+    """`/orders/<uuid:order_id>` → `/orders/{order_id}`"""
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", path)
+
+
+def _single_values(args: MultiDict[str, str]) -> dict[str, str]:
+    repeated = [name for name, values in args.lists() if len(values) > 1]
+    if repeated:
+        raise ValidationFailed(**{name: ["Given more than once."] for name in repeated})
+    return args.to_dict()
+
+
+class _NotStrict(ValueError):
+    """What Python takes for JSON and the standard does not, or no text can be."""
+
+
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _NotStrict("a name stands twice in one object")
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise _NotStrict(f"{name} is no number")
+
+
+_strictly = json.JSONDecoder(object_pairs_hook=_unique_names, parse_constant=_no_constant)
+
+
+def _refuse_broken_text(value: Any) -> None:
+    text = json.dumps(value, ensure_ascii=False)
+    text.encode("utf-8")  # raises UnicodeEncodeError, a ValueError, for half of a surrogate pair
+    if "\\u0000" in text.replace("\\\\", ""):
+        raise _NotStrict("a text has a NUL")
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a body: never with a word of what it says, as that may be secret."""
+    match error:
+        case _NotStrict():
+            return str(error)
+        case json.JSONDecodeError():
+            return str(error)  # names a place
+        case UnicodeDecodeError():
+            return "it is not UTF-8"
+        case UnicodeEncodeError():
+            return "a text has half of a surrogate pair"
+        case RecursionError():
+            return "it is nested too deeply"
+        case _:
+            return "a number has too many digits"  # the one ValueError that is left

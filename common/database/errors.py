@@ -1,0 +1,25 @@
+"""What the database layer raises when the same work may succeed later. Any other error is raised unchanged.
+
+The docstring of each is its message.
+"""
+
+from __future__ import annotations
+
+
+class TransientDatabaseError(Exception):
+    """The database could not do this now. The same work may be tried again."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
+
+
+class DatabaseBusy(TransientDatabaseError):
+    """Others hold what this work needs: a connection of the pool, or rows that stay locked."""
+
+
+class DatabaseUnavailable(TransientDatabaseError):
+    """The database cannot be reached, or the connection was lost before the change was committed."""
+
+
+class CommitOutcomeUnknown(DatabaseUnavailable):
+    """The connection was lost during COMMIT. The change may or may not be saved."""

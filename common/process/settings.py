@@ -1,0 +1,168 @@
+"""Every setting of every process: its name, its default, what it means. Nothing else reads the environment.
+
+The README's table of settings is checked against this file by a test.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg2
+import psycopg2.extensions
+
+
+class SettingError(Exception):
+    """A setting is missing or out of range. The message names the variable and says what it may be."""
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not (re.fullmatch("-?[0-9]{1,18}", text) and low <= int(text) <= high):
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:  # also refuses nan
+            raise ValueError(f"a number from {low:g} to {high:g}")
+        return value
+
+    return parse
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError("one of " + ", ".join(words))
+        return text
+
+    return parse
+
+
+def http_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018  # looked at only here: raises where it is no number
+    except ValueError:  # its words would repeat the address, and what may be secret in it
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("an http:// or https:// address, without a user")
+    return text.rstrip("/")
+
+
+def database_url(text: str) -> str:
+    """A PostgreSQL address as libpq takes it. Heroku's `postgres://` and SQLAlchemy's `+driver` are understood."""
+    scheme, separator, rest = text.partition("://")
+    url = f"postgresql://{rest}"
+    if not separator or scheme.split("+")[0] not in ("postgres", "postgresql") or not rest:
+        raise ValueError("a postgresql:// address")
+    try:
+        parts = psycopg2.extensions.parse_dsn(url)
+    except psycopg2.ProgrammingError:  # its words would repeat the address
+        parts = {"port": "none"}
+    # Otherwise PostgreSQL's client would take a part of the password for a host or a port, and complain about it aloud.
+    if "@" in parts.get("host", "") or not re.fullmatch("[0-9,]*", parts.get("port", "")):
+        raise ValueError("a postgresql:// address, with / @ and % in its password as %2F %40 and %25")
+    return url
+
+
+def api_keys(text: str) -> dict[str, tuple[str, bool]]:
+    """`name=sha256hex` or `name=sha256hex:read`, separated by commas → {sha256hex: (name, may_write)}."""
+    keys = {}
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        name, _, secret = entry.partition("=")
+        digest, _, role = secret.partition(":")
+        well_formed = len(digest) == 64 and set(digest) <= set("0123456789abcdef")
+        if not name or not well_formed or role not in ("", "read"):
+            raise ValueError("a comma-separated list of NAME=SHA256HEX or NAME=SHA256HEX:read")
+        keys[digest] = (name, role != "read")
+    return keys
+
+
+def setting(parse: Callable[[str], Any], default: str | None, doc: str) -> Any:
+    """A field of Settings, read from the variable that has the field's name in capitals. Default None: required."""
+    return field(metadata={"parse": parse, "default": default, "doc": doc})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    database_url: str = setting(database_url, None, "the PostgreSQL that all processes share; `postgres://` works too")
+    bind_host: str = setting(str, "0.0.0.0", "address a web process listens on (`make run` sets 127.0.0.1)")
+    port: int = setting(whole(1, 65535), "8000", "port a web process listens on")
+    web_concurrency: int = setting(whole(1, 64), "2", "gunicorn workers of each web process")
+    web_threads: int = setting(whole(1, 256), "8", "threads of each gunicorn worker")
+    log_level: str = setting(one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "least severe line that is logged")
+    log_format: str = setting(one_of("json", "text"), "json", "one JSON object a line, or text for a person")
+    orders_service_url: str = setting(http_url, "http://127.0.0.1:8100", "where the orders service is")
+    inventory_service_url: str = setting(http_url, "http://127.0.0.1:8200", "where the inventory service is")
+    payments_service_url: str = setting(http_url, "http://127.0.0.1:8300", "where the payments service is")
+    api_keys: dict[str, tuple[str, bool]] = setting(
+        api_keys, "", "clients of the Edge API, `NAME=SHA256HEX[:read],…`; empty: open, all callers are one client"
+    )
+    rate_limit_per_minute: int = setting(
+        whole(0, 1_000_000), "0", "orders a client may post in a minute (token bucket); 0: no limit"
+    )
+    notify_coalesce_ms: int = setting(
+        whole(0, 10_000), "0", "Edge API: at most one notification in this time from each worker; 0: one for each order"
+    )
+    mock_latency_ms: int = setting(whole(0, 60_000), "0", "payments: slept in every call that moves money")
+    mock_failure_rate: float = setting(
+        number(0, 1), "0", "payments: share of these calls that answers 503, half of them after the effect"
+    )
+    worker_threads: int = setting(whole(1, 256), "16", "orchestrator: sagas in hand at once, each with a thread")
+    poll_interval_s: float = setting(number(0.05, 3600), "5", "orchestrator: how often it looks without being notified")
+    retry_base_s: float = setting(number(0.001, 3600), "1", "orchestrator: delay after the first unanswered attempt")
+    retry_factor: float = setting(number(1, 100), "4", "orchestrator: each further delay is this many times longer")
+    retry_max_attempts: int = setting(
+        whole(1, 20), "5", "orchestrator: unanswered attempts at a step before it is undone"
+    )
+    retry_jitter: float = setting(
+        number(0, 1), "0.1", "orchestrator: share of a delay that is added at random, at most"
+    )
+    lease_s: float = setting(
+        number(0.2, 3600),
+        "30",
+        "how long a claimed order is left to its worker; longer than any one call may take (10 s)",
+    )
+    abandoned_after_s: float = setting(
+        number(0.05, 86_400), "60", "how long an unauthorized order waits for its client before it is closed for good"
+    )
+    app_env: str = setting(
+        one_of("development", "test", "staging", "production"), "development", "`production` refuses `CRASH_AT`"
+    )
+    crash_at: str = setting(
+        str, "", "tests: `POINT` or `POINT:N`, where a process of this service is to kill itself, once"
+    )
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read and check every setting.
+
+        :raises SettingError: naming the first variable that is missing or wrong. The value is not repeated,
+            as it may hold a password.
+        """
+        environ = os.environ if environ is None else environ
+        values = {}
+        for each in fields(cls):
+            name, text = each.name.upper(), environ.get(each.name.upper()) or each.metadata["default"]
+            if text is None:
+                raise SettingError(f"{name} is not set: {each.metadata['doc']}")
+            try:
+                values[each.name] = each.metadata["parse"](text)
+            except ValueError as error:
+                raise SettingError(f"{name} must be {error}") from None
+        if values["crash_at"] and values["app_env"] == "production":
+            raise SettingError("CRASH_AT must not be set where APP_ENV is production: it kills processes")
+        return cls(**values)

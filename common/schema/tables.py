@@ -1,0 +1,49 @@
+"""The one MetaData in which every service declares its tables, so that models and migrations can be compared."""
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, MetaData, String, Table, Text, func
+from sqlalchemy.dialects.postgresql import UUID
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def id_column(name: str = "id", *, primary_key: bool | None = None, nullable: bool = False) -> Column[str]:
+    """A UUID, as text in Python; the primary key where it is called `id`."""
+    is_key = name == "id" if primary_key is None else primary_key
+    return Column(name, UUID(as_uuid=False), primary_key=is_key, nullable=nullable)
+
+
+def time_column(name: str, *, nullable: bool = False) -> Column[object]:
+    """A time that the database sets: the clocks of hosts differ, the database has one."""
+    return Column(name, DateTime(timezone=True), nullable=nullable, server_default=None if nullable else func.now())
+
+
+def cents_column(name: str, *, nullable: bool = False) -> Column[int]:
+    return Column(name, BigInteger, nullable=nullable)
+
+
+def one_of(column: str, words: tuple[str, ...]) -> str:
+    """The text of a CHECK that a column holds one of these words."""
+    return f"{column} IN ({', '.join(repr(str(word)) for word in words)})"
+
+
+def idempotency_table(name: str) -> Table:
+    """Where a service keeps its stored answers (see common/api/idempotency.py)."""
+    return Table(
+        name,
+        metadata,
+        Column("scope", Text, primary_key=True),
+        Column("key", String(255), primary_key=True),
+        Column("fingerprint", String(64), nullable=False),
+        Column("status", BigInteger),
+        Column("body", Text),
+        time_column("created_at"),
+        CheckConstraint("(status IS NULL) = (body IS NULL)", name="answer"),
+    )

@@ -1,0 +1,111 @@
+"""Crash points: named places at which a test ends a process as a power cut would (docs/decisions/0012).
+
+`CRASH_AT=saga.before_call.capture_payment` kills the process that reaches this point. `saga.before_call`, or `saga`,
+means any of the points whose names begin with it. `…:3` means the third time. The points are moments that this module
+observes (common/process/moments.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+from dataclasses import dataclass
+from itertools import product
+
+from common.process import moments
+from common.process.settings import SettingError
+
+STEPS = ("create_order", "reserve_inventory", "capture_payment", "confirm_order")
+WRITES = (
+    *("create_order", "confirm_order", "cancel_order"),
+    *("create_product", "change_stock", "reserve", "release"),
+    *("authorize", "capture", "void", "void_by_key", "refund"),
+)
+# A point's name has one word of each column.
+_GROUPS: tuple[tuple[tuple[str, ...], ...], ...] = (
+    (("edge",), ("before_t1", "after_t1", "after_authorize", "in_t2", "after_t2")),
+    (("saga",), ("after_claim", "before_call", "after_call", "after_checkpoint"), STEPS),
+    (("undo",), ("after_void", "after_refund", "after_release", "after_cancel", "before_failed")),
+    (("participant",), ("before_commit", "after_commit"), WRITES),
+)
+POINTS = tuple(".".join(words) for group in _GROUPS for words in product(*group))
+_ALL = ", ".join(".".join(w[0] if len(w) == 1 else f"{{{','.join(w)}}}" for w in group) for group in _GROUPS)
+AT_COMMIT = ("participant.before_commit", "participant.after_commit")  # of the operation that is being served
+MAX_NTH = 1000  # so many fit into a pipe at once
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """The n-th time that any of these points is reached, by any process of a service."""
+
+    points: frozenset[str]
+    nth: int = 1
+
+
+def parse(text: str) -> Trigger | None:
+    """What `CRASH_AT` says. :raises ValueError: saying what it may be"""
+    if not text:
+        return None
+    name, colon, nth = text.partition(":")
+    points = frozenset(point for point in POINTS if f"{point}.".startswith(f"{name}."))
+    if not points or (colon and not (re.fullmatch("[0-9]{1,4}", nth) and 1 <= int(nth) <= MAX_NTH)):
+        raise ValueError(f"a crash point, or POINT:N with N from 1 to {MAX_NTH}; the points are {_ALL}")
+    return Trigger(points, int(nth or 1))
+
+
+class _Armed:
+    """The hits are counted by the bytes of a pipe, the last of which kills.
+
+    It is shared with all processes that are forked from this one, and reading from it needs no lock that a killed
+    process would keep. So of all of gunicorn's workers one dies, once, and its successor goes on unharmed.
+    """
+
+    def __init__(self, trigger: Trigger) -> None:
+        self.trigger = trigger
+        self._hits, end = os.pipe()
+        os.write(end, b"." * (trigger.nth - 1) + b"!")
+        os.close(end)  # when all are read, a read returns nothing instead of waiting
+
+    @property
+    def separates_commits(self) -> bool:
+        return any("in_t2" in name or "before_commit" in name for name in self.trigger.points)
+
+    def reached(self, name: str) -> None:
+        if name in AT_COMMIT:
+            name = f"{name}.{_operation_in_hand()}"
+        if name in self.trigger.points and os.read(self._hits, 1) == b"!":
+            log.critical("crash point %s: the end of this process", name, extra={"process_id": os.getpid()})
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+_armed: _Armed | None = None
+
+
+def arm(text: str) -> None:
+    """Kill a process of this service at what `CRASH_AT` says; empty: at nothing.
+
+    Called at the start of a process, before it forks. A process that is armed for the same point already keeps its
+    count.
+
+    :raises SettingError: `text` names no crash point
+    """
+    global _armed  # noqa: PLW0603
+    try:
+        trigger = parse(text)
+    except ValueError as error:
+        raise SettingError(f"CRASH_AT must be {error}") from None
+    if trigger is None:
+        _armed = None
+    elif _armed is None or _armed.trigger != trigger:
+        _armed = _Armed(trigger)
+    moments.observe(_armed)
+
+
+def _operation_in_hand() -> str:
+    from flask import has_request_context, request  # noqa: PLC0415  # the orchestrator has none
+
+    return str(request.endpoint) if has_request_context() else ""

@@ -1,0 +1,255 @@
+"""What every service has: the error shape, request ids, health, and its OpenAPI document."""
+
+from __future__ import annotations
+
+import io
+import socket
+import time
+import uuid
+
+import pytest
+from flask import Flask
+from marshmallow import Schema
+
+from common.api.errors import ApiError, RateLimited, ValidationFailed
+from common.api.fields import WholeNumber
+from common.api.routes import Api, Reply
+from common.api.service import create_service
+from common.database.database import Database
+from common.process import logs
+from common.process.settings import Settings
+from tests.bad_bodies import BAD_REQUESTS, JSON, MALFORMED
+
+NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
+
+
+class Count(Schema):
+    count = WholeNumber(0, 10, required=True)
+
+
+def service(url: str) -> Flask:
+    api = Api("Demo", "A service that counts.")
+
+    @api.route("POST", "/counts", body=Count, answer=Count, status=201)
+    def count(db: Database, body):
+        """Count."""
+        return body
+
+    @api.route("GET", "/counts/<uuid:count_id>", answer=Count)
+    def get_count(db: Database, count_id: str):
+        """Get a count."""
+        return Reply({"count": 1}, 203, {"X-Count": count_id})
+
+    @api.route("GET", "/failures/<kind>", answer=Count, errors=(RateLimited,))
+    def fail(db: Database, kind: str):
+        raise {"ours": RateLimited(limit=3), "plain": ApiError(), "surprise": ZeroDivisionError("secret")}[kind]
+
+    settings = Settings.load({"DATABASE_URL": url, "LOG_LEVEL": "ERROR"})
+    database = Database(url, name="demo", size=1)
+    return create_service("demo", api, database, settings, database)
+
+
+@pytest.fixture(scope="module")
+def client():
+    """A client of a service whose database is not there: only /health may notice."""
+    return service(NOWHERE).test_client()
+
+
+def test_an_error_has_one_shape(client):
+    answer = client.post("/counts", json={"count": 11}, headers={"X-Request-ID": "r-1"})
+    assert answer.status_code == 400
+    body = answer.get_json()
+    assert body.pop("message")
+    assert list(body.pop("details")) == ["count"]
+    assert body == {"error": "validation_error", "request_id": "r-1"}
+    assert answer.content_type == "application/json"
+
+
+def test_details_only_where_there_is_something_to_say(client):
+    assert set(client.get("/nowhere").get_json()) == {"error", "message", "request_id"}
+
+
+def test_an_error_of_ours_carries_its_headers(client):
+    answer = client.get("/failures/ours")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
+    assert answer.get_json()["details"] == {"limit": 3}
+
+
+@pytest.mark.parametrize("kind", ["surprise", "plain"])
+def test_nothing_leaks_from_what_is_unexpected(client, kind):
+    answer = client.get(f"/failures/{kind}")
+    assert (answer.status_code, answer.get_json()["error"]) == (500, "internal_error")
+    assert "secret" not in answer.text
+    assert "ZeroDivision" not in answer.text
+
+
+@pytest.mark.parametrize(("body", "headers", "status", "code"), BAD_REQUESTS)
+def test_bad_requests(client, body, headers, status, code):
+    answer = client.post("/counts", data=body, headers=headers)
+    assert (answer.status_code, answer.get_json()["error"]) == (status, code)
+    assert answer.get_json()["request_id"] == answer.headers["X-Request-ID"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("a NUL", "a text has a NUL"), ("a name twice", "a name stands twice in one object"),
+        ("NaN", "NaN is no number"), ("minus infinity", "-Infinity is no number"), ("bad UTF-8", "it is not UTF-8"),
+        ("half of a surrogate pair", "a text has half of a surrogate pair"), ("deep lists", "it is nested too deeply"),
+        ("a number of 5,000 digits", "a number has too many digits"), ("two values", "Extra data: line 1 column 4"),
+    ],
+)  # fmt: skip
+def test_what_is_no_json_is_told_why(client, name, reason):
+    message = client.post("/counts", data=MALFORMED[name], headers=JSON).get_json()["message"]
+    assert message.startswith(f"The body is not valid JSON in UTF-8: {reason}")
+
+
+@pytest.mark.parametrize(
+    "media_type", ["application/json", "application/json; charset=utf-8", 'Application/JSON; charset="UTF-8"']
+)
+def test_json_in_its_spellings(client, media_type):
+    answer = client.post("/counts", data=b'{"count": 3}', headers={"Content-Type": media_type})
+    assert (answer.status_code, answer.get_json()) == (201, {"count": 3})
+
+
+def test_a_body_without_a_length_is_read_to_its_limit(client):
+    """As gunicorn hands over a chunked body: its end is known, its length is not."""
+    chunked = {"headers": JSON, "environ_overrides": {"wsgi.input_terminated": True}}
+    for body, status in ((b'{"count": 3}', 201), (b" " * 70_000, 413)):
+        assert client.post("/counts", input_stream=io.BytesIO(body), **chunked).status_code == status
+
+
+@pytest.mark.parametrize("given", ["a", "a" * 128, "A-z_0.9:~+/=", "0b5c9c1e-6f5f-4f8e-9d53-6d1f3c7e2a10"])
+def test_a_request_id_is_kept(client, given):
+    answer = client.get("/live", headers={"X-Request-ID": given})
+    assert answer.headers["X-Request-ID"] == given
+
+
+@pytest.mark.parametrize("given", [None, "", "a" * 129, "a b", "a;b", "ä", '"', "a,b"])
+def test_a_request_id_is_made(client, given):
+    headers = {} if given is None else {"X-Request-ID": given}
+    first, second = (client.get("/live", headers=headers).headers["X-Request-ID"] for _ in range(2))
+    assert str(uuid.UUID(first)) == first != second
+
+
+def test_between_requests_a_thread_logs_for_nobody(client):
+    client.get("/live", headers={"X-Request-ID": "r-9"})
+    assert logs.request_id.get() == ""
+
+
+def test_an_unknown_path(client):
+    answer = client.get("/nowhere")
+    assert (answer.status_code, answer.get_json()["error"]) == (404, "not_found")
+    assert "X-Request-ID" in answer.headers
+
+
+def test_a_method_that_is_not_there(client):
+    answer = client.delete("/counts")
+    assert (answer.status_code, answer.get_json()["error"]) == (405, "method_not_allowed")
+    assert set(answer.headers["Allow"].replace(" ", "").split(",")) == {"POST", "OPTIONS"}
+
+
+def test_a_path_id_is_in_lower_case(client):
+    some = uuid.uuid4()
+    answer = client.get(f"/counts/{str(some).upper()}")
+    assert (answer.status_code, answer.headers["X-Count"]) == (203, str(some))
+    assert client.get("/counts/7").status_code == 404
+
+
+def test_live_asks_no_database(client):
+    answer = client.get("/live")
+    assert (answer.status_code, answer.get_json()) == (200, {"status": "alive", "service": "demo"})
+
+
+def test_health(url):
+    answer = service(url).test_client().get("/health")
+    assert answer.status_code == 200
+    assert answer.get_json() == {"status": "healthy", "service": "demo", "database": "connected"}
+
+
+def unhealthy(answer) -> bool:
+    body = {"status": "unhealthy", "service": "demo", "database": "disconnected"}
+    return (answer.status_code, answer.get_json()) == (503, body)
+
+
+def test_health_without_a_database(client):
+    assert unhealthy(client.get("/health"))
+
+
+def test_health_where_the_database_says_nothing():
+    """A server that takes the connection and never answers, as a stopped or overloaded one does."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = service(f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/nothing").test_client()
+        started = time.monotonic()
+        assert unhealthy(client.get("/health"))
+        assert time.monotonic() - started < 2
+
+
+def test_the_openapi_document(client):
+    document = client.get("/openapi.json").get_json()
+    assert document["openapi"].startswith("3.")
+    assert set(document["paths"]) == {"/counts", "/counts/{count_id}", "/failures/{kind}", "/health", "/live"}
+    post = document["paths"]["/counts"]["post"]
+    assert set(post["responses"]) == {"201", "400", "413", "415", "503"}
+    assert "429" in document["paths"]["/failures/{kind}"]["get"]["responses"]
+
+
+def test_the_openapi_document_keeps_the_order_in_which_it_is_declared(client):
+    text = client.get("/openapi.json").text
+    assert text.index('"/counts/{count_id}"') < text.index('"components"'), "sorted, the components come first"
+
+
+def test_the_openapi_document_names_headers_and_codes(client):
+    document = client.get("/openapi.json").get_json()
+    responses = document["paths"]["/failures/{kind}"]["get"]["responses"]
+    required = {
+        status: {name for name, header in response["headers"].items() if header["required"]}
+        for status, response in responses.items()
+    }
+    assert required["200"] == required["404"] == {"X-Request-ID"}
+    assert required["429"] == required["503"] == {"X-Request-ID", "Retry-After"}
+    _, limits = responses["503"]["content"]["application/json"]["schema"]["allOf"]
+    assert limits == {"properties": {"error": {"enum": ["service_unavailable", "database_unavailable"]}}}
+
+
+def test_the_openapi_document_says_that_probes_need_no_key(client):
+    probe = client.get("/openapi.json").get_json()["paths"]["/health"]["get"]
+    assert probe["security"] == []
+    assert set(probe["responses"]) == {"200", "503"}
+
+
+@pytest.mark.parametrize(("api_keys", "security"), [("", [{"ApiKey": []}, {}]), (f"a={'0' * 64}", [{"ApiKey": []}])])
+def test_the_openapi_document_says_whether_a_key_is_needed(url, api_keys, security):
+    api = Api("Demo", "A service with keys.", takes_api_key=True)
+    settings = Settings.load({"DATABASE_URL": url, "LOG_LEVEL": "ERROR", "API_KEYS": api_keys})
+    client = create_service("demo", api, None, settings, Database(url, name="demo", size=1)).test_client()
+    assert client.get("/openapi.json").get_json()["security"] == security
+
+
+def test_every_reference_in_the_openapi_document_leads_somewhere(client):
+    document = client.get("/openapi.json").get_json()
+    references = list(_references(document))
+    assert references
+    for reference in references:
+        found = document
+        for step in reference.removeprefix("#/").split("/"):
+            found = found[step]
+
+
+def _references(node):
+    if isinstance(node, dict):
+        yield from [node["$ref"]] if "$ref" in node else []
+        node = list(node.values())
+    if isinstance(node, list):
+        for each in node:
+            yield from _references(each)
+
+
+def test_the_page_that_shows_it(client):
+    assert "/openapi.json" in client.get("/docs").text
+    with client.get("/docs/rapidoc-min.js") as script:
+        assert script.status_code == 200
+
+
+def test_refusals_name_what_is_wrong():
+    assert ValidationFailed(message=["clashes with nothing"]).details == {"message": ["clashes with nothing"]}

@@ -1,0 +1,158 @@
+"""What is a yes, what a no, and what nothing; and how a request is sent."""
+
+import json
+
+import pytest
+import requests
+import responses
+
+from common.calls.client import ALWAYS_REFUSALS, No, Nothing, ServiceClient, Yes
+from common.process.logs import request_id
+
+BASE = "http://orders.test"
+TAKEN = {"error": "taken", "message": "Somebody was first.", "details": {"by": "you"}, "request_id": "r"}
+REFUSALS = frozenset({"taken"})
+
+
+@pytest.fixture
+def orders():
+    return ServiceClient("orders", BASE)
+
+
+@pytest.fixture
+def mocked():
+    with responses.RequestsMock() as mock:
+        yield mock
+
+
+@pytest.fixture
+def answer_to(orders, mocked):
+    """The client's reading of one response."""
+
+    def ask(status=200, body=None, *, raw=None, refusals=REFUSALS, headers=None, **options):
+        text = json.dumps(body) if raw is None else raw
+        mocked.add("POST", f"{BASE}/x", body=text, status=status, headers=headers)
+        return orders.ask("POST", "/x", {}, refusals=refusals, **options)
+
+    return ask
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 299])
+def test_a_2xx_that_can_be_read_is_a_yes(answer_to, status):
+    assert answer_to(status, {"id": 1}) == Yes({"id": 1})
+
+
+@pytest.mark.parametrize(
+    "raw",
+    ["", "{", "<html>", '{"id": 1} {', "[]", '"text"', "1", "null", "true", "[" * 100_000, b"\xff\xfe\xfa", "\x00"],
+)
+def test_a_2xx_that_cannot_be_read_is_nothing(answer_to, raw):
+    assert answer_to(raw=raw) == Nothing("orders: unreadable answer with status 200")
+
+
+@pytest.mark.parametrize(
+    "is_yes",
+    [
+        lambda body: False,
+        lambda body: body["other"] == 1,
+        lambda body: body["id"]["nested"] == 1,
+        lambda body: int(body["name"]) == 1,
+        lambda body: all(each > 1 for each in body["id"]),
+    ],
+)
+def test_a_2xx_that_answers_something_else_is_nothing(answer_to, is_yes):
+    found = answer_to(body={"id": 1, "name": "one"}, is_yes=is_yes)
+    assert found == Nothing("orders: unreadable answer with status 200")
+
+
+@pytest.mark.parametrize("status", [400, 402, 404, 409, 422])
+def test_a_refusal_that_is_named_for_the_call_is_a_no(answer_to, status):
+    assert answer_to(status, TAKEN) == No("taken", "Somebody was first.", {"by": "you"})
+
+
+@pytest.mark.parametrize("code", sorted(ALWAYS_REFUSALS))
+def test_some_refusals_need_not_be_named(answer_to, code):
+    assert answer_to(422, {"error": code}, refusals=frozenset()) == No(code, "")
+
+
+@pytest.mark.parametrize("details", [None, [], "text", 1])
+def test_a_no_with_odd_details_is_a_no_without_any(answer_to, details):
+    assert answer_to(409, TAKEN | {"details": details}) == No("taken", "Somebody was first.")
+
+
+@pytest.mark.parametrize("status", [400, 402, 404, 409, 422])
+@pytest.mark.parametrize(
+    "body", [{"error": "other"}, {"error": ["taken"]}, {"error": {"taken": 1}}, {"error": None}, {"code": "taken"}, {}]
+)
+def test_a_refusal_that_is_not_named_is_nothing(answer_to, status, body):
+    assert answer_to(status, body) == Nothing(f"orders: status {status}")
+
+
+@pytest.mark.parametrize("status", [400, 402, 404, 405, 409, 422, 500, 502])
+@pytest.mark.parametrize("raw", ["", "<html>Not Found</html>", '["taken"]', '"taken"'])
+def test_a_refusal_that_is_not_in_our_shape_is_nothing(answer_to, status, raw):
+    assert answer_to(status, raw=raw) == Nothing(f"orders: unreadable answer with status {status}")
+
+
+@pytest.mark.parametrize("status", [401, 403, 405, 408, 410, 413, 415, 418, 425, 429, 500, 501, 502, 503, 504, 520])
+def test_other_statuses_are_nothing_whatever_they_say(answer_to, status):
+    assert answer_to(status, TAKEN) == Nothing(f"orders: status {status}")
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (401, "unauthorized"),
+        (403, "forbidden"),
+        (404, "not_found"),
+        (405, "method_not_allowed"),
+        (409, "request_in_progress"),
+        (429, "rate_limited"),
+        (503, "gateway_error"),
+    ],
+)
+def test_what_the_contract_calls_transient_is_nothing(answer_to, status, code):
+    assert answer_to(status, {"error": code}) == Nothing(f"orders: status {status}")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("location", [f"{BASE}/elsewhere", "http://[", "http://exa℀mple", "ftp://x", "//", ""])
+def test_a_redirect_is_not_followed(answer_to, mocked, status, location):
+    headers = {"Location": location.encode().decode("latin-1")}
+    assert isinstance(answer_to(status, TAKEN, headers=headers), Nothing)
+    assert len(mocked.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        requests.ConnectTimeout("no answer"),
+        requests.ReadTimeout("no answer"),
+        requests.ConnectionError("refused by 10.0.0.1"),
+        requests.exceptions.ChunkedEncodingError("cut"),
+        requests.exceptions.ContentDecodingError("not gzip"),
+        requests.exceptions.SSLError("expired"),
+        requests.exceptions.InvalidURL("no host"),
+    ],
+)
+def test_where_no_answer_comes_it_is_nothing_and_no_address_is_told(answer_to, error):
+    assert answer_to(raw=error) == Nothing(f"orders: {type(error).__name__}")
+
+
+def test_how_a_request_is_sent(orders, mocked):
+    mocked.add("POST", f"{BASE}/x", json={})
+    token = request_id.set("request-7")
+    orders.ask("POST", "/x", {"a": "é", "b": [1]}, params={"ids": "1,2"})
+    request_id.reset(token)
+    sent = mocked.calls[0].request
+    assert json.loads(sent.body) == {"a": "é", "b": [1]}
+    assert sent.params == {"ids": "1,2"}
+    assert sent.headers["X-Request-ID"] == "request-7"
+    assert sent.headers["Content-Type"] == "application/json"
+    assert sent.req_kwargs["timeout"] == (2, 8)
+
+
+def test_a_request_without_a_body(orders, mocked):
+    mocked.add("DELETE", f"{BASE}/x", json={})
+    assert orders.ask("DELETE", "/x") == Yes({})
+    assert mocked.calls[0].request.body is None

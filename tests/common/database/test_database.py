@@ -1,0 +1,264 @@
+"""Transactions, and what the pool makes of conflicts, lost connections and a server that is not itself."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC
+from functools import partial
+
+import psycopg2
+import pytest
+
+from common.api.errors import ApiError
+from common.database import database as db
+from common.database.errors import DatabaseBusy, DatabaseUnavailable
+from common.process import moments
+from tests.at_once import at_once
+
+PID = "SELECT pg_backend_pid() AS pid"
+INSERT = "INSERT INTO t (name) VALUES ('a')"
+RAISE = "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{}'; END $$"
+
+
+def names(admin):
+    return [name for (name,) in admin("SELECT name FROM t ORDER BY name")]
+
+
+# Transactions and rows
+
+
+def test_what_was_done_is_committed_together(database, admin):
+    def work(tx):
+        assert tx.execute(INSERT) == 1
+        assert tx.all("INSERT INTO t (name) VALUES (%(name)s) RETURNING name", name="b") == [{"name": "b"}]
+        assert names(admin) == []
+        return tx.one("SELECT count(*) AS n FROM t")
+
+    assert database.transact(work) == {"n": 2}
+    assert names(admin) == ["a", "b"]
+
+
+def test_what_goes_along_with_commit_comes_last_and_in_its_order(database, admin):
+    def work(tx):
+        tx.execute_at_the_end("INSERT INTO t (name) SELECT 'b' || count(*) FROM t")
+        tx.execute_at_the_end("INSERT INTO t (name) SELECT %(prefix)s || count(*) FROM t", prefix="c;%")
+        tx.execute(INSERT)
+        return tx.one("SELECT count(*) AS n FROM t")
+
+    for _ in range(2):  # prepared, and prepared already
+        assert database.transact(work) == {"n": 1}
+        assert names(admin) == ["a", "b1", "c;%2"]
+        admin("DELETE FROM t")
+
+
+def test_what_goes_along_with_commit_may_be_all_there_is(database, admin):
+    def work(tx):
+        tx.execute_at_the_end(INSERT)
+        tx.execute_at_the_end("INSERT INTO t (id) VALUES (NULL)")
+
+    with pytest.raises(psycopg2.errors.NotNullViolation):
+        database.transact(work)
+    assert names(admin) == [], "they are one transaction"
+    database.transact(lambda tx: tx.execute_at_the_end(INSERT))
+    assert names(admin) == ["a"]
+
+
+def test_what_commits_by_itself_has_no_end(database, admin):
+    """It would be lost: there is no COMMIT that it could go along with."""
+    with pytest.raises(TypeError, match="no end"):
+        database.statement(lambda tx: tx.execute_at_the_end(INSERT))
+    assert names(admin) == []
+
+
+def test_before_a_crash_point_at_commit_all_is_written(database, monkeypatch):
+    monkeypatch.setattr(moments, "separates_commits", lambda: True)
+
+    def work(tx):
+        tx.execute_at_the_end(INSERT)
+        return tx.one("SELECT count(*) AS n FROM t")
+
+    assert database.transact(work) == {"n": 1}
+
+
+def test_where_the_end_is_refused_nothing_is_kept_and_the_connection_is_as_new(database, admin):
+    def work(tx):
+        tx.execute(INSERT)
+        tx.execute_at_the_end("INSERT INTO t (id) VALUES (NULL)")
+
+    before = database.one(PID)
+    with pytest.raises(psycopg2.errors.NotNullViolation):
+        database.transact(work)
+    assert names(admin) == []
+    assert database.one(PID) == before
+
+
+@pytest.mark.parametrize("error", [ValueError("a mistake"), ApiError("a refusal"), KeyboardInterrupt()])
+def test_after_an_exception_nothing_is_kept_and_the_connection_is_as_new(database, admin, error):
+    def work(tx):
+        tx.execute(INSERT)
+        raise error
+
+    before = database.one(PID)
+    with pytest.raises(type(error)):
+        database.transact(work)
+    assert names(admin) == []
+    assert database.one(PID) == before
+
+
+def test_a_wrong_statement_is_our_mistake_and_says_so(database):
+    with pytest.raises(psycopg2.errors.SyntaxError):
+        database.one("SELEC 1")
+    with pytest.raises(psycopg2.errors.NotNullViolation):
+        database.transact(lambda tx: tx.execute("INSERT INTO t (id) VALUES (NULL)"))
+
+
+@pytest.mark.parametrize("statement", ["SELECT * FROM nowhere", "SELECT nothing FROM t"])
+def test_a_schema_that_is_not_migrated_yet_is_waited_for(database, statement):
+    with pytest.raises(DatabaseUnavailable):
+        database.one(statement)
+
+
+def test_a_single_statement_commits_by_itself(database, admin):
+    row = database.one("INSERT INTO t (name) VALUES (%(name)s) RETURNING name", name="50 %")
+    assert row == {"name": "50 %"}
+    assert names(admin) == ["50 %"]
+    assert database.one("DELETE FROM t") is None
+    assert database.one("SELECT * FROM t") is None
+    assert database.all("SELECT * FROM t") == []
+
+
+def test_rows_are_dicts_with_ids_as_text_and_times_in_utc(database, admin):
+    admin("ALTER DATABASE holdfast SET timezone = 'Asia/Tokyo'")
+    database.one(INSERT)
+    (row,) = database.all("SELECT * FROM t")
+    admin("ALTER DATABASE holdfast RESET timezone")
+    assert type(row["id"]) is str
+    assert row["id"] == row["id"].lower()
+    assert row["at"].tzinfo is not None
+    assert row["at"].utcoffset() == UTC.utcoffset(None)
+
+
+def test_limits_are_set_on_every_connection(database):
+    names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "application_name", "TimeZone")
+    found = [database.one(f"SELECT current_setting('{name}') AS value")["value"] for name in names]
+    assert found == ["5s", "2s", "10s", "test", "UTC"]
+
+
+# Conflicts
+
+
+def a_conflict(times, counter, sqlstate="40001"):
+    """Work that meets a conflict a few times, then succeeds."""
+
+    def work(tx):
+        tx.execute(INSERT)
+        counter.append(1)
+        if len(counter) <= times:
+            tx.execute(RAISE.format(sqlstate))
+        return "done"
+
+    return work
+
+
+@pytest.mark.parametrize("sqlstate", ["40001", "40P01", "55P03"])
+def test_after_a_conflict_the_whole_work_runs_again(database, admin, sqlstate):
+    runs = []
+    assert database.transact(a_conflict(3, runs, sqlstate)) == "done"
+    assert len(runs) == 4
+    assert names(admin) == ["a"]
+
+
+@pytest.mark.parametrize("sqlstate", ["40001", "40P01", "55P03"])
+def test_after_the_fourth_conflict_it_is_told_to_come_again(database, admin, sqlstate):
+    runs = []
+    with pytest.raises(DatabaseBusy):
+        database.transact(a_conflict(4, runs, sqlstate))
+    assert len(runs) == 4
+    assert names(admin) == []
+
+
+def test_a_conflict_at_the_end_is_one_too(database, admin):
+    runs = []
+
+    def work(tx):
+        runs.append(tx.execute(INSERT))
+        tx.execute_at_the_end(RAISE.format("40001") if len(runs) < 3 else "SELECT 1")
+
+    database.transact(work)
+    assert len(runs) == 3
+    assert names(admin) == ["a"]
+
+
+def test_a_conflict_found_by_commit_is_one_too(database, admin):
+    admin(
+        "CREATE OR REPLACE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION USING ERRCODE = '40001'; END $$;"
+        " CREATE CONSTRAINT TRIGGER late AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION conflict()"
+    )
+    runs = []
+    with pytest.raises(DatabaseBusy):
+        database.transact(a_conflict(0, runs))
+    assert len(runs) == 4
+
+
+def test_of_two_that_wait_for_each_other_both_get_through(database, admin):
+    admin("INSERT INTO t (name) VALUES ('a'), ('b')")
+    both_hold_one = threading.Barrier(2)
+
+    def rename(first, second):
+        runs = []
+
+        def work(tx):
+            runs.append(1)
+            tx.execute("UPDATE t SET name = name || '!' WHERE name LIKE %(name)s", name=f"{first}%")
+            if len(runs) == 1:
+                both_hold_one.wait(10)
+            tx.execute("UPDATE t SET name = name || '!' WHERE name LIKE %(name)s", name=f"{second}%")
+
+        database.transact(work)
+
+    at_once([partial(rename, "a", "b"), partial(rename, "b", "a")])
+    assert names(admin) == ["a!!", "b!!"]
+
+
+def test_a_lock_is_not_waited_for_without_end(own_server, admin, new_database, monkeypatch):
+    monkeypatch.setitem(db.SESSION, "options", "-c lock_timeout=20")
+    runs = []
+
+    def work(tx):
+        runs.append(1)
+        tx.execute("LOCK TABLE t")
+
+    with closing(psycopg2.connect(own_server.url)) as other, other.cursor() as cursor:
+        cursor.execute("LOCK TABLE t")
+        with pytest.raises(DatabaseBusy):
+            new_database().transact(work)
+    assert len(runs) == 4
+
+
+# Too few connections, and none
+
+
+def test_where_all_connections_are_in_use_the_wait_is_bounded(new_database, monkeypatch):
+    monkeypatch.setattr(db, "POOL_WAIT_S", 0.05)
+    database = new_database(size=1)
+
+    def work(tx):
+        with ThreadPoolExecutor(1) as another, pytest.raises(DatabaseBusy):
+            another.submit(database.one, "SELECT 1").result(10)
+        return tx.one("SELECT 1 AS one")
+
+    assert database.transact(work) == {"one": 1}
+    assert database.one("SELECT 1 AS one") == {"one": 1}
+
+
+def test_more_threads_than_connections_all_get_their_turn(new_database, admin):
+    database = new_database(size=2)
+    at_once([partial(database.transact, lambda tx: tx.execute(INSERT))] * 12)
+    assert len(names(admin)) == 12
+    assert admin("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'test'")[0][0] <= 2
+
+
+def test_no_connection_before_the_first_statement(database, admin):
+    assert admin("SELECT * FROM pg_stat_activity WHERE application_name = 'test'") == []

@@ -1,0 +1,116 @@
+"""One format for every line, and no secret in any."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from common.process import logs
+
+log = logging.getLogger("a.module")
+
+
+@pytest.fixture(autouse=True)
+def _leave_logging_as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers, root.level = handlers, level
+
+
+@pytest.fixture
+def line(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """What `line(log.info, "message")` writes, read as JSON."""
+
+    def line(write: Callable[..., None], *arguments: Any, **extra: Any) -> Any:
+        logs.configure("orders", "INFO", "json")
+        write(*arguments, extra=extra)
+        return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+    return line
+
+
+def test_a_line_has_its_time_in_utc_and_what_was_given_with_it(line: Callable[..., Any]) -> None:
+    written = line(log.info, "order %s begun", 7, order_ledger_id="abc")
+    time = written.pop("time")
+    assert time.endswith("Z")
+    assert abs(datetime.fromisoformat(time) - datetime.now(UTC)) < timedelta(minutes=1)
+    assert written == {
+        "level": "INFO",
+        "service": "orders",
+        "logger": "a.module",
+        "message": "order 7 begun",
+        "order_ledger_id": "abc",
+    }
+
+
+def test_the_request_id_is_on_every_line_while_it_is_set(line: Callable[..., Any]) -> None:
+    before = logs.request_id.set("req-1")
+    try:
+        assert line(log.info, "x")["request_id"] == "req-1"
+    finally:
+        logs.request_id.reset(before)
+
+
+def test_an_exception_is_one_field(line: Callable[..., Any]) -> None:
+    try:
+        raise KeyError("shelf")
+    except KeyError:
+        assert "KeyError: 'shelf'" in line(log.exception, "broken")["exception"]
+
+
+def test_calling_it_twice_does_not_double_the_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        logs.configure("orders", "INFO", "text")
+    log.info("once")
+    assert capsys.readouterr().out.count("once") == 1
+
+
+def test_below_the_level_nothing_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("orders", "WARNING", "json")
+    log.info("quiet")
+    assert capsys.readouterr().out == ""
+
+
+def test_the_text_line_is_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("orders", "INFO", "text")
+    log.warning("low stock", extra={"sku": "TEA"})
+    assert capsys.readouterr().out.rstrip().endswith("WARNING low stock sku=TEA")
+
+
+@pytest.mark.parametrize(
+    ("message", "extra"),
+    [
+        ("sent token=tok_visa&user=1", {}),
+        ('sent {"payment_token": "tok_visa", "user": 1}', {}),
+        ("sent {'token': 'tok_visa'}", {}),
+        ("sent", {"token": "tok_visa"}),
+        ("sent", {"body": {"payment": {"method": "card", "token": "tok_visa"}}}),
+        ("sent", {"bodies": [{"token": "tok_visa"}]}),
+        ('sent; null value in column "x"\nDETAIL:  Failing row contains (1, tok_visa, null).', {}),
+        ("sent to tok_visa.name+tag@shop.example, again", {}),
+        ("sent to postgresql://holdfast:tok_visa@db/holdfast", {}),
+        ("sent", {"to": ["tok_visa@shop.example"]}),
+    ],
+)
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_no_token_is_ever_written(
+    message: str, extra: dict[str, Any], log_format: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("payments", "INFO", log_format)
+    log.info(message, extra=extra)
+    written = capsys.readouterr().out
+    assert "sent" in written
+    assert "tok_visa" not in written
+
+
+def test_a_text_line_cannot_be_forged(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("orders", "INFO", "text")
+    log.info("GET /x\n00:00:00.000 ERROR   forged \x1b[2J\u2028")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.endswith(r"GET /x\n00:00:00.000 ERROR   forged \x1b[2J\u2028")

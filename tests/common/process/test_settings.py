@@ -1,0 +1,184 @@
+"""Every setting: its default, what it may be, how a bad value is told; and the README's table of them."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from common.process.settings import SettingError, Settings
+
+README = Path(__file__).parents[3] / "README.md"
+URL = "postgresql://shop:hunter2@db.example/holdfast"
+KEY = "ab" * 32
+SETTINGS = {each.name.upper(): each for each in fields(Settings)}
+
+DEFAULTS = {
+    "BIND_HOST": "0.0.0.0",
+    "PORT": 8000,
+    "WEB_CONCURRENCY": 2,
+    "WEB_THREADS": 8,
+    "LOG_LEVEL": "INFO",
+    "LOG_FORMAT": "json",
+    "ORDERS_SERVICE_URL": "http://127.0.0.1:8100",
+    "INVENTORY_SERVICE_URL": "http://127.0.0.1:8200",
+    "PAYMENTS_SERVICE_URL": "http://127.0.0.1:8300",
+    "API_KEYS": {},
+    "RATE_LIMIT_PER_MINUTE": 0,
+    "NOTIFY_COALESCE_MS": 0,
+    "MOCK_LATENCY_MS": 0,
+    "MOCK_FAILURE_RATE": 0.0,
+    "WORKER_THREADS": 16,
+    "POLL_INTERVAL_S": 5.0,
+    "RETRY_BASE_S": 1.0,
+    "RETRY_FACTOR": 4.0,
+    "RETRY_MAX_ATTEMPTS": 5,
+    "RETRY_JITTER": 0.1,
+    "LEASE_S": 30.0,
+    "ABANDONED_AFTER_S": 60.0,
+    "APP_ENV": "development",
+    "CRASH_AT": "",
+}
+RANGES = {
+    "PORT": (1, 65535),
+    "WEB_CONCURRENCY": (1, 64),
+    "WEB_THREADS": (1, 256),
+    "RATE_LIMIT_PER_MINUTE": (0, 1_000_000),
+    "NOTIFY_COALESCE_MS": (0, 10_000),
+    "MOCK_LATENCY_MS": (0, 60_000),
+    "MOCK_FAILURE_RATE": (0, 1),
+    "WORKER_THREADS": (1, 256),
+    "POLL_INTERVAL_S": (0.05, 3600),
+    "RETRY_BASE_S": (0.001, 3600),
+    "RETRY_FACTOR": (1, 100),
+    "RETRY_MAX_ATTEMPTS": (1, 20),
+    "RETRY_JITTER": (0, 1),
+    "LEASE_S": (0.2, 3600),
+    "ABANDONED_AFTER_S": (0.05, 86_400),
+}
+NO_URL = ["127.0.0.1:8100", "ftp://127.0.0.1", "http://", "//127.0.0.1", "/var/run/x", "http://shop:hunter2@orders"]
+NO_NUMBER = ["four", "0x10", "nan", "inf", "-inf", "1,5", "1 000", "1e999"]
+NO_WHOLE_NUMBER = ["2.5", "1e1", "٣", "²", "-", "+-1"]
+BAD_VALUES = (
+    [("DATABASE_URL", value) for value in ["holdfast", "mysql://db/x", "postgresql://", "http://db/x", "postgresx://a"]]
+    + [("DATABASE_URL", f"postgresql://shop:{password}@db/x") for password in ["hunter/2", "hunter@2", "hunter%2"]]
+    + [("LOG_LEVEL", value) for value in ["info", "VERBOSE", "10"]]
+    + [("LOG_FORMAT", value) for value in ["JSON", "xml"]]
+    + [(name, value) for name in SETTINGS if name.endswith("SERVICE_URL") for value in NO_URL]
+    + [("APP_ENV", value) for value in ["prod", "Production", "live"]]
+    + [("API_KEYS", value) for value in ["shop", "shop=secret", f"={KEY}", f"shop={KEY.upper()}", f"shop={KEY}:write"]]
+    + [(name, value) for name in RANGES for value in NO_NUMBER]
+    + [(name, value) for name in RANGES if isinstance(DEFAULTS[name], int) for value in NO_WHOLE_NUMBER]
+    + [(name, str(low - 1)) for name, (low, _) in RANGES.items()]
+    + [(name, str(high + 1)) for name, (_, high) in RANGES.items()]
+)
+
+
+def load(**environ):
+    return Settings.load({"DATABASE_URL": URL, **environ})
+
+
+def value_of(name, **environ):
+    return getattr(load(**environ), name.lower())
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_a_default(name):
+    assert value_of(name) == value_of(name, **{name: ""}) == DEFAULTS[name]
+
+
+@pytest.mark.parametrize("environ", [{}, {"DATABASE_URL": ""}])
+def test_the_database_must_be_named(environ):
+    with pytest.raises(SettingError, match=r"^DATABASE_URL is not set: the PostgreSQL "):
+        Settings.load(environ)
+
+
+@pytest.mark.parametrize(("name", "limits"), RANGES.items())
+def test_the_ends_of_a_range_are_in_it(name, limits):
+    assert [value_of(name, **{name: str(limit)}) for limit in limits] == list(limits)
+
+
+@pytest.mark.parametrize(("name", "value"), BAD_VALUES)
+def test_a_bad_value_is_refused(name, value):
+    with pytest.raises(SettingError, match=f"^{name} must be (a|an|one) "):
+        load(**{name: value})
+
+
+@pytest.mark.parametrize("name", sorted(SETTINGS.keys() - {"BIND_HOST", "CRASH_AT"}))
+def test_a_bad_value_is_not_repeated(name):
+    with pytest.raises(SettingError, match=f"^{name} ") as caught:
+        load(**{name: "hunter2"})
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "--5"),
+        ("PORT", "9" * 5000),
+        ("ORDERS_SERVICE_URL", "http://[hunter2]"),
+        ("ORDERS_SERVICE_URL", "http://shop:hunter2@exa\u2100mple"),
+    ],
+)
+def test_what_the_parsers_of_python_say_is_not_passed_on(name, value):
+    with pytest.raises(SettingError, match=f"^{name} must be (a|an) (whole number|http)"):
+        load(**{name: value})
+
+
+def test_no_setting_is_left_out_here():
+    assert set(SETTINGS) == {"DATABASE_URL", *DEFAULTS}
+    numbers = {name for name, value in DEFAULTS.items() if isinstance(value, int | float)}
+    assert set(RANGES) == numbers
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2", "postgres+psycopg"])
+def test_the_spellings_of_a_database_url(scheme):
+    rest = "shop:p%40ss@db.example:5433/holdfast?sslmode=require"
+    assert value_of("DATABASE_URL", DATABASE_URL=f"{scheme}://{rest}") == f"postgresql://{rest}"
+
+
+@pytest.mark.parametrize("value", ["http://orders.internal", "https://orders:8443/base", "http://[::1]:8100"])
+def test_a_service_url_is_taken_without_its_last_slash(value):
+    assert value_of("ORDERS_SERVICE_URL", ORDERS_SERVICE_URL=f"{value}/") == value
+
+
+def test_api_keys():
+    keys = value_of("API_KEYS", API_KEYS=f"shop={KEY}, reports={'cd' * 32}:read,")
+    assert keys == {KEY: ("shop", True), "cd" * 32: ("reports", False)}
+
+
+def test_nothing_may_be_armed_in_production():
+    load(CRASH_AT="edge", APP_ENV="staging")
+    load(APP_ENV="production")
+    with pytest.raises(SettingError, match=r"^CRASH_AT must not be set where APP_ENV is production"):
+        load(CRASH_AT="edge", APP_ENV="production")
+
+
+def test_other_variables_are_nobodys_business():
+    assert load(PATH="/bin", HOLDFAST_API_KEY="x") == load()
+
+
+def test_the_environment_is_read_where_nothing_else_is_given(monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", URL)
+    monkeypatch.setenv("PORT", "9000")
+    assert Settings.load().port == 9000
+
+
+def table_of_settings():
+    """name → default, as the README has it."""
+    text = README.read_text(encoding="utf-8")
+    table = re.search(r"^\| Name +\| Default +\| Meaning +\|\n\|[-| :]+\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert table, "README.md has no table of settings"
+    rows = re.findall(r"^\| `(\w+)` +\| (.*?) +\| .+ \|$", table[1], re.MULTILINE)
+    assert len(rows) == len(table[1].splitlines())
+    return dict(rows)
+
+
+def shown(default):
+    return {None: "required", "": "–"}.get(default, f"`{default}`")
+
+
+def test_the_readme_has_the_same_settings_with_the_same_defaults():
+    assert table_of_settings() == {name: shown(setting.metadata["default"]) for name, setting in SETTINGS.items()}

@@ -1,0 +1,117 @@
+"""The embedded PostgreSQL, in folders of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import psycopg2
+import pytest
+from sqlalchemy import create_engine, make_url, text
+
+from common.process.settings import database_url
+from local import binaries
+from local.postgres import EmbeddedPostgres, PostgresError
+
+FAST = {"fsync": "off"}
+
+
+def ask(url: str, sql: str) -> object:
+    with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchone()[0] if cursor.description else None
+
+
+def test_it_keeps_its_data_between_two_starts(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path / "a folder", FAST) as first:
+        ask(first.url, "CREATE TABLE kept AS SELECT 42 AS answer")
+    with EmbeddedPostgres(tmp_path / "a folder", FAST) as second:
+        assert ask(second.url, "SELECT answer FROM kept") == 42
+
+
+def test_it_is_utf8_and_utc_and_not_reachable_from_outside(postgres: EmbeddedPostgres) -> None:
+    assert ask(postgres.url, "SHOW server_encoding") == "UTF8"
+    assert ask(postgres.url, "SHOW timezone") == "UTC"
+    assert ask(postgres.url, "SHOW listen_addresses") == ""
+    socket_folder = Path(make_url(postgres.url).query["host"])
+    assert stat.S_IMODE(socket_folder.stat().st_mode) == 0o700
+
+
+def test_its_address_is_good_for_our_settings_and_for_sqlalchemy(postgres: EmbeddedPostgres) -> None:
+    assert database_url(postgres.url) == postgres.url
+    engine = create_engine(make_url(postgres.url).set(drivername="postgresql+psycopg2"))
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT current_database()")).scalar() == "holdfast"
+    engine.dispose()
+
+
+def test_an_immediate_restart_loses_the_connections_and_keeps_what_was_committed(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path) as server:
+        address, pid = server.url, server.pid
+        ask(address, "CREATE TABLE kept AS SELECT 42 AS answer")
+        with closing(psycopg2.connect(address)) as connection:
+            assert server.restart(mode="immediate") == address
+            with pytest.raises(psycopg2.DatabaseError), connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+        assert server.pid != pid
+        assert ask(address, "SELECT answer FROM kept") == 42
+
+
+def test_it_tells_when_it_was_killed(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path, FAST) as server:
+        assert server.returncode is None
+        os.kill(server.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)
+        assert server.returncode == -signal.SIGKILL
+
+
+def test_leftovers_of_a_machine_that_went_down_do_not_keep_it_from_starting(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path, FAST):
+        pass
+    # The number belongs to another process by now, as it often does in a container: this one.
+    (tmp_path / "data" / "postmaster.pid").write_text(f"{os.getpid()}\n")
+    with EmbeddedPostgres(tmp_path, FAST) as server:
+        assert ask(server.url, "SELECT 1") == 1
+
+
+def test_an_interrupted_first_start_is_done_anew(tmp_path: Path) -> None:
+    (tmp_path / "data.unfinished").mkdir(parents=True)
+    (tmp_path / "data.unfinished" / "half").touch()
+    with EmbeddedPostgres(tmp_path, FAST) as server:
+        assert ask(server.url, "SELECT 1") == 1
+
+
+def test_data_of_another_major_version_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "PG_VERSION").write_text("9\n")
+    with pytest.raises(PostgresError, match="was made by PostgreSQL 9"):
+        EmbeddedPostgres(tmp_path).start()
+
+
+def test_a_bad_server_setting_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(PostgresError, match=r"^PostgreSQL did not start: .*no_such_setting.*$"):
+        EmbeddedPostgres(tmp_path, {**FAST, "no_such_setting": "1"}).start()
+
+
+def test_a_folder_that_somebody_else_put_in_its_place_is_not_trusted(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path, FAST)
+    socket_folder = Path(make_url(server.url).query["host"])
+    socket_folder.symlink_to(tmp_path)
+    try:
+        with pytest.raises(PostgresError, match="is not a private folder"):
+            server.start()
+    finally:
+        socket_folder.unlink()
+
+
+def test_without_the_packages_it_takes_what_is_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packaged = binaries.find_binaries()
+    monkeypatch.setattr(binaries, "BUNDLES", ())
+    monkeypatch.setenv("PATH", os.pathsep.join([str(packaged), os.environ["PATH"]]))
+    assert binaries.find_binaries() == packaged.resolve()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PostgresError, match="set DATABASE_URL"):
+        binaries.find_binaries()
