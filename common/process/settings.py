@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 import psycopg2
 import psycopg2.extensions
 
+from common.process import addresses, consistency
+
 
 class SettingError(Exception):
     """A setting is missing or out of range. The message names the variable and says what it may be."""
@@ -99,8 +101,12 @@ def setting(parse: Callable[[str], Any], default: str | None, doc: str) -> Any:
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     database_url: str = setting(database_url, None, "the PostgreSQL that all processes share; `postgres://` works too")
-    bind_host: str = setting(str, "0.0.0.0", "address a web process listens on (`make run` sets 127.0.0.1)")
-    port: int = setting(whole(1, 65535), "8000", "port a web process listens on")
+    bind_host: str = setting(
+        str, "0.0.0.0", "address a web process listens on; for the participants, and with `make run`: 127.0.0.1"
+    )
+    port: int = setting(
+        whole(1, 65535), "8000", "port a web process listens on; for the participants: 8100, 8200 and 8300"
+    )
     web_concurrency: int = setting(whole(1, 64), "2", "gunicorn workers of each web process")
     web_threads: int = setting(whole(1, 256), "8", "threads of each gunicorn worker")
     log_level: str = setting(one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "least severe line that is logged")
@@ -134,10 +140,12 @@ class Settings:
     lease_s: float = setting(
         number(0.2, 3600),
         "30",
-        "how long a claimed order is left to its worker; longer than any one call may take (10 s)",
+        "how long a claimed order is left to its worker; at least 27, so that two calls of 10 s fit in",
     )
     abandoned_after_s: float = setting(
-        number(0.05, 86_400), "60", "how long an unauthorized order waits for its client before it is closed for good"
+        number(0.05, 86_400),
+        "60",
+        "how long an unauthorized order waits for its client before it is closed; at least `LEASE_S`",
     )
     app_env: str = setting(
         one_of("development", "test", "staging", "production"), "development", "`production` refuses `CRASH_AT`"
@@ -147,22 +155,35 @@ class Settings:
     )
 
     @classmethod
-    def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
+    def load(cls, environ: Mapping[str, str] | None = None, service: str = "") -> Settings:
         """Read and check every setting.
 
-        :raises SettingError: naming the first variable that is missing or wrong. The value is not repeated,
-            as it may hold a password.
+        :param service: which web process this is; a participant has an address of its own by default
+        :raises SettingError: one line for each setting that is missing or wrong. Values of single settings are not
+            repeated, as they may contain a password.
         """
         environ = os.environ if environ is None else environ
-        values = {}
+        defaults = addresses.defaults(environ, service)
+        values, problems = {}, []
         for each in fields(cls):
-            name, text = each.name.upper(), environ.get(each.name.upper()) or each.metadata["default"]
-            if text is None:
-                raise SettingError(f"{name} is not set: {each.metadata['doc']}")
+            name = each.name.upper()
+            text = environ.get(name) or defaults.get(name) or each.metadata["default"]
             try:
-                values[each.name] = each.metadata["parse"](text)
-            except ValueError as error:
-                raise SettingError(f"{name} must be {error}") from None
-        if values["crash_at"] and values["app_env"] == "production":
-            raise SettingError("CRASH_AT must not be set where APP_ENV is production: it kills processes")
-        return cls(**values)
+                values[each.name] = _parsed(name, text, each.metadata)
+            except SettingError as error:
+                problems.append(str(error))
+        if not problems:
+            settings = cls(**values)
+            problems = consistency.problems(settings)
+        if problems:
+            raise SettingError("\n".join(problems)) from None
+        return settings
+
+
+def _parsed(name: str, text: str | None, metadata: Mapping[str, Any]) -> Any:
+    if text is None:
+        raise SettingError(f"{name} is not set: {metadata['doc']}")
+    try:
+        return metadata["parse"](text)
+    except ValueError as error:
+        raise SettingError(f"{name} must be {error}") from None
