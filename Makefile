@@ -42,21 +42,21 @@ mutants: install-test  ## remove each protection in turn and check that a test f
 chaos: install-test  ## place orders while everything fails (make chaos ORDERS=10000 SEED=7; see docs/chaos.md)
 	@.venv/bin/python -m tests.chaos
 
-bench: .venv/.installed-bench  ## measure the speed, beside its peers (make bench ARGS="--short"; see benchmarks/README.md)
+bench: .venv/.installed-bench  ## compare the speed with that of its peers (make bench ARGS="--short"; see benchmarks/README.md)
 	@.venv/bin/python -m benchmarks $(ARGS)
 
 lint: install-test  ## check the style
 	@.venv/bin/ruff check .
 
 types: install-test  ## check the types
-	@.venv/bin/mypy
+	@.venv/bin/mypy $(if $(NO_COLOR),--no-color-output)
 
 clean:  ## remove everything that was made, except the data in var
 	rm -rf .venv build *.egg-info holdfast_client/build holdfast_client/*.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A virtual environment contains its own path. It is made anew when the folder was moved or copied.
+# A virtual environment contains its own path. A folder that was moved or copied needs a new one.
 ifneq ($(shell cat .venv/.installed 2>/dev/null || pwd -P),$(shell pwd -P))
 $(shell rm -rf .venv)
 endif

@@ -1,6 +1,7 @@
-"""`make demo`: six orders on a running system, what happens to each as it happens, and what is left at the end.
+"""`make demo`: places six orders on a running system, shows each step, and checks the result.
 
-It goes where `make run` is: PORT, EDGE_URL, INVENTORY_SERVICE_URL, PAYMENTS_SERVICE_URL and HOLDFAST_API_KEY say so.
+PORT, EDGE_URL, INVENTORY_SERVICE_URL, PAYMENTS_SERVICE_URL and HOLDFAST_API_KEY say where. The defaults are those of
+`make run`.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from rich.text import Text
 from holdfast_client import HoldfastClient, HoldfastError, Order, PaymentDeclined
 from local.shop import CATALOGUE, TIMEOUT_S, Services, Unusable
 
-LOOK_EVERY_S = 0.05
-PATIENCE_S = 20  # for something new to happen to an order; it usually ends within a second
-RETRY_PATIENCE_S = 90  # where the order says that it is waiting to try again: up to 64 s and some jitter
+POLL_EVERY_S = 0.05
+PATIENCE_S = 20  # for the next change of an order, which usually ends within a second
+RETRY_PATIENCE_S = 90  # for an order that waits for a retry: up to 64 s and some jitter
 
-INDENT = 36  # columns before an event's explanation
-# Red is for what is not as it should be; an order that fails as it must is none of that.
+INDENT = 36  # columns before a step's explanation
+# Red is for unexpected results only. An order that fails as expected is yellow.
 COLOURS = {"COMPLETED": "green", "COMPENSATING": "yellow", "FAILED": "yellow", "payment_declined": "yellow"}
-MEANINGS = {  # for a step that the system itself says nothing about
+MEANINGS = {  # of the steps without a detail of their own
     "AWAITING_AUTHORIZATION": "written down before anything else happens",
     "AUTHORIZED": "{total} held on the card",
     "ORDER_CREATED": "the order exists, pending",
@@ -41,8 +42,8 @@ MEANINGS = {  # for a step that the system itself says nothing about
 
 
 @dataclass(frozen=True)
-class Story:
-    """One order and how it must end: its status, the reason, and what has become of the money."""
+class Scenario:
+    """One order and its expected outcome: the status, the reason, and the state of the payment."""
 
     title: str
     cart: Mapping[str, int]
@@ -53,19 +54,19 @@ class Story:
     times_sent: int = 1
 
 
-STORIES = (
-    Story("One product", {"Coffee beans": 2}),
-    Story("Three products", {"Coffee beans": 1, "Mug": 4, "Kettle": 1}),
-    Story("More than is in stock", {"Mug": 1, "Kettle": 9}, "FAILED", "insufficient_stock", "voided"),
-    Story("A card without funds", {"Mug": 1}, "payment_declined", "insufficient_funds", "", "decline_insufficient"),
-    Story("A charge that fails", {"Mug": 2, "Kettle": 1}, "FAILED", "payment_declined", "voided", "fail_capture"),
-    Story("A request sent twice", {"Coffee beans": 1, "Mug": 1}, times_sent=2),
+SCENARIOS = (
+    Scenario("One product", {"Coffee beans": 2}),
+    Scenario("Three products", {"Coffee beans": 1, "Mug": 4, "Kettle": 1}),
+    Scenario("More than is in stock", {"Mug": 1, "Kettle": 9}, "FAILED", "insufficient_stock", "voided"),
+    Scenario("A card without funds", {"Mug": 1}, "payment_declined", "insufficient_funds", "", "decline_insufficient"),
+    Scenario("A charge that fails", {"Mug": 2, "Kettle": 1}, "FAILED", "payment_declined", "voided", "fail_capture"),
+    Scenario("A request sent twice", {"Coffee beans": 1, "Mug": 1}, times_sent=2),
 )
 
 
 @dataclass
-class Ending:
-    """How an order did end. No problems: as it should."""
+class Outcome:
+    """The outcome of an order. It is as expected when there are no problems."""
 
     status: str = ""
     reason: str = ""
@@ -74,7 +75,7 @@ class Ending:
 
 
 class Demo:
-    """Tells the stories, one after the other."""
+    """Plays the scenarios, one after the other."""
 
     def __init__(self, client: HoldfastClient, services: Services, console: Console) -> None:
         self._client, self._services, self._console = client, services, console
@@ -82,69 +83,69 @@ class Demo:
         self._products = {name: services.add_product(name, run) for name in CATALOGUE}
 
     def run(self) -> bool:
-        """Whether all is as it should be."""
+        """Play all scenarios. Whether every outcome is as expected."""
         stocked = ", ".join(f"{stock} × {name}" for name, (_, stock) in CATALOGUE.items())
         self._console.print(Text.assemble(("Holdfast", "bold"), f" at {self._services.edge}\nIn stock: {stocked}\n"))
-        endings = [self._tell(number, story) for number, story in enumerate(STORIES, 1)]
+        outcomes = [self._play(number, scenario) for number, scenario in enumerate(SCENARIOS, 1)]
         stock = {name: self._services.stock(product_id) for name, product_id in self._products.items()}
-        sold = {name: _sold(name, endings) for name in CATALOGUE}
-        self._console.print(_orders_table(endings), "", _stock_table(sold, stock), "", sep="\n")
-        return not any(ending.problems for ending in endings) and all(
+        sold = {name: _sold(name, outcomes) for name in CATALOGUE}
+        self._console.print(_orders_table(outcomes), "", _stock_table(sold, stock), "", sep="\n")
+        return not any(outcome.problems for outcome in outcomes) and all(
             _is_right(name, sold[name], stock[name]) for name in CATALOGUE
         )
 
-    def _tell(self, number: int, story: Story) -> Ending:
-        cart = ", ".join(f"{quantity} × {name}" for name, quantity in story.cart.items())
-        self._console.print(Text.assemble((f"{number}  {story.title}", "bold"), (f": {cart}", "dim")))
-        ending = Ending()
+    def _play(self, number: int, scenario: Scenario) -> Outcome:
+        cart = ", ".join(f"{quantity} × {name}" for name, quantity in scenario.cart.items())
+        self._console.print(Text.assemble((f"{number}  {scenario.title}", "bold"), (f": {cart}", "dim")))
+        outcome = Outcome()
         try:
-            order = self._follow(self._place(story, ending))
-            ending.status, ending.reason = order.status, order.failure.code if order.failure else ""
+            order = self._follow(self._place(scenario, outcome))
+            outcome.status, outcome.reason = order.status, order.failure.code if order.failure else ""
             if order.payment_authorization_id:
-                ending.money = self._services.money(order.payment_authorization_id)
+                outcome.money = self._services.money(order.payment_authorization_id)
         except PaymentDeclined as declined:
             self._say("", declined.code, f"HTTP {declined.status}: {declined.decline_code}, nothing held")
-            ending.status, ending.reason = declined.code, declined.decline_code
+            outcome.status, outcome.reason = declined.code, declined.decline_code
         except HoldfastError as error:
-            ending.problems.append(str(error))
-        ending.problems = ending.problems or _differences(story, ending)
-        for problem in ending.problems:
-            self._say("", "not as it should be", problem, "red")
+            outcome.problems.append(str(error))
+        outcome.problems = outcome.problems or _differences(scenario, outcome)
+        for problem in outcome.problems:
+            self._say("", "unexpected", problem, "red")
         self._console.print()
-        return ending
+        return outcome
 
-    def _place(self, story: Story, ending: Ending) -> str:
-        """The order's ledger id."""
+    def _place(self, scenario: Scenario, outcome: Outcome) -> str:
+        """Place the order; its ledger id."""
         order: dict[str, Any] = {
             "user_id": uuid.uuid4(),
             "email": "demo@shop.example",
-            "items": [{"product_id": self._products[name], "quantity": count} for name, count in story.cart.items()],
-            "payment_token": story.token,
+            "items": [{"product_id": self._products[name], "quantity": count} for name, count in scenario.cart.items()],
+            "payment_token": scenario.token,
             "idempotency_key": f"demo-{uuid.uuid4()}",
         }
         placed = self._client.place_order(**order)
-        for _ in range(story.times_sent - 1):
+        for _ in range(scenario.times_sent - 1):
             again = self._client.place_order(**order)
-            self._say("", "sent again", "the same key, the same answer, one order")
+            self._say("", "sent again", "same key, same answer, one order")
             if not again.replayed or again.order_ledger_id != placed.order_ledger_id:
-                ending.problems.append("the second answer is not the first one, replayed")
+                outcome.problems.append("the second answer is not a replay of the first one")
         return placed.order_ledger_id
 
     def _follow(self, order_ledger_id: str) -> Order:
-        """Show each step as it happens; the order as it stands in the end."""
+        """Show each step as it happens; the final order."""
         shown, retries = 0, 0
-        for order in self._looks(order_ledger_id):
+        for order in self._changes(order_ledger_id):
             total = f"{order.total_amount_cents / 100:,.2f} {order.currency}"
             for entry in order.timeline[shown:]:
                 meaning = entry.detail or MEANINGS.get(entry.status, "").format(total=total)
                 self._say(f"+{(entry.at - order.created_at).total_seconds():.3f} s", entry.status, meaning)
             if order.retry_count > retries:
-                self._say("", f"no answer ({order.retry_count})", "the same call is made again in a moment")
+                self._say("", f"no answer ({order.retry_count})", "the call will be retried")
             shown, retries = len(order.timeline), order.retry_count
         return order
 
-    def _looks(self, order_ledger_id: str) -> Iterator[Order]:
-        """The order, again and again, until it has ended or nothing new has come for too long."""
+    def _changes(self, order_ledger_id: str) -> Iterator[Order]:
+        """Yield the order repeatedly, until it is terminal or has not changed for too long."""
         known: tuple[object, ...] = ()
         since = time.monotonic()
         while True:
@@ -156,7 +157,7 @@ class Demo:
             patience_s = RETRY_PATIENCE_S if order.next_retry_at else PATIENCE_S
             if order.is_terminal or time.monotonic() - since >= patience_s:
                 return
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(POLL_EVERY_S)
 
     def _say(self, when: str, what: str, detail: str, colour: str = "") -> None:
         first, *others = wrap(detail, max(20, self._console.width - INDENT)) or [""]
@@ -166,16 +167,18 @@ class Demo:
             self._console.print(text)
 
 
-def _differences(story: Story, ending: Ending) -> list[str]:
-    pairs = [(story.status, ending.status), (story.reason, ending.reason)]
-    if ending.money:  # it could be looked at
-        pairs.append((story.money, ending.money))
+def _differences(scenario: Scenario, outcome: Outcome) -> list[str]:
+    pairs = [(scenario.status, outcome.status), (scenario.reason, outcome.reason)]
+    if outcome.money:  # it is known
+        pairs.append((scenario.money, outcome.money))
     return [f"{found or 'nothing'} instead of {wanted or 'nothing'}" for wanted, found in pairs if wanted != found]
 
 
-def _sold(name: str, endings: Sequence[Ending]) -> int:
-    """How many the completed orders have."""
-    carts = (story.cart for story, ending in zip(STORIES, endings, strict=True) if ending.status == "COMPLETED")
+def _sold(name: str, outcomes: Sequence[Outcome]) -> int:
+    """How many pieces the completed orders contain."""
+    carts = (
+        scenario.cart for scenario, outcome in zip(SCENARIOS, outcomes, strict=True) if outcome.status == "COMPLETED"
+    )
     return sum(cart.get(name, 0) for cart in carts)
 
 
@@ -187,11 +190,11 @@ def _mark(is_right: bool) -> Text:
     return Text("✓", "green") if is_right else Text("✗", "red")
 
 
-def _orders_table(endings: Sequence[Ending]) -> Table:
+def _orders_table(outcomes: Sequence[Outcome]) -> Table:
     table = Table("", "Order", "Ended", "Because of", "Payment", box=box.SIMPLE_HEAD, show_edge=False)
-    for story, ending in zip(STORIES, endings, strict=True):
-        status = Text(ending.status or "?", COLOURS.get(ending.status, ""))
-        table.add_row(_mark(not ending.problems), story.title, status, ending.reason, ending.money or "–")
+    for scenario, outcome in zip(SCENARIOS, outcomes, strict=True):
+        status = Text(outcome.status or "?", COLOURS.get(outcome.status, ""))
+        table.add_row(_mark(not outcome.problems), scenario.title, status, outcome.reason, outcome.money or "–")
     return table
 
 
@@ -206,9 +209,9 @@ def _stock_table(sold: Mapping[str, int], stock_after: Mapping[str, int]) -> Tab
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
-    """Run the demo: 0 where everything ended as it should, else 1."""
+    """Run the demo; 0 when every outcome is as expected, else 1."""
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # where the locale knows no ✓, that is no reason to fail
+        sys.stdout.reconfigure(errors="replace")  # the locale may not have ✓
     console = Console(highlight=False)
     try:
         services = Services(environ)
@@ -222,9 +225,9 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     except KeyboardInterrupt:
         return 130
     if is_right:
-        console.print(Text("Every order ended as it should, and nothing is left behind.", "bold green"))
+        console.print(Text("Every order ended as expected, and nothing is left behind.", "bold green"))
     else:
-        console.print(Text("Not everything ended as it should: see ✗ above.", "bold red"))
+        console.print(Text("Not every order ended as expected: see ✗ above.", "bold red"))
     return 0 if is_right else 1
 
 

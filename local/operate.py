@@ -1,4 +1,4 @@
-"""`make audit` and `make attention`: the commands of `ops`, on the database of `make run` where none is named."""
+"""`make check`, `make audit` and `make attention`: commands of `ops` on the database of `make run`, or DATABASE_URL."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from ops import __main__ as ops
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str], data_dir: Path) -> int:
-    """The command's exit code; 2 where there is no database to ask."""
+    """Run the command; its exit code, or 2 when no database is running."""
     if environ.get("DATABASE_URL"):
         return ops.main(arguments, environ)
     url = EmbeddedPostgres(data_dir).url
     try:
         psycopg2.connect(url, connect_timeout=5).close()
     except psycopg2.OperationalError:
-        sys.stderr.write("No database is running here. First, in another terminal: make run (or set DATABASE_URL)\n")
+        sys.stderr.write(
+            "No database is running here. Start it in another terminal with `make run`, or set DATABASE_URL.\n"
+        )
         return ops.UNUSABLE
     return ops.main(arguments, {**environ, "DATABASE_URL": url})

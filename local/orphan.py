@@ -1,4 +1,4 @@
-"""A PostgreSQL server that outlived the process which started it, because that one was killed hard."""
+"""A PostgreSQL server that is still running although the process that started it was killed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-STOP_S = 10  # for each of the two ways
+STOP_S = 10  # for each of the two signals
 
 
 def stop_orphan(data: Path) -> None:
-    """Stop the server that still runs on `data`, if there is one: only a child of ours can be watched.
+    """Stop a server that is still running on `data`, because we can only supervise our own child.
 
-    The caller must hold the lock on that folder, or it may be no orphan.
+    The caller must hold the lock on that folder. Otherwise the server may not be an orphan.
     """
     pid_file = data / "postmaster.pid"
     if not pid_file.exists():
@@ -23,18 +23,18 @@ def stop_orphan(data: Path) -> None:
     pid = int((pid_file.read_text().split() or ["0"])[0])
     command = _command_of(pid)
     if str(data) in command:
-        for number in (signal.SIGINT, signal.SIGQUIT):  # fast, then immediate: its clients are of no use any more
+        for number in (signal.SIGINT, signal.SIGQUIT):  # fast, then immediate: its clients are gone
             os.kill(pid, number)
             if wait_until(lambda: not pid_file.exists(), STOP_S):
                 return
     elif "postgres" not in command:
-        # Left by a machine or container that went down. PostgreSQL would take whatever process has this number now
-        # for a server. (A PostgreSQL that we do not know is left for PostgreSQL itself to judge.)
+        # A machine or container that went down left the file. PostgreSQL would mistake the process that has this
+        # number now for a server. (When it is a PostgreSQL, that one decides by itself.)
         pid_file.unlink()
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether the condition came true within that time."""
+    """Whether the condition became true within that time."""
     deadline = time.monotonic() + seconds
     while not (reached := condition()) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -42,7 +42,7 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def _command_of(pid: int) -> str:
-    """The command line of a process; empty where there is none."""
+    """The command line of a process; empty when it does not exist."""
     if Path("/proc/self").exists():
         try:
             return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")

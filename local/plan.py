@@ -1,4 +1,4 @@
-"""What `make run` starts: the lines of the Procfile, each with its port and its environment."""
+"""What `make run` starts: the lines of the Procfile, each with its port and environment."""
 
 from __future__ import annotations
 
@@ -16,42 +16,43 @@ from common.process.addresses import PORT_STEP, url_of
 from common.process.settings import SettingError, Settings
 
 DEFAULTS = {
-    "BIND_HOST": "127.0.0.1",  # nothing leaves this machine unless asked
+    "BIND_HOST": "127.0.0.1",  # nothing is reachable from outside unless asked for
     "LOG_FORMAT": "text",
     "PORT": "8000",
-    "PYTHONUNBUFFERED": "1",  # or the output of a process would come late, in blocks
+    "PYTHONUNBUFFERED": "1",  # otherwise the output of a process appears late, in blocks
 }
 
 
 class PortTaken(Exception):
-    """A port that a service needs is in use. The message is one line and says what to do."""
+    """A service cannot listen on its port. The message is one line and says what to do."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be run, in the Procfile's order."""
+    """The processes to run, in the Procfile's order."""
 
-    release: str  # run before all others, to its end
+    release: str  # runs to its end before the others start; may be empty
     commands: Mapping[str, str]
     ports: Mapping[str, int]
     environ: Mapping[str, str]
 
     @classmethod
     def read(cls, procfile: Path, environ: Mapping[str, str]) -> Plan:
-        """:raises SettingError: for the first wrong setting; here, rather than in every process at once"""
+        """Read the Procfile and check the settings once, instead of in every process.
+
+        :raises SettingError: a setting is wrong
+        """
         commands = dict(parse_procfile(procfile.read_text()).processes)
-        release = commands.pop("release", "true")
+        release = commands.pop("release", "")
         env = _environment(environ)
         Settings.load({**env, "DATABASE_URL": env.get("DATABASE_URL") or "postgresql://not.needed.yet"})
         highest = 65535 - PORT_STEP * (len(commands) - 1)
         if int(env["PORT"]) > highest:
-            raise SettingError(
-                f"PORT must be a whole number from 1 to {highest}: the other services' ports lie above it"
-            )
+            raise SettingError(f"PORT must be a whole number from 1 to {highest}: the other services use higher ports")
         ports = {name: int(env["PORT"]) + PORT_STEP * i for i, name in enumerate(commands)}
         plan = cls(release, commands, ports, env)
         participants = {f"{name.upper()}_URL": plan.url(name) for name in plan.services() if name != "web"}
-        return cls(release, commands, ports, participants | env)  # an address that was set wins
+        return cls(release, commands, ports, participants | env)  # an address in the environment wins
 
     def services(self) -> list[str]:
         """The processes that answer HTTP."""
@@ -61,11 +62,14 @@ class Plan:
         return url_of(self.environ["BIND_HOST"], self.ports[name])
 
     def check_ports(self) -> None:
-        """:raises PortTaken: before anything is started"""
+        """Check that every service can listen on its port.
+
+        :raises PortTaken: one cannot
+        """
         host = self.environ["BIND_HOST"]
         for name in self.services():
             with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gunicorn does: TIME_WAIT is no reason
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # like gunicorn, because of TIME_WAIT
                 try:
                     probe.bind((host, self.ports[name]))
                 except OSError as error:
@@ -75,13 +79,13 @@ class Plan:
         base, port, host = int(self.environ["PORT"]), self.ports[name], self.environ["BIND_HOST"]
         if error.errno == errno.EADDRINUSE:
             return (
-                f"port {port}, which {name} needs, is taken (by another `make run`?): stop what uses it, "
-                f"or move all services with PORT, which is {base}: PORT={base + 1000} make run"
+                f"Port {port} of {name} is in use, perhaps by another `make run`. Stop that program, "
+                f"or use other ports: PORT={base + 1000} make run"
             )
-        return f"{name} cannot listen on port {port} of {host}, see PORT and BIND_HOST: {error.strerror}"
+        return f"{name} cannot listen on port {port} of {host}: {error.strerror}. Change PORT or BIND_HOST."
 
     def processes(self, database_url: str) -> list[ProcessParams]:
-        """As honcho wants them."""
+        """The processes as honcho takes them."""
         return [
             ProcessParams(name, _in_place(command), False, self.environ_of(name, database_url))
             for name, command in self.commands.items()
@@ -93,15 +97,15 @@ class Plan:
 
 
 def _in_place(command: str) -> str:
-    """The shell's line, such that a simple command takes the shell's place: its end is then seen as it is."""
+    """Let a simple command replace its shell, so that we see its own exit code."""
     if set(command) & set(";&|") or command.startswith("exec "):
         return command
-    return f"exec env {command}"  # `env`, because it may begin with NAME=value
+    return f"exec env {command}"  # `env`, because the command may begin with NAME=value
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What all processes get: what is set, our defaults, and the programs of the virtual environment."""
-    env = DEFAULTS | {name: value for name, value in environ.items() if value}  # empty means: not set
-    env.pop("HONCHO_PROCESS_NAME", None)  # with it, the migration would not end
+    """The environment of all processes: ours, with defaults, and the virtual environment's programs on the PATH."""
+    env = DEFAULTS | {name: value for name, value in environ.items() if value}  # an empty variable is not set
+    env.pop("HONCHO_PROCESS_NAME", None)  # the migration does not end when it is set
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', os.defpath)}"
     return env

@@ -1,10 +1,9 @@
-"""An embedded PostgreSQL: a real server with its data in one folder, for one machine and one user."""
+"""An embedded PostgreSQL: a server for one user, with its data in one folder."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import re
 import shutil
 import signal
 import stat
@@ -19,15 +18,15 @@ from urllib.parse import quote
 
 import psycopg2
 
-from local.binaries import PostgresError, find_binaries, major_version, server_account, unprivileged
+from local.binaries import PostgresError, error_in, find_binaries, major_version, server_account, unprivileged
 from local.orphan import stop_orphan, wait_until
 
 USER = DATABASE = "holdfast"
 
-START_TIMEOUT_S = 60  # recovery after a crash reads the log again from the last checkpoint
-SMART_STOP_S = 4  # the clients get this long to leave by themselves
-FAST_STOP_S = 6  # then their work is rolled back, and a checkpoint is written
-SOCKET_PATH_BYTES = 90  # the system allows about 100, of which PostgreSQL's lock file takes some
+START_TIMEOUT_S = 60  # after a crash, recovery replays the log from the last checkpoint
+SMART_STOP_S = 4  # for the clients to disconnect
+FAST_STOP_S = 6  # then their transactions are rolled back, and a checkpoint is written
+SOCKET_PATH_BYTES = 90  # the system allows about 100, and PostgreSQL's lock file needs some of them
 
 SETTINGS = {
     "listen_addresses": "",  # the unix socket only
@@ -41,11 +40,11 @@ STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": sig
 
 
 class EmbeddedPostgres:
-    """A PostgreSQL server of our own whose data lives in `data_dir` and is kept.
+    """A PostgreSQL server that keeps its data in `data_dir`.
 
-    :param data_dir: made where missing; holds `data/`, `server.log` and `lock`.
-    :param settings: further server settings, for instance `{"fsync": "off"}` for tests.
-    :raises PostgresError: from `start`, with a reason that a person can act on.
+    :param data_dir: created if it does not exist; contains `data/`, `server.log` and `lock`
+    :param settings: more server settings, for example `{"fsync": "off"}` for tests
+    :raises PostgresError: from `start`, with a reason that a person can act on
     """
 
     def __init__(self, data_dir: str | Path, settings: Mapping[str, str] | None = None) -> None:
@@ -60,20 +59,37 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """The address, good for psycopg2, SQLAlchemy and `DATABASE_URL`."""
+        """The address for psycopg2, SQLAlchemy and `DATABASE_URL`."""
         return self._url_of(DATABASE)
 
     @property
     def pid(self) -> int:
-        """The process id of the server's main process."""
+        """The id of the server's main process."""
         if self._process is None:
-            raise PostgresError("the embedded PostgreSQL is not running")
+            raise PostgresError("The embedded PostgreSQL is not running.")
         return self._process.pid
 
     @property
     def returncode(self) -> int | None:
-        """None while the server runs; else how it ended (negative: by that signal)."""
+        """None while the server runs, then its exit code (negative: killed by that signal)."""
         return self._process.poll() if self._process else 0
+
+    @property
+    def has_data(self) -> bool:
+        """Whether the server was ever started here."""
+        return self._data.exists()
+
+    def delete_data(self) -> None:
+        """Delete everything in the database.
+
+        :raises PostgresError: the server is running
+        """
+        try:
+            self._prepare_folders()
+            stop_orphan(self._data)
+            shutil.rmtree(self._data)
+        finally:
+            self.stop()
 
     def __enter__(self) -> EmbeddedPostgres:
         self.start()
@@ -83,7 +99,7 @@ class EmbeddedPostgres:
         self.stop()
 
     def start(self) -> str:
-        """Start the server, making its data where there is none, and return its address once it answers."""
+        """Start the server, initialise its data if there is none, and return the address once it answers."""
         try:
             self._prepare_folders()
             self._binaries = find_binaries()
@@ -94,14 +110,14 @@ class EmbeddedPostgres:
             self._launch()
         except OSError as error:
             self.stop()
-            raise PostgresError(f"the database in {self.folder} cannot be used: {error}") from error
+            raise PostgresError(f"The database in {self.folder} cannot be used: {error}") from error
         except BaseException:
             self.stop()
             raise
         return self.url
 
     def stop(self) -> None:
-        """Stop the server: clients may leave by themselves first. Does nothing where it is stopped already."""
+        """Stop the server, and give clients some time to disconnect first. Does nothing when it is not running."""
         if self._process:
             self._end(("smart", SMART_STOP_S), ("fast", FAST_STOP_S), ("immediate", FAST_STOP_S))
             self._process = None
@@ -112,7 +128,7 @@ class EmbeddedPostgres:
             self._lock = None
 
     def restart(self, mode: str = "fast") -> str:
-        """Stop by `smart`, `fast` or `immediate` (as in a crash: the log is replayed) and start again: same address."""
+        """Stop `smart`, `fast` or `immediate` (a crash), and start again at the same address."""
         self._end((mode, FAST_STOP_S), ("immediate", FAST_STOP_S))
         self._launch()
         return self.url
@@ -122,37 +138,39 @@ class EmbeddedPostgres:
 
     def _prepare_folders(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        # One owner at a time. A POSIX lock, as the kernel drops it with its process, and children do not inherit it.
+        # One owner at a time. The kernel drops a POSIX lock with its process, and children do not inherit it.
         self._lock = (self.folder / "lock").open("a")
         try:
             fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise PostgresError(f"the database in {self.folder} is in use by another run: stop that one") from None
+            raise PostgresError(
+                f"The database in {self.folder} is in use by another `make run`. Stop it first."
+            ) from None
         self._own(self._socket_dir)
 
     def _own(self, folder: Path) -> None:
-        """Make a folder that only the server's account may enter, or check that it is one."""
+        """Make a folder that only the server's account can enter, or check an existing one."""
         folder.mkdir(mode=0o700, exist_ok=True)
         if os.geteuid() == 0 and folder.lstat().st_uid == 0:
             os.chown(folder, *self._account, follow_symlinks=False)
         found = folder.lstat()
-        # The temporary folder is everybody's: a folder or link that somebody else put there must not be trusted.
+        # Everybody can write to the temporary folder, so the folder or link may be somebody else's.
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != self._account[0] or found.st_mode & 0o077:
-            raise PostgresError(f"{folder} is not a private folder of the database's user: remove it")
+            raise PostgresError(f"{folder} is not a private folder of the database's user. Remove it.")
 
     def _initialise(self) -> None:
-        """Make the data next to its final place and move it there, so that an interrupted attempt leaves nothing."""
+        """Make the data next to its final place and move it, so that an interrupted attempt leaves nothing behind."""
         unfinished = self.folder / "data.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         self._own(unfinished)
         command: list[str | Path] = [self._binaries / "initdb", "--pgdata", unfinished, "--username", USER]
         command += ["--encoding=UTF8", "--locale=C", "--auth-local=trust", "--auth-host=reject", "--data-checksums"]
-        # The C locale is everywhere; the built-in provider (since 17) adds letters beyond ASCII to upper() and lower().
+        # Every system has the C locale. The built-in provider (since 17) makes upper() and lower() work beyond ASCII.
         command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if self._major() >= 17 else []
         command += ["--no-sync"] if self._settings.get("fsync") == "off" else []
         done = self._run(command)
         if done.returncode:
-            raise PostgresError(f"initdb failed: {_reason(done.stdout)}")
+            raise PostgresError(f"The database cannot be made, because initdb failed: {error_in(done.stdout)}")
         unfinished.rename(self._data)
 
     def _run(self, command: list[str | Path]) -> subprocess.CompletedProcess[str]:
@@ -163,9 +181,9 @@ class EmbeddedPostgres:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            cwd="/",  # the current folder may be one that the server's account may not enter
-            env={**os.environ, "LC_ALL": "C"},  # so that _reason can read the messages
-            start_new_session=True,  # Ctrl-C in a terminal is for us to handle, not for them
+            cwd="/",  # the server's account may not be allowed to enter the current folder
+            env={**os.environ, "LC_ALL": "C"},  # error_in reads English messages
+            start_new_session=True,  # Ctrl-C in a terminal must reach only us
         )
 
     def _major(self) -> int:
@@ -175,7 +193,7 @@ class EmbeddedPostgres:
         found, ours = int((self._data / "PG_VERSION").read_text()), self._major()
         if found != ours:
             raise PostgresError(
-                f"the data in {self._data} was made by PostgreSQL {found}, and this is {ours}: move that folder away"
+                f"The data in {self._data} belongs to PostgreSQL {found}, and this is {ours}. Move that folder away."
             )
 
     def _launch(self) -> None:
@@ -189,15 +207,15 @@ class EmbeddedPostgres:
                 stderr=log,
                 cwd="/",
                 env={**os.environ, "LC_ALL": "C"},
-                start_new_session=True,  # the database must outlive its clients, also at Ctrl-C
+                start_new_session=True,  # the database must outlive its clients, even after Ctrl-C
             )
         if not wait_until(lambda: self.returncode is not None or self._has_database(), START_TIMEOUT_S):
-            raise PostgresError(f"PostgreSQL does not answer after {START_TIMEOUT_S} s: see {self.log}")
+            raise PostgresError(f"PostgreSQL does not answer after {START_TIMEOUT_S} s. See {self.log}.")
         if self.returncode is not None:
-            raise PostgresError(f"PostgreSQL did not start: {_reason(self.log.read_text(errors='replace'))}")
+            raise PostgresError(f"PostgreSQL did not start: {error_in(self.log.read_text(errors='replace'))}")
 
     def _has_database(self) -> bool:
-        """Whether the server answers; makes our database on the first occasion."""
+        """Whether the server answers. The first time, it also creates our database."""
         try:
             with closing(psycopg2.connect(self._url_of("postgres"), connect_timeout=2)) as connection:
                 connection.autocommit = True
@@ -226,10 +244,3 @@ def _socket_dir(folder: Path) -> Path:
     name = "holdfast-" + sha256(f"{os.geteuid()}:{folder}".encode()).hexdigest()[:12]
     wanted = Path(tempfile.gettempdir()).resolve() / name
     return wanted if len(os.fsencode(wanted)) <= SOCKET_PATH_BYTES else Path("/tmp") / name
-
-
-def _reason(output: str) -> str:
-    """The first line of a server's output that says what went wrong, without its time stamp."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    telling = [line for line in lines if re.search(r"FATAL|PANIC|error:", line)]
-    return re.sub(r"^.*?(FATAL|PANIC|error):\s*", "", (telling or lines or ["it said nothing"])[0])

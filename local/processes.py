@@ -16,9 +16,9 @@ from honcho.process import Process
 
 from local.terminal import STOP_SIGNALS, Output, StopRequest, say
 
-# 21 s: gunicorn's graceful_timeout and a second more; what remains of the 25 s is the database's.
+# 21 s: a second longer than gunicorn's graceful_timeout. The rest of the promised 25 s is for the database.
 DRAIN_S = 21
-honcho.manager.KILL_WAIT = DRAIN_S  # honcho's own patience, 5 s, is less than one slow request may take
+honcho.manager.KILL_WAIT = DRAIN_S  # honcho waits 5 s, less than one slow request can take
 
 
 def run_together(
@@ -28,11 +28,11 @@ def run_together(
     trouble: Callable[[], str],
     started: Callable[[], None],
 ) -> str:
-    """Run all until `stop` is made, one ends by itself, or `trouble` says something; return once all have ended.
+    """Run all processes until a stop is requested, one of them ends, or `trouble` reports something.
 
-    :param trouble: asked ten times a second; a sentence where there is a reason to end everything
-    :param started: called once, in a thread of its own
-    :returns: why everything was ended, empty where it was asked for
+    :param trouble: called ten times a second; returns a reason to stop everything, or nothing
+    :param started: called once, in its own thread
+    :returns: the reason why everything stopped; empty when a stop was requested
     """
     processes = _Processes(stop, trouble, started)
     for each in plan:
@@ -42,7 +42,7 @@ def run_together(
 
 
 class _Processes(honcho.manager.Manager):  # type: ignore[misc]  # honcho has no types
-    """honcho's manager, which also knows why it ends."""
+    """honcho's manager, which also knows why it stops."""
 
     def __init__(self, stop: StopRequest, trouble: Callable[[], str], started: Callable[[], None]) -> None:
         super().__init__(Output())
@@ -52,13 +52,13 @@ class _Processes(honcho.manager.Manager):  # type: ignore[misc]  # honcho has no
         self.why = ""
 
     def _start(self) -> None:
-        self._stop.listen()  # honcho's loop has put its own handlers there, which fail while processes are starting
+        self._stop.listen()  # replaces honcho's handlers, which fail while processes are starting
         super()._start()
-        for work in (self._watch, self._started):  # only now: threads and fork() do not go together
+        for work in (self._watch, self._started):  # after all forks: a forked process must not have threads
             threading.Thread(target=work, daemon=True).start()
 
     def terminate(self) -> None:
-        """Ask all to end. honcho calls this too, when the first of them has ended by itself."""
+        """Ask all processes to stop. honcho also calls this when one of them has ended by itself."""
         if self._terminating:
             return
         if not self._stop.made:
@@ -83,7 +83,7 @@ class _Processes(honcho.manager.Manager):  # type: ignore[misc]  # honcho has no
 
 
 def how_it_ended(code: int) -> str:
-    """A return code in words. Shells add 128 to the signal that ended their program, Python turns it negative."""
+    """A return code in words. For a signal, shells return 128 + its number, and Python the negative number."""
     number = -code if code < 0 else code - 128
     try:
         return f"was killed by {signal.Signals(number).name}"
@@ -92,20 +92,20 @@ def how_it_ended(code: int) -> str:
 
 
 class _Child(Process):  # type: ignore[misc]  # honcho has no types
-    """honcho's process for one line of the Procfile: it starts the line through the shell and passes its output on."""
+    """honcho's process for one line of the Procfile: it runs the line in a shell and forwards its output."""
 
     def run(self, events: Any = None, ignore_signals: bool = False) -> None:
-        # Ctrl-C reaches this process too, and it must stay to pass on the last lines. A handler that does nothing
-        # rather than SIG_IGN, which the program would inherit.
+        # Ctrl-C reaches this process too, which must go on to forward the last lines. The program would inherit
+        # SIG_IGN, so it is a handler that does nothing.
         for number in STOP_SIGNALS:
             signal.signal(number, lambda *_: None)
         threading.Thread(target=self._end_with, args=(os.getppid(), events), daemon=True).start()
         super().run(events, ignore_signals)
 
     def _end_with(self, supervisor: int, events: Any) -> None:
-        """End the program when the supervisor was killed hard, so that its port is free for the next start."""
+        """End the program when the supervisor was killed, so that its port is free for the next start."""
         while os.getppid() == supervisor:
             time.sleep(0.5)
-        events.cancel_join_thread()  # nobody reads them any more
+        events.cancel_join_thread()  # they have no reader any more
         if self._child:
             os.killpg(self._child.pid, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""The running system as the demo needs it beside the Edge API: a shop to fill, and the gateway's books to look into."""
+"""What the demo needs besides the Edge API: products in stock, and the state of payments."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ CATALOGUE = {"Coffee beans": (1450, 20), "Mug": (900, 12), "Kettle": (7900, 3)} 
 
 
 class Unusable(Exception):
-    """The demo cannot go on. The message is one line."""
+    """The demo cannot continue. The message is one line."""
 
 
 class Services:
-    """Where each service is, and the calls to inventory and payments."""
+    """The addresses of the services, and the calls to inventory and payments."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         try:
             port = int(environ.get("PORT") or 8000)
         except ValueError:
             raise Unusable("PORT must be a whole number.") from None
-        # The distances are those of `make run`.
+        # The same distances as in `make run`.
         self.edge = environ.get("EDGE_URL") or f"http://127.0.0.1:{port}"
         self.inventory = environ.get("INVENTORY_SERVICE_URL") or f"http://127.0.0.1:{port + 200}"
         self.payments = environ.get("PAYMENTS_SERVICE_URL") or f"http://127.0.0.1:{port + 300}"
         self._session = requests.Session()
-        self._session.trust_env = False  # a proxy does not know this machine's ports
+        self._session.trust_env = False  # a proxy cannot reach this machine's ports
 
     def check_running(self) -> None:
-        """:raises Unusable: one does not answer, or is not well"""
+        """:raises Unusable: a service does not answer or is not healthy"""
         for url in (self.edge, self.inventory):
             try:
                 status = self._session.get(f"{url}/health", timeout=TIMEOUT_S).status_code
             except requests.RequestException as error:
                 raise Unusable(
-                    f"Nothing answers at {url}. First, in another terminal: make run (with the same PORT, if any)"
+                    f"Nothing answers at {url}. Start the system in another terminal: make run (with the same PORT)"
                 ) from error
             if status != 200:
-                raise Unusable(f"{url}/health answers {status}, not 200: see what `make run` says.")
+                raise Unusable(f"{url}/health answers {status} instead of 200. See the output of `make run`.")
 
     def add_product(self, name: str, run: str) -> str:
-        """Its id. The sku has the run's name in it, so that every run has products of its own."""
+        """Create a product and return its id. Its SKU contains `run`, so that every run has its own products."""
         price_cents, stock = CATALOGUE[name]
         body = {"name": name, "sku": f"{name.replace(' ', '-')}-{run}", "price_cents": price_cents}
         answer = self._ask("POST", f"{self.inventory}/inventory/products", json=body | {"initial_stock": stock})
@@ -53,7 +53,7 @@ class Services:
         return int(self._ask("GET", f"{self.inventory}/inventory/products/{product_id}/availability")["stock_quantity"])
 
     def money(self, authorization_id: str) -> str:
-        """`captured`, `voided` …; empty where the payments service is out of reach, as it may well be."""
+        """`captured`, `voided` …; empty when the payments service cannot be reached, as behind a firewall."""
         try:
             return str(self._ask("GET", f"{self.payments}/payments/{authorization_id}")["status"]).lower()
         except Unusable:

@@ -1,4 +1,4 @@
-"""What `make run` says, and the signals that a terminal or a service manager sends it."""
+"""The output of `make run`, and the signals from a terminal or a service manager."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from types import FrameType
 
 from honcho.printer import Message, Printer
 
-HURRY_AFTER_S = 1  # `timeout -s INT` and some shells send one Ctrl-C twice at once; a person takes longer
+HURRY_AFTER_S = 1  # `timeout -s INT` and some shells send one Ctrl-C twice at once; a person needs longer
 # Ctrl-C, a service manager, a closed terminal, Ctrl-\\.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class StopRequest:
-    """Whether somebody wants everything to end. Handlers only take note, so nothing is interrupted half-way."""
+    """Whether a stop was requested. The signal handlers only set flags, so nothing is interrupted half-way."""
 
     def __init__(self) -> None:
         self.made = False
@@ -26,14 +26,14 @@ class StopRequest:
         self._made_at = 0.0
 
     def listen(self) -> None:
-        """Take over the signals that ask for the end."""
+        """Handle the signals that request a stop."""
         for number in STOP_SIGNALS:
-            # `nohup` ignores SIGHUP for us; a shell that starts us in the background ignores SIGINT, and only
-            # means that its own terminal's Ctrl-C is not for us.
+            # Keep ignoring SIGHUP under `nohup`. A shell that starts us in the background ignores SIGINT, but only
+            # to keep its terminal's Ctrl-C away from us.
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._take_note)
+                signal.signal(number, self._note)
 
-    def _take_note(self, number: int, _frame: FrameType | None) -> None:
+    def _note(self, number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
         if self.made and number == signal.SIGINT and now - self._made_at > HURRY_AFTER_S:
             self.hurry = True
@@ -43,16 +43,16 @@ class StopRequest:
 
 @contextmanager
 def foreground() -> Iterator[None]:
-    """Take the terminal over from `make` meanwhile, so that Ctrl-C is ours alone and `make run` returns 0.
+    """Take over the terminal from `make`, so that Ctrl-C reaches only us and `make run` returns 0.
 
-    Otherwise `make` would get the Ctrl-C too, and end with 130 whatever our own code is. Does nothing where there is
-    no terminal, where it is not ours to take (a background job, a pipeline), or where a shell has given it to us.
+    Otherwise `make` would also get the Ctrl-C and end with 130, whatever our exit code. Does nothing without a
+    terminal, in a background job or pipeline, and when a shell has already given us the terminal.
     """
     group = os.getpgrp()
     if group == os.getpid() or not _is_in_front(group):
         yield
         return
-    # Taking the terminal from behind is answered by SIGTTOU; and Ctrl-Z would now stop us but not `make`.
+    # The kernel sends SIGTTOU to a background process that takes the terminal. Ctrl-Z would stop us but not `make`.
     for number in (signal.SIGTTOU, signal.SIGTSTP):
         signal.signal(number, signal.SIG_IGN)
     os.setpgid(0, 0)
@@ -72,28 +72,30 @@ def _is_in_front(group: int) -> bool:
 
 
 def say(text: str) -> None:
-    """Print a text at once; where nobody reads any more (a closed terminal, `| head`), ask for the end."""
+    """Print a text at once. When nobody reads it any more (a closed terminal, `| head`), request a stop."""
     try:
         print(text, flush=True)
     except OSError:
-        _nobody_listens()
+        _nobody_reads()
 
 
 class Output(Printer):  # type: ignore[misc]  # honcho has no types
-    """honcho's lines, each with its process's name and colour. The time is left to the line itself."""
+    """honcho's lines with the name of the process, in colour unless NO_COLOR is set. Log lines have their own time."""
 
     def __init__(self) -> None:
-        super().__init__(sys.stdout, time_format="")
+        super().__init__(sys.stdout, time_format="", colour=not os.environ.get("NO_COLOR"))
 
     def write(self, message: Message) -> None:
-        if message.name == "system":  # honcho on itself: two lines for each process that starts or stops
+        if message.name == "system":  # honcho's own two lines for each process that starts or stops
             return
         try:
             super().write(message)
         except OSError:
-            _nobody_listens()
+            _nobody_reads()
 
 
-def _nobody_listens() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else every line, and the exit, fails again
+def _nobody_reads() -> None:
+    os.dup2(
+        os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+    )  # otherwise every further line, and the exit, fails too
     os.kill(os.getpid(), signal.SIGTERM)

@@ -63,7 +63,7 @@ def document(api: Api, probes: Api, version: str, *, needs_api_key: bool = False
         plugins=[plugin],
     )
     assert plugin.converter is not None, "APISpec made it"
-    plugin.converter.add_attribute_function(_without_null_default)
+    plugin.converter.add_attribute_function(_without_null_default)  # type: ignore[no-untyped-call]
     spec.components.schema("Error", schema=Error)
     if api.takes_api_key:
         spec.components.security_scheme("ApiKey", {"type": "http", "scheme": "bearer"})

@@ -32,7 +32,7 @@ def problems(settings: Checked) -> list[str]:
     if settings.lease_s < SHORTEST_LEASE_S:
         found.append(
             f"LEASE_S must be {SHORTEST_LEASE_S} or more, and is {settings.lease_s:g}: an order's lease must not end "
-            f"during the calls that it covers, each of which can take {CALL_S} s"
+            f"during its calls, and each can take {CALL_S} s"
         )
     if settings.abandoned_after_s < settings.lease_s:
         found.append(

@@ -1,4 +1,4 @@
-"""The demo against a faked system: what it shows, and what it takes for success."""
+"""The demo against a fake system: what it shows, and when it succeeds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STEPS = ("AUTHORIZED", "ORDER_CREATED", "INVENTORY_RESERVED", "PAYMENT_CAPTURED"
 
 
 class FakeSystem:
-    """Edge, inventory and payments, as far as the demo can tell. Orders take one step at each look."""
+    """Edge, inventory and payments, as the demo sees them. Orders take one step with each read."""
 
     def __init__(self, mock: responses.RequestsMock) -> None:
         self.stock: dict[str, int] = {}
@@ -66,7 +66,7 @@ class FakeSystem:
         return _json(202, answer)
 
     def _order(self, order_id: str, body: dict[str, Any]) -> dict[str, Any]:
-        """The order as it will be in the end."""
+        """The order as it will end."""
         refused = ""
         if any(self.stock[item["product_id"]] < item["quantity"] for item in body["items"]):
             refused = "insufficient_stock"
@@ -105,7 +105,7 @@ def _json(status: int, body: dict[str, Any], *, replayed: bool = False) -> Respo
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "LOOK_EVERY_S", 0)
+    monkeypatch.setattr(demo, "POLL_EVERY_S", 0)
     monkeypatch.setenv("COLUMNS", "80")
     for name in ("NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
@@ -122,12 +122,12 @@ def system(mock: responses.RequestsMock) -> FakeSystem:
     return FakeSystem(mock)
 
 
-def test_all_as_it_should_be(system: FakeSystem, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_outcomes_are_as_expected(system: FakeSystem, capsys: pytest.CaptureFixture[str]) -> None:
     assert demo.main({}) == 0
     shown = capsys.readouterr().out
-    assert shown.endswith("Every order ended as it should, and nothing is left behind.\n")
+    assert shown.endswith("Every order ended as expected, and nothing is left behind.\n")
     assert "HTTP 402: insufficient_funds" in shown
-    assert "same answer, one order" in shown
+    assert "same key, same answer, one order" in shown
     assert re.search(r"✓ +Coffee beans +20 +4 +16\b", shown)
     assert re.search(r"✓ +More than is in stock +FAILED +insufficient_stock +voided", shown)
     assert "✗" not in shown
@@ -135,87 +135,105 @@ def test_all_as_it_should_be(system: FakeSystem, capsys: pytest.CaptureFixture[s
 
 def test_each_step_is_shown_once_with_its_time(system: FakeSystem, capsys: pytest.CaptureFixture[str]) -> None:
     demo.main({})
-    first_story = capsys.readouterr().out.split("\n\n")[1].splitlines()
-    assert first_story[0] == "1  One product: 2 × Coffee beans"
-    assert [line.split()[:3] for line in first_story[1:]] == [
+    first_scenario = capsys.readouterr().out.split("\n\n")[1].splitlines()
+    assert first_scenario[0] == "1  One product: 2 × Coffee beans"
+    assert [line.split()[:3] for line in first_scenario[1:]] == [
         [f"+0.00{n}", "s", step] for n, step in enumerate(STEPS, 1)
     ]
-    assert "29.00 USD held" in first_story[1]
+    assert "29.00 USD held" in first_scenario[1]
 
 
-def test_plain_and_no_wider_than_80_columns_in_a_pipe(system: FakeSystem, capsys: pytest.CaptureFixture[str]) -> None:
+def test_output_in_a_pipe_is_plain_and_at_most_80_columns_wide(
+    system: FakeSystem, capsys: pytest.CaptureFixture[str]
+) -> None:
     demo.main({})
     lines = capsys.readouterr().out.splitlines()
     assert not any("\x1b" in line for line in lines)
     assert max(map(len, lines)) <= 80
 
 
-def test_what_the_server_says_is_no_markup(system: FakeSystem, capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_from_the_server_is_not_read_as_markup(system: FakeSystem, capsys: pytest.CaptureFixture[str]) -> None:
     demo.main({})
     assert "COMPENSATING            [b]why[/b]" in capsys.readouterr().out
 
 
-def test_every_run_has_products_of_its_own(system: FakeSystem) -> None:
+def test_each_run_makes_its_own_products(system: FakeSystem) -> None:
     assert [demo.main({}), demo.main({})] == [0, 0]
     assert len(set(system.skus)) == len(system.skus) == 6
 
 
-def test_an_order_that_does_not_end(
+def test_order_that_does_not_end_is_unexpected(
     system: FakeSystem, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo, "PATIENCE_S", 0)
     system.stuck_at = "AUTHORIZED"
     assert demo.main({}) == 1
     shown = capsys.readouterr().out
-    assert "not as it should be     AUTHORIZED instead of COMPLETED" in shown
+    assert "unexpected              AUTHORIZED instead of COMPLETED" in shown
     assert re.search(r"✗ +One product +AUTHORIZED", shown)
     assert "Every order" not in shown
 
 
-def test_stock_that_is_missing(system: FakeSystem, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_stock_is_unexpected(system: FakeSystem, capsys: pytest.CaptureFixture[str]) -> None:
     system.loses_stock = True
     assert demo.main({}) == 1
     assert re.search(r"✗ +Mug +12 +5 +6\b", capsys.readouterr().out)
 
 
-def test_a_key_that_makes_two_orders(system: FakeSystem, capsys: pytest.CaptureFixture[str]) -> None:
+def test_key_that_makes_two_orders_is_unexpected(system: FakeSystem, capsys: pytest.CaptureFixture[str]) -> None:
     system.forgets_keys = True
     assert demo.main({}) == 1
-    assert "the second answer is not the first one" in capsys.readouterr().out
+    assert "the second answer is not a replay" in capsys.readouterr().out
 
 
-def test_money_that_is_still_held(system: FakeSystem, capsys: pytest.CaptureFixture[str], mock: Any) -> None:
+def test_money_that_is_still_held_is_unexpected(
+    system: FakeSystem, capsys: pytest.CaptureFixture[str], mock: Any
+) -> None:
     mock.remove("GET", re.compile(f"{PAYMENTS}/payments/.*"))
     mock.get(re.compile(f"{PAYMENTS}/payments/.*"), json={"status": "AUTHORIZED"})
     assert demo.main({}) == 1
     assert "authorized instead of voided" in capsys.readouterr().out
 
 
-def test_payments_may_be_out_of_reach(system: FakeSystem, mock: Any) -> None:
+def test_payments_service_is_optional(system: FakeSystem, mock: Any) -> None:
     mock.remove("GET", re.compile(f"{PAYMENTS}/payments/.*"))
     assert demo.main({}) == 0
 
 
-def test_nothing_runs(mock: responses.RequestsMock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_system_that_is_not_running_is_one_line(
+    mock: responses.RequestsMock, capsys: pytest.CaptureFixture[str]
+) -> None:
     mock.get("http://edge.test/health", body=requests.ConnectionError("refused"))
     assert demo.main({"EDGE_URL": "http://edge.test"}) == 1
     shown = capsys.readouterr()
     assert (
         shown.err
-        == "Nothing answers at http://edge.test. First, in another terminal: make run (with the same PORT, if any)\n"
+        == "Nothing answers at http://edge.test. Start the system in another terminal: make run (with the same PORT)\n"
     )
     assert shown.out == ""
 
 
-def test_it_runs_but_is_not_well(mock: responses.RequestsMock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unhealthy_system_is_one_line(mock: responses.RequestsMock, capsys: pytest.CaptureFixture[str]) -> None:
     mock.get(f"{EDGE}/health", status=503)
     assert demo.main({}) == 1
-    assert capsys.readouterr().err == f"{EDGE}/health answers 503, not 200: see what `make run` says.\n"
+    assert capsys.readouterr().err == f"{EDGE}/health answers 503 instead of 200. See the output of `make run`.\n"
 
 
-def test_it_goes_where_make_run_is(mock: responses.RequestsMock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_port_is_that_of_make_run(mock: responses.RequestsMock, capsys: pytest.CaptureFixture[str]) -> None:
     mock.get("http://127.0.0.1:9000/health")
     assert demo.main({"PORT": "9000"}) == 1
     assert "Nothing answers at http://127.0.0.1:9200." in capsys.readouterr().err
     assert demo.main({"PORT": "high"}) == 1
     assert capsys.readouterr().err == "PORT must be a whole number.\n"
+
+
+@pytest.mark.parametrize("no_color", [True, False])
+def test_no_color_is_respected(
+    system: FakeSystem, monkeypatch: pytest.MonkeyPatch, capsys: Any, no_color: bool
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as in a terminal
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    assert demo.main({}) == 0
+    colours = set(re.findall(r"\x1b\[[0-9;]*m", capsys.readouterr().out)) - {"\x1b[0m", "\x1b[1m", "\x1b[2m"}
+    assert bool(colours) is not no_color

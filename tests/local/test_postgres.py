@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL, in folders of its own."""
+"""The embedded PostgreSQL, in its own folders."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def ask(url: str, sql: str) -> object:
         return cursor.fetchone()[0] if cursor.description else None
 
 
-def test_it_keeps_its_data_between_two_starts(tmp_path: Path) -> None:
+def test_data_is_kept_between_two_starts(tmp_path: Path) -> None:
     with EmbeddedPostgres(tmp_path / "a folder", FAST) as first:
         ask(first.url, "CREATE TABLE kept AS SELECT 42 AS answer")
     with EmbeddedPostgres(tmp_path / "a folder", FAST) as second:
         assert ask(second.url, "SELECT answer FROM kept") == 42
 
 
-def test_it_is_utf8_and_utc_and_not_reachable_from_outside(postgres: EmbeddedPostgres) -> None:
+def test_server_is_utf8_and_utc_and_not_reachable_from_outside(postgres: EmbeddedPostgres) -> None:
     assert ask(postgres.url, "SHOW server_encoding") == "UTF8"
     assert ask(postgres.url, "SHOW timezone") == "UTC"
     assert ask(postgres.url, "SHOW listen_addresses") == ""
@@ -40,7 +40,7 @@ def test_it_is_utf8_and_utc_and_not_reachable_from_outside(postgres: EmbeddedPos
     assert stat.S_IMODE(socket_folder.stat().st_mode) == 0o700
 
 
-def test_its_address_is_good_for_our_settings_and_for_sqlalchemy(postgres: EmbeddedPostgres) -> None:
+def test_address_works_in_our_settings_and_in_sqlalchemy(postgres: EmbeddedPostgres) -> None:
     assert database_url(postgres.url) == postgres.url
     engine = create_engine(make_url(postgres.url).set(drivername="postgresql+psycopg2"))
     with engine.connect() as connection:
@@ -48,7 +48,7 @@ def test_its_address_is_good_for_our_settings_and_for_sqlalchemy(postgres: Embed
     engine.dispose()
 
 
-def test_an_immediate_restart_loses_the_connections_and_keeps_what_was_committed(tmp_path: Path) -> None:
+def test_immediate_restart_drops_connections_and_keeps_committed_data(tmp_path: Path) -> None:
     with EmbeddedPostgres(tmp_path) as server:
         address, pid = server.url, server.pid
         ask(address, "CREATE TABLE kept AS SELECT 42 AS answer")
@@ -60,7 +60,7 @@ def test_an_immediate_restart_loses_the_connections_and_keeps_what_was_committed
         assert ask(address, "SELECT answer FROM kept") == 42
 
 
-def test_it_tells_when_it_was_killed(tmp_path: Path) -> None:
+def test_killed_server_reports_its_signal(tmp_path: Path) -> None:
     with EmbeddedPostgres(tmp_path, FAST) as server:
         assert server.returncode is None
         os.kill(server.pid, signal.SIGKILL)
@@ -68,35 +68,35 @@ def test_it_tells_when_it_was_killed(tmp_path: Path) -> None:
         assert server.returncode == -signal.SIGKILL
 
 
-def test_leftovers_of_a_machine_that_went_down_do_not_keep_it_from_starting(tmp_path: Path) -> None:
+def test_pid_file_of_a_machine_that_went_down_does_not_prevent_a_start(tmp_path: Path) -> None:
     with EmbeddedPostgres(tmp_path, FAST):
         pass
-    # The number belongs to another process by now, as it often does in a container: this one.
+    # By now another process has the number, as often in a container: this one.
     (tmp_path / "data" / "postmaster.pid").write_text(f"{os.getpid()}\n")
     with EmbeddedPostgres(tmp_path, FAST) as server:
         assert ask(server.url, "SELECT 1") == 1
 
 
-def test_an_interrupted_first_start_is_done_anew(tmp_path: Path) -> None:
+def test_interrupted_first_start_is_repeated(tmp_path: Path) -> None:
     (tmp_path / "data.unfinished").mkdir(parents=True)
     (tmp_path / "data.unfinished" / "half").touch()
     with EmbeddedPostgres(tmp_path, FAST) as server:
         assert ask(server.url, "SELECT 1") == 1
 
 
-def test_data_of_another_major_version_is_refused_in_words(tmp_path: Path) -> None:
+def test_data_of_another_major_version_is_refused_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "PG_VERSION").write_text("9\n")
-    with pytest.raises(PostgresError, match="was made by PostgreSQL 9"):
+    with pytest.raises(PostgresError, match="belongs to PostgreSQL 9"):
         EmbeddedPostgres(tmp_path).start()
 
 
-def test_a_bad_server_setting_is_one_line(tmp_path: Path) -> None:
+def test_bad_server_setting_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(PostgresError, match=r"^PostgreSQL did not start: .*no_such_setting.*$"):
         EmbeddedPostgres(tmp_path, {**FAST, "no_such_setting": "1"}).start()
 
 
-def test_a_folder_that_somebody_else_put_in_its_place_is_not_trusted(tmp_path: Path) -> None:
+def test_socket_folder_of_somebody_else_is_not_trusted(tmp_path: Path) -> None:
     server = EmbeddedPostgres(tmp_path, FAST)
     socket_folder = Path(make_url(server.url).query["host"])
     socket_folder.symlink_to(tmp_path)
@@ -107,11 +107,13 @@ def test_a_folder_that_somebody_else_put_in_its_place_is_not_trusted(tmp_path: P
         socket_folder.unlink()
 
 
-def test_without_the_packages_it_takes_what_is_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_packages_the_programs_on_the_path_are_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     packaged = binaries.find_binaries()
     monkeypatch.setattr(binaries, "BUNDLES", ())
     monkeypatch.setenv("PATH", os.pathsep.join([str(packaged), os.environ["PATH"]]))
     assert binaries.find_binaries() == packaged.resolve()
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(PostgresError, match="set DATABASE_URL"):
+    with pytest.raises(PostgresError, match="Set DATABASE_URL"):
         binaries.find_binaries()
