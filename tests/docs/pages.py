@@ -11,6 +11,7 @@ PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted((PROJECT / "docs"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # These would take minutes here, or start this test again. `make -n` still shows that the target exists and is whole.
 TOO_LONG = re.compile(r"^make (test|mutants|chaos|bench)\b", re.MULTILINE)
+ADDRESS = re.compile(r"(127\.0\.0\.1:)8([0-4]00)")
 RUNNING_ALREADY = re.compile(r"^make run\b.*$", re.MULTILINE)
 
 
@@ -27,7 +28,7 @@ def blocks(page: str) -> list[Block]:
 def script(page: str, base_port: int) -> str:
     """All shell and Python blocks of a page, in their order; the first command that fails ends it."""
     parts = ["set -euo pipefail", *filter(None, (_runnable(block) for block in blocks(page)))]
-    return re.sub(r"(127\.0\.0\.1:)8([0-4]00)", lambda found: f"{found[1]}{base_port + int(found[2])}", "\n".join(parts))
+    return ADDRESS.sub(lambda found: f"{found[1]}{base_port + int(found[2])}", "\n".join(parts))
 
 
 def _runnable(block: Block) -> str:
