@@ -67,7 +67,7 @@ def test_connection_ended_by_the_server_in_the_commit_gives_one_order(stack: Sha
     ends_as_one_sale(stack, product)
 
 
-def test_committed_order_is_replayed_after_the_database_was_unreachable(stack: SharedStack, severable: Severable) -> None:
+def test_committed_order_is_replayed_after_the_database_returns(stack: SharedStack, severable: Severable) -> None:
     """Nothing can be read again in time: 503, and the sale stands for whoever asks again."""
     product = stack.product()
     severable.cut_after(T2, and_stop=True)
