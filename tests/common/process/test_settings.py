@@ -14,6 +14,7 @@ KEY = "ab" * 32
 SETTINGS = {each.name.upper(): each for each in fields(Settings)}
 
 DEFAULTS = {
+    "DATABASE_DIRECT_URL": URL,
     "BIND_HOST": "0.0.0.0",
     "PORT": 8000,
     "WEB_CONCURRENCY": 2,
