@@ -74,7 +74,7 @@ def database_url(text: str) -> str:
     user_and_hosts, path_and_parameters = re.fullmatch("([^/?]*)(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr]
     if user_and_hosts.count("@") > 1 or "@" in path_and_parameters:
         raise ValueError(ESCAPES)
-    for name, value in re.findall("[?&]([a-z_]+)=([^&]*)", path_and_parameters):
+    for name, value in re.findall("[?&]([A-Za-z_]+)=([^&]*)", path_and_parameters):
         if not _parses(f"postgresql://?{name}=true"):
             raise ValueError(f"an address without `{name}`, a parameter that PostgreSQL's client does not know")
         if "=" in value:

@@ -130,7 +130,7 @@ def test_database_checks_its_health_through_a_pooler(pooled_url: str, new_databa
 def test_times_are_in_utc_whatever_zone_the_session_has(
     any_url: str, new_database: Callable[..., Database], admin: Callable[..., Any], zone: str
 ) -> None:
-    admin("INSERT INTO t (name, at) VALUES ('a', '2026-11-29 12:00:00Z'), ('b', NULL), ('c', 'infinity')")
+    admin("INSERT INTO t (name, at) VALUES ('a', '2026-11-29 12:00:00Z'), ('b', NULL)")
     sql = "SELECT set_config('timezone', %(zone)s, true), at FROM t WHERE name = %(name)s"
     at = new_database(url=any_url).transact(lambda tx: tx.one(sql, zone=zone, name="a"))["at"]
     assert (at.isoformat(), at.tzinfo) == ("2026-11-29T12:00:00+00:00", UTC)
