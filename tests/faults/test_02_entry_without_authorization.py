@@ -32,4 +32,4 @@ def test_where_nobody_comes_back_it_is_closed_for_good(crashing: CrashStack) -> 
     assert crashing.by_status() == {"AUTHORIZATION_FAILED": 1}
     assert crashing.sql("SELECT status, amount_cents FROM payment_authorizations") == [("VOIDED", None)], "a tombstone"
     answer = order.send()
-    assert (answer.status_code, answer.json()["details"]["decline_code"]) == (402, "abandoned")
+    assert (answer.status_code, answer.json()["error"]) == (409, "request_abandoned")

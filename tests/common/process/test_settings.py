@@ -24,6 +24,8 @@ DEFAULTS = {
     "INVENTORY_SERVICE_URL": "http://127.0.0.1:8200",
     "PAYMENTS_SERVICE_URL": "http://127.0.0.1:8300",
     "API_KEYS": {},
+    "CURRENCY": "USD",
+    "MAX_BACKLOG_AGE_S": 300.0,
     "RATE_LIMIT_PER_MINUTE": 0,
     "NOTIFY_COALESCE_MS": 0,
     "MOCK_LATENCY_MS": 0,
@@ -43,6 +45,7 @@ RANGES = {
     "PORT": (1, 65535),
     "WEB_CONCURRENCY": (1, 64),
     "WEB_THREADS": (1, 256),
+    "MAX_BACKLOG_AGE_S": (1, 86_400),
     "RATE_LIMIT_PER_MINUTE": (0, 1_000_000),
     "NOTIFY_COALESCE_MS": (0, 10_000),
     "MOCK_LATENCY_MS": (0, 60_000),
@@ -63,6 +66,7 @@ BAD_VALUES = (
     [("DATABASE_URL", value) for value in ["holdfast", "mysql://db/x", "postgresql://", "http://db/x", "postgresx://a"]]
     + [("DATABASE_URL", f"postgresql://shop:{password}@db/x") for password in ["hunter/2", "hunter@2", "hunter%2"]]
     + [("LOG_LEVEL", value) for value in ["info", "VERBOSE", "10"]]
+    + [("CURRENCY", value) for value in ["usd", "XXX", "DOLLAR"]]
     + [("LOG_FORMAT", value) for value in ["JSON", "xml"]]
     + [(name, value) for name in SETTINGS if name.endswith("SERVICE_URL") for value in NO_URL]
     + [("APP_ENV", value) for value in ["prod", "Production", "live"]]
