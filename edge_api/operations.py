@@ -7,37 +7,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-import backoff
-
-from common.api.errors import (
-    ApiError,
-    IdempotencyKeyReused,
-    RateLimited,
-    RequestInProgress,
-    ValidationFailed,
-)
+from common.api.errors import ApiError, IdempotencyKeyReused, RateLimited, RequestInProgress
 from common.api.idempotency import Fingerprint, StoredResponse
-from common.calls.client import AnswerTo, No, Nothing, Yes
+from common.calls.client import Nothing
 from common.database.database import Row
 from common.database.errors import TransientDatabaseError
 from common.process import moments
-from common.process.logs import request_id
-from domain.money import MAX_CENTS
-from domain.states import ABANDONED, Status
+from domain.states import Status
 from edge_api.admission import Backlog, Bulkhead
-from edge_api.errors import (
-    CurrencyMismatch,
-    GatewayError,
-    OrderNotFound,
-    PaymentDeclined,
-    RequestAbandoned,
-    UnknownProduct,
-)
-from edge_api.gateways import Gateways, Price
-from edge_api.schemas import AcceptedOrder
+from edge_api.errors import OrderNotFound, UnknownProduct
+from edge_api.gateways import Gateways
+from edge_api.outcome import Authorization, abandoned, finish, location
+from edge_api.pricing import priced
 from edge_api.store import Store
 
 # How long a repeat waits for the first request before it is told to come again: an authorization takes milliseconds.
@@ -84,31 +68,25 @@ def place_order(edge: Edge, request: Request) -> StoredResponse:
         with edge.bulkhead.slot():
             first = _begin(edge, request)
         if isinstance(first, Authorization):
-            return _finish(edge, first)
+            return finish(edge.store, first)
         if first is not None:
             return first
     return _repeat(edge, request)
-
-
-@dataclass(frozen=True)
-class Authorization:
-    """What the payment service said to the request for a hold; `entry` is claimed by us."""
-
-    entry: Row
-    answer: AnswerTo
 
 
 def _begin(edge: Edge, request: Request) -> Authorization | StoredResponse | None:
     """Write the entry and ask for the hold, or store a refusal. None: the key is another request's by now."""
     with _rate_token(edge, request.client):
         try:
-            columns = _priced(edge, request)
+            columns = priced(edge.gateways, request.order)
         except UnknownProduct as refusal:
             response = StoredResponse.refusal(refusal)
             stored = edge.store.insert_refused(request.client, request.key, request.fingerprint.value, response)
             return response if stored else None
         edge.gateways.expect_payments()
-        entry = edge.store.insert_entry(request.client, request.key, columns)
+        entry = edge.store.insert_entry(
+            request.client, request.key, {**columns, "fingerprint": request.fingerprint.value}
+        )
     return _authorize(edge, entry, request) if entry else None
 
 
@@ -158,40 +136,6 @@ def _wait_until_terminal(edge: Edge, client: str, order_ledger_id: str, deadline
         pause = min(pause * 1.5, LOOK_AT_MOST_S)
 
 
-def _priced(edge: Edge, request: Request) -> dict[str, Any]:
-    """The columns of a new entry, with the current prices."""
-    order, items = request.order, request.order["items"]
-    prices = edge.gateways.prices([item["product_id"] for item in items])
-    currency = _currency(order, prices)
-    unit_prices = [prices[item["product_id"]].cents for item in items]
-    total = sum(price * item["quantity"] for price, item in zip(unit_prices, items, strict=True))
-    if total > MAX_CENTS:
-        raise ValidationFailed(items=[f"The total is more than {MAX_CENTS} cents."])
-    return {
-        "fingerprint": request.fingerprint.value,
-        "user_id": order["user_id"],
-        "email": order["email"],
-        "currency": currency,
-        "total": total,
-        "request_id": request_id.get(),
-        "product_ids": [item["product_id"] for item in items],
-        "quantities": [item["quantity"] for item in items],
-        "prices": unit_prices,
-    }
-
-
-def _currency(order: dict[str, Any], prices: dict[str, Price]) -> str:
-    """The one that the order names, or that of its first product.
-
-    :raises CurrencyMismatch: naming the products that are priced in another one
-    """
-    product_ids = [item["product_id"] for item in order["items"]]
-    currency = str(order.get("currency", prices[product_ids[0]].currency))
-    if others := [product_id for product_id in product_ids if prices[product_id].currency != currency]:
-        raise CurrencyMismatch(product_ids=others)
-    return currency
-
-
 def _repeat(edge: Edge, request: Request) -> StoredResponse:
     """The key has been used: replay its response, go on where its request stopped, or ask the client to come again."""
     for pause in (0.0, *REPEAT_WAITS_S):
@@ -204,11 +148,11 @@ def _repeat(edge: Edge, request: Request) -> StoredResponse:
         if found["response_status"] is not None:
             return _stored(found)
         if found["status"] == Status.AUTHORIZATION_FAILED:
-            closed = _abandoned(found)
+            closed = abandoned(found)
             if edge.store.answer_abandoned(found, closed):
                 return closed
         elif going_on := _take_over(edge, found, request):
-            return _finish(edge, going_on)
+            return finish(edge.store, going_on)
     raise RequestInProgress()
 
 
@@ -223,82 +167,14 @@ def _take_over(edge: Edge, entry: Row, request: Request) -> Authorization | None
 
 
 def _stored(row: Row) -> StoredResponse:
-    headers = _location(row) if row["response_status"] == 202 else {}
+    headers = location(row) if row["response_status"] == 202 else {}
     return StoredResponse(row["response_status"], row["response_body"], replayed=True, headers=headers)
-
-
-def _location(entry: Row) -> dict[str, str]:
-    return {"Location": f"/orders/{entry['id']}"}
 
 
 def _authorize(edge: Edge, entry: Row, request: Request) -> Authorization:
     answer = edge.gateways.authorize(entry, request.payment_token)
     moments.reached("edge.after_authorize")
     return Authorization(entry, answer)
-
-
-def _finish(edge: Edge, authorization: Authorization) -> StoredResponse:
-    """Write down what the payment service said."""
-    entry = authorization.entry
-    match authorization.answer:
-        case Yes(body):
-            return _accept(edge, entry, body["authorization_id"])
-        case No("already_voided"):
-            # Only the sweeper voids by our key, so the request is abandoned, whoever has the entry now.
-            return _refuse(
-                edge, entry, ABANDONED, "The payment was voided before it was authorized.", _abandoned(entry)
-            )
-        case No() as no:
-            return _decline(edge, entry, no)
-        case Nothing(reason):
-            edge.store.let_go(entry)
-            raise GatewayError() from RuntimeError(reason)
-
-
-def _accept(edge: Edge, entry: Row, authorization_id: str) -> StoredResponse:
-    accepted = {
-        "order_ledger_id": entry["id"],
-        "status": Status.AUTHORIZED,
-        "total_amount_cents": entry["total_amount_cents"],
-        "currency": entry["currency"],
-        "message": "The payment is authorized and the order is being processed.",
-    }
-    response = replace(StoredResponse.dumped(202, AcceptedOrder, accepted), headers=_location(entry))
-    if not _authorized(edge, entry, authorization_id, response):
-        raise RequestInProgress()  # another request took it over, or the sweeper has it
-    return response
-
-
-@backoff.on_exception(backoff.expo, TransientDatabaseError, max_time=5, factor=0.1, logger=None)
-def _authorized(edge: Edge, entry: Row, authorization_id: str, response: StoredResponse) -> bool:
-    """T2, tried again while its outcome is unknown: the claim number lets it happen once; then the ledger tells.
-
-    :raises TransientDatabaseError: after 5 s; the key stays open, and the next request with it goes on here
-    """
-    if edge.store.authorized(entry, authorization_id, response):
-        return True
-    now = edge.store.find(entry["client"], entry["client_request_id"])
-    return now is not None and now["response_body"] == response.body
-
-
-def _decline(edge: Edge, entry: Row, no: No) -> StoredResponse:
-    code = str(no.details.get("decline_code", no.code))
-    refusal = PaymentDeclined(decline_code=code, is_retryable=False, order_ledger_id=entry["id"])
-    message = f"The payment was declined: {code}."
-    return _refuse(edge, entry, "payment_declined", message, StoredResponse.refusal(refusal))
-
-
-def _refuse(
-    edge: Edge, entry: Row, failure_code: str, failure_message: str, response: StoredResponse
-) -> StoredResponse:
-    """End the entry with a refusal."""
-    if not edge.store.refused(entry, failure_code, failure_message, response):
-        raise RequestInProgress()  # another request took it over, or the sweeper has it
-    return response
-
-
-def _abandoned(entry: Row) -> StoredResponse:
-    return StoredResponse.refusal(RequestAbandoned(order_ledger_id=entry["id"]))
 
 
 def _rate_limited(per_minute: int) -> RateLimited:
