@@ -37,7 +37,7 @@ chaos: install-test  ## orders in a storm of faults (make chaos ORDERS=10000 SEE
 	@.venv/bin/python -m tests.chaos
 
 bench: .venv/.installed-bench  ## how fast it is, beside its peers (make bench ARGS="--short"; see benchmarks/README.md)
-	@.venv/bin/python -m benchmarks $(ARGS)
+	@.venv/bin/python -m benchmarks $(if $(BASE),--base "$(BASE)") $(ARGS)
 
 lint: install-test  ## check the style
 	@.venv/bin/ruff check .
