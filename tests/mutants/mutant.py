@@ -103,7 +103,7 @@ class Mutant:
     """The promise that nothing keeps once the edits are made."""
     edits: tuple[Edit, ...]
     tests: tuple[str, ...]
-    """Names of tests, of which at least one must fail; see `nodes.find()`."""
+    """Names of tests, see `nodes.find()`. At least one must fail."""
 
     def apply(self, root: Path) -> list[Path]:
         """:returns: the edited files. :raises DoesNotApply:"""
