@@ -42,8 +42,8 @@ mutants: install-test  ## remove each protection in turn and check that a test f
 chaos: install-test  ## place orders while everything fails (make chaos ORDERS=10000 SEED=7; see docs/chaos.md)
 	@.venv/bin/python -m tests.chaos
 
-bench: .venv/.installed-bench  ## measure the speed, beside its peers (make bench ARGS="--short"; see benchmarks/README.md)
-	@.venv/bin/python -m benchmarks $(ARGS)
+bench: .venv/.installed-bench  ## measure the speed, next to its peers (make bench ARGS="--short"; see benchmarks/README.md)
+	@.venv/bin/python -m benchmarks $(if $(BASE),--base "$(BASE)") $(ARGS)
 
 lint: install-test  ## check the style
 	@.venv/bin/ruff check .
