@@ -43,7 +43,7 @@ chaos: install-test  ## place orders while everything fails (make chaos ORDERS=1
 	@.venv/bin/python -m tests.chaos
 
 bench: .venv/.installed-bench  ## compare the speed with that of its peers (make bench ARGS="--short"; see benchmarks/README.md)
-	@.venv/bin/python -m benchmarks $(ARGS)
+	@.venv/bin/python -m benchmarks $(if $(BASE),--base "$(BASE)") $(ARGS)
 
 lint: install-test  ## check the style
 	@.venv/bin/ruff check .
