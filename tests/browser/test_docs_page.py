@@ -1,4 +1,4 @@
-"""The page at /docs of each service, in a real browser: it shows every operation, without an error or a network."""
+"""The page at /docs of each service, in a real browser: it shows every operation, without errors or other hosts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SERVICES = (
 )
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = (
-    "--no-sandbox",  # as root Chromium does not start with one; it only meets our own page
+    "--no-sandbox",  # Chromium as root does not start with one; it only opens our own page
     "--disable-gpu",
     "--no-first-run",
     "--disable-background-networking",
@@ -42,14 +42,14 @@ ARGUMENTS = (
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
-PATIENCE_MS = 15_000  # the page takes about 1 s; a busy machine may take longer
+PATIENCE_MS = 15_000  # the page takes about 1 s, and longer on a busy machine
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
-        # Where everything is to be tested, a test that cannot run is a failure.
+        # In CI, a test that cannot run is a failure.
         leave = pytest.fail if os.environ.get("CI") else pytest.skip
         leave(f"no browser: none of {', '.join(NAMES)} is installed")
     with sync_playwright() as playwright:
@@ -60,7 +60,7 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def served(app: Flask) -> Iterator[str]:
-    """The address at which the app answers meanwhile."""
+    """The address at which the app answers."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -73,7 +73,7 @@ def served(app: Flask) -> Iterator[str]:
 
 
 def watch(page: Page, base_url: str) -> list[str]:
-    """What goes wrong on the page from now on; the list grows."""
+    """Collect everything that goes wrong on the page from now on."""
     problems: list[str] = []
 
     def note_request(url: str) -> None:

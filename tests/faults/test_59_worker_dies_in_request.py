@@ -55,7 +55,8 @@ def test_request_that_was_closed_meanwhile_is_abandoned_and_not_declined(
         place(impatient, product, key)
     eventually(lambda: stack.by_status() == {"AUTHORIZATION_FAILED": 1}, PATIENCE_S)
     for _ in range(2):
-        with pytest.raises(RequestAbandoned):
+        with pytest.raises(RequestAbandoned) as caught:
             place(client, product, key)
+        assert (caught.value.status, caught.value.code) == (409, "request_abandoned")
     place(client, product, new_key())
     stack.settle()

@@ -1,4 +1,4 @@
-"""The client's wheel in an environment of its own, beside a program that has a package called `common`."""
+"""The client's wheel in an environment of its own, next to a program that has a package called `common`."""
 
 from __future__ import annotations
 

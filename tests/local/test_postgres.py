@@ -32,6 +32,13 @@ def test_data_is_kept_between_two_starts(tmp_path: Path) -> None:
         assert ask(second.url, "SELECT answer FROM kept") == 42
 
 
+def test_folder_can_have_a_long_path_with_spaces(tmp_path: Path) -> None:
+    """The path of a socket is limited to about 100 bytes."""
+    folder = tmp_path / "a folder with a long name" / ("ä" * 100) / "another"
+    with EmbeddedPostgres(folder, FAST) as server:
+        assert ask(server.url, "SELECT 1") == 1
+
+
 def test_server_is_utf8_and_utc_and_not_reachable_from_outside(postgres: EmbeddedPostgres) -> None:
     assert ask(postgres.url, "SHOW server_encoding") == "UTF8"
     assert ask(postgres.url, "SHOW timezone") == "UTC"

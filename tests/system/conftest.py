@@ -20,7 +20,7 @@ from tests.waiting import eventually
 
 @pytest.fixture
 def start(url: str, tmp_path: Path) -> Iterator[Callable[..., Stack]]:
-    """`start(orchestrators=2, MOCK_FAILURE_RATE="0.3")`: the whole system, healthy; ended with the test."""
+    """`start(orchestrators=2, MOCK_FAILURE_RATE="0.3")`: the whole system, healthy. It stops with the test."""
     with ExitStack() as stacks:
         yield lambda **options: stacks.enter_context(running(url, tmp_path, **options))
 
@@ -39,7 +39,7 @@ def open_orders(url: str) -> Callable[[], int]:
 
 @pytest.fixture
 def settle(url: str, open_orders: Callable[[], int]) -> Callable[..., None]:
-    """Wait until every order is in a terminal state, then see that the books agree."""
+    """Wait until every order is terminal, then check that the books agree."""
 
     def wait(within_s: float = 60) -> None:
         eventually(lambda: open_orders() == 0, within_s)
@@ -49,7 +49,7 @@ def settle(url: str, open_orders: Callable[[], int]) -> Callable[..., None]:
 
 
 def place(stack: Stack, product: str, count: int, *, buyers: int = 8, token: str = "tok_visa") -> dict[str, str]:
-    """Place orders as shops do: side by side, each again with its key until it is answered. :returns: key → id"""
+    """Place orders as shops do: in parallel, each with its key until it is answered. :returns: key → id"""
     keys = [uuid.uuid4().hex for _ in range(count)]
 
     def buy(share: list[str]) -> dict[str, str]:
@@ -77,7 +77,7 @@ def place(stack: Stack, product: str, count: int, *, buyers: int = 8, token: str
 
 @contextmanager
 def buying(stack: Stack, product: str, orders: int) -> Iterator[dict[str, str]]:
-    """Orders are placed while the test goes on; all have been answered at the end. Gives what `place` returns."""
+    """Place orders while the test continues. At the end, all are answered: the result of `place`."""
     placed: dict[str, str] = {}
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(place, stack, product, orders)

@@ -1,4 +1,4 @@
-"""Processes as an operator has them: started, watched through their output, and ended by signals."""
+"""Processes as an operator uses them: started, watched through their output, stopped by signals."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import psutil
 from tests.waiting import eventually
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-DEADLINE_S = 60  # a start takes 2 s; on a machine that does much else, many times as long
+DEADLINE_S = 60  # a start takes 2 s, and many times as long on a busy machine
 SETTINGS_OF_OURS = ("PORT", "BIND_HOST", "DATABASE_URL", "LOG_FORMAT", "LOG_LEVEL", "HONCHO_PROCESS_NAME")
 
 
 class Running:
-    """A process with its output, both streams together."""
+    """A process with its output, both streams in one."""
 
     def __init__(self, command: list[str], output: Path, cwd: Path = PROJECT, **environ: str) -> None:
         kept = {name: value for name, value in os.environ.items() if name not in SETTINGS_OF_OURS}
@@ -40,12 +40,12 @@ class Running:
         return self._output.read_text()
 
     def says(self, text: str, within_s: float = DEADLINE_S) -> None:
-        """Wait until it has said that."""
+        """Wait until it has printed the text."""
         eventually(lambda: text in self.output or self.process.poll() is not None, within_s)
         assert text in self.output, self.output
 
     def ends(self, number: signal.Signals | None = None) -> int:
-        """Wait for its end, after a signal where one is named; its exit code."""
+        """Send the signal, if any, and wait for the exit code."""
         if number:
             self.process.send_signal(number)
         return self.process.wait(DEADLINE_S)
@@ -57,9 +57,9 @@ class Running:
 
 
 def free_ports() -> int:
-    """A PORT for which the three other services' ports are free too.
+    """A PORT such that the ports of the three other services are free, too.
 
-    Above those that the kernel gives to outgoing connections, and above those of tests/system/stack.py.
+    They are above those of outgoing connections, and above those of tests/system/stack.py.
     """
     for base in range(61_000 + os.getpid() % 2_000, 64_000):
         if all(_is_free(base + 100 * i) for i in range(4)):
@@ -77,17 +77,17 @@ def _is_free(port: int) -> bool:
 
 
 def descendants(pid: int) -> list[psutil.Process]:
-    """All processes that this one started, directly or not."""
+    """All processes that this one started, directly or indirectly."""
     return psutil.Process(pid).children(recursive=True)
 
 
-def one_of(processes: list[psutil.Process], *words: str) -> psutil.Process:
-    """The first whose command line has all these words; a parent comes before its children."""
+def first_with(processes: list[psutil.Process], *words: str) -> psutil.Process:
+    """The first whose command line contains all these words. A parent comes before its children."""
     return next(each for each in processes if all(word in " ".join(each.cmdline()) for word in words))
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """In a container without a proper init, what was left behind stays as a zombie when it has ended."""
+    """In a container without a proper init, an orphan that has ended stays as a zombie."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:  # it ended between the two questions

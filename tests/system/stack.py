@@ -1,4 +1,4 @@
-"""The real processes of the Procfile on free ports, each of which a test may stop, kill or start anew."""
+"""The real processes of the Procfile on free ports. A test can stop, kill and restart each of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.waiting import eventually
 PROJECT = Path(__file__).resolve().parents[2]
 WEB_PROCESSES = ("web", "orders_service", "inventory_service", "payments_service")
 LINES = dict(line.split(": ", 1) for line in (PROJECT / "Procfile").read_text().splitlines())
-# Short delays; a lease that is as short as a test allows and still longer than its calls.
+# Short delays, and a lease that is still longer than the calls of a test.
 QUICK = {
     "APP_ENV": "test",
     "RETRY_BASE_S": "0.05",
@@ -32,11 +32,11 @@ QUICK = {
     "ABANDONED_AFTER_S": "60",
     "POLL_INTERVAL_S": "0.5",
 }
-GIVEN_PORTS: set[int] = set()  # by this run, to processes that may not have taken them yet
+GIVEN_PORTS: set[int] = set()  # to processes of this run that may not listen yet
 
 
 def free_port() -> int:
-    """A port below those that the kernel gives to outgoing connections: none can take it while its process is down."""
+    """A port below those of outgoing connections, so that it stays free while its process is down."""
     while True:
         with socket.socket() as probe, suppress(OSError):
             port = random.randrange(12_000, 32_000)
@@ -49,7 +49,7 @@ def free_port() -> int:
 class Stack:
     """Four web services and any number of orchestrators on one database.
 
-    `proxied`: they call each other through `proxy`, which fails where it is told to.
+    `proxied`: they call each other through `proxy`, which a test can make fail.
     """
 
     def __init__(self, database_url: str, logs: Path, *, proxied: bool = False, **environ: str) -> None:
@@ -64,7 +64,7 @@ class Stack:
 
     @property
     def proxy(self) -> Proxy:
-        """Between all processes, and before `web` for a client that uses `proxy.url("web")`."""
+        """The proxy between all processes, and in front of `web` for a client that uses `proxy.url("web")`."""
         assert self._proxy, "the stack was not started with proxied=True"
         return self._proxy
 
@@ -102,7 +102,7 @@ class Stack:
             )
 
     def is_ready(self, name: str) -> bool:
-        """Whether a service is healthy, or an orchestrator has taken up its work."""
+        """Whether a service is healthy, or an orchestrator has started."""
         assert self.processes[name].poll() is None, self.log(name)
         if name not in self._ports:
             return f'"process_id": {self.processes[name].pid}' in self.log(name)
@@ -112,7 +112,7 @@ class Stack:
             return False
 
     def kill(self, name: str) -> None:
-        """SIGKILL to the process and, as it may be gunicorn's master, to its workers: nobody gets to say goodbye."""
+        """Send SIGKILL to the process and its children (the workers of a gunicorn master)."""
         workers = self.workers(name)
         self.processes[name].kill()
         for pid in workers:

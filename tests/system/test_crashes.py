@@ -1,4 +1,4 @@
-"""SIGKILL and SIGTERM in the middle of the work; what is a row of the fault catalogue stands in tests/faults."""
+"""SIGKILL and SIGTERM in the middle of the work. The rows of the fault catalogue are in tests/faults."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def count(url: str, condition: str) -> int:
 
 
 def is_over(url: str, orders: int) -> bool:
-    """Whether all the orders have ended before the test could do its harm."""
+    """Whether all orders ended before the test could kill anything."""
     return count(url, "due_at IS NULL") == orders
 
 
-def test_an_orchestrator_killed_in_mid_saga_loses_nothing(start: Start, settle: Settle, url: str) -> None:
-    """Three times, with a second orchestrator at work; slow payments make sure that sagas are in hand."""
+def test_orchestrator_killed_in_mid_saga_loses_nothing(start: Start, settle: Settle, url: str) -> None:
+    """Three times, while a second orchestrator runs. Slow payments make sure that sagas are in flight."""
     stack = start(orchestrators=2, MOCK_LATENCY_MS="30")
     product = stack.product()
     with buying(stack, product, 80) as placed:
@@ -47,7 +47,7 @@ def test_an_orchestrator_killed_in_mid_saga_loses_nothing(start: Start, settle: 
 
 
 @pytest.mark.parametrize("name", WEB_PROCESSES)
-def test_a_worker_killed_in_mid_request_loses_nothing(start: Start, settle: Settle, url: str, name: str) -> None:
+def test_worker_killed_in_mid_request_loses_nothing(start: Start, settle: Settle, url: str, name: str) -> None:
     stack = start(orchestrators=2, MOCK_LATENCY_MS="20", RETRY_BASE_S="0.2")
     product = stack.product()
     with buying(stack, product, 40) as placed:

@@ -1,4 +1,4 @@
-"""A gunicorn master that is killed alone leaves workers behind that nobody watches."""
+"""A gunicorn master that is killed alone leaves its workers behind, without supervision."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from tests.system.stack import Stack
 from tests.waiting import eventually
 
 
-def test_a_service_whose_master_was_killed_starts_again_while_its_workers_still_finish(
-    url: str, tmp_path: Path
-) -> None:
-    """One has a request in hand for 20 s, and a new master gives up when it does not get the port within 5 s."""
+def test_service_starts_again_while_the_workers_of_its_killed_master_still_finish(url: str, tmp_path: Path) -> None:
+    """One of them processes a request for 20 s, and a new master gives up when the port is not free within 5 s."""
     stack = Stack(url, tmp_path)
     stack.start("payments_service", MOCK_LATENCY_MS="20000")
     orphans = stack.workers("payments_service")

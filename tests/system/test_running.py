@@ -17,7 +17,7 @@ import psutil
 import pytest
 import requests
 
-from tests.system.running import DEADLINE_S, PROJECT, Running, descendants, free_ports, is_alive, one_of
+from tests.system.running import DEADLINE_S, PROJECT, Running, descendants, first_with, free_ports, is_alive
 from tests.waiting import eventually
 
 IS_UP = "Holdfast is up"
@@ -95,7 +95,7 @@ def test_everything_stops_when_one_process_dies_and_the_last_line_says_which(sta
     run = start()
     run.says(IS_UP)
     everything = descendants(run.process.pid)
-    one_of(everything, "-m orchestrator").kill()
+    first_with(everything, "-m orchestrator").kill()
     assert run.ends() == 1
     assert run.output.splitlines()[-1] == "stopped, because orchestrator was killed by SIGKILL"
     assert psutil.wait_procs(everything, DEADLINE_S)[1] == []
@@ -104,7 +104,7 @@ def test_everything_stops_when_one_process_dies_and_the_last_line_says_which(sta
 def test_everything_stops_when_the_database_dies(start: Start, stand_ins: str) -> None:
     run = start(stand_ins)
     run.says(IS_UP)
-    one_of(descendants(run.process.pid), "postgres", "-D").kill()
+    first_with(descendants(run.process.pid), "postgres", "-D").kill()
     assert run.ends() == 1
     assert "stopped, because the database was killed by SIGKILL" in run.output.splitlines()[-1]
 
@@ -113,7 +113,7 @@ def test_start_is_clean_after_the_supervisor_was_killed(start: Start, stand_ins:
     killed = start(stand_ins)
     killed.says(IS_UP)
     left = descendants(killed.process.pid)
-    database = one_of(left, "postgres", "-D")
+    database = first_with(left, "postgres", "-D")
     services = [each for each in left if "stand_in.py" in " ".join(each.cmdline())]
     killed.ends(signal.SIGKILL)
     # The services notice and free their ports. The database stays, because our crash must not be its crash.
