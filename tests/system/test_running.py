@@ -28,6 +28,7 @@ class Healthy(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
         self.end_headers()
+print("started", flush=True)
 http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Healthy).serve_forever()
 """
 STAND_IN_PROCFILE = "web: python stand_in.py\ninventory_service: python stand_in.py\nworker: exec sleep 1000\n"
@@ -144,9 +145,9 @@ def test_ctrl_c_in_a_terminal_returns_0_to_make(tmp_path: Path, stand_ins: str, 
     shell = f"import os; os.login_tty({terminal}); os.execvp('sh', ['sh', '-c', {f'{run}; echo code=$?'!r}])"
     pid = os.posix_spawn(sys.executable, [sys.executable, "-c", shell], environ)
     os.close(terminal)
-    read_until(main, IS_UP)
+    output = read_until(main, IS_UP)
     os.write(main, b"\x03")
-    output = read_until(main, "code=")
+    output += read_until(main, "code=")
     os.waitpid(pid, 0)
     os.close(main)
     assert "stopped" in output
