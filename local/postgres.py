@@ -45,16 +45,20 @@ class EmbeddedPostgres:
 
     :param data_dir: made where missing; holds `data/`, `server.log` and `lock`.
     :param settings: further server settings, for instance `{"fsync": "off"}` for tests.
+    :param binaries: the folder with `postgres` and `initdb`; by default the one that `find_binaries` returns.
     :raises PostgresError: from `start`, with a reason that a person can act on.
     """
 
-    def __init__(self, data_dir: str | Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, data_dir: str | Path, settings: Mapping[str, str] | None = None, binaries: Path | None = None
+    ) -> None:
         self.folder = Path(data_dir).resolve()
         self.log = self.folder / "server.log"
         self._data = self.folder / "data"
         self._settings = {**SETTINGS, **(settings or {})}
         self._account = server_account()
         self._socket_dir = _socket_dir(self.folder)
+        self._given_binaries = binaries
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
 
@@ -86,7 +90,7 @@ class EmbeddedPostgres:
         """Start the server, making its data where there is none, and return its address once it answers."""
         try:
             self._prepare_folders()
-            self._binaries = find_binaries()
+            self._binaries = self._given_binaries or find_binaries()
             stop_orphan(self._data)
             if not self._data.exists():
                 self._initialise()
