@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
 
-from common.schema.tables import cents_column, id_column, idempotency_table, metadata, one_of, time_column
+from common.schema.tables import cents_column, id_column, idempotency_table, identifier, is_one_of, metadata, time_column
 from domain.money import MAX_CENTS
 from inventory_service.domain import IDEMPOTENCY_TABLE, INITIAL_STOCK, MORE_OR_LESS, ONLY_MORE, RELEASED, RESERVED
 
@@ -13,7 +13,7 @@ products = Table(
     "products",
     metadata,
     id_column(),
-    Column("sku", String(100), nullable=False),
+    Column("sku", identifier(100), nullable=False),
     Column("name", String(255), nullable=False),
     cents_column("price_cents"),
     Column("stock_quantity", Integer, nullable=False),
@@ -34,7 +34,7 @@ inventory_adjustments = Table(
     Column("notes", String(1000)),
     time_column("created_at"),
     CheckConstraint("quantity <> 0", name="quantity"),
-    CheckConstraint(one_of("reason", (INITIAL_STOCK, *ONLY_MORE, *MORE_OR_LESS)), name="reason"),
+    CheckConstraint(is_one_of("reason", (INITIAL_STOCK, *ONLY_MORE, *MORE_OR_LESS)), name="reason"),
     Index(None, "product_id"),
 )
 
@@ -48,7 +48,7 @@ order_reservations = Table(
     Column("fingerprint", String(64)),  # of the merged lines; null: released before it was reserved
     time_column("created_at"),
     time_column("released_at", nullable=True),
-    CheckConstraint(one_of("status", (RESERVED, RELEASED)), name="status"),
+    CheckConstraint(is_one_of("status", (RESERVED, RELEASED)), name="status"),
     CheckConstraint("fingerprint IS NOT NULL OR status = 'RELEASED'", name="fingerprint"),
     CheckConstraint("(status = 'RELEASED') = (released_at IS NOT NULL)", name="released_at"),
 )

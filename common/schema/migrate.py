@@ -71,8 +71,15 @@ def _alone(url: str) -> Iterator[None]:
     with closing(_connect(url, WAIT_FOR_DATABASE_S)) as connection:
         connection.autocommit = True  # an open transaction would keep CREATE INDEX CONCURRENTLY waiting
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s)", (LOCK_ID,))
+            # A statement that waits has a snapshot, for which CREATE INDEX CONCURRENTLY would wait.
+            while not _has_lock(cursor):
+                time.sleep(0.1)
         yield
+
+
+def _has_lock(cursor: psycopg2.extensions.cursor) -> bool:
+    cursor.execute("SELECT pg_try_advisory_lock(%s)", (LOCK_ID,))
+    return cursor.fetchone() == (True,)
 
 
 def _connect(url: str, wait_s: float) -> psycopg2.extensions.connection:

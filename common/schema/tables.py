@@ -25,11 +25,16 @@ def time_column(name: str, *, nullable: bool = False) -> Column[object]:
     return Column(name, DateTime(timezone=True), nullable=nullable, server_default=None if nullable else func.now())
 
 
+def identifier(length: int | None = None) -> String:
+    """Text that identifies something: compared byte by byte, as a language's sort order changes with the system."""
+    return String(length, collation="C") if length else Text(collation="C")
+
+
 def cents_column(name: str, *, nullable: bool = False) -> Column[int]:
     return Column(name, BigInteger, nullable=nullable)
 
 
-def one_of(column: str, words: tuple[str, ...]) -> str:
+def is_one_of(column: str, words: tuple[str, ...]) -> str:
     """The text of a CHECK that a column holds one of these words."""
     return f"{column} IN ({', '.join(repr(str(word)) for word in words)})"
 
@@ -39,8 +44,8 @@ def idempotency_table(name: str) -> Table:
     return Table(
         name,
         metadata,
-        Column("scope", Text, primary_key=True),
-        Column("key", String(255), primary_key=True),
+        Column("scope", identifier(), primary_key=True),
+        Column("key", identifier(255), primary_key=True),
         Column("fingerprint", String(64), nullable=False),
         Column("status", BigInteger),
         Column("body", Text),

@@ -54,7 +54,7 @@ VALID = {
         "quantity": 1,
         "unit_price_cents": 999,
     },
-    "order_ledger_history": {"order_ledger_id": ID, "to_status": "AUTHORIZED", "claim_number": 1},
+    "order_ledger_history": {"order_ledger_id": ID, "id": 2, "to_status": "AUTHORIZED", "claim_number": 1},
     "outbox": {"order_ledger_id": ID, "event_type": "order.authorized", "payload": "{}"},
     "refused_requests": {
         "client": "shop",

@@ -53,9 +53,18 @@ def query(url: str, statement: str) -> list[tuple[Any, ...]]:
     return rows
 
 
+def post(url: str, body: dict[str, Any], **headers: str) -> requests.Response:
+    def answered() -> list[requests.Response]:
+        """Nothing for a 503, as pooled connections do not survive the restart."""
+        response = requests.post(url, json=body, headers=headers, timeout=30)
+        return [response] if response.status_code != 503 else []
+
+    return eventually(answered, 30)[0]
+
+
 def make_product(stack: Stack, sku: str) -> requests.Response:
     body = {"name": "Coffee", "sku": sku, "price_cents": 500, "initial_stock": 9}
-    return requests.post(f"{stack.url('inventory_service')}/inventory/products", json=body, timeout=30)
+    return post(f"{stack.url('inventory_service')}/inventory/products", body)
 
 
 def order(stack: Stack, key: str, product: str) -> requests.Response:
@@ -65,7 +74,7 @@ def order(stack: Stack, key: str, product: str) -> requests.Response:
         "items": [{"product_id": product, "quantity": 1}],
         "payment": {"method": "card", "token": "tok_visa"},
     }
-    return requests.post(f"{stack.url('web')}/orders", json=body, headers={"Idempotency-Key": key}, timeout=30)
+    return post(f"{stack.url('web')}/orders", body, **{"Idempotency-Key": key})
 
 
 def test_change_of_sort_order_repeats_no_order_and_no_sku(stack: Stack, database: IcuDatabase) -> None:
