@@ -5,7 +5,15 @@ from __future__ import annotations
 
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
 
-from common.schema.tables import cents_column, id_column, idempotency_table, identifier, is_one_of, metadata, time_column
+from common.schema.tables import (
+    cents_column,
+    id_column,
+    idempotency_table,
+    identifier,
+    is_one_of,
+    metadata,
+    time_column,
+)
 from domain.money import MAX_CENTS
 from inventory_service.domain import IDEMPOTENCY_TABLE, INITIAL_STOCK, MORE_OR_LESS, ONLY_MORE, RELEASED, RESERVED
 

@@ -18,7 +18,15 @@ from sqlalchemy import (
     text,
 )
 
-from common.schema.tables import cents_column, id_column, idempotency_table, identifier, is_one_of, metadata, time_column
+from common.schema.tables import (
+    cents_column,
+    id_column,
+    idempotency_table,
+    identifier,
+    is_one_of,
+    metadata,
+    time_column,
+)
 from domain.money import MAX_CENTS
 from payments_service.domain import IDEMPOTENCY_TABLE, STATUSES
 

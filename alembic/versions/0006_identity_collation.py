@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from alembic import op
+
 from common.schema.views import without_views
 
 revision = "holdfast_0006"

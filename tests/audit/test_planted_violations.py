@@ -30,7 +30,8 @@ NO_LAW = """
 SET LOCAL session_replication_role = replica;
 DO $$ DECLARE law text; BEGIN
   FOR law IN SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) FROM pg_constraint
-    WHERE (contype IN ('c', 'u') OR conname = 'pk_outbox') AND connamespace = 'public'::regnamespace LOOP EXECUTE law; END LOOP;
+    WHERE (contype IN ('c', 'u') OR conname = 'pk_outbox') AND connamespace = 'public'::regnamespace
+  LOOP EXECUTE law; END LOOP;
 END $$
 """
 NOT_DUE = "UPDATE order_ledger SET due_at = now() + interval '1 hour' WHERE due_at IS NOT NULL"

@@ -113,7 +113,9 @@ def test_orders_are_taken_during_the_migration(old):
     for seller in sellers:
         seller.join()
     assert refused == []
-    assert sql(f"{WALKS} HAVING order_ledger_id <> '{ID}'") == [(["AWAITING_AUTHORIZATION", "AUTHORIZED"],)] * len(placed)
+    assert sql(f"{WALKS} HAVING order_ledger_id <> '{ID}'") == [(["AWAITING_AUTHORIZATION", "AUTHORIZED"],)] * len(
+        placed
+    )
 
 
 def test_migration_can_be_taken_back_with_its_rows(old):

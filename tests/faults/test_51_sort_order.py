@@ -1,4 +1,4 @@
-"""Row 51: the sort order of text changes under the data. Required: every key and SKU is still found; no second charge."""
+"""Row 51: the sort order of text changes under the data. Required: keys and SKUs are still found."""
 
 from __future__ import annotations
 
