@@ -1,0 +1,56 @@
+"""What a check gets to see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from common.database.database import Row, Transaction
+from common.database.soundness import Problem
+from common.process.settings import Settings
+
+SETTINGS = "SELECT name, reset_val AS value, source FROM pg_settings"
+# What the role has for this database counts for more than what it has for all of them, and both for more than what
+# the database has.
+OWNER_OF_SETTING = """
+SELECT COALESCE(
+  (SELECT format(CASE setdatabase WHEN 0 THEN 'ROLE %%I' ELSE 'ROLE %%I IN DATABASE %%I' END, current_user,
+      current_database())
+    FROM pg_db_role_setting, unnest(setconfig) AS setting
+    WHERE setrole = current_user::regrole AND setting LIKE %(name)s || '=%%'
+      AND setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+    ORDER BY setdatabase DESC LIMIT 1),
+  format('DATABASE %%I', current_database())) AS owner
+"""
+
+
+@dataclass(frozen=True)
+class Look:
+    """One transaction on the database, and the settings of the processes."""
+
+    tx: Transaction
+    settings: Settings
+    connection: Any
+
+    def all(self, sql: str, **params: Any) -> list[Row]:
+        return self.tx.all(sql, **params)
+
+    @cached_property
+    def server(self) -> dict[str, str]:
+        """The server's settings as a new session of this role gets them. Times are in milliseconds."""
+        return {row["name"]: row["value"] for row in self.all(SETTINGS)}
+
+    def set(self, name: str, value: str) -> str:
+        """The statement that gives new sessions a setting: for the role where it has its own, else for the database."""
+        (row,) = self.all(OWNER_OF_SETTING, name=name)
+        return f"ALTER {row['owner']} SET {name} = '{value}'"
+
+
+@dataclass(frozen=True)
+class Check:
+    name: str
+    fine: str
+    """What is true where it finds nothing."""
+    find: Callable[[Look], Iterable[Problem]]
