@@ -1,8 +1,9 @@
-"""`python -m ops check`, `audit` and `attention`: for operators, on the database in DATABASE_URL."""
+"""`python -m ops check`, `migrate`, `audit` and `attention`: for operators, on the database in DATABASE_URL."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import traceback
@@ -23,6 +24,9 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
     """Run one command, with the process's own environment where none is given; its exit code."""
     given = _parser().parse_args(arguments)
     try:
+        if given.command == "migrate":
+            # Imported here: it loads SQLAlchemy, and the other commands need not wait for that.
+            return int(importlib.import_module("ops.migrate").run(environ))
         if given.command == "check":
             return check.run(environ, given.format)
         if given.command == "audit":
@@ -41,6 +45,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ops", description="Look after a running Holdfast.")
     commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("migrate", help="migrate the database to the newest schema; safe to repeat")
     sound = commands.add_parser("check", help="are the database and the settings sound? 0: yes, 1: no, 2: not known")
     sound.add_argument("--format", choices=sorted(check.FORMATS), default="text")
     books = commands.add_parser("audit", help="do the books agree? 0: yes, 1: no, 2: not known")

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from alembic import op
+from alembic.util import CommandError
+from sqlalchemy.exc import IntegrityError
 
 from common.schema.views import without_views
 
 revision = "holdfast_0006"
-down_revision = "0005"
+down_revision = "holdfast_0005"
 branch_labels = None
 depends_on = None
 
@@ -200,4 +202,11 @@ def _build(name: str, of: str) -> None:
         return  # by an earlier attempt
     kind = "INDEX" if name.startswith("ix_") else "UNIQUE INDEX"
     op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")  # what an interrupted attempt left
-    op.execute(f"CREATE {kind} CONCURRENTLY {name} ON {of}")
+    try:
+        op.execute(f"CREATE {kind} CONCURRENTLY {name} ON {of}")
+    except IntegrityError as error:
+        detail = str(error.orig).strip().rpartition("DETAIL:")[2].strip()
+        raise CommandError(
+            f"{of.partition(' ')[0]} has duplicates, because the sort order of text changed under its unique index"
+            f" ({detail}) Merge or rename these rows, then migrate again"
+        ) from None

@@ -142,6 +142,12 @@ class ServiceUnavailable(ApiError):
     status, code, retry_after = 503, "service_unavailable", 1
 
 
+class NotMigrated(ApiError):
+    """The database lacks migrations of this release. Send the same request again after they have run."""
+
+    status, code, retry_after = 503, "not_migrated", 5
+
+
 class DatabaseUnavailable(ApiError):
     """The database cannot be reached at the moment. Send the same request again."""
 

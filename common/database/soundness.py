@@ -10,8 +10,9 @@ import threading
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-from common.database.database import Database, Row
+from common.database.database import Database
 from common.database.errors import TransientDatabaseError
+from common.database.transaction import Row
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from common.database.database import Row, Transaction
 from common.database.soundness import Problem
+from common.database.transaction import Row, Transaction
 from common.process.settings import Settings
 
 SETTINGS = "SELECT name, reset_val AS value, source FROM pg_settings"

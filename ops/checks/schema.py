@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from pathlib import Path
 
+from common.database import version
 from common.database.soundness import Problem
 from ops.checks.look import Look
 
-VERSION_TABLE = "alembic_version"
-VERSIONS = Path(__file__).resolve().parents[2] / "alembic" / "versions"
-MIGRATE = "python -m common.schema.migrate"
+MIGRATE = "python -m ops migrate"
 
 INVALID_INDEXES = """
 SELECT indexrelid::regclass::text AS name FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
@@ -32,25 +29,13 @@ WHERE relnamespace = current_schema()::regnamespace AND tgenabled NOT IN ('O', '
 
 
 def migrations(look: Look) -> Iterator[Problem]:
-    ours = _revisions()
-    if not look.all(f"SELECT 1 WHERE to_regclass('{VERSION_TABLE}') IS NOT NULL"):
+    if not look.all(f"SELECT 1 WHERE to_regclass('{version.TABLE}') IS NOT NULL"):
         yield Problem("the database is not migrated", MIGRATE)
         return
-    found = {str(row["version_num"]) for row in look.all(f"SELECT version_num FROM {VERSION_TABLE}")}
-    if found == {ours[-1]}:
-        return
-    if found <= set(ours):
-        yield Problem(f"the schema is at {', '.join(found) or 'nothing'}, this release needs {ours[-1]}", MIGRATE)
-    else:
-        yield Problem(
-            f"the schema is at {', '.join(found)}, which this release does not know",
-            "run the release that migrated the database, or set DATABASE_URL to the right database",
-        )
-
-
-def _revisions() -> list[str]:
-    texts = [path.read_text(encoding="utf-8") for path in sorted(VERSIONS.glob("*.py"))]
-    return [found[1] for text in texts if (found := re.search(r'^revision = "(.+)"$', text, re.MULTILINE))]
+    found = {str(row["version_num"]) for row in look.all(f"SELECT version_num FROM {version.TABLE}")}
+    if not found or max(found) < version.NEWEST:
+        at = ", ".join(found) or "nothing"
+        yield Problem(f"the schema is at {at}, and this release needs {version.NEWEST}", MIGRATE)
 
 
 def indexes(look: Look) -> Iterator[Problem]:

@@ -178,8 +178,6 @@ def test_database_that_is_not_migrated_is_found(server: EmbeddedPostgres, url: s
         migrate.upgrade(empty)
         migrate.downgrade(empty, "-1")
         assert "this release needs" in found(empty)["migrations"][0].what
-        run(server, "UPDATE alembic_version SET version_num = 'of another program'", "empty")
-        assert "this release does not know" in found(empty)["migrations"][0].what
     finally:
         run(server, "DROP DATABASE empty WITH (FORCE)", "holdfast")
 
