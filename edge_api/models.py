@@ -1,4 +1,4 @@
-"""The ledger, its lines, its history, and the outbox. The Edge API writes the beginning, the orchestrator the rest."""
+"""The tables of the ledger. The Edge API writes an entry's beginning, and the orchestrator writes the rest."""
 
 from sqlalchemy import (
     ARRAY,
@@ -27,7 +27,7 @@ order_ledger = Table(
     "order_ledger",
     metadata,
     id_column(),
-    # Who asked for what
+    # The request
     Column("client", identifier(), nullable=False),
     Column("client_request_id", identifier(255), nullable=False),
     Column("fingerprint", String(64), nullable=False),
@@ -36,7 +36,7 @@ order_ledger = Table(
     cents_column("total_amount_cents"),
     Column("currency", String(3), nullable=False),
     Column("request_id", Text, nullable=False),
-    # Where the saga stands, and why
+    # The state of the saga
     Column("status", Text, nullable=False),
     Column("status_detail", Text),
     Column("payment_authorization_id", Text),
@@ -45,7 +45,7 @@ order_ledger = Table(
     Column("undone", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
     Column("failure_code", Text),
     Column("failure_message", Text),
-    # Who works on it, and when somebody should: `due_at` is the one thing that claiming looks at
+    # The lease, and when the entry is to be claimed: claiming looks at `due_at` only
     time_column("due_at", nullable=True),
     Column("claimed_by", Text),
     time_column("claimed_until", nullable=True),
@@ -55,7 +55,7 @@ order_ledger = Table(
     time_column("next_retry_at", nullable=True),
     time_column("needs_attention_at", nullable=True),
     Column("attention_reason", Text),
-    # The answer that a repeated request gets again
+    # The stored response
     Column("response_status", Integer),
     Column("response_body", Text),
     time_column("created_at"),
@@ -77,7 +77,7 @@ order_ledger = Table(
     CheckConstraint(
         "status NOT IN ('AUTHORIZATION_FAILED', 'FAILED') OR failure_code IS NOT NULL", name="failure_has_reason"
     ),
-    # FAILED means that nothing is left behind: every undo that may be needed has said yes.
+    # FAILED means that nothing is left behind: every undo that may be needed has succeeded.
     CheckConstraint(
         "status <> 'FAILED' OR undone @> CASE WHEN compensating_from = 'AUTHORIZED'"
         " THEN '{void_payment,cancel_order}'::text[]"
@@ -90,7 +90,7 @@ order_ledger = Table(
         "needs_attention_at",
         postgresql_where=text("needs_attention_at IS NOT NULL"),
     ),
-    # Room on the page keeps the checkpoints heap-only, off the indexes: of what these hold they change nothing.
+    # Free space on each page keeps the checkpoints heap-only: they change no indexed column.
     postgresql_with={"fillfactor": "70"},
 )
 
@@ -111,7 +111,7 @@ order_ledger_history = Table(
     "order_ledger_history",
     metadata,
     Column("order_ledger_id", ForeignKey("order_ledger.id"), primary_key=True),
-    Column("id", BigInteger, primary_key=True, autoincrement=False),  # counts the rows of one entry
+    Column("id", BigInteger, primary_key=True, autoincrement=False),  # numbers the rows of one entry
     time_column("at"),
     Column("from_status", Text),
     Column("to_status", Text, nullable=False),
@@ -132,7 +132,7 @@ outbox = Table(
     CheckConstraint("(status = 'PENDING') = (processed_at IS NULL)", name="processed_at"),
 )
 
-# Requests that were refused before there was anything to keep of them but the answer (422 unknown_product).
+# Responses to requests that were refused before an entry was made (422 unknown_product).
 refused_requests = Table(
     "refused_requests",
     metadata,
@@ -153,7 +153,7 @@ rate_limits = Table(
     CheckConstraint("tokens >= 0", name="tokens"),
 )
 
-# The database itself writes the history and refuses a move that the state machine does not have.
+# The database itself writes the history, and refuses a change that the state machine does not have.
 LEDGER_GUARD = """
 CREATE FUNCTION order_ledger_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE

@@ -46,8 +46,8 @@ inventory_adjustments = Table(
     Index(None, "product_id"),
 )
 
-# One row for each order, whether it was first heard of by a reservation or by a release: the primary key is what
-# makes the two exclude each other, and a release that came first stays here, so that its reservation is refused.
+# One row for each order, made by its reservation or by its release, whichever arrives first. The primary key makes the
+# two exclude each other. A release that came first leaves its row, and the late reservation is refused.
 order_reservations = Table(
     "order_reservations",
     metadata,

@@ -1,4 +1,4 @@
-"""`python -m ops check`: does anything about the database or the settings break a promise?"""
+"""`python -m ops check`: find what is wrong with the database and the settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Report = list[tuple[Check, list[Problem]]]
 
 
 def check(environ: Mapping[str, str] | None) -> Report:
-    """Every check with the problems that it found. :raises Unusable: the database cannot be asked"""
+    """Run every check. :returns: each with the problems that it found :raises Unusable: the database does not answer"""
     with opened(environ, timeout_s=TIMEOUT_S, readonly=True) as database:
         look = Look(*database)
         return [(each, _problems(each, look)) for each in CHECKS]
@@ -58,8 +58,8 @@ FORMATS = {"text": as_text, "json": as_json}
 
 
 def run(environ: Mapping[str, str] | None, form: str) -> int:
-    """Print the report; 0 where nothing is wrong, else 1. :raises Unusable:"""
+    """Print the report. :returns: 0 without a problem, else 1 :raises Unusable:"""
     report = check(environ)
     sys.stdout.write(FORMATS[form](report))
-    sys.stdout.flush()  # an error in writing shows now
+    sys.stdout.flush()  # an error in writing must change the exit code
     return PROBLEMS if any(problems for _, problems in report) else FINE

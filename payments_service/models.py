@@ -1,4 +1,4 @@
-"""The simulated gateway's books. The database itself refuses what no gateway may do, whatever the code asks for."""
+"""The books of the simulated gateway. The database itself refuses a change of status that no gateway may make."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from common.schema.tables import (
 from domain.money import MAX_CENTS
 from payments_service.domain import IDEMPOTENCY_TABLE, STATUSES
 
-# A row without user, amount and currency is a tombstone: its key was voided before any authorize with it arrived. It
-# stands in this table, so that one unique index decides between the void and an authorize that comes at the same time.
+# A row without user, amount and currency is a tombstone: its key was voided before an authorize with it arrived. It is
+# in this table so that one unique index decides between the void and an authorize that arrives at the same time.
 payment_authorizations = Table(
     "payment_authorizations",
     metadata,

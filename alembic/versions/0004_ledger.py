@@ -1,8 +1,4 @@
-"""The ledger: entries, lines, history, outbox; the answers to refused requests; the rate limits.
-
-Revision ID: holdfast_0004
-Revises: holdfast_0003
-"""
+"""The ledger with its lines, history and outbox; stored answers to refused requests; rate limits."""
 
 from __future__ import annotations
 

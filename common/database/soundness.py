@@ -1,4 +1,4 @@
-"""Two things that no code can keep right: the sort order of text, and sequences after a copy of the data.
+"""Finds two faults of a database that come from outside: a changed sort order of text, and stale sequences.
 
 `ops check` reports them, and the orchestrator logs them when it starts.
 """
@@ -38,7 +38,7 @@ SELECT last_value - (NOT is_called)::int AS at, (SELECT max({column_name}) FROM 
 class Problem(NamedTuple):
     what: str
     remedy: str
-    """What to do; where one is enough, the SQL statement to run."""
+    """What to do. If SQL can mend it, the statements."""
 
 
 class Asks(Protocol):
@@ -68,7 +68,7 @@ def stale_sequences(database: Asks) -> Iterator[Problem]:
 
 
 def warn_once(database: Database) -> None:
-    """Log what is wrong, from a thread of its own, as soon as the database answers."""
+    """Log both faults as soon as the database answers, from a thread of its own."""
     threading.Thread(target=_warn, args=(database, threading.Event()), name="soundness", daemon=True).start()
 
 
@@ -79,7 +79,7 @@ def _warn(database: Database, never: threading.Event) -> None:
         except TransientDatabaseError:
             never.wait(TRY_AGAIN_S)
             continue
-        except Exception:  # it is only a warning: the orders go on
+        except Exception:  # a warning that fails must not stop orders
             log.exception("the database's collation and sequences could not be checked")
             return
         for problem in problems:

@@ -1,4 +1,4 @@
-"""Views in migrations: a script of `CREATE VIEW` statements, replaced without losing who may read the views."""
+"""Views in migrations. Each script is a list of `CREATE VIEW` statements."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def drop_views(views: str) -> None:
 
 @contextmanager
 def without_views(views: str) -> Iterator[None]:
-    """Drop the script's views and make them again at the end, also after an error.
+    """Drop the script's views, and create them again at the end, even after an error. Their grants are kept.
 
     PostgreSQL refuses to change the type of a column that a view shows.
     """

@@ -1,4 +1,4 @@
-"""What a check gets to see."""
+"""What a check can ask, and what a check is."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from common.database.transaction import Row, Transaction
 from common.process.settings import Settings
 
 SETTINGS = "SELECT name, reset_val AS value, source FROM pg_settings"
-# What the role has for this database counts for more than what it has for all of them, and both for more than what
-# the database has.
+# A setting of the role for this database overrides one of the role for all databases, which overrides the database's.
 OWNER_OF_SETTING = """
 SELECT COALESCE(
   (SELECT format(CASE setdatabase WHEN 0 THEN 'ROLE %%I' ELSE 'ROLE %%I IN DATABASE %%I' END, current_user,
@@ -43,7 +42,7 @@ class Look:
         return {row["name"]: row["value"] for row in self.all(SETTINGS)}
 
     def set(self, name: str, value: str) -> str:
-        """The statement that gives new sessions a setting: for the role where it has its own, else for the database."""
+        """The statement that changes a setting for new sessions, for the role if the role has its own value."""
         (row,) = self.all(OWNER_OF_SETTING, name=name)
         return f"ALTER {row['owner']} SET {name} = '{value}'"
 
@@ -52,5 +51,5 @@ class Look:
 class Check:
     name: str
     fine: str
-    """What is true where it finds nothing."""
+    """What is true if it finds no problem."""
     find: Callable[[Look], Iterable[Problem]]

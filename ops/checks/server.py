@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from common.database.soundness import Problem
 from ops.checks.look import Look
 
-# Values stand in the text of our statements; DETAIL repeats rows, and the statements of others.
+# Our statements contain their values. DETAIL contains whole rows, and the statements of other sessions.
 LOGS_NO_VALUES = {
     "log_statement": ("none", "ddl"),
     "log_min_duration_statement": ("-1",),

@@ -1,4 +1,4 @@
-"""What runs on the server beside us: clocks, connections, poolers, transactions that never end."""
+"""Clocks, connections and the other sessions on the server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from common.database.soundness import Problem
 from ops.checks.look import Look
 
 CLOCKS_DIFFER_S = 5.0
-OLD_S = 60  # older than any transaction of ours; an audit may take longer, and has a name of its own
+OLD_S = 60  # the audit may take longer; it is excluded by name
 ORCHESTRATOR_CONNECTIONS = 8  # pool, LISTEN and its test, commands of operators
 WEB_SERVICES = 4
 

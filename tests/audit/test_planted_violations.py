@@ -96,14 +96,14 @@ def test_the_books_that_are_planted_in_are_healthy(books: Books) -> None:
 
 
 @pytest.mark.parametrize(("check", "says", "statements"), CASES)
-def test_a_violation_is_found_by_its_name(plant: Plant, check: str, says: str, statements: str) -> None:
+def test_violation_is_found_by_its_name(plant: Plant, check: str, says: str, statements: str) -> None:
     found = plant(statements)
     assert [row for row in found if None in row] == []
     assert [text for name, text in found if name == check and says in text], found
 
 
 @pytest.mark.parametrize("statements", HARMLESS)
-def test_what_only_looks_wrong_is_no_violation(plant: Plant, statements: str) -> None:
+def test_unusual_but_legal_state_is_not_a_violation(plant: Plant, statements: str) -> None:
     assert plant(statements) == []
 
 

@@ -1,4 +1,4 @@
-"""All that a database says about its schema, as text that can be compared."""
+"""The schema of a database as text that tests compare."""
 
 from __future__ import annotations
 

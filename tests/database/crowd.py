@@ -10,7 +10,7 @@ import uuid
 
 PRODUCTS = 5_000
 DUE = 300
-ELSEWHERE = 20_000  # rows of the services' tables: enough to make a planner who has no index notice it
+ELSEWHERE = 20_000  # rows of the services' tables: enough to show a missing index in the plan
 
 
 def known_id(kind: str, number: int) -> str:

@@ -145,7 +145,7 @@ def refusal(sql):
     return insert
 
 
-def test_the_rows_that_the_cases_start_from_are_valid(sql):
+def test_valid_rows_are_accepted(sql):
     for table, row in VALID.items():
         sql.insert(table, row)
     assert set(VALID) == {name for (name,) in sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")} - {
@@ -160,19 +160,19 @@ def test_a_check(refusal, table, constraint, changes):
 
 
 @pytest.mark.parametrize(("table", "constraint", "changes"), UNIQUE_CASES)
-def test_a_unique_key(refusal, table, constraint, changes):
+def test_unique_key_refuses_a_second_row(refusal, table, constraint, changes):
     diag = refusal(table, VALID[table] | changes, with_first_row=True)
     assert (diag.sqlstate, diag.constraint_name) == ("23505", constraint)
 
 
 @pytest.mark.parametrize(("table", "constraint", "changes"), FOREIGN_KEY_CASES)
-def test_a_foreign_key(refusal, table, constraint, changes):
+def test_foreign_key_refuses_an_unknown_row(refusal, table, constraint, changes):
     diag = refusal(table, VALID[table] | changes, with_first_row=False)
     assert (diag.sqlstate, diag.constraint_name) == ("23503", constraint)
 
 
 @pytest.mark.parametrize("table", VALID)
-def test_every_column_that_must_be_given(sql, table):
+def test_required_column_refuses_null(sql, table):
     required = sql(
         "SELECT attname FROM pg_attribute WHERE attrelid = %(table)s::regclass AND attnum > 0 AND attnotnull"
         " AND attidentity = ''",
@@ -188,7 +188,7 @@ def test_every_column_that_must_be_given(sql, table):
 def test_every_constraint_has_a_case(sql):
     found = sql(
         "SELECT conrelid::regclass::text, conname FROM pg_constraint WHERE connamespace = 'public'::regnamespace"
-        " AND contype NOT IN ('n', 't')"  # NOT NULL has its own test; a constraint trigger is none
+        " AND contype NOT IN ('n', 't')"  # NOT NULL has its own test; a constraint trigger is not a constraint
     )
     cases = {(table, constraint) for table, constraint, _ in CHECK_CASES + UNIQUE_CASES + FOREIGN_KEY_CASES}
     assert {row for row in found if row[0] != VERSION_TABLE} == cases

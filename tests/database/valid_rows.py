@@ -1,4 +1,4 @@
-"""One row of each table that the database takes, in an order in which each finds the rows that it refers to."""
+"""One valid row of each table. Rows come after those that they refer to."""
 
 ID = "11111111-1111-4111-8111-111111111111"
 OTHER_ID = "22222222-2222-4222-8222-222222222222"

@@ -85,7 +85,7 @@ PROBLEMS = {
     "slots": ["SELECT pg_create_physical_replication_slot('forgotten', true)"],
 }
 CASES = [(name, statements) for name, cases in PROBLEMS.items() for statements in cases]
-# These have a test of their own: their remedy is no SQL statement.
+# These have tests of their own, because SQL does not mend them.
 OTHERS = {"migrations", "encoding", "clock", "connections", "pooler"}
 CLEAN = (
     "DROP TABLE IF EXISTS t",
