@@ -21,7 +21,7 @@ from tests.faults.shared_stack import ORCHESTRATORS, SharedStack, new_key
 from tests.system.stack import running
 from tests.waiting import eventually
 
-# As docs/how-to/back-up-and-restore.md has them.
+# As the documentation has them.
 DUMP = """pg_dump --format=custom --data-only --exclude-table='*_version' --file=holdfast.dump "$DATABASE_URL" """
 RESTORE = """
 {
