@@ -37,6 +37,11 @@ WITH entry AS (
 )
 INSERT INTO outbox (order_ledger_id, event_type, payload) SELECT id, 'order.authorized', '{}' FROM entry
 """
+# The columns of that time whose values do not come from a sequence.
+IS_GIVEN = """
+SELECT FROM pg_attribute
+WHERE attrelid = %(table)s::regclass AND attname = %(name)s AND attidentity = ''
+"""
 WALKS = "SELECT array_agg(to_status ORDER BY id) FROM order_ledger_history GROUP BY order_ledger_id"
 
 
@@ -49,12 +54,9 @@ def old(new_database):
         sql("CREATE ROLE identity_auditor")
         sql("GRANT SELECT ON audit_violations, audit_summary TO identity_auditor")
         for table, row in VALID.items():
-            sql.insert(table, {name: value for name, value in row.items() if (table, name) != HISTORY_ID})
+            sql.insert(table, {name: value for name, value in row.items() if sql(IS_GIVEN, table=table, name=name)})
         yield url, sql
         sql("DROP OWNED BY identity_auditor; DROP ROLE identity_auditor")
-
-
-HISTORY_ID = ("order_ledger_history", "id")  # before the migration, a sequence gives it
 
 
 def may_read(sql):
