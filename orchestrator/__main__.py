@@ -17,6 +17,7 @@ from collections.abc import Callable
 from common.calls.breaker import Breaker
 from common.calls.client import ServiceClient
 from common.database.database import Database
+from common.database.soundness import warn_once
 from common.process import logs
 from common.process.settings import SettingError, Settings
 from crash_points import points as crash_points
@@ -53,6 +54,7 @@ class Orchestrator:
             is_stopping=self._stop.is_set,
         )
         self._dispatcher = Dispatcher(store, engine.run, settings.worker_threads, settings.poll_interval_s)
+        warn_once(database)
         self._listener = Listener(settings.database_direct_url, self._dispatcher.wake, self._stop)
 
     def run(self) -> int:

@@ -2,70 +2,63 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 
+import psycopg2
 import pytest
 
+from common.database.soundness import Problem
 from local import release
 from local.plan import Plan
 from local.terminal import StopRequest
+from ops.checks.every import CHECKS
+from ops.database import Unusable
 
 Printed = pytest.CaptureFixture[str]
-PROBLEM = {"what": "a sequence is behind its table", "remedy": "run: SELECT setval(…)"}
+PROBLEM = Problem("a sequence is behind its table", "run: SELECT setval(…)")
 
 
-@pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    (tmp_path / "Procfile").write_text("release: true\nweb: true\n")
-    return Plan.read(tmp_path / "Procfile", {})
+def plan(folder: Path, line: str) -> Plan:
+    (folder / "Procfile").write_text(f"release: {line}\nweb: true\n")
+    return Plan.read(folder / "Procfile", {})
 
 
-def checked(plan: Plan, folder: Path, monkeypatch: pytest.MonkeyPatch, code: int, out: str, err: str = "") -> bool:
-    """A release with a check that prints this."""
-    script = f"import sys; sys.stdout.write({out!r}); sys.stderr.write({err!r}); sys.exit({code})"
-    monkeypatch.setattr(release, "CHECK", [sys.executable, "-c", script])
-    return release.release(plan, "postgresql:///x", folder, StopRequest())
-
-
-def report(*problems: dict[str, str]) -> str:
-    checks = [
-        {"name": "sequences", "ok": not problems, "problems": problems},
-        {"name": "b", "ok": True, "problems": []},
-    ]
-    return json.dumps({"ok": not problems, "checks": checks})
+def released(folder: Path, line: str = "true", stop: StopRequest | None = None) -> bool:
+    return release.release(plan(folder, line), "postgresql:///x", folder, stop or StopRequest())
 
 
 def test_problems_are_printed_and_everything_starts(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
 ) -> None:
-    assert checked(plan, tmp_path, monkeypatch, 1, report(PROBLEM))
+    monkeypatch.setattr(release, "check", lambda environ: [(CHECKS[0], []), (CHECKS[1], [PROBLEM])])
+    assert released(tmp_path)
     assert capsys.readouterr().out == "check: a sequence is behind its table; run: SELECT setval(…)\n"
 
 
-def test_nothing_is_printed_when_all_is_well(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
-) -> None:
-    assert checked(plan, tmp_path, monkeypatch, 0, report())
+def test_nothing_is_printed_when_all_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:
+    monkeypatch.setattr(release, "check", lambda environ: [(each, []) for each in CHECKS])
+    assert released(tmp_path)
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("kind", [Unusable, psycopg2.OperationalError])
 def test_check_that_cannot_be_made_is_one_line(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+    kind: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
 ) -> None:
-    assert checked(plan, tmp_path, monkeypatch, 2, "", "Traceback …\nno permission\n")
-    assert capsys.readouterr().out == "check: it could not be made: no permission\n"
+    def check(environ: object) -> None:
+        raise kind("no permission\nLINE 1\n")
+
+    monkeypatch.setattr(release, "check", check)
+    assert released(tmp_path)
+    assert capsys.readouterr().out == "check: the database cannot be checked: no permission\n"
 
 
-def test_failed_migration_starts_nothing(tmp_path: Path) -> None:
-    (tmp_path / "Procfile").write_text("release: exit 3\nweb: true\n")
-    plan = Plan.read(tmp_path / "Procfile", {})
-    assert not release.release(plan, "postgresql:///x", tmp_path, StopRequest())
+def test_failed_migration_starts_nothing(tmp_path: Path, capsys: Printed) -> None:
+    assert not released(tmp_path, "exit 3")
+    assert capsys.readouterr().out == ""
 
 
 def test_stop_request_ends_the_migration(tmp_path: Path) -> None:
-    (tmp_path / "Procfile").write_text("release: sleep 600\nweb: true\n")
     stop = StopRequest()
     stop.made = True
-    assert not release.release(Plan.read(tmp_path / "Procfile", {}), "postgresql:///x", tmp_path, stop)
+    assert not released(tmp_path, "sleep 600", stop)
