@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from common.calls.client import AnswerTo, No, Nothing, ServiceClient, Yes
+from common.calls.client import Answer, No, Nothing, ServiceClient, Yes
 from common.database.database import Row
 from domain.money import MAX_CENTS
 from domain.states import authorize_key
@@ -37,7 +37,7 @@ class Gateways:
             raise UnknownProduct(product_ids=unknown)
         return prices
 
-    def authorize(self, entry: Row, payment_token: str) -> AnswerTo:
+    def authorize(self, entry: Row, payment_token: str) -> Answer:
         """Ask for a hold on the entry's total, under a key of the entry's own: however often it is asked, one hold."""
         answer = self.payments.ask(
             "POST",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from common.calls.client import AnswerTo, No, Nothing, ServiceClient, Yes
+from common.calls.client import Answer, No, Nothing, ServiceClient, Yes
 from common.process import moments
 from domain.states import authorize_key
 from orchestrator.breaker import Breaker
@@ -25,7 +25,7 @@ class Participants:
     """The services that a saga calls, each behind its breaker."""
 
     def __init__(self, orders: Participant, inventory: Participant, payments: Participant) -> None:
-        self._actions: dict[str, tuple[Participant, Callable[[ServiceClient, Saga], AnswerTo]]] = {
+        self._actions: dict[str, tuple[Participant, Callable[[ServiceClient, Saga], Answer]]] = {
             "create_order": (orders, create_order),
             "reserve_inventory": (inventory, reserve_inventory),
             "capture_payment": (payments, capture_payment),
@@ -36,7 +36,7 @@ class Participants:
             CLOSE_ABANDONED: (payments, void_abandoned_authorization),
         }
 
-    def ask(self, saga: Saga) -> AnswerTo | Deferred:
+    def ask(self, saga: Saga) -> Answer | Deferred:
         """The answer to the saga's next action."""
         participant, action = self._actions[saga.next_action]
         wait_s = participant.breaker.wait_s()
@@ -47,7 +47,7 @@ class Participants:
         return answer
 
 
-def create_order(orders: ServiceClient, saga: Saga) -> AnswerTo:
+def create_order(orders: ServiceClient, saga: Saga) -> Answer:
     body = {
         "order_ledger_id": saga.id,
         "user_id": saga.user_id,
@@ -64,7 +64,7 @@ def create_order(orders: ServiceClient, saga: Saga) -> AnswerTo:
     )
 
 
-def reserve_inventory(inventory: ServiceClient, saga: Saga) -> AnswerTo:
+def reserve_inventory(inventory: ServiceClient, saga: Saga) -> Answer:
     items = [{"product_id": item["product_id"], "quantity": item["quantity"]} for item in saga.items]
     return inventory.ask(
         "POST",
@@ -75,7 +75,7 @@ def reserve_inventory(inventory: ServiceClient, saga: Saga) -> AnswerTo:
     )
 
 
-def capture_payment(payments: ServiceClient, saga: Saga) -> AnswerTo:
+def capture_payment(payments: ServiceClient, saga: Saga) -> Answer:
     return payments.ask(
         "POST",
         f"/payments/capture/{saga.payment_authorization_id}",
@@ -89,7 +89,7 @@ def capture_payment(payments: ServiceClient, saga: Saga) -> AnswerTo:
     )
 
 
-def confirm_order(orders: ServiceClient, saga: Saga) -> AnswerTo:
+def confirm_order(orders: ServiceClient, saga: Saga) -> Answer:
     answer = orders.ask(
         "PUT",
         f"/orders/{saga.order_id}/confirm",
@@ -99,7 +99,7 @@ def confirm_order(orders: ServiceClient, saga: Saga) -> AnswerTo:
     return _misrouted(answer, saga) or answer
 
 
-def void_payment(payments: ServiceClient, saga: Saga) -> AnswerTo:
+def void_payment(payments: ServiceClient, saga: Saga) -> Answer:
     """Give the money back: void the hold, or refund it where it was captured."""
     answer = payments.ask(
         "POST",
@@ -117,7 +117,7 @@ def void_payment(payments: ServiceClient, saga: Saga) -> AnswerTo:
     return answer
 
 
-def _refund(payments: ServiceClient, saga: Saga) -> AnswerTo:
+def _refund(payments: ServiceClient, saga: Saga) -> Answer:
     answer = payments.ask(
         "POST",
         f"/payments/refund/{saga.payment_authorization_id}",
@@ -132,7 +132,7 @@ def _refund(payments: ServiceClient, saga: Saga) -> AnswerTo:
     return answer
 
 
-def release_inventory(inventory: ServiceClient, saga: Saga) -> AnswerTo:
+def release_inventory(inventory: ServiceClient, saga: Saga) -> Answer:
     answer = inventory.ask(
         "DELETE",
         f"/inventory/reservations/{saga.order_id}",
@@ -142,7 +142,7 @@ def release_inventory(inventory: ServiceClient, saga: Saga) -> AnswerTo:
     return answer
 
 
-def cancel_order(orders: ServiceClient, saga: Saga) -> AnswerTo:
+def cancel_order(orders: ServiceClient, saga: Saga) -> Answer:
     answer = orders.ask(
         "PUT",
         f"/orders/{saga.order_id}/cancel",
@@ -155,7 +155,7 @@ def cancel_order(orders: ServiceClient, saga: Saga) -> AnswerTo:
     return NEVER_HAPPENED if isinstance(answer, No) and answer.code == "not_found" else answer
 
 
-def _misrouted(answer: AnswerTo, saga: Saga) -> Nothing | None:
+def _misrouted(answer: Answer, saga: Saga) -> Nothing | None:
     """A path that nobody serves is `not_found` as well, and a mistake in a deployment must not undo a sale.
 
     Only an answer that names the order comes from somebody who looked for it.
@@ -165,7 +165,7 @@ def _misrouted(answer: AnswerTo, saga: Saga) -> Nothing | None:
     return None
 
 
-def void_abandoned_authorization(payments: ServiceClient, saga: Saga) -> AnswerTo:
+def void_abandoned_authorization(payments: ServiceClient, saga: Saga) -> Answer:
     """Void by the key of the authorize call, whose answer nobody knows; a call that arrives later is refused."""
     return payments.ask(
         "POST",

@@ -17,7 +17,7 @@ from itertools import islice
 
 import backoff
 
-from common.calls.client import AnswerTo, No, Nothing, Yes
+from common.calls.client import Answer, No, Nothing, Yes
 from domain.states import ABANDONED, Status
 
 
@@ -127,7 +127,7 @@ class RetryPolicy:
         return list(islice(exponential, self.max_attempts - 1))
 
 
-def after(saga: Saga, answer: AnswerTo | Deferred, policy: RetryPolicy) -> Saga:
+def after(saga: Saga, answer: Answer | Deferred, policy: RetryPolicy) -> Saga:
     """What the saga becomes when its next action is answered so."""
     now = replace(saga, detail=None)
     if isinstance(answer, Deferred):
@@ -143,7 +143,7 @@ def after(saga: Saga, answer: AnswerTo | Deferred, policy: RetryPolicy) -> Saga:
     return _after_step(now, answer, policy)
 
 
-def _after_step(saga: Saga, answer: AnswerTo, policy: RetryPolicy) -> Saga:
+def _after_step(saga: Saga, answer: Answer, policy: RetryPolicy) -> Saga:
     step = STEP_AT[saga.status]
     match answer:
         case Yes():
@@ -170,7 +170,7 @@ def _turn_back(saga: Saga, code: str, message: str) -> Saga:
     )
 
 
-def _after_undo(saga: Saga, answer: AnswerTo, policy: RetryPolicy) -> Saga:
+def _after_undo(saga: Saga, answer: Answer, policy: RetryPolicy) -> Saga:
     action = saga.next_action
     match answer:
         case Yes():
@@ -213,7 +213,7 @@ def _ask_undo_again(saga: Saga, reason: str, policy: RetryPolicy, *, at_once: bo
     )
 
 
-def _after_closing(saga: Saga, answer: AnswerTo, policy: RetryPolicy) -> Saga:
+def _after_closing(saga: Saga, answer: Answer, policy: RetryPolicy) -> Saga:
     """The client never came back. The entry ends when it is certain that no hold is left behind."""
     if isinstance(answer, Yes):
         return replace(

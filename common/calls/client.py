@@ -46,7 +46,7 @@ class Nothing:
     reason: str
 
 
-AnswerTo = Yes | No | Nothing
+Answer = Yes | No | Nothing
 
 
 class ServiceClient:
@@ -65,7 +65,7 @@ class ServiceClient:
         params: dict[str, str] | None = None,
         refusals: frozenset[str] = frozenset(),
         is_yes: Callable[[dict[str, Any]], bool] = lambda _: True,
-    ) -> AnswerTo:
+    ) -> Answer:
         """Send one request, once. Never raises for what the network or the other side does.
 
         :param refusals: the error codes that the contract names for this call
@@ -82,7 +82,7 @@ class ServiceClient:
 
     def _read(
         self, status: int, content: bytes, refusals: frozenset[str], is_yes: Callable[[dict[str, Any]], bool]
-    ) -> AnswerTo:
+    ) -> Answer:
         unreadable = Nothing(f"{self.name}: unreadable answer with status {status}")
         try:
             body = json.loads(content)
