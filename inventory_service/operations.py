@@ -6,11 +6,13 @@ Locks are always taken in one order – the order's row, then the products by id
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
-from common.api.errors import IdempotencyKeyReused, ValidationFailed
+from common.api.errors import Busy, IdempotencyKeyReused, ValidationFailed
 from common.api.idempotency import Answer, fingerprint, once
 from common.database.database import Database, Row, Transaction
+from common.database.errors import RowsLocked
 from inventory_service.domain import IDEMPOTENCY_TABLE, MAX_STOCK, RELEASED
 from inventory_service.errors import DuplicateSku, InsufficientStock, ProductNotFound, ReservationReleased
 from inventory_service.schemas import ChangedStock
@@ -48,6 +50,15 @@ SELECT id AS product_id, sku, stock_quantity, stock_quantity > 0 AS available FR
 
 # Some products, held until the end of the transaction. By id: the order in which everything locks them.
 LOCK_PRODUCTS = "SELECT * FROM products WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR UPDATE"
+
+# Those of the given products that another transaction has locked.
+LOCKED_PRODUCTS = """
+SELECT id FROM unnest(%(ids)s::uuid[]) AS wanted (id)
+EXCEPT ALL SELECT id FROM (SELECT id FROM products WHERE id = ANY(%(ids)s::uuid[]) FOR UPDATE SKIP LOCKED) AS free
+"""
+
+# The products that an order has reserved.
+PRODUCTS_OF_ORDER = "SELECT product_id FROM inventory_reservations WHERE order_id = %(order_id)s"
 
 # All that was ever added to a product and taken from it other than by orders.
 SUM_OF_ADJUSTMENTS = """
@@ -153,7 +164,8 @@ def change_stock(db: Database, product_id: str, key: str, change: Row) -> Answer
         request = {"product_id": product_id, **change}
         return once(tx, IDEMPOTENCY_TABLE, "stock", key, request, lambda: _change_stock(tx, product_id, change))
 
-    return db.transact(work)
+    with _naming_locked_products(db, lambda: [product_id]):
+        return db.transact(work)
 
 
 def _change_stock(tx: Transaction, product_id: str, change: Row) -> Answer:
@@ -178,7 +190,8 @@ def reserve(db: Database, order_id: str, items: Iterable[Row]) -> tuple[Row, boo
     :raises IdempotencyKeyReused: it was made with other lines
     """
     lines = _merged(items)
-    return db.transact(lambda tx: _reserve(tx, order_id, lines))
+    with _naming_locked_products(db, lambda: list(lines)):
+        return db.transact(lambda tx: _reserve(tx, order_id, lines))
 
 
 def _merged(items: Iterable[Row]) -> dict[str, int]:
@@ -229,6 +242,16 @@ def _lock_products(tx: Transaction, ids: list[str]) -> list[Row]:
     return products
 
 
+@contextmanager
+def _naming_locked_products(db: Database, ids: Callable[[], list[str]]) -> Iterator[None]:
+    """Say which products could not be locked, so that callers hold back only what needs these."""
+    try:
+        yield
+    except RowsLocked as error:
+        locked = sorted(row["id"] for row in db.all(LOCKED_PRODUCTS, ids=ids()))
+        raise (Busy(product_ids=locked) if locked else Busy()) from error
+
+
 def _insufficient(product: Row, requested: int) -> InsufficientStock:
     available = product["stock_quantity"]
     return InsufficientStock(
@@ -238,7 +261,10 @@ def _insufficient(product: Row, requested: int) -> InsufficientStock:
 
 def release(db: Database, order_id: str) -> Row:
     """Give back what an order has reserved, and refuse it from now on, whether it had been seen before or not."""
-    return {"order_id": order_id, **db.transact(lambda tx: _release(tx, order_id))}
+    with _naming_locked_products(
+        db, lambda: [row["product_id"] for row in db.all(PRODUCTS_OF_ORDER, order_id=order_id)]
+    ):
+        return {"order_id": order_id, **db.transact(lambda tx: _release(tx, order_id))}
 
 
 def _release(tx: Transaction, order_id: str) -> Row:

@@ -142,6 +142,12 @@ class ServiceUnavailable(ApiError):
     status, code, retry_after = 503, "service_unavailable", 1
 
 
+class Busy(ApiError):
+    """Other requests are using the same data at the moment. Nothing was changed. Send the same request again."""
+
+    status, code, retry_after = 503, "busy", 1
+
+
 class DatabaseUnavailable(ApiError):
     """The database cannot be reached at the moment. Send the same request again."""
 

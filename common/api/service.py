@@ -20,6 +20,7 @@ from common.api import openapi
 from common.api.errors import (
     ApiError,
     BrokenHttp,
+    Busy,
     DatabaseUnavailable,
     MalformedJson,
     NotFound,
@@ -29,7 +30,7 @@ from common.api.errors import (
 )
 from common.api.routes import Api, Reply
 from common.database.database import Database
-from common.database.errors import DatabaseBusy, TransientDatabaseError
+from common.database.errors import DatabaseBusy, RowsLocked, TransientDatabaseError
 from common.process import logs
 from common.process.settings import Settings
 
@@ -128,7 +129,14 @@ def _api_error(error: ApiError) -> tuple[Response, int, dict[str, str]]:
 
 
 def _database_error(error: TransientDatabaseError) -> tuple[Response, int, dict[str, str]]:
-    refusal = ServiceUnavailable() if isinstance(error, DatabaseBusy) else DatabaseUnavailable()
+    refusal: ApiError
+    match error:
+        case RowsLocked():
+            refusal = Busy()
+        case DatabaseBusy():
+            refusal = ServiceUnavailable()
+        case _:
+            refusal = DatabaseUnavailable()
     refusal.__cause__ = error.__cause__ or error
     return _api_error(refusal)
 

@@ -6,6 +6,7 @@ The statements are plain SQL and stand with the verbs that need them; docs/decis
 from __future__ import annotations
 
 import os
+import random
 import select
 import time
 import weakref
@@ -13,12 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-import backoff
 import psycopg2
 import psycopg2.extensions
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
-from common.database.errors import CommitOutcomeUnknown, DatabaseBusy, DatabaseUnavailable
+from common.database.errors import CommitOutcomeUnknown, DatabaseBusy, DatabaseUnavailable, RowsLocked
 from common.database.pool import Pool, Pooled
 from common.database.prepared import prepared
 from common.database.watch import watched
@@ -27,6 +27,8 @@ from common.process import moments
 T = TypeVar("T")
 Row = dict[str, Any]
 
+LOCK_WAIT_S = 2.0  # for locks, in all tries of one call together: its caller gives up after 8 s
+TRIES = 4
 POOL_WAIT_S = 2.0  # a request that gets no connection in this time is answered 503
 IDLE_CHECK_S = 1.0  # a connection unused for longer is asked whether it is alive: the server may have restarted
 SESSION: dict[str, Any] = {
@@ -59,15 +61,46 @@ CONFLICTS = (
 TRANSIENT_CLASSES = ("08", "53", "57", "58", "25006", "XX", "42P01", "42703")
 
 
+class LockPatience:
+    """The time that one call may wait for locks: LOCK_WAIT_S for all its statements and tries together.
+
+    PostgreSQL's lock_timeout starts anew for each statement, so the limit shrinks as time passes.
+    """
+
+    def __init__(self) -> None:
+        self._ends_at = self._limit_s = 0.0
+        self._tolerance_s = LOCK_WAIT_S / 20
+
+    @property
+    def is_over(self) -> bool:
+        return 0 < self._ends_at <= time.monotonic() + self._tolerance_s
+
+    def start(self) -> None:
+        """Let the time begin, unless it has begun: a wait for a connection has a limit of its own."""
+        self._ends_at = self._ends_at or time.monotonic() + LOCK_WAIT_S
+        self._limit_s = 0.0
+
+    def limit(self) -> str:
+        """SQL that sets the limit to what is left; empty while the present limit is about right."""
+        left_s = max(self._ends_at - time.monotonic(), 0.001)  # 0 would mean no limit
+        if self._limit_s and self._limit_s - left_s < self._tolerance_s:
+            return ""
+        self._limit_s = left_s
+        return f"SET LOCAL lock_timeout = {max(round(left_s * 1000), 1)}; "
+
+
 class Transaction:
     """Statements of one transaction. Rows are dicts; a UUID is text, a time is aware and in UTC."""
 
-    def __init__(self, cursor: Any, opening: str = "", known: set[str] | None = None) -> None:
+    def __init__(
+        self, cursor: Any, opening: str = "", known: set[str] | None = None, patience: LockPatience | None = None
+    ) -> None:
         """
         :param opening: goes with the first statement, which saves a round trip
         :param known: the names of what this connection has prepared; None: nothing is to be prepared
+        :param patience: how long statements may still wait for locks; None: as long as the session's setting says
         """
-        self._cursor, self._opening, self._known = cursor, opening, known
+        self._cursor, self._opening, self._known, self._patience = cursor, opening, known, patience
         self._closing = b""
 
     def all(self, sql: str, **params: Any) -> list[Row]:
@@ -85,7 +118,8 @@ class Transaction:
         """:returns: how many rows were changed"""
         text = self._prepared(sql)
         opening, self._opening = self._opening, ""
-        self._cursor.execute(opening + text, params)
+        limit = self._patience.limit() if self._patience else ""
+        self._cursor.execute(opening + limit + text, params)
         return int(self._cursor.rowcount)
 
     def execute_at_the_end(self, sql: str, **params: Any) -> None:
@@ -162,6 +196,8 @@ class Database:
     def _guarded(self, work: Callable[[Transaction], T], *, autocommit: bool) -> T:
         try:
             return self._until_no_conflict(work, autocommit)
+        except psycopg2.errors.LockNotAvailable as error:
+            raise RowsLocked() from error
         except CONFLICTS as error:
             raise DatabaseBusy() from error
         except psycopg2.Error as error:
@@ -169,12 +205,24 @@ class Database:
                 raise DatabaseUnavailable() from error
             raise
 
-    @backoff.on_exception(backoff.expo, CONFLICTS, max_tries=4, factor=0.01, logger=None)
     def _until_no_conflict(self, work: Callable[[Transaction], T], autocommit: bool) -> T:
+        patience = LockPatience()
+        for failures in range(1, TRIES):
+            try:
+                return self._try(work, autocommit, patience)
+            except CONFLICTS:
+                if patience.is_over:
+                    raise
+            time.sleep(random.random() * 0.01 * 2**failures)  # jitter keeps the same two transactions apart
+        return self._try(work, autocommit, patience)
+
+    def _try(self, work: Callable[[Transaction], T], autocommit: bool, patience: LockPatience) -> T:
         with self._connection() as pooled:
+            patience.start()
             by_itself = autocommit and not moments.separates_commits()
+            known = pooled.prepared if self._prepares else None
             with pooled.connection.cursor() as cursor:
-                tx = Transaction(cursor, "" if by_itself else "BEGIN; ", pooled.prepared if self._prepares else None)
+                tx = Transaction(cursor, "", known) if by_itself else Transaction(cursor, "BEGIN; ", known, patience)
                 result = work(tx)
                 if autocommit and tx.has_end:
                     raise TypeError("what commits by itself has no end for another statement to go along with")
