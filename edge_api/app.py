@@ -29,8 +29,8 @@ def create_app(settings: Settings | None = None) -> Flask:
             Notifier(database, settings.notify_coalesce_ms / 1000),
         ),
         gateways=Gateways(
-            inventory=ServiceClient("inventory", settings.inventory_service_url),
-            payments=ServiceClient("payments", settings.payments_service_url),
+            inventory=ServiceClient("inventory", settings.inventory_service_url, settings.ca_bundle),
+            payments=ServiceClient("payments", settings.payments_service_url, settings.ca_bundle),
         ),
         rate_limit_per_minute=settings.rate_limit_per_minute,
         may_wait=threading.Semaphore(settings.web_threads // 2),

@@ -8,7 +8,6 @@ from contextlib import ExitStack, suppress
 
 import pytest
 import requests
-from requests.adapters import HTTPAdapter
 
 from common.calls.client import ServiceClient, Yes
 from common.calls.transport import Transport
@@ -100,15 +99,12 @@ def test_what_is_sent_and_what_comes_back(following):
     assert sorted(headers) == [b"Content-Length: 8", b"Host: " + host, b"X-Request-ID: r"]
 
 
-def test_the_length_of_what_a_service_is_sent_is_told_to_either_adapter(following):
-    server, transport = following([[ANSWER]], [[ANSWER]])
-    client = ServiceClient("orders", server.url)
-    for adapter in (transport, HTTPAdapter()):
-        client._transport = lambda adapter=adapter: adapter
-        assert client.ask("POST", "/x", {"name": "é"}) == Yes({"id": 1})
-        adapter.close()
-    assert [request.count(b"Content-Length: 17\r\n") for request in server.heard] == [1, 1]
-    assert not [request for request in server.heard if b"chunked" in request]
+def test_length_of_the_body_is_sent(following):
+    server, _ = following([[ANSWER]])
+    assert ServiceClient("orders", server.url).ask("POST", "/x", {"name": "é"}) == Yes({"id": 1})
+    (request,) = server.heard
+    assert b"Content-Length: 17\r\n" in request
+    assert b"chunked" not in request
 
 
 @pytest.mark.parametrize(
@@ -257,8 +253,3 @@ def many_open_files():
 def test_a_process_with_many_open_files(following):
     server, transport = following([[ANSWER], [ANSWER]])
     assert [ask(transport, server.url).content for _ in range(2)] == [BODY] * 2
-
-
-@pytest.mark.parametrize(("url", "adapter"), [("http://orders:80", Transport), ("https://orders", HTTPAdapter)])
-def test_only_http_is_ours(url, adapter):
-    assert type(ServiceClient("orders", url)._transport()) is adapter
