@@ -19,7 +19,6 @@ from common.database.database import Database
 from common.process import logs
 from common.process.settings import SettingError, Settings
 from crash_points import points as crash_points
-from orchestrator.breaker import Breaker
 from orchestrator.dispatcher import Dispatcher
 from orchestrator.engine import Engine
 from orchestrator.listener import Listener
@@ -89,7 +88,11 @@ class Orchestrator:
 
 def _participants(settings: Settings) -> Participants:
     def participant(name: str, url: str) -> Participant:
-        return Participant(ServiceClient(name, url), Breaker(pause_s=settings.retry_base_s))
+        return Participant(
+            ServiceClient(name, url, settings.ca_bundle),
+            pause_s=settings.retry_base_s,
+            max_calls_while_busy=max(settings.worker_threads // 2, 1),
+        )
 
     return Participants(
         orders=participant("orders", settings.orders_service_url),

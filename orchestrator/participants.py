@@ -2,27 +2,57 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from common.calls.client import Answer, No, Nothing, ServiceClient, Yes
+from common.calls.client import Answer, Busy, No, Nothing, ServiceClient, Yes
 from common.process import moments
 from domain.states import authorize_key
-from orchestrator.breaker import Breaker
+from orchestrator.breaker import Breaker, Bulkhead, LockedRows
 from orchestrator.saga import CLOSE_ABANDONED, Deferred, Saga
 
+BUSY = "rows that are locked"
 NEVER_HAPPENED = Yes({})
-"""What was to be undone is not there; the participant remembers, and refuses it should it still arrive."""
+"""There is nothing to undo. The participant remembers that, and refuses the request if it still arrives."""
 
 
-@dataclass(frozen=True)
 class Participant:
-    client: ServiceClient
-    breaker: Breaker
+    """One service, and what keeps calls away from it that would only wait in vain."""
+
+    def __init__(self, client: ServiceClient, pause_s: float, max_calls_while_busy: int = 8) -> None:
+        """:param pause_s: seconds until it is asked again after it was down or busy; longer each time"""
+        self._client, self._pause_s = client, pause_s
+        self._breaker = Breaker(pause_s)
+        self._locked_rows = LockedRows(pause_s)
+        self._bulkhead = Bulkhead(max_calls_while_busy)
+
+    def ask(self, action: Callable[[ServiceClient, Saga], Answer], saga: Saga, row_ids: list[str]) -> Answer | Deferred:
+        """:param row_ids: the rows shared with other orders that the participant locks for this action"""
+        with self._bulkhead.place() as is_free:
+            if not is_free:
+                return Deferred(self._pause_s * (1 + random.random()), BUSY)
+            if wait_s := self._locked_rows.wait_s(row_ids):
+                return Deferred(wait_s, BUSY)
+            if wait_s := self._breaker.wait_s():
+                return Deferred(wait_s)
+            answer = action(self._client, saga)
+        self._breaker.note(answered=not isinstance(answer, Nothing) or isinstance(answer, Busy))
+        if isinstance(answer, Busy):
+            return self._deferred(answer, row_ids)
+        if not isinstance(answer, Nothing):
+            self._locked_rows.note(row_ids, locked=False)
+        return answer
+
+    def _deferred(self, answer: Busy, row_ids: list[str]) -> Deferred:
+        """Busy costs no attempt: the call had no effect, and a lock that lasts must not undo sales."""
+        self._bulkhead.note_busy()
+        locked = answer.details.get("product_ids")
+        self._locked_rows.note([id_ for id_ in row_ids if isinstance(locked, list) and id_ in locked], locked=True)
+        return Deferred(self._locked_rows.wait_s(row_ids) or self._pause_s * (1 + random.random()), BUSY)
 
 
 class Participants:
-    """The services that a saga calls, each behind its breaker."""
+    """The services that a saga calls."""
 
     def __init__(self, orders: Participant, inventory: Participant, payments: Participant) -> None:
         self._actions: dict[str, tuple[Participant, Callable[[ServiceClient, Saga], Answer]]] = {
@@ -37,14 +67,10 @@ class Participants:
         }
 
     def ask(self, saga: Saga) -> Answer | Deferred:
-        """The answer to the saga's next action."""
+        """Ask for the saga's next action."""
         participant, action = self._actions[saga.next_action]
-        wait_s = participant.breaker.wait_s()
-        if wait_s:
-            return Deferred(wait_s)
-        answer = action(participant.client, saga)
-        participant.breaker.note(answered=not isinstance(answer, Nothing))
-        return answer
+        locks_products = action in (reserve_inventory, release_inventory)
+        return participant.ask(action, saga, [str(item["product_id"]) for item in saga.items] if locks_products else [])
 
 
 def create_order(orders: ServiceClient, saga: Saga) -> Answer:

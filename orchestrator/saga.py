@@ -48,9 +48,10 @@ UNDO_EVERY_S = 300  # an undo that has failed five times is tried every five min
 
 @dataclass(frozen=True)
 class Deferred:
-    """Not asked at all: the participant is known to be down (see breaker.py). Costs no attempt."""
+    """Not asked, or known to have had no effect (see breaker.py). Costs no attempt."""
 
     seconds: float
+    awaits: str = "a participant that is down"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +132,7 @@ def after(saga: Saga, answer: Answer | Deferred, policy: RetryPolicy) -> Saga:
     """What the saga becomes when its next action is answered so."""
     now = replace(saga, detail=None)
     if isinstance(answer, Deferred):
-        reason = f"{saga.next_action} waits for a participant that is down"
+        reason = f"{saga.next_action} waits for {answer.awaits}"
         is_late = saga.undoing_s > policy.patience_s
         return replace(
             now, wait_s=answer.seconds, detail=reason, attention=saga.attention or (reason if is_late else None)
