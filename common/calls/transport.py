@@ -33,8 +33,9 @@ def trusting(ca_bundle: str = "") -> ssl.SSLContext:
     :raises OSError: they cannot be read (`ssl.SSLError` is one, too)
     """
     if ca_bundle:
-        is_folder = Path(ca_bundle).is_dir()
-        return ssl.create_default_context(**{"capath" if is_folder else "cafile": ca_bundle})
+        if Path(ca_bundle).is_dir():
+            return ssl.create_default_context(capath=ca_bundle)
+        return ssl.create_default_context(cafile=ca_bundle)
     context = ssl.create_default_context(cafile=certifi.where())
     context.load_default_certs()
     return context
