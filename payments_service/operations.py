@@ -7,12 +7,18 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from common.api.errors import InvalidStatusTransition, ValidationFailed
+from common.api.errors import ValidationFailed
 from common.api.idempotency import Answer, once
 from common.database.database import Database, Row, Transaction
 from payments_service import gateway, schemas
-from payments_service.domain import AUTHORIZED, DECLINED, IDEMPOTENCY_TABLE, REFUNDED, VOIDED
-from payments_service.errors import AlreadyCaptured, AlreadyVoided, AuthorizationNotFound, PaymentDeclined
+from payments_service.domain import AUTHORIZED, DECLINED, IDEMPOTENCY_TABLE, VOIDED
+from payments_service.errors import (
+    AlreadyCaptured,
+    AlreadyVoided,
+    AuthorizationNotFound,
+    NothingToRefund,
+    PaymentDeclined,
+)
 
 Body = dict[str, Any]
 
@@ -27,7 +33,7 @@ INSERT_AUTHORIZATION = """
         (id, idempotency_key, user_id, amount_cents, currency, status, decline_code, refuses_capture, created_at)
     VALUES (%(id)s, %(idempotency_key)s, %(user_id)s, %(amount_cents)s, %(currency)s, %(status)s, %(decline_code)s,
         %(refuses_capture)s, clock_timestamp())
-    ON CONFLICT (idempotency_key) DO NOTHING
+    ON CONFLICT DO NOTHING
     RETURNING *"""
 # Take a key out of use before an authorize with it arrives; no row where the key is taken.
 INSERT_TOMBSTONE = """
@@ -35,6 +41,11 @@ INSERT_TOMBSTONE = """
     VALUES (%(id)s, %(key)s, 'VOIDED', %(reason)s, clock_timestamp())
     ON CONFLICT (idempotency_key) DO NOTHING
     RETURNING NULL AS id, voided_at"""
+# Take an id out of use. No client can send such a key: it is not ASCII.
+INSERT_TOMBSTONE_OF_ID = """
+    INSERT INTO payment_authorizations (id, idempotency_key, status, void_reason, voided_at)
+    VALUES (%(id)s, %(key)s, 'VOIDED', %(reason)s, clock_timestamp())
+    ON CONFLICT DO NOTHING"""
 # One payment, for whoever changes it next. To the outside a declined one and a tombstone do not exist.
 LOCK_BY_ID = """
     SELECT * FROM payment_authorizations
@@ -146,8 +157,12 @@ def _capture(tx: Transaction, authorization_id: str, amount_cents: int | None) -
 
 
 def _void_by_id(tx: Transaction, authorization_id: str, reason: str | None) -> Answer:
-    row = _void(tx, _lock(tx, authorization_id), reason)
-    return Answer.dumped(200, schemas.Void, row)
+    """Void a hold. An unknown id is refused and remembered: no authorization ever appears under it."""
+    payment = tx.one(LOCK_BY_ID, id=authorization_id)
+    if payment is None:
+        tx.execute(INSERT_TOMBSTONE_OF_ID, id=authorization_id, key=f"† {authorization_id}", reason=reason)
+        return Answer.refusal(AuthorizationNotFound())
+    return Answer.dumped(200, schemas.Void, _void(tx, payment, reason))
 
 
 def _void_by_key(tx: Transaction, key: str, reason: str | None) -> Answer:
@@ -181,7 +196,7 @@ def _refund(tx: Transaction, authorization_id: str, amount_cents: int | None, re
         raise AlreadyVoided()
     left = (payment["captured_amount_cents"] or 0) - payment["refunded_amount_cents"]
     if not left:
-        raise InvalidStatusTransition(current_status=payment["status"], attempted_status=REFUNDED)
+        raise NothingToRefund(payment["status"])
     amount = _at_most(left, amount_cents)
     tx.execute(ADD_REFUNDED_AMOUNT, authorization_id=authorization_id, amount_cents=amount)
     row = tx.one(INSERT_REFUND, id=_new_id("re"), authorization_id=authorization_id, amount_cents=amount, reason=reason)

@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from payments_service import operations
+
 UNKNOWN = "auth_" + "x" * 24
 
 
@@ -271,3 +273,23 @@ def test_what_every_service_serves(payments):
     assert set(paths["/payments/authorize"]["post"]["responses"]) == {
         *("200", "400", "402", "409", "413", "415", "422", "503")
     }
+
+
+def test_void_of_an_unknown_id_is_remembered(payments, monkeypatch):
+    first = payments.void(UNKNOWN, "k", reason="order failed")
+    again = payments.void(UNKNOWN, "k", reason="order failed")
+    assert refusal(first) == (404, "authorization_not_found", {})
+    assert again.data == first.data
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert refusal(payments.void(UNKNOWN)) == (404, "authorization_not_found", {})
+    monkeypatch.setattr(operations, "_new_id", lambda _: UNKNOWN)
+    assert refusal(payments.authorize()) == (409, "already_voided", {})
+    assert payments.sql("SELECT id, status, void_reason FROM payment_authorizations") == [
+        {"id": UNKNOWN, "status": "VOIDED", "void_reason": "order failed"}
+    ]
+
+
+def test_void_of_an_unknown_id_does_not_exist_to_the_outside(payments):
+    payments.void(UNKNOWN)
+    for call in (payments.capture, payments.refund, payments.show):
+        assert refusal(call(UNKNOWN)) == (404, "authorization_not_found", {})
