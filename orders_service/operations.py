@@ -11,7 +11,7 @@ from common.api.idempotency import fingerprint
 from common.database.database import Database, Row
 from domain.ids import order_id_for
 from orders_service.domain import CANCELLED, CONFIRMED, CREATED
-from orders_service.errors import not_allowed, order_not_found
+from orders_service.errors import InvalidStatusTransition, OrderNotFound
 
 # A new order with its lines; no row where there is one already, or the trace of its cancel.
 INSERT_ORDER = """
@@ -80,7 +80,7 @@ def _made_before(db: Database, order_id: str, print_: str) -> Row:
     if order["fingerprint"] not in (print_, None):
         raise IdempotencyKeyReused("There is another order for this order_ledger_id.", order_id=order_id)
     if order["status"] == CANCELLED:
-        raise not_allowed(CANCELLED, CREATED)
+        raise InvalidStatusTransition(CANCELLED, CREATED)
     return order
 
 
@@ -88,7 +88,7 @@ def get(db: Database, order_id: str) -> Row:
     """:raises NotFound: also where only a cancel has been heard of"""
     order = db.one(ORDER, id=order_id)
     if order is None or order["fingerprint"] is None:
-        raise order_not_found(order_id)
+        raise OrderNotFound(order_id)
     return order
 
 
@@ -107,5 +107,5 @@ def _expect(db: Database, order_id: str, status: str) -> Row:
     """The order, in the status that it was to get; both are final, so it does not matter that this reads later."""
     order = get(db, order_id)
     if order["status"] != status:
-        raise not_allowed(order["status"], status)
+        raise InvalidStatusTransition(order["status"], status)
     return order

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from common.api.errors import IdempotencyKeyReused, InvalidStatusTransition
+from common.api.errors import IdempotencyKeyReused
 from common.api.routes import Api, Reply
 from common.database.database import Database, Row
 from orders_service import operations, schemas
+from orders_service.errors import InvalidStatusTransition
 
 api = Api("Orders service", "The orders that have come out of requests. Each is CREATED, then CONFIRMED or CANCELLED.")
 

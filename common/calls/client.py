@@ -143,5 +143,5 @@ class ServiceClient:
 def _message(code: str, message: Any, details: dict[str, Any]) -> str:
     """A refusal in words. It may end up in the order's `failure`, where nobody sees the details."""
     if code == "validation_error" and details:
-        message = f"{message} ({encode.readable(details)})"
+        message = f"The request was rejected as invalid: {encode.readable(details)}"
     return storable(str(message))
