@@ -8,6 +8,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
+from common.api.visible import is_visible
 from domain.money import MAX_CENTS
 
 UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
@@ -76,13 +77,15 @@ class Text(fields.String):
     ) -> None:
         rules: list[validate.Validator] = [validate.Length(low, high)]
         rules += [validate.Regexp(pattern)] if pattern else []
-        said = {} if pattern else {"pattern": ONE_LINE}
+        said = {} if pattern else {"pattern": ONE_LINE, "description": "At least one character is visible."}
         said |= {"example": example} if example else {}
         super().__init__(validate=rules, metadata=said, **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> str:
         text = super()._deserialize(value, attr, data, **options)
         one_line(text)
+        if text and not is_visible(text):
+            raise ValidationError("Must have at least one visible character.")
         return str(text)
 
 
