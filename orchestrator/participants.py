@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from common.calls.breaker import Breaker, Bulkhead, LockedRows
 from common.calls.client import Answer, Busy, No, Nothing, ServiceClient, Yes
 from common.process import moments
 from domain.states import authorize_key
-from orchestrator.breaker import Breaker, Bulkhead, LockedRows
 from orchestrator.saga import CLOSE_ABANDONED, Deferred, Saga
 
 BUSY = "rows that are locked"

@@ -14,7 +14,7 @@ class TransientDatabaseError(Exception):
 
 
 class DatabaseBusy(TransientDatabaseError):
-    """Others hold what this work needs: a connection of the pool, or rows that stay locked."""
+    """Other transactions hold what this work needs: a connection of the pool, or rows that stay locked."""
 
 
 class RowsLocked(DatabaseBusy):
@@ -23,6 +23,10 @@ class RowsLocked(DatabaseBusy):
 
 class DatabaseUnavailable(TransientDatabaseError):
     """The database cannot be reached, or the connection was lost before the change was committed."""
+
+
+class NotMigrated(TransientDatabaseError):
+    """The database lacks migrations of this release. Nothing was saved. Run `python -m ops migrate`."""
 
 
 class CommitOutcomeUnknown(DatabaseUnavailable):

@@ -164,10 +164,10 @@ def test_the_models_and_the_migration_say_the_same(migrated_url, new_database):
 
 
 def test_the_migration_goes_up_down_and_up(migrated_url, new_database):
-    migrate.upgrade(new_database, "0003")
-    migrate.downgrade(new_database, "0002")
+    migrate.upgrade(new_database, "holdfast_0003")
+    migrate.downgrade(new_database, "holdfast_0002")
     assert catalogue(new_database) == []
-    migrate.upgrade(new_database, "0003")
+    migrate.upgrade(new_database, "holdfast_0003")
     assert catalogue(new_database) == catalogue(migrated_url)
 
 
@@ -201,7 +201,7 @@ def answers_to_a_canary(payments):
         yield payments.authorize(key, token=token, amount=1)
         yield payments.post("authorize", **payments.authorize_body(token=token), typing_mistake=1)
         yield payments.post("authorize", **payments.authorize_body(token=f"{token}\n"))
-    yield payments.authorize(token="canary_4242" * 50)
+    yield payments.authorize(token="canary_4242" * 1000)
     cut_off = {"data": b'{"payment_token": "canary_4242", ', "content_type": "application/json"}
     yield payments.app.test_client().post("/payments/authorize", **cut_off)
     authorization_id = payments.sql("SELECT id FROM payment_authorizations WHERE idempotency_key = 'k0'")[0]["id"]

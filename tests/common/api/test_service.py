@@ -211,7 +211,8 @@ def test_the_openapi_document_names_headers_and_codes(client):
     assert required["200"] == required["404"] == {"X-Request-ID"}
     assert required["429"] == required["503"] == {"X-Request-ID", "Retry-After"}
     _, limits = responses["503"]["content"]["application/json"]["schema"]["allOf"]
-    assert limits == {"properties": {"error": {"enum": ["service_unavailable", "busy", "database_unavailable"]}}}
+    codes = ["service_unavailable", "busy", "database_unavailable", "not_migrated"]
+    assert limits == {"properties": {"error": {"enum": codes}}}
 
 
 def test_the_openapi_document_says_that_probes_need_no_key(client):

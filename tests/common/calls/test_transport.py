@@ -103,7 +103,7 @@ def test_length_of_the_body_is_sent(following):
     server, _ = following([[ANSWER]])
     assert ServiceClient("orders", server.url).ask("POST", "/x", {"name": "é"}) == Yes({"id": 1})
     (request,) = server.heard
-    assert b"Content-Length: 17\r\n" in request
+    assert b"Content-Length: 13\r\n" in request
     assert b"chunked" not in request
 
 

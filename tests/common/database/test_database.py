@@ -11,6 +11,7 @@ import pytest
 
 from common.api.errors import ApiError
 from common.database import database as db
+from common.database import patience, sessions
 from common.database.errors import DatabaseBusy, DatabaseUnavailable, RowsLocked
 from common.process import moments
 from tests.at_once import at_once
@@ -65,7 +66,7 @@ def test_what_goes_along_with_commit_may_be_all_there_is(database, admin):
 
 def test_what_commits_by_itself_has_no_end(database, admin):
     """It would be lost: there is no COMMIT that it could go along with."""
-    with pytest.raises(TypeError, match="no end"):
+    with pytest.raises(TypeError, match="no COMMIT"):
         database.statement(lambda tx: tx.execute_at_the_end(INSERT))
     assert names(admin) == []
 
@@ -232,7 +233,7 @@ def locked_table(own_server, admin):
 
 @pytest.mark.usefixtures("locked_table")
 def test_wait_for_a_lock_is_not_repeated(new_database, monkeypatch):
-    monkeypatch.setattr(db, "LOCK_WAIT_S", 0.05)
+    monkeypatch.setattr(patience, "LOCK_WAIT_S", 0.05)
     runs = []
 
     def work(tx):
@@ -246,8 +247,8 @@ def test_wait_for_a_lock_is_not_repeated(new_database, monkeypatch):
 
 @pytest.mark.usefixtures("locked_table")
 def test_wait_for_a_lock_that_is_only_a_statement_is_not_repeated(new_database, monkeypatch):
-    monkeypatch.setitem(db.SESSION, "options", "-c lock_timeout=50")
-    monkeypatch.setattr(db, "LOCK_WAIT_S", 0.05)
+    monkeypatch.setitem(sessions.LIMITS, "lock_timeout", "50ms")
+    monkeypatch.setattr(patience, "LOCK_WAIT_S", 0.05)
     runs = []
     with pytest.raises(RowsLocked):
         new_database().statement(lambda tx: (runs.append(1), tx.execute(INSERT)))
@@ -266,7 +267,7 @@ def test_statements_of_one_call_share_the_time_to_wait_for_locks(database):
 
 
 def test_limit_for_locks_ends_with_its_transaction(new_database, monkeypatch):
-    monkeypatch.setattr(db, "LOCK_WAIT_S", 0.05)
+    monkeypatch.setattr(patience, "LOCK_WAIT_S", 0.05)
     database = new_database(size=1)
     assert database.transact(lambda tx: tx.one("SHOW lock_timeout")) == {"lock_timeout": "50ms"}
     assert database.one("SHOW lock_timeout") == {"lock_timeout": "2s"}
