@@ -1,4 +1,4 @@
-"""One function per call to a participant. Every id it sends is known before, every key is the same on each attempt."""
+"""One function for each call to a participant. Ids are known before the call, and keys are the same on each attempt."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def confirm_order(orders: ServiceClient, saga: Saga) -> Answer:
 
 
 def void_payment(payments: ServiceClient, saga: Saga) -> Answer:
-    """Give the money back: void the hold, or refund it where it was captured."""
+    """Return the money: void the hold, or refund what was captured."""
     answer = payments.ask(
         "POST",
         f"/payments/void/{saga.payment_authorization_id}",
@@ -154,7 +154,7 @@ def _refund(payments: ServiceClient, saga: Saga) -> Answer:
     moments.reached("undo.after_refund")
     match answer:
         case No("already_voided") | No("invalid_status_transition", details={"current_status": "REFUNDED"}):
-            return Yes({})  # somebody has given it all back already
+            return Yes({})  # all of it has been refunded already
     return answer
 
 
@@ -182,17 +182,17 @@ def cancel_order(orders: ServiceClient, saga: Saga) -> Answer:
 
 
 def _misrouted(answer: Answer, saga: Saga) -> Nothing | None:
-    """A path that nobody serves is `not_found` as well, and a mistake in a deployment must not undo a sale.
+    """Detect a `not_found` from something other than the orders service. A misconfiguration must not undo a sale.
 
-    Only an answer that names the order comes from somebody who looked for it.
+    Only an answer that names the order comes from a service that looked for it.
     """
     if isinstance(answer, No) and answer.code == "not_found" and answer.details.get("order_id") != saga.order_id:
-        return Nothing("orders: nobody serves this path; is ORDERS_SERVICE_URL right?")
+        return Nothing("orders: unknown path; check ORDERS_SERVICE_URL")
     return None
 
 
 def void_abandoned_authorization(payments: ServiceClient, saga: Saga) -> Answer:
-    """Void by the key of the authorize call, whose answer nobody knows; a call that arrives later is refused."""
+    """Void by the key of the authorize call, whose answer is unknown. If that call arrives later, it is refused."""
     return payments.ask(
         "POST",
         "/payments/void",

@@ -1,4 +1,4 @@
-"""What may come in and what goes out."""
+"""The bodies of the payments service's requests and responses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Key(SingleLine):
 
 
 class Reason(HumanText):
-    """A word for whoever reads the books later."""
+    """A note for people who read the books later."""
 
     def __init__(self) -> None:
         super().__init__(1, 1000, load_default=None, allow_none=False)
@@ -78,7 +78,7 @@ class Void(Schema):
 
 
 class VoidByKey(Void):
-    """`authorization_id` is null where nothing was ever held under the key."""
+    """`authorization_id` is null if nothing was ever held under the key."""
 
     authorization_id = fields.String(attribute="id", required=True, allow_none=True)
 

@@ -10,7 +10,7 @@ import json
 import math
 from typing import Any
 
-MAX_DEPTH = 32  # the deepest body of ours has 4 levels
+MAX_DEPTH = 32  # our deepest body has 4 levels
 
 
 class NotJson(ValueError):
