@@ -161,7 +161,7 @@ def test_reservation_waits_for_a_lock_that_ends_in_time(inventory, holder, sql, 
     assert balanced()
 
 
-def test_a_key_in_use_for_long(inventory, impatient, holder):
+def test_key_that_stays_in_use_is_answered_in_progress(inventory, impatient, holder):
     product = inventory.product()
     holder.cursor().execute(
         "INSERT INTO inventory_idempotency_keys (scope, key, fingerprint) VALUES ('stock', 'k', 'another process')"

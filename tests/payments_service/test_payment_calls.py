@@ -97,7 +97,7 @@ def test_a_capture_that_is_refused_for_good(payments):
     assert payments.void(authorization_id).status_code == 200
 
 
-def test_void_lets_go_and_says_the_same_again(payments):
+def test_void_is_idempotent(payments):
     authorization_id = payments.authorized()
     first = payments.void(authorization_id, reason="out of stock")
     assert first.status_code == 200
@@ -148,7 +148,7 @@ def test_refund_of_a_part_that_was_captured(payments):
     assert payments.refund(authorization_id).json["amount_cents"] == 400
 
 
-def test_refund_of_nothing(payments):
+def test_refund_without_a_capture(payments):
     authorization_id = payments.authorized()
     states = {"current_status": "AUTHORIZED", "attempted_status": "REFUNDED"}
     assert refusal(payments.refund(authorization_id)) == (409, "invalid_status_transition", states)
