@@ -32,8 +32,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     edge = Edge(
         store=store,
         gateways=Gateways(
-            inventory=Gateway(ServiceClient("inventory", settings.inventory_service_url), bulkhead),
-            payments=Gateway(ServiceClient("payments", settings.payments_service_url), bulkhead),
+            inventory=Gateway(
+                ServiceClient("inventory", settings.inventory_service_url, settings.ca_bundle), bulkhead
+            ),
+            payments=Gateway(ServiceClient("payments", settings.payments_service_url, settings.ca_bundle), bulkhead),
         ),
         bulkhead=bulkhead,
         backlog=Backlog(store.backlog_age_s, settings.max_backlog_age_s),

@@ -14,7 +14,6 @@ import threading
 import uuid
 from collections.abc import Callable
 
-from common.calls.breaker import Breaker
 from common.calls.client import ServiceClient
 from common.database.database import Database
 from common.process import logs
@@ -89,7 +88,11 @@ class Orchestrator:
 
 def _participants(settings: Settings) -> Participants:
     def participant(name: str, url: str) -> Participant:
-        return Participant(ServiceClient(name, url), Breaker(pause_s=settings.retry_base_s))
+        return Participant(
+            ServiceClient(name, url, settings.ca_bundle),
+            pause_s=settings.retry_base_s,
+            max_calls_while_busy=max(settings.worker_threads // 2, 1),
+        )
 
     return Participants(
         orders=participant("orders", settings.orders_service_url),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from common.calls.client import AnswerTo
+from common.calls.client import Answer
 from common.process import moments
 from common.process.logs import request_id
 from domain.states import Status
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 class Engine:
     """No I/O of its own: `ask` reaches a participant, `save` the ledger, `release` gives an entry back unfinished."""
 
-    ask: Callable[[Saga], AnswerTo | Deferred]
+    ask: Callable[[Saga], Answer | Deferred]
     save: Callable[[Saga, Saga], bool]
     release: Callable[[Saga], None]
     policy: RetryPolicy

@@ -17,7 +17,7 @@ from itertools import islice
 
 import backoff
 
-from common.calls.client import AnswerTo, No, Nothing, Yes
+from common.calls.client import Answer, No, Nothing, Yes
 from domain.states import ABANDONED, Status
 
 
@@ -48,9 +48,10 @@ UNDO_EVERY_S = 300  # an undo that has failed five times is tried every five min
 
 @dataclass(frozen=True)
 class Deferred:
-    """Not asked at all: the participant is known to be down (see breaker.py). Costs no attempt."""
+    """Not asked, or known to have had no effect (see breaker.py). Costs no attempt."""
 
     seconds: float
+    awaits: str = "a participant that is down"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +128,11 @@ class RetryPolicy:
         return list(islice(exponential, self.max_attempts - 1))
 
 
-def after(saga: Saga, answer: AnswerTo | Deferred, policy: RetryPolicy) -> Saga:
+def after(saga: Saga, answer: Answer | Deferred, policy: RetryPolicy) -> Saga:
     """What the saga becomes when its next action is answered so."""
     now = replace(saga, detail=None)
     if isinstance(answer, Deferred):
-        reason = f"{saga.next_action} waits for a participant that is down"
+        reason = f"{saga.next_action} waits for {answer.awaits}"
         is_late = saga.undoing_s > policy.patience_s
         return replace(
             now, wait_s=answer.seconds, detail=reason, attention=saga.attention or (reason if is_late else None)
@@ -143,7 +144,7 @@ def after(saga: Saga, answer: AnswerTo | Deferred, policy: RetryPolicy) -> Saga:
     return _after_step(now, answer, policy)
 
 
-def _after_step(saga: Saga, answer: AnswerTo, policy: RetryPolicy) -> Saga:
+def _after_step(saga: Saga, answer: Answer, policy: RetryPolicy) -> Saga:
     step = STEP_AT[saga.status]
     match answer:
         case Yes():
@@ -170,7 +171,7 @@ def _turn_back(saga: Saga, code: str, message: str) -> Saga:
     )
 
 
-def _after_undo(saga: Saga, answer: AnswerTo, policy: RetryPolicy) -> Saga:
+def _after_undo(saga: Saga, answer: Answer, policy: RetryPolicy) -> Saga:
     action = saga.next_action
     match answer:
         case Yes():
@@ -213,7 +214,7 @@ def _ask_undo_again(saga: Saga, reason: str, policy: RetryPolicy, *, at_once: bo
     )
 
 
-def _after_closing(saga: Saga, answer: AnswerTo, policy: RetryPolicy) -> Saga:
+def _after_closing(saga: Saga, answer: Answer, policy: RetryPolicy) -> Saga:
     """The client never came back. The entry ends when it is certain that no hold is left behind."""
     if isinstance(answer, Yes):
         return replace(

@@ -1,7 +1,7 @@
 """The tables of the orders service.
 
-An order is CREATED, then CONFIRMED or CANCELLED, and never changes again. A row without content is the trace of a
-cancel that came before its create, so that the create is refused when it arrives.
+An order is CREATED, then CONFIRMED or CANCELLED, and never changes again. A row without content is the tombstone of
+a cancel that arrived before its create, so that the create is refused when it arrives.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ order_items = Table(
     CheckConstraint(f"unit_price_cents BETWEEN 1 AND {MAX_CENTS}", name="unit_price_cents"),
 )
 
-# The database itself refuses what the state machine does not have, whatever code asks for it.
+# The database itself refuses every transition that the state machine does not have.
 STATUS_GUARD = """
 CREATE OR REPLACE FUNCTION refuse_order_status() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

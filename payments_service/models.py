@@ -1,4 +1,4 @@
-"""The simulated gateway's books. The database itself refuses what no gateway may do, whatever the code asks for."""
+"""The simulated gateway's books. The database itself refuses whatever no gateway may do."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from common.schema.tables import cents_column, id_column, idempotency_table, met
 from domain.money import MAX_CENTS
 from payments_service.domain import IDEMPOTENCY_TABLE, STATUSES
 
-# A row without user, amount and currency is a tombstone: its key was voided before any authorize with it arrived. It
-# stands in this table, so that one unique index decides between the void and an authorize that comes at the same time.
+# A row without user, amount and currency is a tombstone: its key or its id was voided before any authorize arrived. It
+# is in this table so that one unique index decides between the void and a concurrent authorize.
 payment_authorizations = Table(
     "payment_authorizations",
     metadata,

@@ -20,6 +20,7 @@ from common.api import openapi
 from common.api.errors import (
     ApiError,
     BrokenHttp,
+    Busy,
     DatabaseUnavailable,
     MalformedJson,
     NotFound,
@@ -31,7 +32,7 @@ from common.api.errors import (
 from common.api.routes import Api, Reply
 from common.database import errors as database_errors
 from common.database.database import Database
-from common.database.errors import DatabaseBusy, TransientDatabaseError
+from common.database.errors import DatabaseBusy, RowsLocked, TransientDatabaseError
 from common.process import logs
 from common.process.settings import Settings
 
@@ -132,6 +133,7 @@ def _api_error(error: ApiError) -> tuple[Response, int, dict[str, str]]:
 def _database_error(error: TransientDatabaseError) -> tuple[Response, int, dict[str, str]]:
     refusals: dict[type[Exception], type[ApiError]] = {
         DatabaseBusy: ServiceUnavailable,
+        RowsLocked: Busy,
         database_errors.NotMigrated: NotMigrated,
     }
     refusal = refusals.get(type(error), DatabaseUnavailable)()

@@ -6,13 +6,13 @@ The statements are plain SQL and stand beside the operations that need them (doc
 from __future__ import annotations
 
 import os
+import random
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-import backoff
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
@@ -22,10 +22,12 @@ from common.database.errors import (
     DatabaseBusy,
     DatabaseUnavailable,
     NotMigrated,
+    RowsLocked,
     TransientDatabaseError,
 )
 from common.database.failures import CONFLICTS, NOT_PREPARED, STALE, is_lost, is_schema_mismatch, is_transient
 from common.database.nonblocking import open_async, wait
+from common.database.patience import LockPatience
 from common.database.pool import Pool, Pooled
 from common.database.sessions import Sessions
 from common.database.transaction import Row, Transaction
@@ -36,6 +38,7 @@ __all__ = ["Database", "Row", "Transaction"]
 
 T = TypeVar("T")
 
+TRIES = 4
 POOL_WAIT_S = 2.0  # a request that gets no connection in this time is answered 503
 IDLE_CHECK_S = 1.0  # a connection that was idle for longer is checked before use: the server may have restarted
 
@@ -100,6 +103,8 @@ class Database:
     def _guarded(self, work: Callable[[Transaction], T], *, autocommit: bool) -> T:
         try:
             return self._until_no_conflict(work, autocommit)
+        except psycopg2.errors.LockNotAvailable as error:
+            raise RowsLocked() from error
         except CONFLICTS as error:
             raise DatabaseBusy() from error
         except psycopg2.Error as error:
@@ -118,12 +123,22 @@ class Database:
         except DatabaseUnavailable:
             pass  # `error` stays the best explanation
 
-    @backoff.on_exception(backoff.expo, CONFLICTS, max_tries=4, factor=0.01, logger=None)
     def _until_no_conflict(self, work: Callable[[Transaction], T], autocommit: bool) -> T:
+        patience = LockPatience()
+        for failures in range(1, TRIES):
+            try:
+                return self._try(work, autocommit, patience)
+            except CONFLICTS:
+                if patience.is_over:
+                    raise
+            time.sleep(random.random() * 0.01 * 2**failures)  # jitter keeps the same two transactions apart
+        return self._try(work, autocommit, patience)
+
+    def _try(self, work: Callable[[Transaction], T], autocommit: bool, patience: LockPatience) -> T:
         by_itself = autocommit and not moments.separates_commits()
         with self._connection() as pooled:
             with pooled.connection.cursor() as cursor:
-                tx = self._transaction(pooled, cursor, by_itself)
+                tx = self._transaction(pooled, cursor, by_itself, patience)
                 result = work(tx)
                 if autocommit and tx.has_end:
                     raise TypeError("a statement that commits by itself has no COMMIT to send another one with")
@@ -133,10 +148,13 @@ class Database:
             moments.reached("participant.after_commit")
             return result
 
-    def _transaction(self, pooled: Pooled, cursor: Any, by_itself: bool) -> Transaction:
+    def _transaction(self, pooled: Pooled, cursor: Any, by_itself: bool, patience: LockPatience) -> Transaction:
+        patience.start()
         # A session without the limits is behind a pooler, where the statements it has prepared may be elsewhere.
         known = pooled.prepared if self._prepares and not pooled.limits else None
-        return Transaction(cursor, "" if by_itself else "BEGIN; ", known, limits=pooled.limits, by_itself=by_itself)
+        if by_itself:
+            return Transaction(cursor, known=known, limits=pooled.limits, by_itself=True)
+        return Transaction(cursor, "BEGIN; ", known, limits=pooled.limits, patience=patience)
 
     @contextmanager
     def _connection(self) -> Iterator[Pooled]:

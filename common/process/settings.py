@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -65,6 +67,16 @@ def http_url(text: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
         raise ValueError("an http:// or https:// address, without a user")
     return text.rstrip("/")
+
+
+def ca_bundle(text: str) -> str:
+    """The path of certificates in PEM: a file, or a folder as `c_rehash` makes it."""
+    try:
+        if text and not Path(text).is_dir():
+            ssl.create_default_context(cafile=text)
+    except OSError:
+        raise ValueError("a file of certificates in PEM, or a folder of them") from None
+    return text
 
 
 def database_url(text: str) -> str:
@@ -144,6 +156,10 @@ class Settings:
     orders_service_url: str = setting(http_url, "http://127.0.0.1:8100", "where the orders service is")
     inventory_service_url: str = setting(http_url, "http://127.0.0.1:8200", "where the inventory service is")
     payments_service_url: str = setting(http_url, "http://127.0.0.1:8300", "where the payments service is")
+    requests_ca_bundle: str = setting(
+        ca_bundle, "", "file or folder with the certificates to trust for services at `https://` addresses"
+    )
+    ssl_cert_file: str = setting(ca_bundle, "", "the same, where `REQUESTS_CA_BUNDLE` is not set")
     api_keys: dict[str, tuple[str, bool]] = setting(
         api_keys, "", "clients of the Edge API, `NAME=SHA256HEX[:read],…`; empty: open, all callers are one client"
     )
@@ -191,6 +207,11 @@ class Settings:
     crash_at: str = setting(
         str, "", "tests: `POINT` or `POINT:N`, where a process of this service is to kill itself, once"
     )
+
+    @property
+    def ca_bundle(self) -> str:
+        """Empty: the usual certificates."""
+        return self.requests_ca_bundle or self.ssl_cert_file
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, service: str = "") -> Settings:

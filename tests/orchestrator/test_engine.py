@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from common.calls.client import AnswerTo, No, Nothing, Yes
+from common.calls.client import Answer, No, Nothing, Yes
 from common.process.logs import request_id
 from domain.states import Status
 from orchestrator.engine import Engine
@@ -16,14 +16,14 @@ from tests.orchestrator.sagas import saga
 class World:
     """Participants that answer by a script (yes when it is used up), and a ledger that remembers what was saved."""
 
-    script: dict[str, list[AnswerTo | Deferred]] = field(default_factory=dict)
+    script: dict[str, list[Answer | Deferred]] = field(default_factory=dict)
     keeps_claim: bool = True
     asked: list[str] = field(default_factory=list)
     saved: list[Saga] = field(default_factory=list)
     released: list[Saga] = field(default_factory=list)
     stop_after: int = 1000
 
-    def ask(self, one: Saga) -> AnswerTo | Deferred:
+    def ask(self, one: Saga) -> Answer | Deferred:
         assert request_id.get() == one.request_id
         self.asked.append(one.next_action)
         answers = self.script.get(one.next_action, [])
