@@ -1,4 +1,4 @@
-"""LISTEN and select(). A notification is a hint and nothing more: all this does is say "wake"."""
+"""Waits for notifications on a connection of its own. A notification is only a hint: all it does is wake someone."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from domain.states import CHANNEL
 
 log = logging.getLogger(__name__)
 
-PROVE_EVERY_S = 4.0  # with the answer's time below, a half-open connection is found within 10 s
+PROVE_EVERY_S = 4.0  # together with the time for the answer below, a half-open connection is found within 10 s
 ANSWER_WITHIN_S = 3.0
 RECONNECT_FIRST_S, RECONNECT_AT_MOST_S = 0.1, 5.0
 
 
 class Listener:
-    """Calls `wake` for each notification and after each reconnect. Never gives up; ends when `stopping` is set."""
+    """Calls `wake` for each notification and after each reconnect. It never gives up, and ends with `stopping`."""
 
     def __init__(self, url: str, wake: Callable[[], None], stopping: threading.Event) -> None:
         self._url, self._wake, self._stopping = url, wake, stopping
@@ -39,7 +39,7 @@ class Listener:
                     delays = _delays()
                     self.is_listening.set()
                     connection.notifies.clear()
-                    self._wake()  # what was committed while nobody listened
+                    self._wake()  # for what was committed while nobody listened
                     self._listen(connection)
                 finally:
                     self.is_listening.clear()
@@ -49,18 +49,28 @@ class Listener:
                 self._stopping.wait(next(delays) * (1 + random.random() / 10))
 
     def _connect(self) -> Any:
-        """A connection that listens, and has shown that a notification from another connection reaches it."""
+        """A connection that listens, after a check that notifications from other connections reach it."""
         connection = db.open_async(self._url, "orchestrator listen", deadline := time.monotonic() + ANSWER_WITHIN_S)
         try:
             _execute(connection, f"LISTEN {CHANNEL}", deadline)
-            if not self._hears(connection):
-                log.error(
-                    "LISTEN hears nothing (is there a pooler in transaction mode?): polling only. Connect directly."
-                )
+            self._check(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _check(self, connection: Any) -> None:
+        """Log an error when notifications do not come through. Polling alone then finds the orders."""
+        try:
+            if not self._hears(connection):
+                log.error(
+                    "notifications do not arrive, so orders are found by polling only. Is there a pooler in transaction"
+                    " mode? Connect to the database directly."
+                )
+        except psycopg2.errors.ProgramLimitExceeded:
+            log.warning(
+                "the queue of NOTIFY is full: orders are found by polling until its slowest listener catches up"
+            )
 
     def _hears(self, connection: Any) -> bool:
         deadline = time.monotonic() + ANSWER_WITHIN_S
@@ -70,19 +80,26 @@ class Listener:
         finally:
             other.close()
         while not connection.notifies and (left := deadline - time.monotonic()) > 0:
-            select.select([connection], [], [], left)
+            _wait_for_input(connection, left)
             connection.poll()
         return bool(connection.notifies)
 
     def _listen(self, connection: Any) -> None:
         while not self._stopping.is_set():
-            if any(select.select([connection], [], [], PROVE_EVERY_S)):
+            if _wait_for_input(connection, PROVE_EVERY_S):
                 connection.poll()
             else:
                 _execute(connection, "SELECT 1", time.monotonic() + ANSWER_WITHIN_S)
             if connection.notifies:
                 connection.notifies.clear()
                 self._wake()
+
+
+def _wait_for_input(connection: Any, seconds: float) -> bool:
+    """Whether there is something to read within this time. poll(), as select() fails on descriptors above 1,023."""
+    poller = select.poll()
+    poller.register(connection.fileno(), select.POLLIN)
+    return bool(poller.poll(seconds * 1000))
 
 
 def _execute(connection: Any, sql: str, deadline: float) -> None:
@@ -93,5 +110,5 @@ def _execute(connection: Any, sql: str, deadline: float) -> None:
 
 def _delays() -> Any:
     delays = backoff.expo(factor=RECONNECT_FIRST_S, max_value=RECONNECT_AT_MOST_S)
-    next(delays)  # it yields a None first
+    next(delays)  # the generator yields None first
     return delays

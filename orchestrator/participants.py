@@ -9,7 +9,7 @@ from common.calls.client import AnswerTo, No, Nothing, ServiceClient, Yes
 from common.process import moments
 from domain.states import authorize_key
 from orchestrator.breaker import Breaker
-from orchestrator.saga import CLOSE_ABANDONED, Deferred, Saga
+from orchestrator.saga import CLOSE_ABANDONED, CircuitOpen, Saga
 
 NEVER_HAPPENED = Yes({})
 """What was to be undone is not there; the participant remembers, and refuses it should it still arrive."""
@@ -36,12 +36,12 @@ class Participants:
             CLOSE_ABANDONED: (payments, void_abandoned_authorization),
         }
 
-    def ask(self, saga: Saga) -> AnswerTo | Deferred:
+    def ask(self, saga: Saga) -> AnswerTo | CircuitOpen:
         """The answer to the saga's next action."""
         participant, action = self._actions[saga.next_action]
         wait_s = participant.breaker.wait_s()
         if wait_s:
-            return Deferred(wait_s)
+            return CircuitOpen(wait_s)
         answer = action(participant.client, saga)
         participant.breaker.note(answered=not isinstance(answer, Nothing))
         return answer
