@@ -16,7 +16,7 @@ from common.process.logs import request_id
 from domain.states import Status
 from orchestrator.breaker import OPENS_AFTER, Breaker
 from orchestrator.participants import Participant, Participants
-from orchestrator.saga import STEPS, Deferred, Saga
+from orchestrator.saga import STEPS, CircuitOpen, Saga
 from tests.orchestrator.sagas import saga, turned_back
 
 SAGA = saga(items=({"product_id": "p", "quantity": 2, "unit_price_cents": 250},))
@@ -208,6 +208,6 @@ def test_a_participant_that_is_down_is_not_hammered_and_the_others_are_still_ask
     responses.add("POST", f"{ORDERS}/orders", body=requests.ConnectionError())
     responses.add("DELETE", CALLS[5][2], json=CALLS[5][4])
     answers = [participants.ask(at("create_order")) for _ in range(OPENS_AFTER + 5)]
-    assert [type(answer) for answer in answers] == [Nothing] * OPENS_AFTER + [Deferred] * 5
+    assert [type(answer) for answer in answers] == [Nothing] * OPENS_AFTER + [CircuitOpen] * 5
     assert len(responses.calls) == OPENS_AFTER
     assert isinstance(participants.ask(at("release_inventory")), Yes)
