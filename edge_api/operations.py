@@ -12,6 +12,7 @@ from typing import Any
 import backoff
 
 from common.api.errors import (
+    ApiError,
     IdempotencyKeyReused,
     RateLimited,
     RequestInProgress,
@@ -147,6 +148,16 @@ def _location(entry: Row) -> dict[str, str]:
 
 def _authorize(edge: Edge, entry: Row, payment_token: str) -> Answer:
     """Ask for the hold and write down what came of it; `entry` is claimed by us."""
+    try:
+        return _ask_and_save(edge, entry, payment_token)
+    except ApiError:
+        raise
+    except Exception:
+        edge.store.let_go_later(entry)  # so that the next request with this key can go on
+        raise
+
+
+def _ask_and_save(edge: Edge, entry: Row, payment_token: str) -> Answer:
     asked = edge.gateways.authorize(entry, payment_token)
     moments.reached("edge.after_authorize")
     match asked:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import psycopg2
 
 from common.api.idempotency import Answer
 from common.database.database import Database, Row, Transaction
+from common.database.errors import DatabaseUnavailable
 from common.process import moments
 from domain.ids import new_order_ledger_id
 from domain.states import CHANNEL
 from edge_api.notifier import Notifier
+from edge_api.retry_queue import RetryQueue
 
 CLAIMANT = f"edge:{socket.gethostname()}:{os.getpid()}"
 
@@ -104,7 +108,9 @@ WHERE id = %(id)s AND status = 'AUTHORIZATION_FAILED' AND response_status IS NUL
 # All that GET shows, in one round trip. Another client's entry is not found.
 GET_ORDER = """
 SELECT l.id AS order_ledger_id, l.client_request_id, l.status, l.user_id, l.email, l.total_amount_cents, l.currency,
-  l.payment_authorization_id, l.order_id, l.retry_count, l.next_retry_at, l.needs_attention_at,
+  l.payment_authorization_id, l.order_id, l.retry_count, l.next_retry_at,
+  COALESCE(l.needs_attention_at, (SELECT since FROM set_aside_entries AS aside WHERE aside.order_ledger_id = l.id
+    AND aside.retry_at IS NOT NULL AND l.due_at IS NOT NULL)) AS needs_attention_at,
   l.created_at, l.updated_at,
   CASE WHEN l.failure_code IS NOT NULL
     THEN json_build_object('code', l.failure_code, 'message', l.failure_message) END AS failure,
@@ -118,6 +124,14 @@ FROM order_ledger l WHERE l.id = %(id)s AND l.client = %(client)s
 """
 
 IS_TERMINAL = "SELECT due_at IS NULL AS is_terminal FROM order_ledger WHERE id = %(id)s AND client = %(client)s"
+
+# How long orders have waited to be claimed. The oldest few do not count: their rows may be locked, which is no backlog.
+BACKLOG_AGE = """
+SELECT extract(epoch FROM now() - due_at)::float AS seconds FROM order_ledger AS entry
+WHERE due_at <= now() AND NOT EXISTS (
+  SELECT FROM set_aside_entries AS aside WHERE aside.order_ledger_id = entry.id AND aside.retry_at > now())
+ORDER BY due_at OFFSET 10 LIMIT 1
+"""
 
 # Token bucket: refilled by the time that passed, one token a request. No row: the bucket is empty.
 TAKE_TOKEN = """
@@ -137,13 +151,17 @@ class Store:
     lease_s: float
     abandoned_after_s: float
     notifier: Notifier
+    retry_queue: RetryQueue = field(default_factory=RetryQueue, repr=False)
 
     def insert_entry(self, client: str, key: str, entry: dict[str, Any]) -> Row | None:
         """T1. None where the key is taken."""
         moments.reached("edge.before_t1")
-        row = self.database.one(
-            INSERT_ENTRY, client=client, key=key, id=new_order_ledger_id(), **entry, **self._claim()
-        )  # fmt: skip
+        id_ = new_order_ledger_id()
+        try:
+            row = self.database.one(INSERT_ENTRY, client=client, key=key, id=id_, **entry, **self._claim())
+        except DatabaseUnavailable:
+            self.let_go_later({"id": id_, "claim_number": 1})  # it may have been committed
+            raise
         moments.reached("edge.after_t1")
         return row
 
@@ -158,27 +176,44 @@ class Store:
 
     def take_over(self, entry: Row) -> Row | None:
         """None where somebody else works on it, or it has moved on."""
-        return self.database.one(TAKE_OVER, id=entry["id"], **self._claim())
+        try:
+            return self.database.one(TAKE_OVER, id=entry["id"], **self._claim())
+        except DatabaseUnavailable:
+            self.let_go_later(entry | {"claim_number": entry["claim_number"] + 1})  # it may have been committed
+            raise
 
     def let_go(self, entry: Row) -> None:
         self.database.one(
             LET_GO, id=entry["id"], claim_number=entry["claim_number"], abandoned_after_s=self.abandoned_after_s
         )
 
+    def let_go_later(self, entry: Row) -> None:
+        """Give the claim back as soon as the database answers."""
+        self.retry_queue.add(lambda: self.let_go(entry))
+
     def authorized(self, entry: Row, authorization_id: str, answer: Answer) -> bool:
         """T2. False where the entry is not ours any more."""
         notify = self.notifier.is_due()
+        try:
+            is_ours = self._t2(entry, authorization_id, answer, notify=notify)
+        except psycopg2.errors.ProgramLimitExceeded:
+            if not notify:
+                raise
+            self.notifier.queue_is_full()
+            notify = False
+            is_ours = self._t2(entry, authorization_id, answer, notify=False)
+        moments.reached("edge.after_t2")
+        if not notify:
+            self.notifier.later()
+        return is_ours
 
+    def _t2(self, entry: Row, authorization_id: str, answer: Answer, *, notify: bool) -> bool:
         def t2(tx: Transaction) -> Row | None:
             row = tx.one(AUTHORIZED, authorization_id=authorization_id, notify=notify, **_fenced(entry, answer))
             moments.reached("edge.in_t2")
             return row
 
-        row = self.database.statement(t2)
-        moments.reached("edge.after_t2")
-        if not notify:
-            self.notifier.later()
-        return row is not None
+        return self.database.statement(t2) is not None
 
     def declined(self, entry: Row, failure_code: str, failure_message: str, answer: Answer) -> bool:
         """False where the entry is not ours any more."""
