@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import select
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Any
 import backoff
 import psycopg2
 
-from common.database import database as db
+from common.database import nonblocking
 from domain.states import CHANNEL
 
 log = logging.getLogger(__name__)
@@ -50,7 +49,8 @@ class Listener:
 
     def _connect(self) -> Any:
         """A connection that listens, after a check that notifications from other connections reach it."""
-        connection = db.open_async(self._url, "orchestrator listen", deadline := time.monotonic() + ANSWER_WITHIN_S)
+        deadline = time.monotonic() + ANSWER_WITHIN_S
+        connection = nonblocking.open_async(self._url, "orchestrator listen", deadline)
         try:
             _execute(connection, f"LISTEN {CHANNEL}", deadline)
             self._check(connection)
@@ -64,8 +64,8 @@ class Listener:
         try:
             if not self._hears(connection):
                 log.error(
-                    "notifications do not arrive, so orders are found by polling only. Is there a pooler in transaction"
-                    " mode? Connect to the database directly."
+                    "notifications do not arrive, so orders are found by polling only."
+                    " Behind a pooler in transaction mode, set DATABASE_DIRECT_URL."
                 )
         except psycopg2.errors.ProgramLimitExceeded:
             log.warning(
@@ -74,19 +74,19 @@ class Listener:
 
     def _hears(self, connection: Any) -> bool:
         deadline = time.monotonic() + ANSWER_WITHIN_S
-        other = db.open_async(self._url, "orchestrator listen check", deadline)
+        other = nonblocking.open_async(self._url, "orchestrator listen check", deadline)
         try:
             _execute(other, f"NOTIFY {CHANNEL}", deadline)
         finally:
             other.close()
         while not connection.notifies and (left := deadline - time.monotonic()) > 0:
-            _wait_for_input(connection, left)
+            nonblocking.is_ready(connection, left)
             connection.poll()
         return bool(connection.notifies)
 
     def _listen(self, connection: Any) -> None:
         while not self._stopping.is_set():
-            if _wait_for_input(connection, PROVE_EVERY_S):
+            if nonblocking.is_ready(connection, PROVE_EVERY_S):
                 connection.poll()
             else:
                 _execute(connection, "SELECT 1", time.monotonic() + ANSWER_WITHIN_S)
@@ -95,17 +95,10 @@ class Listener:
                 self._wake()
 
 
-def _wait_for_input(connection: Any, seconds: float) -> bool:
-    """Whether there is something to read within this time. poll(), as select() fails on descriptors above 1,023."""
-    poller = select.poll()
-    poller.register(connection.fileno(), select.POLLIN)
-    return bool(poller.poll(seconds * 1000))
-
-
 def _execute(connection: Any, sql: str, deadline: float) -> None:
     with connection.cursor() as cursor:
         cursor.execute(sql)
-        db.wait(connection, deadline)
+        nonblocking.wait(connection, deadline)
 
 
 def _delays() -> Any:

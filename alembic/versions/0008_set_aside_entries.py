@@ -1,7 +1,7 @@
 """Entries that the database refuses to write: where they are noted, and the audit's views on them.
 
 Revision ID: holdfast_0008
-Revises: 0005
+Revises: holdfast_0007
 """
 
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 from alembic import op
 
 revision = "holdfast_0008"
-down_revision = "0005"
+down_revision = "holdfast_0007"
 branch_labels = None
 depends_on = None
 

@@ -1,91 +1,64 @@
-"""How far the orchestrators are behind, as one process of the Edge API sees it."""
+"""How far the orchestrators are behind, as the database says."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from common.database.database import Database
-from common.database.errors import DatabaseUnavailable
-from edge_api import backlog as module
-from edge_api.backlog import Backlog
+from edge_api.notifier import Notifier
+from edge_api.store import Store
 
 Sql = Callable[..., list[dict[str, Any]]]
+Add = Callable[..., list[str]]
 ENTRIES = """
 INSERT INTO order_ledger (id, client, client_request_id, fingerprint, user_id, email, total_amount_cents, currency,
-  request_id, status, due_at)
+  request_id, status, due_at, payment_authorization_id)
 SELECT gen_random_uuid(), 'shop', gen_random_uuid(), '', gen_random_uuid(), 'a@b.example', 1, 'USD', 'r',
-  'AWAITING_AUTHORIZATION', now() - %(age)s * interval '1 second'
+  'AUTHORIZED', now() - %(age)s * interval '1 second', 'auth_1'
 FROM generate_series(1, %(entries)s) RETURNING id
 """
 
 
 @pytest.fixture
-def database(url: str) -> Iterator[Database]:
+def store(url: str) -> Iterator[Store]:
     database = Database(url, name="test", size=2)
-    yield database
+    yield Store(database, 30, 60, Notifier(database, 0))
     database.close()
 
 
-def test_no_backlog(database: Database) -> None:
-    assert Backlog(database).age_s() == 0
+@pytest.fixture
+def add(sql: Sql) -> Add:
+    """`add(20, age=5)`: so many authorized orders, due for 5 s; their ids."""
+
+    def insert(entries: int, age: int) -> list[str]:
+        rows = sql(f"SET session_replication_role = replica; {ENTRIES}", age=age, entries=entries)
+        return [row["id"] for row in rows]
+
+    return insert
 
 
-def test_backlog_is_as_old_as_its_oldest_orders(database: Database, sql: Sql) -> None:
-    sql(ENTRIES, age=100, entries=20)
-    sql(ENTRIES, age=5, entries=20)
-    assert Backlog(database).age_s() == pytest.approx(100, abs=20)
+def test_no_backlog(store: Store) -> None:
+    assert store.backlog_age_s() == 0
 
 
-def test_few_orders_that_cannot_be_claimed_are_no_backlog(database: Database, sql: Sql) -> None:
+def test_backlog_is_as_old_as_its_oldest_orders(store: Store, add: Add) -> None:
+    add(20, age=100)
+    add(20, age=5)
+    assert store.backlog_age_s() == pytest.approx(100, abs=20)
+
+
+def test_few_orders_that_cannot_be_claimed_are_no_backlog(store: Store, add: Add) -> None:
     """Their rows are locked, for instance. They must not stop all sales."""
-    sql(ENTRIES, age=3600, entries=10)
-    sql(ENTRIES, age=5, entries=20)
-    assert Backlog(database).age_s() == pytest.approx(5, abs=20)
+    add(9, age=3600)
+    add(20, age=5)
+    assert store.backlog_age_s() == pytest.approx(5, abs=20)
 
 
-def test_orders_that_wait_or_are_set_aside_are_no_backlog(database: Database, sql: Sql) -> None:
-    sql(ENTRIES, age=-60, entries=20)
-    for row in sql(ENTRIES, age=100, entries=20):
-        sql("INSERT INTO set_aside_entries VALUES (%(id)s, 'why', now(), now() + interval '1 minute')", id=row["id"])
-    assert Backlog(database).age_s() == 0
-
-
-def test_it_is_measured_once_a_second(database: Database, sql: Sql, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MEASURE_EVERY_S", 3600)
-    backlog = Backlog(database)
-    assert backlog.age_s() == 0
-    sql(ENTRIES, age=100, entries=20)
-    assert backlog.age_s() == 0
-    monkeypatch.setattr(module, "MEASURE_EVERY_S", 0)
-    assert backlog.age_s() > 0
-
-
-def test_nobody_waits_for_a_measurement_that_takes_long(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    backlog, begun, go = Backlog(database), threading.Event(), threading.Event()
-
-    def measure(_: str) -> dict[str, float]:
-        begun.set()
-        assert go.wait(20)
-        return {"seconds": 7}
-
-    monkeypatch.setattr(database, "one", measure)
-    slow = threading.Thread(target=backlog.age_s)
-    slow.start()
-    assert begun.wait(20)
-    assert backlog.age_s() == 0
-    go.set()
-    slow.join()
-    assert backlog._age_s == 7
-
-
-def test_database_that_is_away_is_said_so(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: str) -> None:
-        raise DatabaseUnavailable()
-
-    monkeypatch.setattr(database, "one", fail)
-    with pytest.raises(DatabaseUnavailable):
-        Backlog(database).age_s()
+def test_orders_that_wait_or_are_set_aside_are_no_backlog(store: Store, add: Add, sql: Sql) -> None:
+    add(20, age=-60)
+    for id_ in add(20, age=100):
+        sql("INSERT INTO set_aside_entries VALUES (%(id)s, 'why', now(), now() + interval '1 minute')", id=id_)
+    assert store.backlog_age_s() == 0

@@ -107,9 +107,7 @@ class TestWaking:
             id_ = authorized()
             eventually(is_completed(row, id_))
 
-    def test_retry_runs_when_it_is_due_not_at_the_next_poll(
-        self, store: Store, authorized: Make, row: Read
-    ) -> None:
+    def test_retry_runs_when_it_is_due_not_at_the_next_poll(self, store: Store, authorized: Make, row: Read) -> None:
         id_, answers = authorized(), [Nothing("x"), Nothing("x")]
 
         def ask(_: Saga) -> Yes | Nothing:

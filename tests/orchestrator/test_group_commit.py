@@ -84,18 +84,14 @@ def test_single_item_is_written_at_once(writing: Writing, come: Come) -> None:
     assert writing.groups == [["a"], ["b"]]
 
 
-def test_items_that_arrive_during_a_write_form_one_group(
-    writing: Writing, wait_while_one_writes: Come
-) -> None:
+def test_items_that_arrive_during_a_write_form_one_group(writing: Writing, wait_while_one_writes: Come) -> None:
     futures = wait_while_one_writes("a", "b", "c", "d")
     writing.may_end.release(2)
     assert results(futures) == [f"{item} is written" for item in ("first", "a", "b", "c", "d")]
     assert writing.groups == [["first"], ["a", "b", "c", "d"]]
 
 
-def test_no_thread_continues_before_its_item_is_written(
-    writing: Writing, wait_while_one_writes: Come
-) -> None:
+def test_no_thread_continues_before_its_item_is_written(writing: Writing, wait_while_one_writes: Come) -> None:
     first, *others = futures = wait_while_one_writes("a", "b")
     assert not [future for future in futures if future.done()]
     writing.may_end.release()

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg2
 import pytest
 
-from common.database import database as db
+from common.database import nonblocking
 from domain.states import CHANNEL
 from orchestrator import listener as module
 from orchestrator.listener import Listener
@@ -128,12 +127,12 @@ def test_error_is_logged_when_notifications_do_not_arrive(
     url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As behind a pooler in transaction mode. Here they are sent in another database."""
-    open_async = db.open_async
+    open_async = nonblocking.open_async
 
     def elsewhere(url: str, name: str, deadline: float) -> Any:
         return open_async(url.replace("/holdfast?", "/postgres?") if "check" in name else url, name, deadline)
 
-    monkeypatch.setattr(db, "open_async", elsewhere)
+    monkeypatch.setattr(nonblocking, "open_async", elsewhere)
     wakes = Wakes()
     with caplog.at_level(logging.ERROR), running(url, wakes):
         eventually(lambda: wakes.count)
@@ -156,27 +155,12 @@ def test_reconnect_delay_grows_to_five_seconds() -> None:
 
 
 def test_connection_has_tcp_keepalives(url: str) -> None:
-    with closing(db.open_async(url, "test", time.monotonic() + 10)) as connection:
+    with closing(nonblocking.open_async(url, "test", time.monotonic() + 10)) as connection:
         given = connection.info.dsn_parameters
     assert {name: int(given[name]) for name in ("keepalives_idle", "keepalives_interval", "keepalives_count")} == {
         "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
     }  # fmt: skip
     assert int(given["tcp_user_timeout"]) == 10_000  # ms
-
-
-def test_descriptors_above_1023_work(url: str) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
-    with ExitStack() as stack:
-        while stack.enter_context(open(os.devnull)).fileno() < 1024:
-            pass
-        with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
-            assert connection.fileno() >= 1024
-            cursor.execute(f"LISTEN {CHANNEL}")
-            connection.commit()
-            assert not module._wait_for_input(connection, 0)
-            sql(url, f"NOTIFY {CHANNEL}")
-            assert module._wait_for_input(connection, 20)
 
 
 def test_full_notify_queue_does_not_prevent_listening(

@@ -55,18 +55,14 @@ class TestClaim:
         assert now["claimed_until"] == now["due_at"]
         assert timedelta(seconds=25) < now["claimed_until"] - datetime.now(UTC) < timedelta(seconds=35)
 
-    def test_claims_the_longest_overdue_up_to_the_limit(
-        self, store: Store, authorized: Make, change: Change
-    ) -> None:
+    def test_claims_the_longest_overdue_up_to_the_limit(self, store: Store, authorized: Make, change: Change) -> None:
         new, old, oldest = authorized(), authorized(), authorized()
         change(old, "due_at = now() - interval '5 s', retry_count = 1")
         change(oldest, "due_at = now() - interval '9 s', retry_count = 1")
         assert {saga.id for saga in store.claim(2)} == {old, oldest}
         assert {saga.id for saga in store.claim(2)} == {new}
 
-    def test_claims_only_due_entries(
-        self, store: Store, authorized: Make, requested: Make, change: Change
-    ) -> None:
+    def test_claims_only_due_entries(self, store: Store, authorized: Make, requested: Make, change: Change) -> None:
         change(authorized(), "due_at = now() + interval '1 s'")
         requested()
         assert store.claim(10) == []
@@ -257,9 +253,7 @@ class TestPoison:
         Store(database, "me", lease_s=2 * SET_ASIDE_S).claim(1)
         assert row(id_)["due_at"] == row(id_)["claimed_until"]
 
-    def test_every_save_counts_as_progress(
-        self, store: Store, authorized: Make, row: Read, change: Change
-    ) -> None:
+    def test_every_save_counts_as_progress(self, store: Store, authorized: Make, row: Read, change: Change) -> None:
         id_ = authorized()
         for _ in range(8):
             change(id_, "due_at = now(), retry_count = 0")
@@ -267,9 +261,7 @@ class TestPoison:
             assert store.save(saga, after(saga, Nothing("x"), POLICY))
         assert (row(id_)["unproductive_claims"], row(id_)["needs_attention_at"]) == (0, None)
 
-    def test_released_claim_does_not_count_as_unproductive(
-        self, store: Store, authorized: Make, row: Read
-    ) -> None:
+    def test_released_claim_does_not_count_as_unproductive(self, store: Store, authorized: Make, row: Read) -> None:
         id_ = authorized()
         for _ in range(8):
             (saga,) = store.claim(1)
