@@ -134,6 +134,17 @@ outbox = Table(
     CheckConstraint("(status = 'PENDING') = (processed_at IS NULL)", name="processed_at"),
 )
 
+# Entries that the database refuses to write, kept here because they cannot be marked themselves. There is no foreign
+# key: its check would have to lock the very row that is in trouble.
+set_aside_entries = Table(
+    "set_aside_entries",
+    metadata,
+    id_column("order_ledger_id", primary_key=True),
+    Column("reason", Text, nullable=False),
+    time_column("since"),
+    time_column("retry_at", nullable=True),  # null: it has been claimed since
+)
+
 # Requests that were refused before there was anything to keep of them but the answer (422 unknown_product).
 refused_requests = Table(
     "refused_requests",

@@ -172,8 +172,9 @@ def _stored(row: Row) -> StoredResponse:
 
 
 def _authorize(edge: Edge, entry: Row, request: Request) -> Authorization:
-    answer = edge.gateways.authorize(entry, request.payment_token)
-    moments.reached("edge.after_authorize")
+    with edge.store.released_on_error(entry):
+        answer = edge.gateways.authorize(entry, request.payment_token)
+        moments.reached("edge.after_authorize")
     return Authorization(entry, answer)
 
 

@@ -26,7 +26,12 @@ class Authorization:
 
 
 def finish(store: Store, authorization: Authorization) -> StoredResponse:
-    """Write down what the payment service said."""
+    """Save what the payment service said."""
+    with store.released_on_error(authorization.entry):
+        return _finish(store, authorization)
+
+
+def _finish(store: Store, authorization: Authorization) -> StoredResponse:
     entry = authorization.entry
     match authorization.answer:
         case Yes(body):

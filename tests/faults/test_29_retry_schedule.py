@@ -77,7 +77,7 @@ class World:
     def looks(self) -> None:
         """One look for what is due, until all of it is done with."""
         self._dispatcher.run_once()
-        eventually(lambda: self._dispatcher.in_hand == 0)
+        eventually(lambda: self._dispatcher.in_flight == 0)
 
     def close(self) -> None:
         self._dispatcher.stop()
