@@ -17,6 +17,7 @@ from contextlib import suppress
 
 from common.calls.client import ServiceClient
 from common.database.database import Database
+from common.database.soundness import warn_once
 from common.process import logs
 from common.process.settings import SettingError, Settings
 from crash_points import points as crash_points
@@ -54,6 +55,7 @@ class Orchestrator:
             is_stopping=self._is_stopping.is_set,
         )
         self._dispatcher = Dispatcher(store, engine.run, settings.worker_threads, settings.poll_interval_s)
+        warn_once(database)
         self._listener = Listener(settings.database_direct_url, self._dispatcher.wake, self._is_stopping)
 
     def run(self) -> int:

@@ -53,7 +53,7 @@ def roles(new_migrated_database, connect):
 
 @pytest.fixture
 def ran(monkeypatch):
-    """All statements that were run, as they stand in the code."""
+    """All statements that were run, as the code has them."""
     statements = set()
 
     def note(method):
@@ -210,7 +210,7 @@ def test_the_orchestrator(database, ran):
 
 
 @pytest.mark.parametrize("service", TABLES)
-def test_what_is_not_its_own_is_refused(database, service):
+def test_other_tables_are_refused(database, service):
     db = database(service)
     for table in set(metadata.tables) - TABLES[service]:
         for statement in (f"SELECT * FROM {table}", f"INSERT INTO {table} DEFAULT VALUES", f"DELETE FROM {table}"):
