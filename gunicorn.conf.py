@@ -30,7 +30,7 @@ class Logger(glogging.Logger):
 
 def post_worker_init(worker):
     """Let the service see that its worker is about to end, so that a long `?wait=` is cut short."""
-    worker.wsgi.config["IS_STOPPING"] = lambda: not worker.alive
+    worker.app.wsgi().config["IS_STOPPING"] = lambda: not worker.alive
 
 
 def when_ready(server):
@@ -50,10 +50,12 @@ accesslog = None  # each service logs its requests itself, with their request id
 
 # Threads, because a request mostly waits for the database or for another service, and because only this kind of
 # worker keeps connections alive, which the services' calls to each other live on.
-worker_class = "common.server.worker.Worker"
+IS_OURS = settings.web_worker == "holdfast"
+worker_class = "common.server.worker.Worker" if IS_OURS else "common.server.gthread.Worker"
 preload_app = True  # the workers share the memory of what is loaded once: a fifth less for all processes together
 workers = settings.web_concurrency
-threads = settings.web_threads
+# Under gthread a request that waits (`?wait=`) holds a thread; edge_api/app.py lets as many wait as there are others.
+threads = settings.web_threads * (1 if IS_OURS else 2)
 # 75 s: longer than the 60 s for which usual proxies and load balancers keep a connection. Whoever is the first to
 # close should be the caller: the other way round its next request may meet a connection that is just being closed.
 keepalive = 75
@@ -65,7 +67,9 @@ graceful_timeout = 20
 timeout = 60
 # The sign of life is a file's time. On a disk that is busy writing, the worker would seem to hang.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
-# A header of the client's may not say which path it asks for, wherever it comes from.
+# No header of a client may say which path it asks for, or by which scheme: nothing here depends on the scheme, and
+# proxies that disagree about it would get 400.
 forwarder_headers = ""
+secure_scheme_headers = {}
 # gunicorn opens one control socket per user, and the second of our four processes would take it over.
 control_socket_disable = True

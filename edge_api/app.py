@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-
-from flask import Flask, current_app
+from flask import Flask
 
 from common.api.service import create_service
+from common.api.waits import Waits
 from common.calls.client import ServiceClient
 from common.database.database import Database
 from common.process.settings import Settings
@@ -21,20 +20,20 @@ from edge_api.store import Store
 def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or Settings.load()
     database = Database(settings.database_url, name="edge_api", size=settings.web_threads)
+    store = Store(
+        database,
+        settings.lease_s,
+        settings.abandoned_after_s,
+        Notifier(database, settings.notify_coalesce_ms / 1000),
+    )
     edge = Edge(
-        store=Store(
-            database,
-            settings.lease_s,
-            settings.abandoned_after_s,
-            Notifier(database, settings.notify_coalesce_ms / 1000),
-        ),
+        store=store,
         gateways=Gateways(
             inventory=ServiceClient("inventory", settings.inventory_service_url),
             payments=ServiceClient("payments", settings.payments_service_url),
         ),
         rate_limit_per_minute=settings.rate_limit_per_minute,
-        may_wait=threading.Semaphore(settings.web_threads // 2),
-        is_stopping=lambda: bool(current_app.config["IS_STOPPING"]()),
+        waits=Waits(store.terminal, settings.web_threads, is_stopping=lambda: bool(app.config["IS_STOPPING"]())),
     )
     app = create_service("edge_api", api, edge, settings, database)
     app.before_request(identify(settings.api_keys))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,7 +118,8 @@ SELECT l.id AS order_ledger_id, l.client_request_id, l.status, l.user_id, l.emai
 FROM order_ledger l WHERE l.id = %(id)s AND l.client = %(client)s
 """
 
-IS_TERMINAL = "SELECT due_at IS NULL AS is_terminal FROM order_ledger WHERE id = %(id)s AND client = %(client)s"
+# Those of these entries that have ended.
+TERMINAL = "SELECT id FROM order_ledger WHERE id = ANY(%(ids)s::uuid[]) AND due_at IS NULL"
 
 # Token bucket: refilled by the time that passed, one token a request. No row: the bucket is empty.
 TAKE_TOKEN = """
@@ -195,9 +197,9 @@ class Store:
     def get(self, client: str, order_ledger_id: str) -> Row | None:
         return self.database.one(GET_ORDER, client=client, id=order_ledger_id)
 
-    def is_terminal(self, client: str, order_ledger_id: str) -> bool:
-        row = self.database.one(IS_TERMINAL, client=client, id=order_ledger_id)
-        return row is None or bool(row["is_terminal"])
+    def terminal(self, order_ledger_ids: Collection[str]) -> list[str]:
+        """Those of the entries that are in a terminal state."""
+        return [row["id"] for row in self.database.all(TERMINAL, ids=list(order_ledger_ids))]
 
     def take_token(self, client: str, limit: int) -> bool:
         return self.database.one(TAKE_TOKEN, client=client, limit=limit) is not None

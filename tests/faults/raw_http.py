@@ -40,7 +40,6 @@ NO_HTTP: dict[str, tuple[bytes, int]] = {
     "a length of 20 digits": (HEAD + b"Content-Length: 99999999999999999999\r\n\r\n{}", 413),
     "an unknown transfer coding": (HEAD + b"Transfer-Encoding: squeezed\r\n\r\n0\r\n\r\n", 400),
     "another expectation": (HEAD + b"Expect: cake\r\n" + LENGTH_2, 417),
-    "two schemes": (LIVE + b"X-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off\r\n\r\n", 400),
     "a chunk whose size is none": (CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n", 400),
     "a chunk of negative size": (CHUNKED + b"-1\r\n{}\r\n0\r\n\r\n", 400),
     "a chunk longer than it says": (CHUNKED + b"1\r\n{}\r\n0\r\n\r\n", 400),

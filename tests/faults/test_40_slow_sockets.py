@@ -12,8 +12,8 @@ import psycopg2
 import pytest
 import requests
 
-from common.server.connection import LEAVE
-from common.server.framing import MOST_BYTES, is_whole
+from common.server.connection import CONTINUE
+from common.server.framing import MAX_BYTES, is_complete
 from tests.severable import Severable
 from tests.system.stack import Stack
 from tests.waiting import eventually
@@ -41,8 +41,8 @@ WHOLE = {
     "no HTTP": b"hello\r\n",
     "no HTTP with a line like it": b"HELLO you\r\n",
     "a TLS greeting": b"\x16\x03\x01\x02\x00",
-    "a head without an end": b"GET /live HTTP/1.1\r\n" + b"X-A: a\r\n" * (MOST_BYTES // 8),
-    "more than anyone may send": HEAD + b"Content-Length: 900000\r\n\r\n" + b" " * MOST_BYTES,
+    "a head without an end": b"GET /live HTTP/1.1\r\n" + b"X-A: a\r\n" * (MAX_BYTES // 8),
+    "more than anyone may send": HEAD + b"Content-Length: 900000\r\n\r\n" + b" " * MAX_BYTES,
 }
 
 SILENT = [("a TLS greeting", 400), ("no HTTP with a line like it", 400), ("a head without an end", 431)]
@@ -50,12 +50,12 @@ SILENT = [("a TLS greeting", 400), ("no HTTP with a line like it", 400), ("a hea
 
 @pytest.mark.parametrize("name", PARTS)
 def test_a_part_of_a_request_gets_no_thread(name: str) -> None:
-    assert not is_whole(PARTS[name] or b"G")
+    assert not is_complete(PARTS[name] or b"G")
 
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_what_can_be_answered_gets_one(name: str) -> None:
-    assert is_whole(WHOLE[name])
+    assert is_complete(WHOLE[name])
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_five_hundred_slow_sockets_keep_nobody_out_and_are_closed(stack: Stack) 
         ]
         stack.product()
         assert requests.get(f"{stack.url('inventory_service')}/health", timeout=30).ok
-        assert {rest(client) for client in slow} <= {b"", LEAVE}, "each is closed without an answer in the end"
+        assert {rest(client) for client in slow} <= {b"", CONTINUE}, "each is closed without an answer in the end"
 
 
 LIVE = b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -111,7 +111,7 @@ def test_who_takes_in_nothing_is_given_up(stack: Stack) -> None:
 def test_who_asks_for_leave_is_given_it_and_answered(stack: Stack) -> None:
     stack.start("inventory_service")
     with connect(stack, PARTS["a body that waits for leave"]) as client:
-        assert client.recv(len(LEAVE)) == LEAVE
+        assert client.recv(len(CONTINUE)) == CONTINUE
         client.sendall(b"{}")
         assert b"validation_error" in answer(client)
 
@@ -243,7 +243,7 @@ def answer(client: socket.socket) -> bytes:
     """One answer, as far as its body goes, without a leave to send that may stand before it."""
     received = b""
     while not (end := received.find(b"\r\n\r\n")) > 0:
-        received = (received + (client.recv(65536) or pytest.fail(f"hung up after {received!r}"))).removeprefix(LEAVE)
+        received = (received + (client.recv(65536) or pytest.fail(f"hung up after {received!r}"))).removeprefix(CONTINUE)
     length = int(received.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
     while len(received) < end + 4 + length:
         received += client.recv(65536) or pytest.fail(f"hung up after {received!r}")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from common.server.connection import LEAVE
+from common.server.connection import CONTINUE
 from tests.faults.raw_http import read_answer
 from tests.system.stack import Stack
 from tests.waiting import eventually
@@ -111,7 +111,7 @@ def test_leave_to_send_is_given_once(address: tuple[str, int]) -> None:
     head, _, body = authorize("leave").partition(b"\r\n\r\n")
     with socket.create_connection(address, timeout=30) as client:
         client.sendall(head + b"\r\nExpect: 100-continue\r\n\r\n")
-        assert client.recv(len(LEAVE)) == LEAVE
+        assert client.recv(len(CONTINUE)) == CONTINUE
         client.sendall(body)
         assert read_answer(client).status == 200, "and not another 100"
 
