@@ -184,7 +184,7 @@ def json_body(default: Any = None) -> Any:
     if request.content_type != "application/json" and not _is_utf8_json(request.mimetype, request.mimetype_params):
         raise UnsupportedMediaType()
     try:
-        value = _strictly.decode(raw.decode("utf-8"))
+        value = _strictly.decode(raw.decode("utf-8-sig"))  # without a byte order mark, which some editors add
         if b"\\u" in raw:
             _refuse_broken_text(value)
     except (ValueError, RecursionError) as error:
@@ -193,7 +193,7 @@ def json_body(default: Any = None) -> Any:
 
 
 def _is_utf8_json(mimetype: str, params: Mapping[str, str]) -> bool:
-    return mimetype == "application/json" and params.get("charset", "utf-8").lower() == "utf-8"
+    return mimetype == "application/json" and params.get("charset", "utf-8").lower() in ("utf-8", "utf8")
 
 
 def idempotency_key() -> str:

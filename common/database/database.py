@@ -18,7 +18,8 @@ import psycopg2
 import psycopg2.extensions
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
-from common.database.errors import CommitOutcomeUnknown, DatabaseBusy, DatabaseUnavailable
+from common.database.errors import CommitOutcomeUnknown, DatabaseBusy, DatabaseUnavailable, TransientDatabaseError
+from common.database.health import HealthCheck
 from common.database.pool import Pool, Pooled
 from common.database.prepared import prepared
 from common.database.watch import watched
@@ -29,6 +30,7 @@ Row = dict[str, Any]
 
 POOL_WAIT_S = 2.0  # a request that gets no connection in this time is answered 503
 IDLE_CHECK_S = 1.0  # a connection unused for longer is asked whether it is alive: the server may have restarted
+ANSWER_WITHIN_S = 6.0  # a server that answers at all answers any statement in this time: statement_timeout and a little
 SESSION: dict[str, Any] = {
     "connect_timeout": 2,
     "keepalives_idle": 5,
@@ -117,7 +119,7 @@ class Database:
     def __init__(self, url: str, *, name: str, size: int) -> None:
         self.url, self._name, self._size = url, name, size
         self._prepares = True
-        self._pool = self._new_pool()
+        self._forget_connections()
         forget = weakref.WeakMethod(self._forget_connections)  # the hook is for ever, the pool need not be
         os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
 
@@ -142,19 +144,22 @@ class Database:
         """As `one`, where `work` is that one statement and what goes with it."""
         return self._guarded(work, autocommit=True)
 
-    def ping(self, timeout: float = 1.5) -> bool:
-        """Whether the database answers a new connection within `timeout` seconds, whatever state it is in."""
+    def ping(self, timeout_s: float = 1.5) -> bool:
+        """Whether this process can use its database; within `timeout_s`, whatever state the database is in.
+
+        The process's own connections tell. Opening another one would fail where a busy server has none left, or wait
+        for a resolver, while orders complete on those that are open.
+        """
+        if self._pool.answered_within(IDLE_CHECK_S) or self._health.result(timeout_s):
+            return True
+        return self._pool.answered_within(ANSWER_WITHIN_S)  # all connections are in use, and the server answers
+
+    def _can_use_a_connection(self) -> bool:
         try:
-            connection = open_async(self.url, f"{self._name} health", deadline := time.monotonic() + timeout)
-            try:
-                with connection.cursor() as cursor:
-                    cursor.execute("SELECT 1")
-                    wait(connection, deadline)
-            finally:
-                connection.close()
-        except (psycopg2.Error, TimeoutError):
+            with self._connection():  # the pool checks one that was idle
+                return True
+        except (psycopg2.Error, TransientDatabaseError):
             return False
-        return True
 
     def close(self) -> None:
         self._pool.close()
@@ -222,6 +227,7 @@ class Database:
 
     def _forget_connections(self) -> None:
         self._pool = self._new_pool()
+        self._health = HealthCheck(self._can_use_a_connection)
 
 
 def is_transient(error: psycopg2.Error) -> bool:

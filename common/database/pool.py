@@ -11,6 +11,8 @@ from typing import Any
 
 import psycopg2
 
+CLOSE_IDLE_S = 300.0  # after a burst, each use of a connection closes one that was unused for longer
+
 
 @dataclass(eq=False)
 class Pooled:
@@ -32,6 +34,7 @@ class Pool:
         self._free = threading.Semaphore(size)
         self._idle: list[Pooled] = []
         self._era = 0
+        self._answered_at = float("-inf")
         self._lock = threading.Lock()  # of these two; nothing is waited for while it is held
 
     def take(self, wait_s: float) -> Pooled:
@@ -46,20 +49,38 @@ class Pool:
                 _close(pooled)
                 pooled = None
             era = self._era
-            return pooled or Pooled(self._open(), era, time.monotonic())
+            return pooled or self._opened(era)
         except BaseException:
             self._free.release()
             raise
 
+    def _opened(self, era: int) -> Pooled:
+        connection = self._open()
+        with self._lock:
+            now = time.monotonic()
+            if era == self._era:
+                self._answered_at = now
+        return Pooled(connection, era, now)
+
     def give_back(self, pooled: Pooled) -> None:
         pooled.used_at = time.monotonic()
+        surplus = None
         with self._lock:
             is_current = pooled.era == self._era
             if is_current:
+                self._answered_at = pooled.used_at
                 self._idle.append(pooled)
+                if pooled.used_at - self._idle[0].used_at > CLOSE_IDLE_S:
+                    surplus = self._idle.pop(0)
         if not is_current:
             _close(pooled)
+        if surplus:
+            _close(surplus)
         self._free.release()
+
+    def answered_within(self, seconds: float) -> bool:
+        """Whether the server has answered on any of these connections in this time, and none was lost since."""
+        return time.monotonic() - self._answered_at <= seconds
 
     def outdate(self, pooled: Pooled) -> None:
         """This one is lost, and with it all of its era: the idle ones now, those in use when they are given back."""
@@ -74,6 +95,7 @@ class Pool:
             if era != self._era:  # another thread has done it
                 return
             self._era += 1
+            self._answered_at = float("-inf")
             idle, self._idle = self._idle, []
         for each in idle:
             _close(each)

@@ -159,7 +159,7 @@ class Settings:
         environ = os.environ if environ is None else environ
         values = {}
         for each in fields(cls):
-            name, text = each.name.upper(), environ.get(each.name.upper()) or each.metadata["default"]
+            name, text = each.name.upper(), environ.get(each.name.upper(), "").strip() or each.metadata["default"]
             if text is None:
                 raise SettingError(f"{name} is not set: {each.metadata['doc']}")
             try:

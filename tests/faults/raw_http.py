@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import threading
 from collections.abc import Iterable
@@ -71,8 +70,8 @@ def _send_all(client: socket.socket, parts: Iterable[bytes]) -> None:
 
 def read_answer(client: socket.socket) -> Answer:
     received = b""
+    client.settimeout(PATIENCE_S)
     while (missing := _missing(received)) > 0:
-        assert select.select([client], [], [], PATIENCE_S)[0], f"no answer after {received!r}"
         more = client.recv(max(missing, 1))
         assert more, f"hung up after {received!r}"
         received += more

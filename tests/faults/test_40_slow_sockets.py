@@ -243,7 +243,8 @@ def answer(client: socket.socket) -> bytes:
     """One answer, as far as its body goes, without a leave to send that may stand before it."""
     received = b""
     while not (end := received.find(b"\r\n\r\n")) > 0:
-        received = (received + (client.recv(65536) or pytest.fail(f"hung up after {received!r}"))).removeprefix(CONTINUE)
+        received += client.recv(65536) or pytest.fail(f"hung up after {received!r}")
+        received = received.removeprefix(CONTINUE)
     length = int(received.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
     while len(received) < end + 4 + length:
         received += client.recv(65536) or pytest.fail(f"hung up after {received!r}")
