@@ -47,7 +47,8 @@ def test_health_is_not_affected_by_connections_that_others_take(small_server: st
         stack.start(SERVICE)
         stack.product()
         with all_connections_taken(small_server):
-            pytest.raises(psycopg2.OperationalError, psycopg2.connect, small_server)
+            with pytest.raises(psycopg2.OperationalError):
+                psycopg2.connect(small_server)
             for _ in range(3):
                 health = requests.get(f"{stack.url(SERVICE)}/health", timeout=30)
                 assert (health.status_code, health.json()["database"]) == (200, "connected")

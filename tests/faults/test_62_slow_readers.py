@@ -30,6 +30,7 @@ def stack(url: str, tmp_path: Path) -> Iterator[Stack]:
 def slow_reader(stack: Stack) -> socket.socket:
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1000)  # as in a real network, or the kernel buffers it all
     client.settimeout(60)
     client.connect(stack.address(SERVICE))
     return client
@@ -48,7 +49,7 @@ def test_slow_readers_do_not_block_other_clients(stack: Stack) -> None:
     with ExitStack() as sockets:
         clients = [sockets.enter_context(slow_reader(stack)) for _ in range(16)]
         for client in clients:
-            client.sendall(SCRIPT * 3)
+            client.sendall(SCRIPT)
         reader = threading.Thread(target=read_slowly, args=(clients, over), daemon=True)
         reader.start()
         for _ in range(5):
