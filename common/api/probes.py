@@ -7,6 +7,7 @@ from marshmallow import Schema, fields, validate
 
 from common.api.routes import Api, Reply
 from common.database.database import Database
+from common.database.errors import NotMigrated, TransientDatabaseError
 
 INDEX = {"docs": "/docs", "openapi": "/openapi.json", "health": "/health", "live": "/live"}
 
@@ -23,7 +24,7 @@ class Index(Schema):
 class Health(Schema):
     status = fields.String(required=True, validate=validate.OneOf(["healthy", "unhealthy"]))
     service = fields.String(required=True)
-    database = fields.String(required=True, validate=validate.OneOf(["connected", "disconnected"]))
+    database = fields.String(required=True, validate=validate.OneOf(["connected", "disconnected", "not migrated"]))
 
 
 class Liveness(Schema):
@@ -52,9 +53,12 @@ def probes(name: str, title: str) -> Api:
 
         Responds within 2 s, whatever state the database is in.
         """
-        if database.ping():
-            return Reply({"status": "healthy", "service": name, "database": "connected"}, 200)
-        return Reply({"status": "unhealthy", "service": name, "database": "disconnected"}, 503)
+        try:
+            database.check()
+        except TransientDatabaseError as error:
+            state = "not migrated" if isinstance(error, NotMigrated) else "disconnected"
+            return Reply({"status": "unhealthy", "service": name, "database": state}, 503)
+        return Reply({"status": "healthy", "service": name, "database": "connected"}, 200)
 
     @api.route("GET", "/live", answer=Liveness, is_probe=True)
     def live(_: Database) -> dict[str, str]:

@@ -22,12 +22,14 @@ from common.api.errors import (
     DatabaseUnavailable,
     MalformedJson,
     NotFound,
+    NotMigrated,
     PayloadTooLarge,
     ServiceUnavailable,
     UnsupportedMediaType,
 )
 from common.api.probes import probes
 from common.api.routes import Api
+from common.database import errors as database_errors
 from common.database.database import Database
 from common.database.errors import DatabaseBusy, TransientDatabaseError
 from common.process import logs
@@ -104,7 +106,11 @@ def _api_error(error: ApiError) -> tuple[Response, int, dict[str, str]]:
 
 
 def _database_error(error: TransientDatabaseError) -> tuple[Response, int, dict[str, str]]:
-    refusal = ServiceUnavailable() if isinstance(error, DatabaseBusy) else DatabaseUnavailable()
+    refusals: dict[type[Exception], type[ApiError]] = {
+        DatabaseBusy: ServiceUnavailable,
+        database_errors.NotMigrated: NotMigrated,
+    }
+    refusal = refusals.get(type(error), DatabaseUnavailable)()
     refusal.__cause__ = error.__cause__ or error
     return _api_error(refusal)
 

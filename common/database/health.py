@@ -1,9 +1,15 @@
-"""Answers whether this process can use its database, within a bounded time and without extra connections."""
+"""Runs the check whether this process can use its database, within a bounded time."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+
+
+class _Run:
+    def __init__(self) -> None:
+        self.is_done = threading.Event()
+        self.error: Exception | None = None
 
 
 class HealthCheck:
@@ -12,28 +18,27 @@ class HealthCheck:
     Opening a connection may take any time: libpq waits for the resolver, and nothing limits that.
     """
 
-    def __init__(self, check: Callable[[], bool]) -> None:
+    def __init__(self, check: Callable[[], None]) -> None:
         self._check = check
         self._lock = threading.Lock()
-        self._running: _Running | None = None
+        self._current: _Run | None = None
 
-    def result(self, timeout_s: float) -> bool:
-        """False too where the check takes longer."""
+    def check(self, timeout_s: float) -> None:
+        """:raises TimeoutError: when the check takes longer :raises Exception: what the check raised"""
         with self._lock:
-            if self._running is None or self._running.is_done.is_set():
-                self._running = _Running()
-                threading.Thread(target=self._run, args=(self._running,), name="health", daemon=True).start()
-            running = self._running
-        return running.is_done.wait(timeout_s) and running.is_healthy
+            if self._current is None or self._current.is_done.is_set():
+                self._current = _Run()
+                threading.Thread(target=self._run, args=(self._current,), name="health", daemon=True).start()
+            run = self._current
+        if not run.is_done.wait(timeout_s):
+            raise TimeoutError("the database did not answer in time")
+        if run.error:
+            raise run.error
 
-    def _run(self, running: _Running) -> None:
+    def _run(self, run: _Run) -> None:
         try:
-            running.is_healthy = self._check()
+            self._check()
+        except Exception as error:  # for whoever asked
+            run.error = error
         finally:
-            running.is_done.set()
-
-
-class _Running:
-    def __init__(self) -> None:
-        self.is_done = threading.Event()
-        self.is_healthy = False
+            run.is_done.set()

@@ -98,8 +98,8 @@ def test_hanging_resolver_affects_only_a_process_without_connections(
     working, new = Database(url, name="working", size=2), Database(url, name="new", size=2)
     assert working.one("SELECT 1")
     hanging_resolver.set()
-    assert working.ping(timeout_s=0.2)
-    assert not new.ping(timeout_s=0.2)
-    assert not new.ping(timeout_s=0.2), "a second check does not wait for the first one's thread"
+    assert working.ping(timeout=0.2)
+    assert not new.ping(timeout=0.2)
+    assert not new.ping(timeout=0.2), "a second check does not wait for the first one's thread"
     for database in (working, new):
         database.close()

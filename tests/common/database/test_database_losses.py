@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from common.database import database as db
-from common.database import pool, watch
+from common.database import pool, sessions, watch
 from common.database.errors import CommitOutcomeUnknown, DatabaseUnavailable
 from tests.at_once import at_once
 from tests.common.database.relay import Relay
@@ -125,7 +125,7 @@ def test_a_refusal_after_the_connection_was_lost_is_still_told(database, admin):
 
 
 def test_idle_for_too_long_in_a_transaction(new_database, admin, monkeypatch):
-    monkeypatch.setitem(db.SESSION, "options", "-c idle_in_transaction_session_timeout=20")
+    monkeypatch.setitem(sessions.LIMITS, "idle_in_transaction_session_timeout", "20ms")
     database = new_database()
 
     def work(tx):
@@ -139,7 +139,7 @@ def test_idle_for_too_long_in_a_transaction(new_database, admin, monkeypatch):
 
 
 def test_a_statement_that_takes_too_long(new_database, monkeypatch):
-    monkeypatch.setitem(db.SESSION, "options", "-c statement_timeout=20")
+    monkeypatch.setitem(sessions.LIMITS, "statement_timeout", "20ms")
     with pytest.raises(DatabaseUnavailable):
         new_database().one("SELECT pg_sleep(30)")
 
@@ -207,29 +207,29 @@ def test_ping_needs_no_free_connection(new_database):
 
 def test_ping_of_an_address_that_never_answers(new_database):
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        assert not new_database(url=f"postgresql://x@127.0.0.1:{silent.getsockname()[1]}/x").ping(timeout_s=0.1)
+        assert not new_database(url=f"postgresql://x@127.0.0.1:{silent.getsockname()[1]}/x").ping(timeout=0.1)
 
 
 def test_ping_of_a_server_that_hangs(own_server, new_database):
     database = new_database()
     os.kill(own_server.pid, signal.SIGSTOP)
     try:
-        assert not database.ping(timeout_s=0.1)
+        assert not database.ping(timeout=0.1)
     finally:
         os.kill(own_server.pid, signal.SIGCONT)
-    eventually(lambda: database.ping(timeout_s=20))
+    eventually(lambda: database.ping(timeout=20))
 
 
 def test_ping_is_false_at_once_after_a_lost_connection(own_server, new_database):
     database = new_database()
-    backend = database.one("SELECT pg_backend_pid() AS pid")["pid"]
+    backend = pid(database)
     assert database.ping()
     os.kill(own_server.pid, signal.SIGSTOP)  # no new connection
     try:
         os.kill(backend, signal.SIGTERM)
         with pytest.raises(DatabaseUnavailable):
-            database.one("SELECT 1")
-        assert not database.ping(timeout_s=0.1)
+            database.one("SELECT 1 FROM pg_sleep(10)")
+        assert not database.ping(timeout=0.1)
     finally:
         os.kill(own_server.pid, signal.SIGCONT)
 
