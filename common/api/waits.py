@@ -21,12 +21,12 @@ IS_RESUMED = "holdfast.is_resumed"
 """In the WSGI environment: this request was parked and has come back."""
 HAS_GONE = "holdfast.has_gone"
 """In the WSGI environment: a callable that tells whether the client has closed the connection."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.005, 0.25  # a saga takes some 50 ms; a slow one is looked at ever less often
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.005, 0.25  # a saga takes some 50 ms; slow ones are looked at less and less often
 log = logging.getLogger(__name__)
 
 
 class Parked(BaseException):
-    """Ends the processing of a request, which starts anew when `subscribe`'s callback is called.
+    """Ends the processing of a request, which starts again when `subscribe`'s callback is called.
 
     Not an `Exception`, so that no error handler responds to it.
     """

@@ -1,4 +1,4 @@
-"""What both workers do with a request besides handing it to the application."""
+"""What both workers do before and after the application sees a request."""
 
 from __future__ import annotations
 

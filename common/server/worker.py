@@ -20,7 +20,7 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock, Thread
+from threading import Thread
 from typing import Any
 
 from gunicorn.http import errors as http_errors
@@ -30,6 +30,7 @@ from common.api.waits import CAN_PARK, IS_RESUMED, Parked
 from common.server.connection import Connection, State, has_gone
 from common.server.framing import MAX_BYTES, is_complete, is_truncated, parse_error
 from common.server.main_loop import STOP_WITHIN_S, MainLoop
+from common.server.parking import Parking
 from common.server.poller import Poller
 from common.server.requests import prepare, refuse
 from common.server.response import BufferedResponse
@@ -41,7 +42,6 @@ CLOSE_WITHIN_S = 2.0  # for a client to close after its last response
 STALLED_AFTER_S = 5  # without progress in reading an oversized request, which does hold a thread
 CUT_AFTER_S = 60.0  # a request that has been processed for longer: twice the longest `?wait=`
 PROBES = 8  # processed at once
-MAX_PARKED = 400  # requests; the others of the 1,000 connections of a worker are left for orders
 
 PROBE = re.compile(rb"(GET|HEAD) /(health|live)[ ?]")
 log = logging.getLogger(__name__)
@@ -57,8 +57,7 @@ class Worker(MainLoop):
         self.clients = Poller()
         self.requests: Slots[Connection] = Slots(self.cfg.threads)
         self.probes: Slots[Connection] = Slots(PROBES)
-        self.parked = 0
-        self._parking = Lock()  # held while a parked connection changes its state
+        self.parking = Parking(self.clients)
         super().init_process()
 
     def run(self) -> None:
@@ -85,10 +84,10 @@ class Worker(MainLoop):
                 self._read(conn)
             case State.SENDING:
                 self._send_rest(conn)
-            case State.PARKED if is_writable:  # `_resume` asked for this event
+            case State.PARKED if is_writable:  # it is resumed
                 self._queue(conn, self.requests)
-            case State.PARKED:
-                self._abandon(conn)
+            case State.PARKED if self.parking.abandon(conn):
+                self._close(conn)
             case State.CLOSING:
                 self._discard(conn)
 
@@ -127,7 +126,7 @@ class Worker(MainLoop):
         try:
             keeps_alive = self._handle(conn)
         except Parked as parked:
-            self._park(conn, parked)
+            self.parking.park(conn, parked)
             return
         conn.keeps_alive = keeps_alive
         if conn.unsent:
@@ -188,7 +187,7 @@ class Worker(MainLoop):
             request, conn.sock, conn.client, conn.server, self.cfg, response_class=BufferedResponse
         )
         environ["wsgi.multithread"] = True
-        environ[IS_RESUMED], environ[CAN_PARK] = is_resumed, self.parked < MAX_PARKED and self.alive
+        environ[IS_RESUMED], environ[CAN_PARK] = is_resumed, self.parking.has_room and self.alive
         if not self.alive or conn.is_overdue or conn.is_truncated or self.is_nearly_full():
             response.force_close()
         try:
@@ -200,31 +199,6 @@ class Worker(MainLoop):
             raise
         conn.unsent = response.unsent
         return not response.should_close()
-
-    def _park(self, conn: Connection, parked: Parked) -> None:
-        with self._parking:
-            conn.state, conn.is_resumed = State.PARKED, False
-            self.parked += 1
-            self.clients.await_hangup(conn.fd)
-            conn.cancel_wait = parked.subscribe(lambda: self._resume(conn))
-
-    def _resume(self, conn: Connection) -> None:
-        """Called by the thread that watches what is waited for. An event gives the request to a thread of ours."""
-        with self._parking:
-            if conn.state is State.PARKED and not conn.is_resumed:
-                conn.is_resumed = True
-                self.parked -= 1
-                self.clients.await_writable(conn.fd)
-
-    def _abandon(self, conn: Connection) -> None:
-        """Close a parked connection whose client has gone."""
-        with self._parking:
-            if conn.state is not State.PARKED or conn.is_resumed:
-                return
-            conn.cancel_wait()
-            self.parked -= 1
-            conn.state = State.CLOSING
-        self._close(conn)
 
     def _await_last_close(self, conn: Connection) -> None:
         """After the last response, wait for the client to close, without a thread."""

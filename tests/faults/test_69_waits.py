@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from common.server.worker import MAX_PARKED
+from common.server.parking import MAX_PARKED
 from tests.faults.raw_http import read_answer
 from tests.faults.test_61_health import descriptors
 from tests.system.stack import WEB_PROCESSES, Stack

@@ -3,7 +3,6 @@
 import select
 import socket
 from contextlib import closing
-from threading import Lock
 from time import monotonic
 
 import pytest
@@ -11,6 +10,7 @@ from gunicorn.config import Config
 
 from common.api.waits import Parked
 from common.server.connection import Connection, State, has_gone, send_now
+from common.server.parking import Parking
 from common.server.slots import Slots
 from common.server.worker import Worker
 
@@ -38,7 +38,7 @@ class Poller:
 def worker(monkeypatch):
     worker = Worker.__new__(Worker)  # without a process around it
     worker.connections, worker.clients, worker.alive, worker.cfg = {}, Poller(), True, Config()
-    worker.requests, worker.probes, worker.parked, worker._parking = Slots(1), Slots(1), 0, Lock()
+    worker.requests, worker.probes, worker.parking = Slots(1), Slots(1), Parking(worker.clients)
     worker.handled = []
     monkeypatch.setattr(Worker, "_handle", lambda _, conn: worker.handled.append(conn.received) or False)
     return worker
@@ -127,7 +127,7 @@ def parked(worker, client_and_connection, monkeypatch):
     client.sendall(WHOLE)
     arrive(conn)
     worker._handle_event(conn, False)
-    assert (conn.state, worker.parked, worker.clients.awaited) == (State.PARKED, 1, ["hangup"])
+    assert (conn.state, worker.clients.awaited) == (State.PARKED, ["hangup"])
     monkeypatch.setattr(Worker, "_handle", lambda _, conn: worker.handled.append("resumed") or False)
     return conn, callbacks[0], cancelled
 
@@ -138,7 +138,7 @@ def test_parked_request_holds_no_slot_and_is_resumed_once(worker, parked):
     worker.requests.release()
     resume()
     resume()
-    assert (worker.parked, worker.clients.awaited) == (0, ["hangup", "writable"])
+    assert worker.clients.awaited == ["hangup", "writable"]
     worker._handle_event(conn, True)
     assert worker.handled == ["resumed"]
 
@@ -146,7 +146,7 @@ def test_parked_request_holds_no_slot_and_is_resumed_once(worker, parked):
 def test_parked_request_ends_with_its_client(worker, parked):
     conn, resume, cancelled = parked
     worker._handle_event(conn, False)
-    assert (cancelled, worker.parked, conn.sock.fileno()) == ([True], 0, -1)
+    assert (cancelled, conn.sock.fileno()) == ([True], -1)
     resume()
     assert worker.clients.awaited == ["hangup"], "nothing happens to a closed connection"
 
