@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-
-from flask import Flask, current_app
+from flask import Flask
 
 from common.api.service import create_service
+from common.api.waits import Waits
 from common.calls.client import ServiceClient
 from common.database.database import Database
 from common.process.settings import Settings
@@ -40,8 +39,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         bulkhead=bulkhead,
         backlog=Backlog(store.backlog_age_s, settings.max_backlog_age_s),
         rate_limit_per_minute=settings.rate_limit_per_minute,
-        may_wait=threading.Semaphore(settings.web_threads // 2),
-        is_stopping=lambda: bool(current_app.config["IS_STOPPING"]()),
+        waits=Waits(store.terminal, settings.web_threads, is_stopping=lambda: bool(app.config["IS_STOPPING"]())),
     )
     app = create_service("edge_api", api, edge, settings, database)
     app.before_request(identify(settings.api_keys))

@@ -198,7 +198,7 @@ def json_body(default: Any = None) -> Any:
 
 
 def _is_utf8_json(mimetype: str, params: Mapping[str, str]) -> bool:
-    return mimetype == "application/json" and params.get("charset", "utf-8").lower() == "utf-8"
+    return mimetype == "application/json" and params.get("charset", "utf-8").lower() in ("utf-8", "utf8")
 
 
 def idempotency_key() -> str:

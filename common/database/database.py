@@ -26,7 +26,7 @@ from common.database.errors import (
     TransientDatabaseError,
 )
 from common.database.failures import CONFLICTS, NOT_PREPARED, STALE, is_lost, is_schema_mismatch, is_transient
-from common.database.nonblocking import open_async, wait
+from common.database.health import HealthCheck
 from common.database.patience import LockPatience
 from common.database.pool import Pool, Pooled
 from common.database.sessions import Sessions
@@ -40,6 +40,7 @@ T = TypeVar("T")
 
 TRIES = 4
 POOL_WAIT_S = 2.0  # a request that gets no connection in this time is answered 503
+ANSWER_WITHIN_S = 6.0  # a server that answers at all answers any statement in this time: statement_timeout and a little
 IDLE_CHECK_S = 1.0  # a connection that was idle for longer is checked before use: the server may have restarted
 
 
@@ -50,7 +51,8 @@ class Database:
         self.url, self._name, self._size = url, name, size
         self._prepares = True
         self._sessions = Sessions(url, name)
-        self._pool = self._new_pool()
+        self._is_current = False
+        self._forget_connections()
         forget = weakref.WeakMethod(self._forget_connections)  # the hook outlives the pool
         os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
 
@@ -77,17 +79,23 @@ class Database:
         return self._guarded(work, autocommit=True)
 
     def check(self, timeout: float = 1.5) -> None:
-        """See that a new connection is answered within `timeout` seconds, and that the schema fits this release.
+        """See that this process can use its database, and that the schema fits this release, within `timeout` seconds.
 
-        :raises DatabaseUnavailable: when it is not answered
+        The process's own connections tell. Opening another one would fail where a busy server has none left, or wait
+        for a resolver, while orders complete on those that are open.
+
+        :raises DatabaseUnavailable: when no connection can be used
         :raises NotMigrated: when migrations are missing, or the database belongs to another program
         """
+        if self._is_current and self._pool.answered_within(IDLE_CHECK_S):
+            return
         try:
-            is_current = self._is_current(timeout)
-        except (psycopg2.Error, TimeoutError) as error:
-            raise DatabaseUnavailable() from error
-        if not is_current:
-            raise NotMigrated()
+            self._health.check(timeout)
+        except NotMigrated:
+            raise
+        except (TransientDatabaseError, psycopg2.Error, TimeoutError) as error:
+            if not self._pool.answered_within(ANSWER_WITHIN_S):  # otherwise all are in use, and the server answers
+                raise DatabaseUnavailable() from error
 
     def ping(self, timeout: float = 1.5) -> bool:
         """Whether `check` finds nothing wrong."""
@@ -116,6 +124,7 @@ class Database:
 
     def _check_schema(self, error: psycopg2.Error) -> None:
         """:raises NotMigrated: where a missing migration explains `error`"""
+        self._is_current = False
         try:
             self.check()
         except NotMigrated as reason:
@@ -184,25 +193,23 @@ class Database:
             return False
         return True
 
-    def _is_current(self, timeout: float) -> bool:
-        connection = open_async(self.url, f"{self._name} health", deadline := time.monotonic() + timeout)
-        try:
-            with connection.cursor() as cursor:
+    def _check(self) -> None:
+        with self._connection() as pooled, pooled.connection.cursor() as cursor:
 
-                def holds(sql: str) -> bool:
-                    cursor.execute(sql)
-                    wait(connection, deadline)
-                    return bool(cursor.fetchone()[0])
+            def holds(sql: str) -> bool:
+                cursor.execute(sql)
+                return bool(cursor.fetchone()[0])
 
-                return holds(version.HAS_TABLE) and holds(version.IS_CURRENT)
-        finally:
-            connection.close()
+            self._is_current = holds(version.HAS_TABLE) and holds(version.IS_CURRENT)
+        if not self._is_current:
+            raise NotMigrated()
 
     def _new_pool(self) -> Pool:
         return Pool(self._sessions.open, self._size, self._is_alive)
 
     def _forget_connections(self) -> None:
         self._pool = self._new_pool()
+        self._health = HealthCheck(self._check)
 
 
 def _commit(connection: Any, tx: Transaction) -> None:

@@ -20,7 +20,7 @@ class NotJson(ValueError):
 def decode(raw: bytes) -> Any:
     """The value of strict JSON in UTF-8. :raises NotJson: with the reason"""
     try:
-        value = _strict.decode(raw.decode("utf-8"))
+        value = _strict.decode(raw.decode("utf-8-sig"))  # some editors add a byte order mark
         if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
             _check_depth(value)
         if b"\\u" in raw:

@@ -151,6 +151,9 @@ class Settings:
     )
     web_concurrency: int = setting(whole(1, 64), "2", "gunicorn workers of each web process")
     web_threads: int = setting(whole(1, 256), "8", "threads of each gunicorn worker")
+    web_worker: str = setting(
+        one_of("holdfast", "gthread"), "holdfast", "`gthread`: gunicorn's own worker, for use behind deploy/nginx.conf"
+    )
     log_level: str = setting(one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "least severe line that is logged")
     log_format: str = setting(one_of("json", "text"), "json", "one JSON object a line, or text for a person")
     orders_service_url: str = setting(http_url, "http://127.0.0.1:8100", "where the orders service is")
@@ -246,7 +249,7 @@ class Settings:
 
 def _read(each: Field[Any], environ: Mapping[str, str], defaults: Mapping[str, str]) -> Any:
     name = each.name.upper()
-    text = environ.get(name) or defaults.get(name) or each.metadata["default"]
+    text = environ.get(name, "").strip() or defaults.get(name) or each.metadata["default"]
     if text is None:
         raise SettingError(f"{name} is not set: {each.metadata['doc']}")
     try:

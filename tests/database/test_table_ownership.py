@@ -172,7 +172,7 @@ def test_the_edge_api(database, ran):
     assert store.find("shop", "k")["status"] == "AUTHORIZATION_FAILED"
     store.answer_abandoned(entry, StoredResponse.of(402, {}))
     assert store.get("shop", entry["id"])["timeline"]
-    assert store.is_terminal("shop", entry["id"])
+    assert store.terminal([entry["id"]]) == [entry["id"]]
     store.insert_refused("shop", "unknown", "f", StoredResponse.of(422, {}))
     assert store.find("shop", "unknown")["id"] is None
     assert store.take_token("shop", 10)

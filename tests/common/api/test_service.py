@@ -107,7 +107,13 @@ def test_what_is_no_json_is_told_why(client, name, reason):
 
 
 @pytest.mark.parametrize(
-    "media_type", ["application/json", "application/json; charset=utf-8", 'Application/JSON; charset="UTF-8"']
+    "media_type",
+    [
+        "application/json",
+        "application/json; charset=utf-8",
+        'Application/JSON; charset="UTF-8"',
+        "application/json;charset=utf8",
+    ],
 )
 def test_json_in_its_spellings(client, media_type):
     answer = client.post("/counts", data=b'{"count": 3}', headers={"Content-Type": media_type})
@@ -190,7 +196,7 @@ def test_health_where_the_database_says_nothing():
 def test_the_openapi_document(client):
     document = client.get("/openapi.json").get_json()
     assert document["openapi"].startswith("3.")
-    assert set(document["paths"]) == {"/counts", "/counts/{count_id}", "/failures/{kind}", "/health", "/live"}
+    assert set(document["paths"]) == {"/counts", "/counts/{count_id}", "/failures/{kind}", "/", "/health", "/live"}
     post = document["paths"]["/counts"]["post"]
     assert set(post["responses"]) == {"201", "400", "413", "415", "503"}
     assert "429" in document["paths"]["/failures/{kind}"]["get"]["responses"]

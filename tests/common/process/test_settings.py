@@ -20,6 +20,7 @@ DEFAULTS = {
     "PORT": 8000,
     "WEB_CONCURRENCY": 2,
     "WEB_THREADS": 8,
+    "WEB_WORKER": "holdfast",
     "LOG_LEVEL": "INFO",
     "LOG_FORMAT": "json",
     "ORDERS_SERVICE_URL": "http://127.0.0.1:8100",
