@@ -132,6 +132,17 @@ outbox = Table(
     CheckConstraint("(status = 'PENDING') = (processed_at IS NULL)", name="processed_at"),
 )
 
+# Entries that the database refuses to write, kept here because they cannot be marked themselves. There is no foreign
+# key: its check would have to lock the very row that is in trouble.
+set_aside_entries = Table(
+    "set_aside_entries",
+    metadata,
+    id_column("order_ledger_id", primary_key=True),
+    Column("reason", Text, nullable=False),
+    time_column("since"),
+    time_column("retry_at", nullable=True),  # null: it has been claimed since
+)
+
 # Responses to requests that were refused before an entry was made (422 unknown_product).
 refused_requests = Table(
     "refused_requests",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from common.database.database import Row
 from domain.states import CHANNEL, Status
-from ops.database import transaction
+from ops.database import Unusable, transaction
 from ops.table import table
 
 DONE, REFUSED = 0, 1
@@ -15,17 +15,20 @@ TIMEOUT_S = 30
 
 LIST = "SELECT * FROM audit_attention ORDER BY needs_attention_at"
 
-# Makes an order due now and notifies the orchestrators. Not during a lease: its worker is about to write. Not while a
-# request waits for its client: the orchestrator closes such a request for good as soon as it is due.
-RETRY = f"""
+# Makes an order due now. Not during a lease: its worker is about to write. Not while a request waits for its client:
+# the orchestrator closes such a request for good as soon as it is due. An entry that needs attention is past that.
+RETRY = """
 WITH due AS (
-  UPDATE order_ledger SET due_at = LEAST(due_at, now()),
+  UPDATE order_ledger AS entry SET due_at = LEAST(due_at, now()),
     next_retry_at = CASE WHEN next_retry_at IS NOT NULL THEN LEAST(next_retry_at, now()) END
   WHERE id = %(id)s AND due_at IS NOT NULL AND (claimed_until IS NULL OR claimed_until <= now())
-    AND (status <> 'AWAITING_AUTHORIZATION' OR failure_code IS NOT NULL)
+    AND (status <> 'AWAITING_AUTHORIZATION' OR failure_code IS NOT NULL OR needs_attention_at IS NOT NULL OR EXISTS (
+      SELECT FROM set_aside_entries AS aside WHERE aside.order_ledger_id = entry.id AND aside.retry_at IS NOT NULL))
   RETURNING id, status
+), set_aside AS (
+  UPDATE set_aside_entries SET retry_at = now() FROM due WHERE order_ledger_id = due.id AND retry_at IS NOT NULL
 )
-SELECT status, pg_notify('{CHANNEL}', '') FROM due
+SELECT status FROM due
 """
 WHY_NOT = """
 SELECT status, claimed_by, due_at, claimed_until, claimed_until > now() AS is_claimed FROM order_ledger
@@ -70,7 +73,8 @@ def retry(environ: Mapping[str, str] | None, order_ledger_id: str) -> int:
     except Refused as refused:
         sys.stderr.write(f"{order_ledger_id} {refused}\n")
         return REFUSED
-    sys.stdout.write(f"{order_ledger_id} is {status} and due now. The orchestrators have been notified.\n")
+    told = "have been notified" if _notify(environ) else "will find it when they poll"
+    sys.stdout.write(f"{order_ledger_id} is {status} and due now. The orchestrators {told}.\n")
     return DONE
 
 
@@ -81,6 +85,16 @@ def make_due(environ: Mapping[str, str] | None, order_ledger_id: str) -> str:
         if row := tx.one(RETRY, id=order_ledger_id):
             return str(row["status"])
         raise Refused(_why_not(tx.one(WHY_NOT, id=order_ledger_id)))
+
+
+def _notify(environ: Mapping[str, str] | None) -> bool:
+    """A transaction of its own, because a notification can fail when the queue is full, and is only a hint."""
+    try:
+        with transaction(environ, timeout_s=TIMEOUT_S) as tx:
+            tx.execute(f"NOTIFY {CHANNEL}")
+    except Unusable:
+        return False
+    return True
 
 
 def _why_not(entry: Row | None) -> str:

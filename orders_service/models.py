@@ -1,7 +1,7 @@
 """The tables of the orders service.
 
-An order is CREATED, then CONFIRMED or CANCELLED, and never changes again. A row without content is a tombstone: its
-cancel arrived before its create, which is refused when it arrives.
+An order is CREATED, then CONFIRMED or CANCELLED, and never changes again. A row without content is the tombstone of
+a cancel that arrived before its create, so that the create is refused when it arrives.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The books of the simulated gateway. The database itself refuses a change of status that no gateway may make."""
+"""The simulated gateway's books. The database itself refuses whatever no gateway may do."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from common.schema.tables import (
 from domain.money import MAX_CENTS
 from payments_service.domain import IDEMPOTENCY_TABLE, STATUSES
 
-# A row without user, amount and currency is a tombstone: its key was voided before an authorize with it arrived. It is
-# in this table so that one unique index decides between the void and an authorize that arrives at the same time.
+# A row without user, amount and currency is a tombstone: its key or its id was voided before any authorize arrived. It
+# is in this table so that one unique index decides between the void and a concurrent authorize.
 payment_authorizations = Table(
     "payment_authorizations",
     metadata,

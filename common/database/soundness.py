@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
@@ -69,15 +70,15 @@ def stale_sequences(database: Asks) -> Iterator[Problem]:
 
 def warn_once(database: Database) -> None:
     """Log both faults as soon as the database answers, from a thread of its own."""
-    threading.Thread(target=_warn, args=(database, threading.Event()), name="soundness", daemon=True).start()
+    threading.Thread(target=_warn, args=(database,), name="soundness", daemon=True).start()
 
 
-def _warn(database: Database, never: threading.Event) -> None:
+def _warn(database: Asks) -> None:
     while True:
         try:
             problems = [*changed_collation(database), *stale_sequences(database)]
         except TransientDatabaseError:
-            never.wait(TRY_AGAIN_S)
+            time.sleep(TRY_AGAIN_S)
             continue
         except Exception:  # a warning that fails must not stop orders
             log.exception("the database's collation and sequences could not be checked")

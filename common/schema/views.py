@@ -9,21 +9,16 @@ from contextlib import contextmanager
 from alembic import op
 
 REMEMBER_GRANTS = """
-CREATE TEMPORARY TABLE view_grants AS
-SELECT format('GRANT %s ON %I TO %s', privilege_type, relname,
-  CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END) AS statement
+SELECT set_config('holdfast.view_grants', COALESCE(string_agg(format('GRANT %s ON %I TO %s', privilege_type, relname,
+  CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END), '; '), ''), false)
 FROM pg_class, aclexplode(relacl)
 WHERE relkind = 'v' AND relnamespace = current_schema()::regnamespace AND grantee <> relowner
 """
 GRANT_AGAIN = """
-DO $$
-DECLARE
-  given record;
-BEGIN
-  FOR given IN SELECT statement FROM view_grants LOOP
-    EXECUTE given.statement;
-  END LOOP;
-  DROP TABLE view_grants;
+DO $$ BEGIN
+  IF current_setting('holdfast.view_grants') <> '' THEN
+    EXECUTE current_setting('holdfast.view_grants');
+  END IF;
 END $$
 """
 

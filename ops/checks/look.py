@@ -11,7 +11,7 @@ from common.database.soundness import Problem
 from common.database.transaction import Row, Transaction
 from common.process.settings import Settings
 
-SETTINGS = "SELECT name, reset_val AS value, source FROM pg_settings"
+SETTINGS = "SELECT name, reset_val AS value FROM pg_settings"
 # A setting of the role for this database overrides one of the role for all databases, which overrides the database's.
 OWNER_OF_SETTING = """
 SELECT COALESCE(

@@ -106,13 +106,13 @@ INSERT INTO payment_authorizations (id, idempotency_key, user_id, amount_cents, 
 """
 
 
-def fill(sql, finished: int, elsewhere: int = ELSEWHERE) -> None:
-    """Make `finished` finished orders and DUE that are due: no triggers, no foreign keys, one INSERT for each table."""
+def fill(sql, finished: int, elsewhere: int = ELSEWHERE, due: int = DUE) -> None:
+    """Make `finished` finished orders and `due` due ones: no triggers or foreign keys, one INSERT for each table."""
     sql("SET session_replication_role = replica")
     sql(HELPERS, products=PRODUCTS)
     sql(LEDGER, first=1, last=finished, is_due=False)
-    sql(LEDGER, first=finished + 1, last=finished + DUE, is_due=True)
+    sql(LEDGER, first=finished + 1, last=finished + due, is_due=True)
     sql(SERVICES, products=PRODUCTS, last=elsewhere)
-    sql(HOLDS, first=finished + 1, last=finished + DUE)
+    sql(HOLDS, first=finished + 1, last=finished + due)
     sql("SET session_replication_role = origin")
     sql("VACUUM (ANALYZE)")

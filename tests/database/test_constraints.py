@@ -110,6 +110,7 @@ UNIQUE_CASES = [
     ("order_ledger_items", "uq_order_ledger_items_order_ledger_id_product_id", {"position": 2}),
     ("order_ledger_history", "pk_order_ledger_history", {"to_status": "ORDER_CREATED"}),
     ("outbox", "pk_outbox", {"payload": "[]"}),
+    ("set_aside_entries", "pk_set_aside_entries", {"reason": "another"}),
     ("refused_requests", "pk_refused_requests", {"fingerprint": "1" * 64}),
     ("rate_limits", "pk_rate_limits", {"tokens": 2}),
 ]

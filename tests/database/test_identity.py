@@ -39,7 +39,7 @@ INSERT INTO outbox (order_ledger_id, event_type, payload) SELECT id, 'order.auth
 """
 # The columns of that time whose values do not come from a sequence.
 IS_GIVEN = """
-SELECT FROM pg_attribute
+SELECT 1 FROM pg_attribute
 WHERE attrelid = %(table)s::regclass AND attname = %(name)s AND attidentity = ''
 """
 WALKS = "SELECT array_agg(to_status ORDER BY id) FROM order_ledger_history GROUP BY order_ledger_id"

@@ -56,6 +56,7 @@ VALID = {
     },
     "order_ledger_history": {"order_ledger_id": ID, "id": 2, "to_status": "AUTHORIZED", "claim_number": 1},
     "outbox": {"order_ledger_id": ID, "event_type": "order.authorized", "payload": "{}"},
+    "set_aside_entries": {"order_ledger_id": ID, "reason": "why", "retry_at": NOW},
     "refused_requests": {
         "client": "shop",
         "client_request_id": "k1",

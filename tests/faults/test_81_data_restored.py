@@ -18,7 +18,7 @@ from local.binaries import find_binaries
 from ops.check import check
 from tests.books import violations
 from tests.faults.shared_stack import ORCHESTRATORS, SharedStack, new_key
-from tests.system.stack import running
+from tests.system.stack import WEB_PROCESSES, Stack
 from tests.waiting import eventually
 
 # As the documentation has them.
@@ -77,7 +77,9 @@ def test_orders_go_on_in_the_restored_database(stack: SharedStack, restored: str
     assert violations(restored, at_rest=False) == {}
     assert not any(problems for each, problems in check({"DATABASE_URL": restored}) if each.name == "triggers")
 
-    with running(restored, tmp_path) as shop:
+    with Stack(restored, tmp_path) as shop:
+        shop.start(*WEB_PROCESSES)
+        shop.start(*ORCHESTRATORS[:1])  # after the services: its retries are quick
         eventually(lambda: query(restored, "SELECT count(*) FROM order_ledger WHERE due_at IS NOT NULL") == [(0,)], 30)
         again = requests.post(
             f"{shop.url('web')}/orders",
