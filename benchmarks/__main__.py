@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks import charts, compare, contention, engine, growth, latency, machine, system, waiting
+from benchmarks import charts, compare, contention, engine, growth, latency, machine, overload, system, waiting
 from benchmarks.bench import SERVER_SETTINGS, Bench
 from benchmarks.programs import NotInstalled
 from benchmarks.report import Report
@@ -33,6 +33,7 @@ PARTS: Mapping[str, Callable[[Bench], Part]] = {
     "waiting": waiting.run,
     "growth": growth.run,
     "contention": contention.run,
+    "overload": overload.run,
 }
 MEASURED, NOT_MEASURED = 0, 1
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM

@@ -27,7 +27,7 @@ ORDER_TABLES = {
     "payment_authorizations": {"id", "idempotency_key", "capture_id"},
     "payment_idempotency_keys": {"key"},
 }
-OTHER_TABLES = {"alembic_version", "products", "inventory_adjustments", "inventory_idempotency_keys"}
+OTHER_TABLES = {"holdfast_version", "products", "inventory_adjustments", "inventory_idempotency_keys"}
 
 # What differs in a due retry. Nothing reads its rows in the participants' tables, so it has none.
 DUE = {

@@ -14,12 +14,12 @@ import threading
 import uuid
 from collections.abc import Callable
 
+from common.calls.breaker import Breaker
 from common.calls.client import ServiceClient
 from common.database.database import Database
 from common.process import logs
 from common.process.settings import SettingError, Settings
 from crash_points import points as crash_points
-from orchestrator.breaker import Breaker
 from orchestrator.dispatcher import Dispatcher
 from orchestrator.engine import Engine
 from orchestrator.listener import Listener
@@ -53,7 +53,7 @@ class Orchestrator:
             is_stopping=self._stop.is_set,
         )
         self._dispatcher = Dispatcher(store, engine.run, settings.worker_threads, settings.poll_interval_s)
-        self._listener = Listener(settings.database_url, self._dispatcher.wake, self._stop)
+        self._listener = Listener(settings.database_direct_url, self._dispatcher.wake, self._stop)
 
     def run(self) -> int:
         """Work until told to stop. :returns: the exit code: 0, or 1 when a thread died"""

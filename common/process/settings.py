@@ -8,12 +8,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg2
 import psycopg2.extensions
+
+from common.process import addresses, consistency
+from domain.money import CURRENCIES
+
+ESCAPES = "a postgresql:// address, with / ? @ and % as %2F %3F %40 and %25 in its password and parameters"
 
 
 class SettingError(Exception):
@@ -68,14 +73,36 @@ def database_url(text: str) -> str:
     url = f"postgresql://{rest}"
     if not separator or scheme.split("+")[0] not in ("postgres", "postgresql") or not rest:
         raise ValueError("a postgresql:// address")
-    try:
-        parts = psycopg2.extensions.parse_dsn(url)
-    except psycopg2.ProgrammingError:  # its words would repeat the address
-        parts = {"port": "none"}
-    # Otherwise PostgreSQL's client would take a part of the password for a host or a port, and complain about it aloud.
-    if "@" in parts.get("host", "") or not re.fullmatch("[0-9,]*", parts.get("port", "")):
-        raise ValueError("a postgresql:// address, with / @ and % in its password as %2F %40 and %25")
+    # libpq would take a part of an unescaped password for a host, a database or a parameter, and repeat it in errors.
+    user_and_hosts, path_and_parameters = re.fullmatch("([^/?]*)(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr]
+    if user_and_hosts.count("@") > 1 or "@" in path_and_parameters:
+        raise ValueError(ESCAPES)
+    for name, value in re.findall("[?&]([A-Za-z_]+)=([^&]*)", path_and_parameters):
+        if not _parses(f"postgresql://?{name}=true"):
+            raise ValueError(f"an address without `{name}`, a parameter that PostgreSQL's client does not know")
+        if "=" in value:
+            raise ValueError(f"an address with = as %3D in the value of its parameter `{name}`")
+    if not _parses(url) or not re.fullmatch("[0-9,]*", psycopg2.extensions.parse_dsn(url).get("port", "")):
+        raise ValueError(ESCAPES)
     return url
+
+
+def database_url_or_nothing(text: str) -> str:
+    return database_url(text) if text else ""
+
+
+def _parses(dsn: str) -> bool:
+    try:
+        psycopg2.extensions.parse_dsn(dsn)
+    except psycopg2.ProgrammingError:  # its message would repeat the address
+        return False
+    return True
+
+
+def currency(text: str) -> str:
+    if text not in CURRENCIES:
+        raise ValueError("an ISO 4217 currency code such as USD or EUR")
+    return text
 
 
 def api_keys(text: str) -> dict[str, tuple[str, bool]]:
@@ -99,8 +126,17 @@ def setting(parse: Callable[[str], Any], default: str | None, doc: str) -> Any:
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     database_url: str = setting(database_url, None, "the PostgreSQL that all processes share; `postgres://` works too")
-    bind_host: str = setting(str, "0.0.0.0", "address a web process listens on (`make run` sets 127.0.0.1)")
-    port: int = setting(whole(1, 65535), "8000", "port a web process listens on")
+    database_direct_url: str = setting(
+        database_url_or_nothing,
+        "",
+        "the same database without a pooler, for migrations, `LISTEN` and the audit; empty: `DATABASE_URL`",
+    )
+    bind_host: str = setting(
+        str, "0.0.0.0", "address a web process listens on; for the participants, and with `make run`: 127.0.0.1"
+    )
+    port: int = setting(
+        whole(1, 65535), "8000", "port a web process listens on; for the participants: 8100, 8200 and 8300"
+    )
     web_concurrency: int = setting(whole(1, 64), "2", "gunicorn workers of each web process")
     web_threads: int = setting(whole(1, 256), "8", "threads of each gunicorn worker")
     log_level: str = setting(one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "least severe line that is logged")
@@ -110,6 +146,14 @@ class Settings:
     payments_service_url: str = setting(http_url, "http://127.0.0.1:8300", "where the payments service is")
     api_keys: dict[str, tuple[str, bool]] = setting(
         api_keys, "", "clients of the Edge API, `NAME=SHA256HEX[:read],…`; empty: open, all callers are one client"
+    )
+    currency: str = setting(
+        currency, "USD", "ISO 4217 code of the prices of products that are created without a currency"
+    )
+    max_backlog_age_s: float = setting(
+        number(1, 86_400),
+        "300",
+        "Edge API: new orders are answered 503 `busy` while authorized orders wait for longer than this",
     )
     rate_limit_per_minute: int = setting(
         whole(0, 1_000_000), "0", "orders a client may post in a minute (token bucket); 0: no limit"
@@ -134,10 +178,12 @@ class Settings:
     lease_s: float = setting(
         number(0.2, 3600),
         "30",
-        "how long a claimed order is left to its worker; longer than any one call may take (10 s)",
+        "how long a claimed order is left to its worker; at least 27, so that two calls of 10 s fit in",
     )
     abandoned_after_s: float = setting(
-        number(0.05, 86_400), "60", "how long an unauthorized order waits for its client before it is closed for good"
+        number(0.05, 86_400),
+        "60",
+        "how long an unauthorized order waits for its client before it is closed; at least `LEASE_S`",
     )
     app_env: str = setting(
         one_of("development", "test", "staging", "production"), "development", "`production` refuses `CRASH_AT`"
@@ -147,22 +193,42 @@ class Settings:
     )
 
     @classmethod
-    def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
+    def load(cls, environ: Mapping[str, str] | None = None, service: str = "") -> Settings:
         """Read and check every setting.
 
-        :raises SettingError: naming the first variable that is missing or wrong. The value is not repeated,
-            as it may hold a password.
+        :param service: which web process this is; a participant has an address of its own by default
+        :raises SettingError: one line for each setting that is missing or wrong. Values of single settings are not
+            repeated, as they may contain a password.
         """
         environ = os.environ if environ is None else environ
-        values = {}
+        defaults = addresses.defaults(environ, service)
+        values, problems = {}, []
         for each in fields(cls):
-            name, text = each.name.upper(), environ.get(each.name.upper()) or each.metadata["default"]
-            if text is None:
-                raise SettingError(f"{name} is not set: {each.metadata['doc']}")
             try:
-                values[each.name] = each.metadata["parse"](text)
-            except ValueError as error:
-                raise SettingError(f"{name} must be {error}") from None
-        if values["crash_at"] and values["app_env"] == "production":
-            raise SettingError("CRASH_AT must not be set where APP_ENV is production: it kills processes")
-        return cls(**values)
+                values[each.name] = _read(each, environ, defaults)
+            except SettingError as error:
+                problems.append(str(error))
+        if not problems:
+            values["database_direct_url"] = values["database_direct_url"] or values["database_url"]
+            settings = cls(**values)
+            problems = consistency.problems(settings)
+        if problems:
+            raise SettingError("\n".join(problems)) from None
+        return settings
+
+    @classmethod
+    def read(cls, name: str, environ: Mapping[str, str] | None = None) -> Any:
+        """One setting by its field's name, whatever the others are. :raises SettingError: it is missing or wrong"""
+        (only,) = (each for each in fields(cls) if each.name == name)
+        return _read(only, os.environ if environ is None else environ, {})
+
+
+def _read(each: Field[Any], environ: Mapping[str, str], defaults: Mapping[str, str]) -> Any:
+    name = each.name.upper()
+    text = environ.get(name) or defaults.get(name) or each.metadata["default"]
+    if text is None:
+        raise SettingError(f"{name} is not set: {each.metadata['doc']}")
+    try:
+        return each.metadata["parse"](text)
+    except ValueError as error:
+        raise SettingError(f"{name} must be {error}") from None

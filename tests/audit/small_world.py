@@ -21,18 +21,24 @@ import edge_api.app
 import inventory_service.app
 import orders_service.app
 import payments_service.app
+from common.calls.breaker import Breaker
 from common.calls.client import ServiceClient
 from common.database.database import Database
 from common.process.settings import Settings
 from domain.states import Status
-from orchestrator.breaker import Breaker
 from orchestrator.engine import Engine
 from orchestrator.participants import Participant, Participants
 from orchestrator.saga import RetryPolicy, Saga
 from orchestrator.store import Store
 from tests.waiting import eventually
 
-SETTINGS = {"LOG_LEVEL": "ERROR", "RETRY_BASE_S": "0.001", "ABANDONED_AFTER_S": "0.05", "LEASE_S": "0.2"}
+SETTINGS = {
+    "APP_ENV": "test",
+    "LOG_LEVEL": "ERROR",
+    "RETRY_BASE_S": "0.001",
+    "ABANDONED_AFTER_S": "0.05",
+    "LEASE_S": "0.2",
+}
 POLICY = RetryPolicy(base_s=0.001, jitter=0)
 AT = {8100: orders_service.app, 8200: inventory_service.app, 8300: payments_service.app}
 

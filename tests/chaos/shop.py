@@ -8,12 +8,15 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
+
+import requests
 
 from holdfast_client import HoldfastClient, HoldfastError, Unavailable
 from tests.chaos.clientlog import BEGIN, ClientLog, Recorder
 from tests.chaos.plan import AGAIN, GIVES_UP, TWICE, Order
 
-TRIES = 2  # of the client itself; then the order waits for its turn and the buyer serves another one
+RETRY_FOR_S = 1  # by the client itself; then the order waits for its turn and the buyer serves another one
 PATIENCE_S = (2.0, 10.0)  # to connect, and to read
 GIVES_UP_AFTER_S = 0.02
 COMES_BACK_S = 1.0  # between two attempts at an unanswered order
@@ -165,11 +168,10 @@ class Shop:
         return None
 
     def _work(self) -> None:
-        patient = HoldfastClient(self._url, timeout=PATIENCE_S, max_tries=TRIES, trust_env=False)
-        impatient = HoldfastClient(self._url, timeout=(2, GIVES_UP_AFTER_S), max_tries=1, trust_env=False)
+        options: dict[str, Any] = {"trust_env": False, "session": self._recorded}
+        patient = HoldfastClient(self._url, timeout=PATIENCE_S, retry_for=RETRY_FOR_S, **options)
+        impatient = HoldfastClient(self._url, timeout=(2, GIVES_UP_AFTER_S), retry_for=0, **options)
         with patient, impatient:
-            for client in (patient, impatient):
-                client._session.mount("http://", Recorder(self._log))
             while task := self._next():
                 try:
                     task(_Buyer(patient, impatient))
@@ -178,3 +180,8 @@ class Shop:
                 finally:
                     with self._changed:
                         self._busy -= 1
+
+    def _recorded(self) -> requests.Session:
+        session = requests.Session()
+        session.mount("http://", Recorder(self._log))
+        return session

@@ -37,7 +37,7 @@ def test_abandoned_hold_is_voided(crashing: CrashStack, point: str) -> None:
     assert crashing.by_status() == {"AUTHORIZATION_FAILED": 1}
     assert crashing.sql("SELECT status, amount_cents FROM payment_authorizations") == [("VOIDED", 500)]
     answer = order.send()
-    assert (answer.status_code, answer.json()["details"]["decline_code"]) == (402, "abandoned")
+    assert (answer.status_code, answer.json()["error"]) == (409, "request_abandoned")
     assert crashing.count("payment_authorizations") == 1
 
 

@@ -32,4 +32,4 @@ def test_abandoned_entry_is_closed_permanently(crashing: CrashStack) -> None:
     assert crashing.by_status() == {"AUTHORIZATION_FAILED": 1}
     assert crashing.sql("SELECT status, amount_cents FROM payment_authorizations") == [("VOIDED", None)], "a tombstone"
     answer = order.send()
-    assert (answer.status_code, answer.json()["details"]["decline_code"]) == (402, "abandoned")
+    assert (answer.status_code, answer.json()["error"]) == (409, "request_abandoned")

@@ -21,5 +21,5 @@ def test_authorize_after_the_sweep_is_refused(proxied: ProxiedSystem) -> None:
     assert proxied.sql("SELECT status, amount_cents FROM payment_authorizations") == [
         {"status": "VOIDED", "amount_cents": None}
     ]
-    assert (again.status_code, again.json()["details"]["decline_code"]) == (402, "abandoned")
+    assert (again.status_code, again.json()["error"]) == (409, "request_abandoned")
     proxied.settle()

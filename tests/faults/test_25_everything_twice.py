@@ -102,7 +102,7 @@ def abandoned(proxied: ProxiedSystem, shop: Shop) -> None:
     eventually(lambda: proxied.proxy.calls("void_by_key"))
     eventually(lambda: not proxied.sql("SELECT FROM order_ledger WHERE status = 'AWAITING_AUTHORIZATION'"))
     answer = shop.post("abandoned", token=UNHEARD)
-    assert (answer.status_code, answer.json()["details"]["decline_code"]) == (402, "abandoned")
+    assert (answer.status_code, answer.json()["error"]) == (409, "request_abandoned")
     assert proxied.sql(HOLDS) == [{"status": "VOIDED", "amount_cents": 500}]
 
 

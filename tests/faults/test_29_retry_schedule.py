@@ -11,7 +11,7 @@ from itertools import pairwise
 import psycopg2
 import pytest
 
-from common.api.idempotency import Answer as StoredAnswer
+from common.api.idempotency import StoredResponse
 from common.calls.client import AnswerTo, Nothing, Yes
 from common.database.database import Database
 from common.process.settings import Settings
@@ -67,7 +67,7 @@ class World:
         edge = EdgeStore(self.database, 30, 60, Notifier(self.database, 0))
         entry = edge.insert_entry("shop", uuid.uuid4().hex, NEW_ENTRY)
         assert entry
-        assert edge.authorized(entry, f"auth_{uuid.uuid4().hex[:24]}", StoredAnswer.of(202, {}))
+        assert edge.authorized(entry, f"auth_{uuid.uuid4().hex[:24]}", StoredResponse.of(202, {}))
 
     def set_clock(self, seconds: float) -> None:
         self.seconds = seconds

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from orchestrator.breaker import OPENS_AFTER
+from common.calls.breaker import OPENS_AFTER
 from tests.faults.claims import watching_claims
 from tests.faults.network_faults import DropRequest
 from tests.faults.proxy import Proxy

@@ -25,6 +25,7 @@ WEB_PROCESSES = ("web", "orders_service", "inventory_service", "payments_service
 LINES = dict(line.split(": ", 1) for line in (PROJECT / "Procfile").read_text().splitlines())
 # Short delays; a lease that is as short as a test allows and still longer than its calls.
 QUICK = {
+    "APP_ENV": "test",
     "RETRY_BASE_S": "0.05",
     "RETRY_FACTOR": "2",
     "LEASE_S": "2",
@@ -151,8 +152,14 @@ class Stack:
     def client(self, name: str = "web", **options: Any) -> HoldfastClient:
         return HoldfastClient(self.url(name), **options)
 
-    def product(self, stock: int = 1000, price_cents: int = 500) -> str:
-        body = {"name": "Coffee", "sku": os.urandom(8).hex(), "price_cents": price_cents, "initial_stock": stock}
+    def product(self, stock: int = 1000, price_cents: int = 500, **more: Any) -> str:
+        body = {
+            "name": "Coffee",
+            "sku": os.urandom(8).hex(),
+            "price_cents": price_cents,
+            "initial_stock": stock,
+            **more,
+        }
         response = requests.post(f"{self.url('inventory_service')}/inventory/products", json=body, timeout=10)
         assert response.status_code == 201, response.text
         return str(response.json()["id"])

@@ -209,7 +209,9 @@ def test_the_openapi_document_names_headers_and_codes(client):
     assert required["200"] == required["404"] == {"X-Request-ID"}
     assert required["429"] == required["503"] == {"X-Request-ID", "Retry-After"}
     _, limits = responses["503"]["content"]["application/json"]["schema"]["allOf"]
-    assert limits == {"properties": {"error": {"enum": ["service_unavailable", "database_unavailable"]}}}
+    assert limits == {
+        "properties": {"error": {"enum": ["service_unavailable", "database_unavailable", "not_migrated"]}}
+    }
 
 
 def test_the_openapi_document_says_that_probes_need_no_key(client):
