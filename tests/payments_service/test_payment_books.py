@@ -165,7 +165,7 @@ def test_the_models_and_the_migration_say_the_same(migrated_url, new_database):
 
 def test_the_migration_goes_up_down_and_up(migrated_url, new_database):
     migrate.upgrade(new_database, "holdfast_0003")
-    migrate.downgrade(new_database, "0002")
+    migrate.downgrade(new_database, "holdfast_0002")
     assert catalogue(new_database) == []
     migrate.upgrade(new_database, "holdfast_0003")
     assert catalogue(new_database) == catalogue(migrated_url)
