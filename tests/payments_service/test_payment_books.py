@@ -210,7 +210,7 @@ def answers_to_a_canary(payments):
     yield payments.show(authorization_id)
 
 
-def test_the_payment_token_is_nowhere(talkative, postgres, printed, caplog):
+def test_payment_token_is_never_stored(talkative, postgres, printed, caplog):
     answers = list(answers_to_a_canary(talkative))
     assert [each.status_code for each in answers].count(200) == 7
     seen = "".join(each.text + str(each.headers) for each in answers)
