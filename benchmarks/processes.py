@@ -141,10 +141,11 @@ def environ_of(checkout: Path, database_url: str) -> dict[str, str]:
 
 
 def migrate(checkout: Path, database_url: str) -> None:
-    """Create the tables of the checkout's version."""
-    command = shlex.split(commands(checkout)["release"])
-    environ = environ_of(checkout, database_url)
-    subprocess.run(command, cwd=checkout, env=environ, check=True, capture_output=True)
+    """Create the tables of the checkout's version. :raises ProcessDied:"""
+    command, environ = shlex.split(commands(checkout)["release"]), environ_of(checkout, database_url)
+    done = subprocess.run(command, cwd=checkout, env=environ, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise ProcessDied(f"{' '.join(command)} exited with {done.returncode}:\n{done.stderr[-2000:]}")
 
 
 def free_port() -> int:

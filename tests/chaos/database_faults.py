@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import psycopg2
@@ -15,7 +16,8 @@ import psycopg2
 from tests.chaos.fleet import Journal
 from tests.system.stack import PROJECT
 
-RETRY_S = 0.2  # after an error: the database is being restarted
+RETRY_S = 0.2  # after an error, mostly because the database restarts
+RETRIES = 30  # of the operator's command, which takes about 0.5 s
 LOCK = "SELECT id FROM products WHERE sku = %s FOR UPDATE"
 # A poisoned entry refuses every write.
 POISON = """
@@ -31,11 +33,12 @@ CREATE TRIGGER chaos_poison BEFORE UPDATE ON order_ledger FOR EACH ROW EXECUTE F
 POISON_ONE = """
 INSERT INTO chaos_poison
 SELECT id FROM order_ledger WHERE due_at IS NOT NULL AND status <> 'AWAITING_AUTHORIZATION'
+  AND id NOT IN (SELECT order_ledger_id FROM audit_attention)
 ORDER BY created_at DESC LIMIT 1 FOR UPDATE SKIP LOCKED
 RETURNING order_ledger_id::text
 """
 CURE = "WITH gone AS (DELETE FROM chaos_poison WHERE order_ledger_id = %s) SELECT true"
-IS_MARKED = "SELECT order_ledger_id FROM audit_attention WHERE order_ledger_id = %s"
+IS_MARKED = "SELECT EXISTS (SELECT FROM audit_attention WHERE order_ledger_id = %s)::text"
 
 
 class DatabaseFaults:
@@ -50,13 +53,12 @@ class DatabaseFaults:
 
     def lock_product(self, sku: str, seconds: float) -> None:
         """Hold the lock that a reservation of this product needs."""
-        self._journal.write("lock", sku, seconds=seconds)
-        try:
-            with self._cursor() as cursor:
+        deadline = time.monotonic() + seconds
+        while (left_s := deadline - time.monotonic()) > 0 and not self._over.wait(RETRY_S):
+            with suppress(psycopg2.Error), self._cursor() as cursor:
                 cursor.execute(LOCK, (sku,))
-                self._over.wait(seconds)
-        except psycopg2.Error:
-            self._journal.write("lock lost", sku)
+                self._journal.write("lock", sku, seconds=left_s)
+                self._over.wait(left_s)
 
     def poison(self, seconds: float) -> None:
         """Poison an entry that is being processed; cure it when it is marked, or when the time is up."""
@@ -65,7 +67,7 @@ class DatabaseFaults:
             return
         self._journal.write("poison", id_)
         deadline = time.monotonic() + seconds
-        while not (is_marked := self._first(IS_MARKED, id_)) and time.monotonic() < deadline:
+        while not (is_marked := self._first(IS_MARKED, id_) == "true") and time.monotonic() < deadline:
             if self._over.wait(RETRY_S):
                 break
         else:
@@ -75,13 +77,18 @@ class DatabaseFaults:
         self._cure(id_)
 
     def _cure(self, id_: str) -> None:
-        """Remove the cause and tell the orchestrator to try again, as an operator would."""
+        """Remove the cause and make the entry due, as an operator would."""
         while self._first(CURE, id_) is None:
             time.sleep(RETRY_S)
+        environ = {**os.environ, "DATABASE_URL": self._url}
         command = [sys.executable, "-m", "ops", "attention", "retry", id_]
-        environ = {"DATABASE_URL": self._url, "PATH": "/usr/bin:/bin"}
-        done = subprocess.run(command, cwd=PROJECT, env=environ, capture_output=True, text=True, check=False)
-        self._journal.write("cure", id_, retry=done.returncode)
+        for _ in range(RETRIES):
+            if self._first(IS_MARKED, id_) == "false":
+                break
+            if subprocess.run(command, cwd=PROJECT, env=environ, capture_output=True, check=False).returncode == 0:
+                break
+            time.sleep(RETRY_S)
+        self._journal.write("cure", id_)
 
     def _until_found(self, sql: str) -> str | None:
         while not (found := self._first(sql)):
