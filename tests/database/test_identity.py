@@ -37,10 +37,10 @@ WITH entry AS (
 )
 INSERT INTO outbox (order_ledger_id, event_type, payload) SELECT id, 'order.authorized', '{}' FROM entry
 """
-# The columns of that time whose values do not come from a sequence.
+# Whether the column was there at that time, and its values came from no sequence.
 IS_GIVEN = """
 SELECT 1 FROM pg_attribute
-WHERE attrelid = %(table)s::regclass AND attname = %(name)s AND attidentity = ''
+WHERE attrelid = to_regclass(%(table)s) AND attname = %(name)s AND attidentity = ''
 """
 WALKS = "SELECT array_agg(to_status ORDER BY id) FROM order_ledger_history GROUP BY order_ledger_id"
 
@@ -54,7 +54,8 @@ def old(new_database):
         sql("CREATE ROLE identity_auditor")
         sql("GRANT SELECT ON audit_violations, audit_summary TO identity_auditor")
         for table, row in VALID.items():
-            sql.insert(table, {name: value for name, value in row.items() if sql(IS_GIVEN, table=table, name=name)})
+            if given := {name: row[name] for name in row if sql(IS_GIVEN, table=table, name=name)}:
+                sql.insert(table, given)
         yield url, sql
         sql("DROP OWNED BY identity_auditor; DROP ROLE identity_auditor")
 
