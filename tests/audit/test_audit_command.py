@@ -35,7 +35,7 @@ def run(url: str, *arguments: str, module: str = "ops") -> tuple[int, str, str]:
 
 
 def test_failure_of_the_command_is_not_reported_as_a_violation(url: str, tmp_path: Path) -> None:
-    (tmp_path / "backoff.py").write_text("raise ImportError('no such package')")
+    (tmp_path / "psycopg2.py").write_text("raise ImportError('no such package')")
     command = [sys.executable, "-m", "ops", "audit", "--format", "prometheus"]
     environ = {**os.environ, "DATABASE_URL": url}
     without = {**environ, "PYTHONPATH": str(tmp_path)}
@@ -177,7 +177,7 @@ def test_a_mistake_in_the_arguments_ends_with_2(arguments: tuple[str, ...]) -> N
 def test_without_a_running_system_make_audit_says_how_to_start_one(tmp_path: Path) -> None:
     code, out, err = run("", "audit", "--data", str(tmp_path), module="local")
     assert (code, out) == (2, "")
-    assert err == "No database is running here. First, in another terminal: make run (or set DATABASE_URL)\n"
+    assert err == "No database is running here. Start it in another terminal with `make run`, or set DATABASE_URL.\n"
 
 
 def test_the_audit_sees_one_moment(url: str, world: SmallWorld, monkeypatch: pytest.MonkeyPatch) -> None:
