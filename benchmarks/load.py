@@ -59,8 +59,8 @@ class Load:
 
 @dataclass(frozen=True)
 class Job:
-    """Each client sends again as soon as it is answered, or after the Retry-After of its answer; with `rate`, so many are
-    sent a second by whoever is idle."""
+    """Each client sends again as soon as it is answered, or after the Retry-After of the answer; with `rate`, so many
+    are sent a second by whoever is idle."""
 
     url: str
     clients: int = 1
@@ -156,8 +156,15 @@ class _Shop:
             connection = key.data
             if answer := connection.receive():
                 self._note(connection.sent, *answer)
-                self._idle.append(connection)
+                self._put_back(connection)
                 self._busy -= 1
+
+    def _put_back(self, connection: _Connection) -> None:
+        """Behind the others, unless the first of them rests longer."""
+        if self._idle and self._idle[0].rests_until > max(connection.rests_until, time.time()):
+            self._idle.appendleft(connection)
+        else:
+            self._idle.append(connection)
 
     def _note(self, sent: float, status: int, body: bytes) -> None:
         if status == self._wanted:

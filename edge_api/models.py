@@ -1,4 +1,4 @@
-"""The ledger, its lines, its history, and the outbox. The Edge API writes the beginning, the orchestrator the rest."""
+"""The ledger with its lines and history, and the outbox. The Edge API begins entries, the orchestrator ends them."""
 
 from sqlalchemy import (
     ARRAY,
@@ -46,7 +46,7 @@ order_ledger = Table(
     Column("undone", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
     Column("failure_code", Text),
     Column("failure_message", Text),
-    # Who works on it, and when somebody should: `due_at` is the one thing that claiming looks at
+    # Who processes it, and when somebody should: claiming looks at `due_at` only
     time_column("due_at", nullable=True),
     Column("claimed_by", Text),
     time_column("claimed_until", nullable=True),
@@ -56,7 +56,7 @@ order_ledger = Table(
     time_column("next_retry_at", nullable=True),
     time_column("needs_attention_at", nullable=True),
     Column("attention_reason", Text),
-    # The answer that a repeated request gets again
+    # The response that a repeated request gets
     Column("response_status", Integer),
     Column("response_body", Text),
     time_column("created_at"),
@@ -78,7 +78,7 @@ order_ledger = Table(
     CheckConstraint(
         "status NOT IN ('AUTHORIZATION_FAILED', 'FAILED') OR failure_code IS NOT NULL", name="failure_has_reason"
     ),
-    # FAILED means that nothing is left behind: every undo that may be needed has said yes.
+    # FAILED means that nothing is left behind: every undo that may be needed has succeeded.
     CheckConstraint(
         "status <> 'FAILED' OR undone @> CASE WHEN compensating_from = 'AUTHORIZED'"
         " THEN '{void_payment,cancel_order}'::text[]"
@@ -91,7 +91,7 @@ order_ledger = Table(
         "needs_attention_at",
         postgresql_where=text("needs_attention_at IS NOT NULL"),
     ),
-    # Room on the page keeps the checkpoints heap-only, off the indexes: of what these hold they change nothing.
+    # Free space on each page keeps the checkpoints heap-only updates, which change no index.
     postgresql_with={"fillfactor": "70"},
 )
 
@@ -134,7 +134,7 @@ outbox = Table(
     CheckConstraint("(status = 'PENDING') = (processed_at IS NULL)", name="processed_at"),
 )
 
-# Requests that were refused before there was anything to keep of them but the answer (422 unknown_product).
+# Requests that were refused before they became an entry (422 unknown_product), with their responses.
 refused_requests = Table(
     "refused_requests",
     metadata,
@@ -173,7 +173,7 @@ END $$;
 """
 event.listen(refused_requests, "after_create", DDL(KEY_FUNCTIONS.replace("%", "%%")))  # type: ignore[no-untyped-call]
 
-# The database itself writes the history and refuses a move that the state machine does not have.
+# The database itself writes the history and refuses every move that the state machine does not have.
 LEDGER_GUARD = """
 CREATE FUNCTION order_ledger_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE

@@ -1,7 +1,7 @@
-"""Thins NOTIFY out: it takes a database-wide lock until its commit is durable, and one is enough for many orders.
+"""Limits how often this process sends NOTIFY, which takes a database-wide lock until its commit is durable.
 
-An orchestrator that is awake drains until nothing is due, so a burst needs one notification at its beginning and one
-after it. Off by default (NOTIFY_COALESCE_MS=0): then every order's commit carries its own.
+An orchestrator that is awake works until nothing is due, so a burst of orders needs one notification at its beginning
+and one after it. Off by default (NOTIFY_COALESCE_MS=0): then each order's commit carries its own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Notifier:
         self._is_planned = False
 
     def is_due(self) -> bool:
-        """Whether the commit that is about to be made carries the notification; if not, call `later` after it."""
+        """Whether the next commit carries the notification. If not, call `later` after it."""
         with self._lock:
             now = time.monotonic()
             if now - self._last < self._window_s:
@@ -35,13 +35,13 @@ class Notifier:
             return True
 
     def later(self) -> None:
-        """Notify at the end of the window, once for all that was committed in it."""
+        """Notify at the end of the window, once for everything committed in it."""
         with self._lock:
             if self._is_planned:
                 return
             self._is_planned = True
             timer = threading.Timer(max(0.0, self._last + self._window_s - time.monotonic()), self._notify)
-        timer.daemon = True  # lost with the process: the orchestrator's poll finds what was committed
+        timer.daemon = True  # it may die with the process: the orchestrator's poll finds what was committed
         timer.start()
 
     def _notify(self) -> None:

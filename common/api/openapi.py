@@ -14,8 +14,8 @@ from common.api import errors
 from common.api.routes import Api, Operation, openapi_path
 from common.process import logs
 
-# What any route may answer, whatever it does.
-ALWAYS = (errors.ServiceUnavailable, errors.DatabaseUnavailable)
+# The errors of every route, whatever it does.
+ALWAYS = (errors.ServiceUnavailable, errors.Busy, errors.DatabaseUnavailable, errors.NotMigrated)
 WITH_BODY = (
     errors.ValidationFailed,
     errors.MalformedJson,

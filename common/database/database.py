@@ -55,8 +55,8 @@ CONFLICTS = (
     *NOT_PREPARED,
 )
 # Refused connections, shutdown, full disk, too many connections, a server gone read-only: it will pass.
-# A table or a column that is not there: the migration of this release is still under way.
-TRANSIENT_CLASSES = ("08", "53", "57", "58", "25006", "XX", "42P01", "42703")
+# A missing table, column or function: the migration of this release is still running.
+TRANSIENT_CLASSES = ("08", "53", "57", "58", "25006", "XX", "42P01", "42703", "42883")
 
 
 class Transaction:

@@ -198,7 +198,9 @@ def _is_expected(line: dict[str, Any]) -> bool:
     status, error = line["answer"], line.get("error")
     if "unreadable" in line:
         return False
-    return status in (None, 200, 202, 402, 404, 503) or (status, error) == (409, "request_in_progress")
+    return status in (None, 200, 202, 402, 404, 503) or (
+        status == 409 and error in ("request_in_progress", "request_abandoned")
+    )
 
 
 def _books(url: str) -> tuple[list[dict[str, Any]], list[str]]:
