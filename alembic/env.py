@@ -1,33 +1,41 @@
-"""What `alembic` runs for every command, and common/schema/migrate.py through it."""
+"""Alembic runs this file for every command. common/schema/migrate.py calls Alembic, too."""
 
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from importlib import import_module
+from typing import Any
 
 from alembic import context
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.pool import NullPool
 
+from common.database import version
+from common.database.sessions import connect
 from common.process.settings import SettingError, Settings
+from common.schema.adoption import adopt
+from common.schema.locks import limits
+from common.schema.reaching import NAME
 from common.schema.tables import metadata
 
 # Each service declares its tables in the shared metadata when its models are imported.
 for service in ("edge_api", "orders_service", "inventory_service", "payments_service"):
     import_module(f"{service}.models")
 
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     "target_metadata": metadata,
-    # Each migration commits by itself: one that must run outside a transaction may follow one that runs inside.
+    "version_table": version.TABLE,
+    # Each migration commits by itself, so that one may run outside a transaction after one that runs inside.
     "transaction_per_migration": True,
 }
 
 
 def address() -> str:
-    """Where the database is: from the caller (common/schema/migrate.py), else from the settings."""
+    """The database's address: from the caller (common/schema/migrate.py), else from the settings."""
     given = context.config.attributes.get("url")
     try:
-        return str(given or Settings.load().database_url)
+        return str(given or Settings.load().database_direct_url)
     except SettingError as error:
         sys.exit(str(error))
 
@@ -40,13 +48,22 @@ def print_sql() -> None:
 
 
 def migrate() -> None:
-    # SQLAlchemy 2.1 takes a plain postgresql:// for psycopg 3, which is not installed.
-    url = make_url(address()).set(drivername="postgresql+psycopg2")
-    engine = create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 5})
+    url = address()
+    # libpq reads the address, because SQLAlchemy does not understand all of its forms.
+    engine = create_engine("postgresql+psycopg2://", creator=lambda: connect(url, name=NAME), poolclass=NullPool)
+    event.listen(engine, "begin", limit)
     with engine.connect() as connection:
+        with connection.begin():
+            adopt(connection)
         context.configure(connection=connection, **OPTIONS)
         with context.begin_transaction():
             context.run_migrations()
+
+
+def limit(connection: Connection) -> None:
+    """Set the limits of one transaction, with its first statement."""
+    with closing(connection.connection.cursor()) as cursor:
+        cursor.execute(limits())
 
 
 if context.is_offline_mode():

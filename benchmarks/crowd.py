@@ -27,7 +27,7 @@ ORDER_TABLES = {
     "payment_authorizations": {"id", "idempotency_key", "capture_id"},
     "payment_idempotency_keys": {"key"},
 }
-OTHER_TABLES = {"alembic_version", "products", "inventory_adjustments", "inventory_idempotency_keys"}
+OTHER_TABLES = {"holdfast_version", "products", "inventory_adjustments", "inventory_idempotency_keys"}
 
 # A due retry has no rows in the participants' tables that anybody reads, and these are other than a finished order's.
 DUE = {

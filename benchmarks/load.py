@@ -59,8 +59,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Job:
-    """Each client sends again as soon as it is answered, or after the Retry-After of the answer; with `rate`, so many
-    are sent a second by whoever is idle."""
+    """Each client sends again when answered, or after Retry-After. With `rate`, idle clients send that many a second."""
 
     url: str
     clients: int = 1

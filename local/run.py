@@ -14,7 +14,7 @@ from pathlib import Path
 import requests
 
 from common.process.settings import SettingError
-from common.schema.migrate import DatabaseUnreachable, check_reachable
+from common.schema.reaching import DatabaseUnreachable, check_reachable
 from local.binaries import PostgresError
 from local.plan import Plan, PortTaken
 from local.postgres import EmbeddedPostgres

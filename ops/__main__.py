@@ -1,8 +1,9 @@
-"""`python -m ops audit` and `python -m ops attention`: for whoever runs the system, on the database in DATABASE_URL."""
+"""`python -m ops migrate`, `audit` and `attention`: for operators, on the database in DATABASE_URL."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import traceback
@@ -23,6 +24,9 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
     """Run one command, with the process's own environment where none is given; its exit code."""
     given = _parser().parse_args(arguments)
     try:
+        if given.command == "migrate":
+            # Imported here: it loads SQLAlchemy, and the other commands need not wait for that.
+            return int(importlib.import_module("ops.migrate").run(environ))
         if given.command == "audit":
             return audit.run(environ, given.format, given.show)
         if given.action == "retry":
@@ -39,6 +43,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ops", description="Look after a running Holdfast.")
     commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("migrate", help="migrate the database to the newest schema; safe to repeat")
     check = commands.add_parser("audit", help="do the books agree? 0: yes, 1: no, 2: it cannot be told")
     check.add_argument("--format", choices=sorted(audit.FORMATS), default="text")
     check.add_argument("--show", type=_count, default=audit.SHOWN, metavar="N", help="rows of each check at most")

@@ -8,10 +8,11 @@ from typing import Any
 
 import psycopg2
 
-from common.database.database import Transaction
+from common.database.sessions import connect
+from common.database.transaction import Transaction
 from common.process.settings import SettingError, Settings
 
-NOT_MIGRATED = "the database is not migrated to this version: python -m common.schema.migrate"
+NOT_MIGRATED = "the database is not migrated to this version: python -m ops migrate"
 REASONS = (
     (psycopg2.errors.UndefinedTable, NOT_MIGRATED),
     (psycopg2.errors.UndefinedColumn, NOT_MIGRATED),
@@ -34,13 +35,13 @@ def transaction(environ: Mapping[str, str] | None, *, timeout_s: int, **session:
     :raises Unusable: no such setting, no such database, not migrated, no right to do this, not in time
     """
     try:
-        url = Settings.load(environ).database_url
-        with closing(psycopg2.connect(url, connect_timeout=5, application_name="holdfast ops")) as connection:
+        url = Settings.load(environ).database_direct_url
+        with closing(connect(url, name="holdfast ops")) as connection:
             connection.set_session(**session)
             with connection, connection.cursor() as cursor:
-                # SET, not the connection's options: a pooler in transaction mode knows no others.
+                # Within the transaction: a pooler in transaction mode drops the settings of a session.
                 cursor.execute("SELECT set_config('statement_timeout', %s, true)", (f"{timeout_s}s",))
-                cursor.execute("SELECT set_config('timezone', 'UTC', true)")
+                cursor.execute("SELECT set_config('timezone', 'UTC', true)")  # for times within a text
                 yield Transaction(cursor)
     except SettingError as error:
         raise Unusable(str(error)) from None

@@ -53,7 +53,7 @@ class Orchestrator:
             is_stopping=self._stop.is_set,
         )
         self._dispatcher = Dispatcher(store, engine.run, settings.worker_threads, settings.poll_interval_s)
-        self._listener = Listener(settings.database_url, self._dispatcher.wake, self._stop)
+        self._listener = Listener(settings.database_direct_url, self._dispatcher.wake, self._stop)
 
     def run(self) -> int:
         """Work until told to stop. :returns: the exit code: 0, or 1 when a thread died"""

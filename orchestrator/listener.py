@@ -1,10 +1,9 @@
-"""LISTEN and select(). A notification is a hint and nothing more: all this does is say "wake"."""
+"""LISTEN and poll(). A notification is a hint and nothing more: all this does is say "wake"."""
 
 from __future__ import annotations
 
 import logging
 import random
-import select
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Any
 import backoff
 import psycopg2
 
-from common.database import database as db
+from common.database import nonblocking
 from domain.states import CHANNEL
 
 log = logging.getLogger(__name__)
@@ -50,12 +49,14 @@ class Listener:
 
     def _connect(self) -> Any:
         """A connection that listens, and has shown that a notification from another connection reaches it."""
-        connection = db.open_async(self._url, "orchestrator listen", deadline := time.monotonic() + ANSWER_WITHIN_S)
+        connection = nonblocking.open_async(
+            self._url, "orchestrator listen", deadline := time.monotonic() + ANSWER_WITHIN_S
+        )
         try:
             _execute(connection, f"LISTEN {CHANNEL}", deadline)
             if not self._hears(connection):
                 log.error(
-                    "LISTEN hears nothing (is there a pooler in transaction mode?): polling only. Connect directly."
+                    "LISTEN hears nothing, polling only. Behind a pooler in transaction mode, set DATABASE_DIRECT_URL."
                 )
         except BaseException:
             connection.close()
@@ -64,19 +65,19 @@ class Listener:
 
     def _hears(self, connection: Any) -> bool:
         deadline = time.monotonic() + ANSWER_WITHIN_S
-        other = db.open_async(self._url, "orchestrator listen check", deadline)
+        other = nonblocking.open_async(self._url, "orchestrator listen check", deadline)
         try:
             _execute(other, f"NOTIFY {CHANNEL}", deadline)
         finally:
             other.close()
         while not connection.notifies and (left := deadline - time.monotonic()) > 0:
-            select.select([connection], [], [], left)
+            nonblocking.is_ready(connection, left)
             connection.poll()
         return bool(connection.notifies)
 
     def _listen(self, connection: Any) -> None:
         while not self._stopping.is_set():
-            if any(select.select([connection], [], [], PROVE_EVERY_S)):
+            if nonblocking.is_ready(connection, PROVE_EVERY_S):
                 connection.poll()
             else:
                 _execute(connection, "SELECT 1", time.monotonic() + ANSWER_WITHIN_S)
@@ -88,7 +89,7 @@ class Listener:
 def _execute(connection: Any, sql: str, deadline: float) -> None:
     with connection.cursor() as cursor:
         cursor.execute(sql)
-        db.wait(connection, deadline)
+        nonblocking.wait(connection, deadline)
 
 
 def _delays() -> Any:

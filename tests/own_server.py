@@ -9,6 +9,7 @@ from typing import Any
 import psycopg2
 import pytest
 
+from common.database import version
 from common.database.database import Database
 from local.postgres import EmbeddedPostgres
 
@@ -32,6 +33,7 @@ def admin(own_server: EmbeddedPostgres) -> Callable[..., list[tuple[Any, ...]]]:
                 return cursor.fetchall() if cursor.description else []
 
     run("DROP TABLE IF EXISTS t")
+    run(f"CREATE TABLE IF NOT EXISTS {version.TABLE} AS SELECT '{version.NEWEST}'::text AS version_num")
     run("CREATE TABLE t (id uuid DEFAULT gen_random_uuid() PRIMARY KEY, name text, at timestamptz DEFAULT now())")
     return run
 

@@ -1,6 +1,6 @@
 """Products, their stock and reservations
 
-Revision: 0001
+Revision: holdfast_0001
 Revises: nothing
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0001"
+revision = "holdfast_0001"
 down_revision = None
 branch_labels = None
 depends_on = None

@@ -1,15 +1,15 @@
 """Orders and their lines
 
-Revision: 0002
-Revises: 0001
+Revision: holdfast_0002
+Revises: holdfast_0001
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "holdfast_0002"
+down_revision = "holdfast_0001"
 branch_labels = None
 depends_on = None
 

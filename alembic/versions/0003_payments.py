@@ -1,15 +1,15 @@
 """Payments: the simulated gateway's books, and which way a payment may go.
 
-Revision: 0003
-Revises: 0002
+Revision: holdfast_0003
+Revises: holdfast_0002
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "holdfast_0003"
+down_revision = "holdfast_0002"
 branch_labels = None
 depends_on = None
 

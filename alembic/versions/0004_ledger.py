@@ -1,13 +1,13 @@
 """The ledger: entries, lines, history, outbox; the answers to refused requests; the rate limits.
 
-Revision ID: 0004
-Revises: 0003
+Revision ID: holdfast_0004
+Revises: holdfast_0003
 """
 
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "holdfast_0004"
+down_revision = "holdfast_0003"
 branch_labels = None
 depends_on = None
 

@@ -1,7 +1,7 @@
 """The audit, as views; they stand beside this file, in 0005_audit.sql.
 
-Revision ID: 0005
-Revises: 0004
+Revision ID: holdfast_0005
+Revises: holdfast_0004
 """
 
 import re
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "holdfast_0005"
+down_revision = "holdfast_0004"
 branch_labels = None
 depends_on = None
 

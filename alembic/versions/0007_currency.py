@@ -1,7 +1,7 @@
 """The currency of a product's price; one answer for each key of a client
 
 Revision: holdfast_0007
-Revises: 0005
+Revises: holdfast_0005
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from alembic import op
 from common.process.settings import Settings
 
 revision = "holdfast_0007"
-down_revision = "0005"
+down_revision = "holdfast_0005"
 branch_labels = None
 depends_on = None
 

@@ -23,11 +23,13 @@ from common.api.errors import (
     DatabaseUnavailable,
     MalformedJson,
     NotFound,
+    NotMigrated,
     PayloadTooLarge,
     ServiceUnavailable,
     UnsupportedMediaType,
 )
 from common.api.routes import Api, Reply
+from common.database import errors as database_errors
 from common.database.database import Database
 from common.database.errors import DatabaseBusy, TransientDatabaseError
 from common.process import logs
@@ -55,7 +57,7 @@ DOCS_PAGE = """<!doctype html>
 class Health(Schema):
     status = fields.String(required=True, validate=validate.OneOf(["healthy", "unhealthy"]))
     service = fields.String(required=True)
-    database = fields.String(required=True, validate=validate.OneOf(["connected", "disconnected"]))
+    database = fields.String(required=True, validate=validate.OneOf(["connected", "disconnected", "not migrated"]))
 
 
 class Life(Schema):
@@ -128,7 +130,11 @@ def _api_error(error: ApiError) -> tuple[Response, int, dict[str, str]]:
 
 
 def _database_error(error: TransientDatabaseError) -> tuple[Response, int, dict[str, str]]:
-    refusal = ServiceUnavailable() if isinstance(error, DatabaseBusy) else DatabaseUnavailable()
+    refusals: dict[type[Exception], type[ApiError]] = {
+        DatabaseBusy: ServiceUnavailable,
+        database_errors.NotMigrated: NotMigrated,
+    }
+    refusal = refusals.get(type(error), DatabaseUnavailable)()
     refusal.__cause__ = error.__cause__ or error
     return _api_error(refusal)
 
@@ -173,9 +179,12 @@ def _probes(name: str) -> Api:
 
         Within 2 s, whatever state the database is in.
         """
-        if database.ping():
-            return Reply({"status": "healthy", "service": name, "database": "connected"}, 200)
-        return Reply({"status": "unhealthy", "service": name, "database": "disconnected"}, 503)
+        try:
+            database.check()
+        except TransientDatabaseError as error:
+            state = "not migrated" if isinstance(error, database_errors.NotMigrated) else "disconnected"
+            return Reply({"status": "unhealthy", "service": name, "database": state}, 503)
+        return Reply({"status": "healthy", "service": name, "database": "connected"}, 200)
 
     @probes.route("GET", "/live", answer=Life, is_probe=True)
     def live(_: Database) -> dict[str, str]:

@@ -1,4 +1,4 @@
 """PostgreSQL at run time: connections, transactions, and what an error means. Imports `process` alone.
 
-Services, the orchestrator and `common.api` may import it.
+Services, the orchestrator, `common.api` and `common.schema` may import it.
 """

@@ -14,11 +14,15 @@ class TransientDatabaseError(Exception):
 
 
 class DatabaseBusy(TransientDatabaseError):
-    """Others hold what this work needs: a connection of the pool, or rows that stay locked."""
+    """Other transactions hold what this work needs: a connection of the pool, or rows that stay locked."""
 
 
 class DatabaseUnavailable(TransientDatabaseError):
     """The database cannot be reached, or the connection was lost before the change was committed."""
+
+
+class NotMigrated(TransientDatabaseError):
+    """The database lacks migrations of this release. Nothing was saved. Run `python -m ops migrate`."""
 
 
 class CommitOutcomeUnknown(DatabaseUnavailable):

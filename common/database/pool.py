@@ -1,4 +1,4 @@
-"""A bounded pool of database connections. (That of SQLAlchemy brings 20 MB and a quarter second of start with it.)"""
+"""A bounded pool of database connections. (SQLAlchemy's pool would cost 20 MB and a quarter second at start.)"""
 
 from __future__ import annotations
 
@@ -11,42 +11,45 @@ from typing import Any
 
 import psycopg2
 
+from common.database.sessions import Session
+
 
 @dataclass(eq=False)
 class Pooled:
     connection: Any
-    era: int
-    """A loss that one connection met begins a new one: those of the era before met it too."""
+    generation: int
+    """A lost connection starts a new generation: it invalidates every connection of its own."""
     used_at: float
     """On the monotonic clock, in seconds."""
+    limits: str = ""
+    """SQL that each transaction must begin with; empty on a direct connection."""
     prepared: set[str] = field(default_factory=set)
-    """The names of the statements that the server keeps for it."""
+    """Names of the statements that the server has prepared for it."""
 
 
 class Pool:
-    """At most `size` connections, opened when needed and kept. The one that was used last is the first to be used."""
+    """At most `size` connections, opened when needed and kept. Last in, first out."""
 
-    def __init__(self, open_: Callable[[], Any], size: int, is_alive: Callable[[Pooled], bool]) -> None:
-        """:param is_alive: asked before an idle connection is used again"""
+    def __init__(self, open_: Callable[[], Session], size: int, is_alive: Callable[[Pooled], bool]) -> None:
+        """:param is_alive: called before an idle connection is used again"""
         self._open, self._is_alive = open_, is_alive
         self._free = threading.Semaphore(size)
         self._idle: list[Pooled] = []
-        self._era = 0
-        self._lock = threading.Lock()  # of these two; nothing is waited for while it is held
+        self._generation = 0
+        self._lock = threading.Lock()  # guards the two above; nobody waits for anything while holding it
 
     def take(self, wait_s: float) -> Pooled:
-        """:raises TimeoutError: all are in use, and stay so for that time :raises psycopg2.Error: none can be opened"""
+        """:raises TimeoutError: when all stay in use for that time :raises psycopg2.Error: when none can be opened"""
         if not self._free.acquire(timeout=wait_s):
             raise TimeoutError("all connections are in use")
         try:
             with self._lock:
                 pooled = self._idle.pop() if self._idle else None
             if pooled and not self._is_alive(pooled):
-                self.outdate(pooled)
+                self.invalidate(pooled)
                 _close(pooled)
                 pooled = None
-            era = self._era
-            return pooled or Pooled(self._open(), era, time.monotonic())
+            return pooled or self._new()
         except BaseException:
             self._free.release()
             raise
@@ -54,26 +57,31 @@ class Pool:
     def give_back(self, pooled: Pooled) -> None:
         pooled.used_at = time.monotonic()
         with self._lock:
-            is_current = pooled.era == self._era
+            is_current = pooled.generation == self._generation
             if is_current:
                 self._idle.append(pooled)
         if not is_current:
             _close(pooled)
         self._free.release()
 
-    def outdate(self, pooled: Pooled) -> None:
-        """This one is lost, and with it all of its era: the idle ones now, those in use when they are given back."""
-        self._end(pooled.era)
+    def invalidate(self, pooled: Pooled) -> None:
+        """Close every connection of this one's generation: idle ones now, those in use when they are given back."""
+        self._end(pooled.generation)
 
     def close(self) -> None:
-        """All of them, in the same way."""
-        self._end(self._era)
+        """Close all connections, in the same way."""
+        self._end(self._generation)
 
-    def _end(self, era: int) -> None:
+    def _new(self) -> Pooled:
+        generation = self._generation  # before it is opened: a loss meanwhile may concern this connection, too
+        session = self._open()
+        return Pooled(session.connection, generation, time.monotonic(), session.limits)
+
+    def _end(self, generation: int) -> None:
         with self._lock:
-            if era != self._era:  # another thread has done it
+            if generation != self._generation:  # another thread has ended it
                 return
-            self._era += 1
+            self._generation += 1
             idle, self._idle = self._idle, []
         for each in idle:
             _close(each)

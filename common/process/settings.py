@@ -17,6 +17,8 @@ import psycopg2.extensions
 
 from domain.money import CURRENCIES
 
+ESCAPES = "a postgresql:// address, with / ? @ and % as %2F %3F %40 and %25 in its password and parameters"
+
 
 class SettingError(Exception):
     """A setting is missing or out of range. The message names the variable and says what it may be."""
@@ -70,14 +72,30 @@ def database_url(text: str) -> str:
     url = f"postgresql://{rest}"
     if not separator or scheme.split("+")[0] not in ("postgres", "postgresql") or not rest:
         raise ValueError("a postgresql:// address")
-    try:
-        parts = psycopg2.extensions.parse_dsn(url)
-    except psycopg2.ProgrammingError:  # its words would repeat the address
-        parts = {"port": "none"}
-    # Otherwise PostgreSQL's client would take a part of the password for a host or a port, and complain about it aloud.
-    if "@" in parts.get("host", "") or not re.fullmatch("[0-9,]*", parts.get("port", "")):
-        raise ValueError("a postgresql:// address, with / @ and % in its password as %2F %40 and %25")
+    # libpq would take a part of an unescaped password for a host, a database or a parameter, and repeat it in errors.
+    user_and_hosts, path_and_parameters = re.fullmatch("([^/?]*)(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr]
+    if user_and_hosts.count("@") > 1 or "@" in path_and_parameters:
+        raise ValueError(ESCAPES)
+    for name, value in re.findall("[?&]([A-Za-z_]+)=([^&]*)", path_and_parameters):
+        if not _parses(f"postgresql://?{name}=true"):
+            raise ValueError(f"an address without `{name}`, a parameter that PostgreSQL's client does not know")
+        if "=" in value:
+            raise ValueError(f"an address with = as %3D in the value of its parameter `{name}`")
+    if not _parses(url) or not re.fullmatch("[0-9,]*", psycopg2.extensions.parse_dsn(url).get("port", "")):
+        raise ValueError(ESCAPES)
     return url
+
+
+def database_url_or_nothing(text: str) -> str:
+    return database_url(text) if text else ""
+
+
+def _parses(dsn: str) -> bool:
+    try:
+        psycopg2.extensions.parse_dsn(dsn)
+    except psycopg2.ProgrammingError:  # its message would repeat the address
+        return False
+    return True
 
 
 def currency(text: str) -> str:
@@ -107,6 +125,11 @@ def setting(parse: Callable[[str], Any], default: str | None, doc: str) -> Any:
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     database_url: str = setting(database_url, None, "the PostgreSQL that all processes share; `postgres://` works too")
+    database_direct_url: str = setting(
+        database_url_or_nothing,
+        "",
+        "the same database without a pooler, for migrations, `LISTEN` and the audit; empty: `DATABASE_URL`",
+    )
     bind_host: str = setting(str, "0.0.0.0", "address a web process listens on (`make run` sets 127.0.0.1)")
     port: int = setting(whole(1, 65535), "8000", "port a web process listens on")
     web_concurrency: int = setting(whole(1, 64), "2", "gunicorn workers of each web process")
@@ -173,6 +196,7 @@ class Settings:
         values = {each.name: _read(each, environ) for each in fields(cls)}
         if values["crash_at"] and values["app_env"] == "production":
             raise SettingError("CRASH_AT must not be set where APP_ENV is production: it kills processes")
+        values["database_direct_url"] = values["database_direct_url"] or values["database_url"]
         return cls(**values)
 
     @classmethod

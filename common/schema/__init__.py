@@ -1,4 +1,5 @@
 """The database's schema: kinds of column, and the migrations. The one package that loads SQLAlchemy and Alembic.
 
-Imported by the services' `models.py`, by the migrations and by commands; never by a process that serves requests.
+Imports `common.database` and `common.process`. The services' `models.py`, the migrations and commands import it; a
+process that serves requests never does.
 """

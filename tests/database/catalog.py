@@ -44,7 +44,7 @@ SELECT 'schema', nspname, '' FROM pg_namespace WHERE nspname !~ '^pg_' AND nspna
 UNION ALL SELECT 'extension', extname, extversion FROM pg_extension
 """
 PARTS = (OF_TABLES, OF_VIEWS, OF_COLUMNS, OF_CONSTRAINTS, OF_INDEXES, OF_TRIGGERS, OF_FUNCTIONS, OF_TYPES, OF_THE_REST)
-VERSION_TABLE = "alembic_version"
+VERSION_TABLE = "holdfast_version"
 
 
 def catalog(sql) -> dict[tuple[str, str], str]:

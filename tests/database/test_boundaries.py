@@ -15,7 +15,7 @@ MAY_IMPORT = {service: {service} | RUN_TIME for service in SERVICES} | {
     "common.json_text": set(),
     "common.process": {"domain"},
     "common.database": {"common.process"},
-    "common.schema": {"common.process"},
+    "common.schema": {"common.database", "common.process"},
     "common.calls": {"common.json_text", "common.process"},
     "common.api": {"common.database", "common.json_text", "common.process", "domain"},
     "common.server": {"common.api", "common.process"},
@@ -27,7 +27,7 @@ MAY_IMPORT = {service: {service} | RUN_TIME for service in SERVICES} | {
     "benchmarks": RUN_TIME | {"local", "orchestrator"},
 }
 # Besides common/process/settings.py: where honcho says that it is there, and what starts other processes.
-MAY_READ_THE_ENVIRONMENT = {"common/process/settings.py", "common/schema/migrate.py"}
+MAY_READ_THE_ENVIRONMENT = {"common/process/settings.py", "ops/migrate.py"}
 STARTS_PROCESSES = ("local/", "benchmarks/")
 
 

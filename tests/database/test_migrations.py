@@ -13,6 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, pool
 
+from common.database import version
 from common.schema import migrate
 from common.schema.tables import metadata
 from tests.database.catalog import catalog
@@ -52,7 +53,7 @@ def test_up_down_and_up_again(empty):
     full = catalog(sql)
     migrate.downgrade(url, "base")
     assert catalog(sql) == at_first
-    assert sql("SELECT * FROM alembic_version") == []
+    assert sql("SELECT * FROM holdfast_version") == []
     migrate.upgrade(url)
     assert catalog(sql) == full
 
@@ -82,7 +83,7 @@ def test_a_second_upgrade_changes_nothing(empty):
 def test_upgrades_at_the_same_time(empty, connect, migrated_url):
     url, sql = empty
     environ = {name: value for name, value in os.environ.items() if name != "HONCHO_PROCESS_NAME"}
-    command = [sys.executable, "-m", "common.schema.migrate"]
+    command = [sys.executable, "-m", "ops", "migrate"]
     upgrades = [
         subprocess.Popen(
             command, cwd=ROOT, env=environ | {"DATABASE_URL": url}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -107,6 +108,7 @@ def test_the_models_make_the_same_database_as_the_migrations(empty, engine, conn
 
 def test_alembic_finds_nothing_to_change(empty, engine):
     migrate.upgrade(empty[0])
+    opts = {"compare_type": True, "compare_server_default": True, "version_table": version.TABLE}
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        context = MigrationContext.configure(connection, opts=opts)
         assert compare_metadata(context, metadata) == []

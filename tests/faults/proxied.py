@@ -143,7 +143,7 @@ class ProxiedSystem:
         """:returns: False where it got into the way of an orchestrator that was looking for work"""
         (row,) = self.sql(
             "SELECT string_agg(quote_ident(tablename), ', ') AS names FROM pg_tables"
-            " WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+            " WHERE schemaname = 'public' AND tablename <> 'holdfast_version'"
         )
         with suppress(psycopg2.errors.DeadlockDetected):
             self.sql(f"TRUNCATE {row['names']}")

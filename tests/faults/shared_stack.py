@@ -86,7 +86,7 @@ class SharedStack(Stack):
         """:returns: False where it got into the way of an orchestrator that was looking for work"""
         ((tables,),) = self.sql(
             "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables"
-            " WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+            " WHERE schemaname = 'public' AND tablename <> 'holdfast_version'"
         )
         try:
             self.sql(f"TRUNCATE {tables}")

@@ -5,7 +5,7 @@ from tests.faults.proxied import ProxiedSystem
 from tests.waiting import eventually
 
 
-def test_an_authorize_that_arrives_after_the_sweep_is_refused(proxied: ProxiedSystem) -> None:
+def test_authorize_after_the_sweep_is_refused(proxied: ProxiedSystem) -> None:
     proxied.proxy.on("authorize", do=(late := Delay(caller_gives_up=True)))
     proxied.proxy.on("void_by_key", do=Repeat())
     with proxied.other("web", ABANDONED_AFTER_S="1", LEASE_S="1") as web:

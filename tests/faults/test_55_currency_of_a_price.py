@@ -53,7 +53,7 @@ def old_url(postgres: EmbeddedPostgres) -> Iterator[str]:
     """A database as release 0.1 left it."""
     run(postgres.url, "CREATE DATABASE of_0_1")
     url = postgres.url.replace("/holdfast?", "/of_0_1?")
-    migrate.upgrade(url, "0005")
+    migrate.upgrade(url, "holdfast_0005")
     yield url
     run(postgres.url, "DROP DATABASE of_0_1 WITH (FORCE)")
 

@@ -51,7 +51,7 @@ def upgraded(postgres: EmbeddedPostgres) -> Iterator[str]:
     """A database that release 0.1 has left in mid-flight, after the migrations."""
     sql(postgres.url, "CREATE DATABASE of_0_1_in_flight")
     url = postgres.url.replace("/holdfast?", "/of_0_1_in_flight?")
-    migrate.upgrade(url, "0005")
+    migrate.upgrade(url, "holdfast_0005")
     sql(url, "SET session_replication_role = replica; " + (RELEASE_0_1 / "rows.sql").read_text())
     migrate.upgrade(url)
     yield url

@@ -11,7 +11,7 @@ from functools import partial
 import psycopg2
 import pytest
 
-from common.database import database as db
+from common.database import sessions
 from common.process.settings import Settings
 from inventory_service import operations
 from inventory_service.app import create_app
@@ -105,8 +105,7 @@ def test_a_reservation_races_its_release(inventory, balanced):
 @pytest.fixture
 def impatient(monkeypatch, url):
     """The service as it is, but for a lock it waits a twentieth of a second."""
-    options = db.SESSION["options"].replace("lock_timeout=2000", "lock_timeout=50")
-    monkeypatch.setitem(db.SESSION, "options", options)
+    monkeypatch.setitem(sessions.LIMITS, "lock_timeout", "50ms")
     return create_app(Settings.load({"DATABASE_URL": url, "WEB_THREADS": "2", "LOG_LEVEL": "ERROR"})).test_client()
 
 

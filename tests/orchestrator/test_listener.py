@@ -1,4 +1,4 @@
-"""LISTEN and select() on a real server: hears, reconnects, notices a silent connection, finds a pooler out."""
+"""LISTEN and poll() on a real server: hears, reconnects, notices a silent connection, finds a pooler out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from common.database import database as db
+from common.database import nonblocking
 from domain.states import CHANNEL
 from orchestrator import listener as module
 from orchestrator.listener import Listener
@@ -127,12 +127,12 @@ def test_it_says_so_when_notifications_do_not_come_through(
     url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As behind a pooler in transaction mode: here, because they are sent in another database."""
-    open_async = db.open_async
+    open_async = nonblocking.open_async
 
     def elsewhere(url: str, name: str, deadline: float) -> Any:
         return open_async(url.replace("/holdfast?", "/postgres?") if "check" in name else url, name, deadline)
 
-    monkeypatch.setattr(db, "open_async", elsewhere)
+    monkeypatch.setattr(nonblocking, "open_async", elsewhere)
     wakes = Wakes()
     with caplog.at_level(logging.ERROR), running(url, wakes):
         eventually(lambda: wakes.count)
@@ -155,7 +155,7 @@ def test_it_reconnects_ever_more_slowly_up_to_five_seconds() -> None:
 
 
 def test_its_connection_notices_a_host_that_vanished(url: str) -> None:
-    with closing(db.open_async(url, "test", time.monotonic() + 10)) as connection:
+    with closing(nonblocking.open_async(url, "test", time.monotonic() + 10)) as connection:
         given = connection.info.dsn_parameters
     assert {name: int(given[name]) for name in ("keepalives_idle", "keepalives_interval", "keepalives_count")} == {
         "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,

@@ -1,4 +1,4 @@
-"""`python -m common.schema.migrate`: the Procfile's `release`."""
+"""`python -m ops migrate`: the Procfile's `release`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from common.schema import migrate
 from local.postgres import EmbeddedPostgres
 from tests.system.running import Running
 
-COMMAND = [sys.executable, "-m", "common.schema.migrate"]
+COMMAND = [sys.executable, "-m", "ops", "migrate"]
 
 
 @pytest.fixture
@@ -35,7 +35,9 @@ def statement(url: str, sql: str) -> list[tuple[object, ...]]:
 
 
 def tables(url: str) -> int:
-    return len(statement(url, "SELECT 1 FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"))
+    return len(
+        statement(url, "SELECT 1 FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'holdfast_version'")
+    )
 
 
 def test_two_at_once_both_succeed(empty_url: str, tmp_path: Path) -> None:

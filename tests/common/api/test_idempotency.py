@@ -7,7 +7,7 @@ import pytest
 
 from common.api.errors import ApiError, IdempotencyKeyReused, NotFound, RequestInProgress, ServiceUnavailable
 from common.api.idempotency import Fingerprint, StoredResponse, fingerprint_of, once
-from common.database import database as db
+from common.database import sessions
 from common.database.database import Database
 from tests.waiting import eventually
 
@@ -109,7 +109,7 @@ def waiting(url):
 
 
 def test_a_second_call_does_not_wait_for_ever(ask, database, url, monkeypatch):
-    monkeypatch.setitem(db.SESSION, "options", "-c lock_timeout=20")
+    monkeypatch.setitem(sessions.LIMITS, "lock_timeout", "20ms")
     impatient = Database(url, name="impatient", size=1)
 
     def work():

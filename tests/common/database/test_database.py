@@ -11,6 +11,7 @@ import pytest
 
 from common.api.errors import ApiError
 from common.database import database as db
+from common.database import sessions
 from common.database.errors import DatabaseBusy, DatabaseUnavailable
 from common.process import moments
 from tests.at_once import at_once
@@ -65,7 +66,7 @@ def test_what_goes_along_with_commit_may_be_all_there_is(database, admin):
 
 def test_what_commits_by_itself_has_no_end(database, admin):
     """It would be lost: there is no COMMIT that it could go along with."""
-    with pytest.raises(TypeError, match="no end"):
+    with pytest.raises(TypeError, match="no COMMIT"):
         database.statement(lambda tx: tx.execute_at_the_end(INSERT))
     assert names(admin) == []
 
@@ -223,7 +224,7 @@ def test_of_two_that_wait_for_each_other_both_get_through(database, admin):
 
 
 def test_a_lock_is_not_waited_for_without_end(own_server, admin, new_database, monkeypatch):
-    monkeypatch.setitem(db.SESSION, "options", "-c lock_timeout=20")
+    monkeypatch.setitem(sessions.LIMITS, "lock_timeout", "20ms")
     runs = []
 
     def work(tx):

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from common.database import database as db
-from common.database import watch
+from common.database import sessions, watch
 from common.database.errors import CommitOutcomeUnknown, DatabaseUnavailable
 from tests.at_once import at_once
 from tests.common.database.relay import Relay
@@ -125,7 +125,7 @@ def test_a_refusal_after_the_connection_was_lost_is_still_told(database, admin):
 
 
 def test_idle_for_too_long_in_a_transaction(new_database, admin, monkeypatch):
-    monkeypatch.setitem(db.SESSION, "options", "-c idle_in_transaction_session_timeout=20")
+    monkeypatch.setitem(sessions.LIMITS, "idle_in_transaction_session_timeout", "20ms")
     database = new_database()
 
     def work(tx):
@@ -139,7 +139,7 @@ def test_idle_for_too_long_in_a_transaction(new_database, admin, monkeypatch):
 
 
 def test_a_statement_that_takes_too_long(new_database, monkeypatch):
-    monkeypatch.setitem(db.SESSION, "options", "-c statement_timeout=20")
+    monkeypatch.setitem(sessions.LIMITS, "statement_timeout", "20ms")
     with pytest.raises(DatabaseUnavailable):
         new_database().one("SELECT pg_sleep(30)")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from common.process.settings import SettingError, Settings
+from common.process.settings import ESCAPES, SettingError, Settings
 
 README = Path(__file__).parents[3] / "README.md"
 URL = "postgresql://shop:hunter2@db.example/holdfast"
@@ -14,6 +14,7 @@ KEY = "ab" * 32
 SETTINGS = {each.name.upper(): each for each in fields(Settings)}
 
 DEFAULTS = {
+    "DATABASE_DIRECT_URL": URL,
     "BIND_HOST": "0.0.0.0",
     "PORT": 8000,
     "WEB_CONCURRENCY": 2,
@@ -62,9 +63,16 @@ RANGES = {
 NO_URL = ["127.0.0.1:8100", "ftp://127.0.0.1", "http://", "//127.0.0.1", "/var/run/x", "http://shop:hunter2@orders"]
 NO_NUMBER = ["four", "0x10", "nan", "inf", "-inf", "1,5", "1 000", "1e999"]
 NO_WHOLE_NUMBER = ["2.5", "1e1", "٣", "²", "-", "+-1"]
+ADDRESSES = ["DATABASE_URL", "DATABASE_DIRECT_URL"]
+UNESCAPED_PASSWORDS = [
+    *["hunter/2", "hunter@2", "hunter%2", "hunter?2", "12/34", "12?port=34"],  # each character by itself
+    *["hunter@2/3", "hunter?a=b", "a/b?c@d", "@", "/@"],
+]
+BAD_PARAMETERS = ["sslmod=require", "sslmode", "=x", "options=-csearch_path=shop", "Sslmode=require", "a b=c"]
 BAD_VALUES = (
     [("DATABASE_URL", value) for value in ["holdfast", "mysql://db/x", "postgresql://", "http://db/x", "postgresx://a"]]
-    + [("DATABASE_URL", f"postgresql://shop:{password}@db/x") for password in ["hunter/2", "hunter@2", "hunter%2"]]
+    + [(name, f"postgresql://shop:{each}@db/x") for name in ADDRESSES for each in UNESCAPED_PASSWORDS]
+    + [(name, f"postgresql://shop@db/x?{each}") for name in ADDRESSES for each in BAD_PARAMETERS]
     + [("LOG_LEVEL", value) for value in ["info", "VERBOSE", "10"]]
     + [("CURRENCY", value) for value in ["usd", "XXX", "DOLLAR"]]
     + [("LOG_FORMAT", value) for value in ["JSON", "xml"]]
@@ -141,6 +149,52 @@ def test_no_setting_is_left_out_here():
 def test_the_spellings_of_a_database_url(scheme):
     rest = "shop:p%40ss@db.example:5433/holdfast?sslmode=require"
     assert value_of("DATABASE_URL", DATABASE_URL=f"{scheme}://{rest}") == f"postgresql://{rest}"
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+@pytest.mark.parametrize("password", UNESCAPED_PASSWORDS)
+def test_no_part_of_an_unescaped_password_is_repeated(name, password):
+    url = f"postgresql://shop:{password}@db/x"
+    with pytest.raises(SettingError) as caught:
+        load(**{name: url})
+    assert str(caught.value) == f"{name} must be {ESCAPES}"
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        "sslmode=require&connect_timeout=3",
+        "ssl=true",
+        "options=-csearch_path%3Dshop",
+        "host=/tmp&port=5433",
+        "host=h1,h2&port=1,2&target_session_attrs=read-write",
+        "application_name=shop%40home",
+    ],
+)
+def test_parameters_of_a_database_url_are_kept(parameters):
+    url = f"postgresql://shop:hunter2@/x?{parameters}"
+    assert value_of("DATABASE_URL", DATABASE_URL=url) == url
+
+
+@pytest.mark.parametrize(
+    ("parameter", "says"),
+    [
+        ("sslmod=x", "without `sslmod`"),
+        ("SSLMODE=x", "without `SSLMODE`"),
+        ("options=-ca=b", "its parameter `options`"),
+    ],
+)
+def test_a_wrong_parameter_is_named(parameter, says):
+    with pytest.raises(SettingError, match=f"^DATABASE_URL must be an address .*{says}") as caught:
+        load(DATABASE_URL=f"postgresql://shop:hunter2@db/x?sslmode=require&{parameter}")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_direct_address_is_the_database_url_unless_it_is_set():
+    other = "postgresql://db.example/direct"
+    assert value_of("DATABASE_DIRECT_URL") == URL
+    assert value_of("DATABASE_DIRECT_URL", DATABASE_DIRECT_URL="postgres://db.example/direct") == other
+    assert value_of("DATABASE_URL", DATABASE_DIRECT_URL=other) == URL
 
 
 @pytest.mark.parametrize("value", ["http://orders.internal", "https://orders:8443/base", "http://[::1]:8100"])

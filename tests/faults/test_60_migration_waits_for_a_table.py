@@ -1,0 +1,93 @@
+"""Row 60: a migration waits behind a long read of the ledger. Required: orders go on meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import psycopg2
+import pytest
+from alembic.config import Config
+
+from common.schema import locks, migrate
+from tests.faults.shared_stack import SharedStack
+from tests.system.conftest import place
+from tests.waiting import eventually
+
+ORDERS = 20
+MIGRATION = """
+from alembic import op
+
+revision, down_revision = "holdfast_9999", "{head}"
+
+
+def upgrade():
+    op.execute("ALTER TABLE order_ledger ADD COLUMN colour text")
+
+
+def downgrade():
+    op.execute("ALTER TABLE order_ledger DROP COLUMN colour")
+"""
+COLUMNS = "information_schema.columns WHERE table_name = 'order_ledger' AND column_name = 'colour'"
+
+
+@pytest.fixture
+def another_migration(stack: SharedStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One more migration in the history, which changes the ledger."""
+    ((head,),) = stack.sql("SELECT version_num FROM holdfast_version")
+    (tmp_path / "holdfast_9999_colour.py").write_text(MIGRATION.format(head=head))
+    config = migrate.config
+
+    def config_with_it(url: str) -> Config:
+        made = config(url)
+        made.set_main_option("version_locations", f"{migrate.ALEMBIC_INI.parent}/alembic/versions:{tmp_path}")
+        return made
+
+    monkeypatch.setattr(migrate, "config", config_with_it)
+    yield
+    migrate.downgrade(stack.server.url, head)
+
+
+@contextmanager
+def long_read(stack: SharedStack) -> Iterator[None]:
+    """A report, or a backup, that reads the ledger for as long as the test likes."""
+    with closing(psycopg2.connect(stack.server.url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM order_ledger")
+        yield
+
+
+@pytest.mark.usefixtures("another_migration")
+def test_orders_complete_while_a_migration_waits_for_the_ledger(
+    stack: SharedStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[float] = []
+    monkeypatch.setattr(locks.time, "sleep", lambda seconds: (tries.append(seconds), stopped.wait(seconds)))
+    stopped = threading.Event()
+    product = stack.product(stock=10 * ORDERS)
+    migration = threading.Thread(target=migrate.upgrade, args=[stack.server.url])
+    with long_read(stack):
+        migration.start()
+        waiting = "pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' AND relation = 'order_ledger'::regclass"
+        eventually(lambda: stack.count(waiting))
+        place(stack, product, ORDERS)
+        eventually(lambda: stack.by_status() == {"COMPLETED": ORDERS})
+        eventually(lambda: len(tries) > 1)
+        assert stack.count(COLUMNS) == 0
+    migration.join(60)
+    assert stack.count(COLUMNS) == 1
+    place(stack, product, ORDERS)
+    stack.settle()
+    assert stack.by_status() == {"COMPLETED": 2 * ORDERS}
+
+
+@pytest.mark.usefixtures("another_migration")
+def test_a_migration_that_never_gets_its_table_says_what_to_do(
+    stack: SharedStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "TABLE_LOCKS_WITHIN_S", 0)
+    monkeypatch.setattr(locks, "TABLE_LOCK_WAIT_MS", 10)
+    with long_read(stack), pytest.raises(locks.LockUnavailable, match="pg_stat_activity"):
+        migrate.upgrade(stack.server.url)
+    assert stack.count(COLUMNS) == 0
