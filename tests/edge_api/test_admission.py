@@ -1,4 +1,4 @@
-"""Which new orders may begin."""
+"""Admission of new orders: the bulkhead and the backlog."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_request_that_waits_is_refused_when_calls_stall(clock: Clock) -> None:
 
 
 class Looks:
-    """The database, asked for the backlog's age."""
+    """A database with a backlog of some age; it counts the queries."""
 
     def __init__(self, age_s: float) -> None:
         self.age_s, self.count = age_s, 0

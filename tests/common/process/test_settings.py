@@ -107,7 +107,7 @@ def test_the_database_must_be_named(environ):
 
 @pytest.mark.parametrize(("name", "limits"), RANGES.items())
 def test_the_ends_of_a_range_are_in_it(name, limits):
-    assert [value_of(name, **{name: str(limit)}) for limit in limits] == list(limits)
+    assert [value_of(name, **{name: str(limit), "APP_ENV": "test"}) for limit in limits] == list(limits)
 
 
 @pytest.mark.parametrize(("name", "value"), BAD_VALUES)
