@@ -1,4 +1,4 @@
-"""A repeated key gets the first response and has no second effect, in any process and at any number of calls at once."""
+"""A repeated key gets the first response and has no second effect, in any process and however many calls run at once."""
 
 from __future__ import annotations
 
