@@ -1,4 +1,4 @@
-"""A repeated key gets the first response and has no second effect, in any process and however many calls run at once."""
+"""A repeated key gets the first response and has no second effect, in any process, however many calls run at once."""
 
 from __future__ import annotations
 
