@@ -59,7 +59,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Job:
-    """A client sends again when answered, or after Retry-After. With `rate`, idle clients send that many a second."""
+    """Each client sends again when answered, or after Retry-After. With `rate`, idle clients send so many a second."""
 
     url: str
     clients: int = 1
@@ -155,8 +155,15 @@ class _Shop:
             connection = key.data
             if answer := connection.receive():
                 self._note(connection.sent, *answer)
-                self._idle.append(connection)
+                self._put_back(connection)
                 self._busy -= 1
+
+    def _put_back(self, connection: _Connection) -> None:
+        """Behind the others, unless the first of them rests longer."""
+        if self._idle and self._idle[0].rests_until > max(connection.rests_until, time.time()):
+            self._idle.appendleft(connection)
+        else:
+            self._idle.append(connection)
 
     def _note(self, sent: float, status: int, body: bytes) -> None:
         if status == self._wanted:

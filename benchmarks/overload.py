@@ -1,7 +1,7 @@
-"""Part 7, overload: clients post as fast as they are answered, for a minute; after a 503 they wait as it says.
+"""Part 7, overload: clients post as fast as they get responses, for a minute. After a 503 they wait as it says.
 
-What has to be seen is that the time to `COMPLETED` stops growing: once the oldest waiting orders are older than
-`MAX_BACKLOG_AGE_S`, new ones are answered 503, and the processors are left to the sagas.
+The time to `COMPLETED` grows until the oldest waiting orders are older than `MAX_BACKLOG_AGE_S`. Then new orders get
+503, and the processors are left to the sagas.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CLIENTS = 32
 PRODUCTS = 50
 LIMITS_S = {"without a limit that is reached": 300.0, "with a limit of 2 s": 2.0}
 WINDOWS = 6
-SLACK_S = 3.0  # the age is looked at once a second; orders that were accepted meanwhile wait in front
+SLACK_S = 3.0  # the age is measured once a second; orders that were accepted meanwhile are processed first
 NOTES = (
     f"{CLIENTS} clients, one product each; the product's own settings but for MAX_BACKLOG_AGE_S; fsync on.",
     "Time to COMPLETED: from sending the POST, of the orders sent in each sixth of the run, all but one in twenty.",
@@ -42,7 +42,6 @@ def run(bench: Bench) -> Part:
             figures.add(
                 name,
                 accepted=len(load.answers) / seconds,
-                busy=sum(load.others.values()) / seconds,
                 completed=len(completed) / (max(completed.values()) - load.began),
                 first_p95=windows[min(windows)],
                 last_p95=windows[max(windows)],
@@ -54,7 +53,6 @@ def run(bench: Bench) -> Part:
         title="Overload: clients post as fast as they are answered",
         columns={
             "accepted": "orders/s",
-            "busy": "answers/s",
             "completed": "orders/s",
             "first_p95": "s",
             "last_p95": "s",

@@ -1,4 +1,4 @@
-"""What Holdfast is about: the states of an order, ids that follow from ids, amounts of money. Imports nothing of ours.
+"""The domain: the states of an order, ids that are derived from ids, amounts of money. Imports none of our packages.
 
-The services, the orchestrator and `common.api` may import it.
+The services, the orchestrator, `common.api` and `common.process` may import it.
 """

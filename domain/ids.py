@@ -1,4 +1,4 @@
-"""Ids of ledger entries, and ids that follow from them, so that an undo knows them before the do is sent."""
+"""Ids of ledger entries, and ids derived from them: an undo must know an id before the step that uses it is sent."""
 
 import secrets
 import time
@@ -6,10 +6,10 @@ import uuid
 
 
 def new_order_ledger_id() -> str:
-    """A UUID that begins with the time (RFC 9562, version 7).
+    """A UUID that begins with the time (RFC 9562, version 7); 74 of its bits are random.
 
-    What is taken at the same time, and worked on at the same time, so stands together in every index of the ledger:
-    however many orders have ended, the pages in use are few. 74 of its bits are random.
+    Orders that are taken and processed at the same time are then neighbours in every index of the ledger. However many
+    orders have ended, the pages in use are few.
     """
     milliseconds = time.time_ns() // 1_000_000
     value = milliseconds << 80 | secrets.randbits(80)
@@ -18,5 +18,5 @@ def new_order_ledger_id() -> str:
 
 
 def order_id_for(order_ledger_id: str) -> str:
-    """The id of the order that a ledger entry leads to: a name-based UUID (RFC 9562, v5) in the entry's space."""
+    """The id of a ledger entry's order: a name-based UUID (RFC 9562, version 5) in the entry's namespace."""
     return str(uuid.uuid5(uuid.UUID(order_ledger_id), "order"))

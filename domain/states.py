@@ -1,4 +1,4 @@
-"""The states of a ledger entry and the walk it may take: what the Edge API and the orchestrator agree on."""
+"""The states of a ledger entry and the moves between them, as the Edge API and the orchestrator use them."""
 
 from enum import StrEnum
 
@@ -20,7 +20,7 @@ class Status(StrEnum):
 
 
 # The database refuses every other move (the trigger in the migration); a test compares the two.
-# COMPENSATING → itself: one undo more is done. COMPENSATING → COMPLETED: the order turned out to be confirmed already.
+# COMPENSATING → itself: one more undo is done. COMPENSATING → COMPLETED: the order turned out to be confirmed.
 LEGAL_MOVES: dict[Status, frozenset[Status]] = {
     Status.AWAITING_AUTHORIZATION: frozenset({Status.AUTHORIZED, Status.AUTHORIZATION_FAILED}),
     Status.AUTHORIZED: frozenset({Status.ORDER_CREATED, Status.COMPENSATING}),
@@ -36,10 +36,10 @@ LEGAL_MOVES: dict[Status, frozenset[Status]] = {
 CHANNEL = "order_events"
 
 ABANDONED = "abandoned"
-"""The failure code of a request that nobody came back for. Written before the void is sent: from then on the entry can
-no longer become a sale, whatever arrives late."""
+"""The failure code of a request that nobody came back for. It is written before the void is sent. From then on the
+entry cannot become a sale, whatever arrives late."""
 
 
 def authorize_key(order_ledger_id: str) -> str:
-    """The idempotency key under which an entry's payment is authorized; also the name to void it by."""
+    """The idempotency key that an entry's payment is authorized with, and can be voided by."""
     return f"authorize:{order_ledger_id}"

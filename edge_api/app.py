@@ -31,9 +31,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     edge = Edge(
         store=store,
         gateways=Gateways(
-            inventory=Gateway(
-                ServiceClient("inventory", settings.inventory_service_url, settings.ca_bundle), bulkhead
-            ),
+            inventory=Gateway(ServiceClient("inventory", settings.inventory_service_url, settings.ca_bundle), bulkhead),
             payments=Gateway(ServiceClient("payments", settings.payments_service_url, settings.ca_bundle), bulkhead),
         ),
         bulkhead=bulkhead,

@@ -1,4 +1,4 @@
-"""Who is calling: API keys, and how often a client may call."""
+"""Authentication of clients by their API keys."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from flask import g, request
 from common.api.errors import Forbidden, Unauthorized
 
 ANONYMOUS = "anonymous"
-"""The one client of a system without API keys."""
+"""The only client of a system without API keys."""
 
 
 def authenticate(authorization: str | None, keys: Mapping[str, tuple[str, bool]], *, to_write: bool) -> str:
     """The name of the client that sent this Authorization header.
 
     :param keys: SHA-256 (hexadecimal) of a key → (client's name, whether it may write)
-    :raises Unauthorized: no key, or one that is not known
-    :raises Forbidden: a key that may only read
+    :raises Unauthorized: the key is missing or unknown
+    :raises Forbidden: the key may only read
     """
     if not keys:
         return ANONYMOUS
@@ -35,7 +35,7 @@ def authenticate(authorization: str | None, keys: Mapping[str, tuple[str, bool]]
 
 
 def identify(keys: Mapping[str, tuple[str, bool]]) -> Callable[[], None]:
-    """What runs before a request's view: it puts the client's name into `g.client`, or refuses."""
+    """Make the function that Flask runs before each view: it sets `g.client`, or refuses the request."""
 
     def before_request() -> None:
         if request.path.startswith("/orders"):

@@ -1,4 +1,4 @@
-"""The refusals of the Edge API, beside those of common/api/errors.py."""
+"""The refusals of the Edge API, in addition to those of common/api/errors.py."""
 
 from common.api.errors import ApiError
 

@@ -60,7 +60,8 @@ def place_order(edge: Edge, request: Request) -> StoredResponse:
 
     :raises ApiError: for every response that is not stored; those that are stored are returned
     """
-    if edge.store.find(request.client, request.key) is None:
+    found = edge.store.find(request.client, request.key)
+    if found is None:
         edge.backlog.check()
         with edge.bulkhead.slot():
             first = _begin(edge, request)
@@ -68,11 +69,12 @@ def place_order(edge: Edge, request: Request) -> StoredResponse:
             return finish(edge.store, first)
         if first is not None:
             return first
-    return _repeat(edge, request)
+        found = edge.store.find(request.client, request.key)
+    return _repeat(edge, request, found)
 
 
 def _begin(edge: Edge, request: Request) -> Authorization | StoredResponse | None:
-    """Write the entry and ask for the hold, or store a refusal. None: the key is another request's by now."""
+    """Write the entry and ask for the hold, or store a refusal. None: the key has been used meanwhile."""
     with _rate_token(edge, request.client):
         try:
             columns = priced(edge.gateways, request.order)
@@ -89,9 +91,9 @@ def _begin(edge: Edge, request: Request) -> Authorization | StoredResponse | Non
 
 @contextmanager
 def _rate_token(edge: Edge, client: str) -> Iterator[None]:
-    """Take one of the client's tokens; give it back where the request is not served for a reason of ours.
+    """Take one of the client's tokens; give it back if the request fails with a 5xx before it has an entry.
 
-    :raises RateLimited: there is none left
+    :raises RateLimited: no token is left
     """
     limit = edge.rate_limit_per_minute
     if not limit:
@@ -131,11 +133,9 @@ def _found(edge: Edge, client: str, order_ledger_id: str) -> Row:
     return found
 
 
-def _repeat(edge: Edge, request: Request) -> StoredResponse:
+def _repeat(edge: Edge, request: Request, found: Row | None) -> StoredResponse:
     """The key has been used: replay its response, go on where its request stopped, or ask the client to come again."""
-    for pause in (0.0, *REPEAT_WAITS_S):
-        time.sleep(pause)
-        found = edge.store.find(request.client, request.key)
+    for pause in (*REPEAT_WAITS_S, None):
         if found is None:
             raise RequestInProgress()  # the insert that we met is not visible yet, or was rolled back
         if not request.fingerprint.matches(found["fingerprint"]):
@@ -146,8 +146,12 @@ def _repeat(edge: Edge, request: Request) -> StoredResponse:
             closed = abandoned(found)
             if edge.store.answer_abandoned(found, closed):
                 return closed
-        elif going_on := _take_over(edge, found, request):
+        elif not found["is_claimed"] and (going_on := _take_over(edge, found, request)):
             return finish(edge.store, going_on)
+        if pause is None:
+            break
+        time.sleep(pause)
+        found = edge.store.find(request.client, request.key)
     raise RequestInProgress()
 
 

@@ -37,7 +37,7 @@ def _finish(store: Store, authorization: Authorization) -> StoredResponse:
         case Yes(body):
             return _accept(store, entry, body["authorization_id"])
         case No("already_voided"):
-            # Only the sweeper voids by our key, so the request is abandoned, whoever has the entry now.
+            # Only the sweeper voids by our key, so the request is abandoned.
             reason = "The payment was voided before it was authorized; nothing is held."
             return _refuse(store, entry, ABANDONED, reason, abandoned(entry))
         case No() as no:

@@ -48,7 +48,6 @@ CREDENTIALS = (errors.Unauthorized, errors.Forbidden)
         UnknownProduct,
         errors.RateLimited,
         GatewayError,
-        errors.Busy,
     ),
 )
 def place_order(edge: Edge, idempotency_key: str, body: dict[str, Any], sent: dict[str, Any]) -> StoredResponse:

@@ -25,7 +25,7 @@ HOST = socket.gethostname()
 
 # What the Edge API needs to know of an entry.
 _ENTRY = """id, client, client_request_id, fingerprint, status, claim_number, user_id, total_amount_cents, currency,
-  response_status, response_body"""
+  response_status, response_body, COALESCE(claimed_until >= now(), false) AS is_claimed"""
 
 # T1: the entry and its lines with frozen prices, unless the client has used the key before. No row: it has.
 INSERT_ENTRY = f"""
@@ -51,7 +51,8 @@ SELECT * FROM entry
 FIND = f"""
 SELECT {_ENTRY} FROM order_ledger WHERE client = %(client)s AND client_request_id = %(key)s
 UNION ALL
-SELECT NULL, client, client_request_id, fingerprint, NULL, NULL, NULL, NULL, NULL, response_status, response_body
+SELECT NULL, client, client_request_id, fingerprint, NULL, NULL, NULL, NULL, NULL, response_status, response_body,
+  false
 FROM refused_requests WHERE client = %(client)s AND client_request_id = %(key)s
 LIMIT 1
 """

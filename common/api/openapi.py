@@ -1,4 +1,4 @@
-"""The OpenAPI 3 document of a service, made from its routes and schemas."""
+"""The OpenAPI 3 document of a service, generated from its routes and schemas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from common.api import errors
 from common.api.routes import Api, Operation, openapi_path
 from common.process import logs
 
-# What any route may answer, whatever it does.
+# The errors of every route, whatever it does.
 ALWAYS = (errors.ServiceUnavailable, errors.Busy, errors.DatabaseUnavailable, errors.NotMigrated)
 WITH_BODY = (
     errors.ValidationFailed,
@@ -23,15 +23,15 @@ WITH_BODY = (
     errors.UnsupportedMediaType,
 )
 WITH_KEY = (errors.MissingIdempotencyKey, errors.IdempotencyKeyReused, errors.RequestInProgress)
-# Header → what it may be, and what it means.
+# Header → its schema and its meaning.
 HEADERS: dict[str, tuple[dict[str, Any], str]] = {
     "X-Request-ID": (
         {"type": "string", "pattern": f"^{logs.WELL_FORMED_REQUEST_ID.pattern}$"},
-        "The caller's own where it sent a well-formed one, else a new one. It is on every log line of the request.",
+        "The caller's own if it sent a well-formed one, else a new one. It is on every log line of the request.",
     ),
     "Idempotency-Replayed": (
         {"type": "string", "enum": ["true"]},
-        "Set where this is the first answer again: nothing has been done this time.",
+        "Set if this is the first response again and nothing was done this time.",
     ),
     "Retry-After": (
         {"type": "string", "pattern": "^[1-9][0-9]*$"},
@@ -52,7 +52,7 @@ class Error(Schema):
 def document(api: Api, probes: Api, version: str, *, needs_api_key: bool = False) -> dict[str, Any]:
     """The document as JSON-ready data.
 
-    :param needs_api_key: whether this instance asks for one; one that could, and does not, says so
+    :param needs_api_key: whether this instance requires one; if not, the document says that it is optional
     """
     plugin = MarshmallowPlugin(schema_name_resolver=lambda schema: _class_of(schema).__name__)
     spec = APISpec(
@@ -120,7 +120,7 @@ def _spelling(kind: str, api: Api) -> dict[str, str]:
 
 
 def _answers(operation: Operation, api: Api) -> dict[str, Any]:
-    """Status → what it says, where the operation did its work."""
+    """Status → its response, for an operation that succeeded."""
     headers = {"X-Request-ID": _header("X-Request-ID", required=True)}
     if errors.IdempotencyKeyReused in _errors(operation):
         headers["Idempotency-Replayed"] = _header("Idempotency-Replayed")
@@ -136,7 +136,7 @@ def _answers(operation: Operation, api: Api) -> dict[str, Any]:
 
 
 def _links(operation: Operation, api: Api) -> dict[str, Any]:
-    """To every other call that takes an id which this one's answer names."""
+    """Links to the operations that take an id from this response."""
     return {
         other.view.__name__: {"operationId": other.view.__name__, "parameters": {id_: f"$response.body#/{field}"}}
         for id_, field in operation.leads_to.items()
@@ -146,7 +146,7 @@ def _links(operation: Operation, api: Api) -> dict[str, Any]:
 
 
 def _refusals(operation: Operation) -> dict[str, Any]:
-    """Status → the refusals that have it."""
+    """Status → the errors with that status."""
     by_status: dict[int, list[type[errors.ApiError]]] = {}
     for error in _errors(operation):
         by_status.setdefault(error.status, []).append(error)

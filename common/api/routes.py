@@ -1,6 +1,6 @@
-"""Routes as data: each is validated, called, dumped and described in OpenAPI from one declaration.
+"""Routes as data: one declaration validates, calls, dumps and documents an operation.
 
-A view gets the service's context first (its database, or what `create_app` made), then what was asked for by name:
+A view gets the service's context first (its database, or what `create_app` made), then the arguments it needs by name:
 path parameters, `body`, `query`, `idempotency_key`, `sent`. It returns what the schema dumps, a `Reply`, or a
 `StoredResponse`.
 """
@@ -34,7 +34,7 @@ View = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Reply:
-    """What a view returns when the status or a header depends on what happened."""
+    """The result of a view whose status or headers depend on what happened."""
 
     data: Any
     status: int
@@ -42,14 +42,14 @@ class Reply:
 
 
 class PathId(BaseConverter):
-    """A kind of id in paths: `regex` is what the route takes, `pattern` how a well-formed one is spelled."""
+    """A kind of id in paths. `regex` is what the route accepts, `pattern` the spelling of a well-formed id."""
 
     pattern: ClassVar[str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One method of one path: everything that the OpenAPI document says of it."""
+    """One method of one path, with everything that the OpenAPI document says about it."""
 
     method: str
     path: str
@@ -76,7 +76,7 @@ class Api:
     def __init__(
         self, title: str, description: str, *, takes_api_key: bool = False, ids: dict[str, type[PathId]] | None = None
     ) -> None:
-        """:param ids: kinds of id in paths, by the name that `<name:…>` calls them"""
+        """:param ids: the kinds of ids in paths, by the name in `<name:…>`"""
         self.title, self.description, self.takes_api_key = title, description, takes_api_key
         self.ids = ids or {}
         self.operations: list[Operation] = []
@@ -97,12 +97,12 @@ class Api:
         errors: Sequence[type[ApiError]] = (),
         is_probe: bool = False,
     ) -> Callable[[View], View]:
-        """Declare the view below as an operation; it answers with the first of `status` unless it says otherwise.
+        """Declare a view as an operation. It responds with the first of `status` unless it returns another one.
 
         :param sent: the view also gets the body as it was sent, for a fingerprint
-        :param headers: those of its first answer, each with what it means
-        :param leads_to: ids in the paths of other operations, each with the field of this answer that names it
-        :param is_probe: it needs no credential, and has an answer whatever state the service is in
+        :param headers: those of the first response, each with its meaning
+        :param leads_to: ids in the paths of other operations, each with the field of this response that has it
+        :param is_probe: it needs no credential, and responds in any state of the service
         """
 
         def declare(view: View) -> View:
@@ -180,7 +180,7 @@ def load(schema: Schema, data: Any) -> Any:
 def json_body(default: Any = None) -> Any:
     """The request's body, read as strict JSON: UTF-8, no NaN, no name twice, no NUL, no half of a surrogate pair.
 
-    :param default: what an empty body stands for; None: an empty body is refused
+    :param default: the value of an empty body; None: an empty body is refused
     """
     if request.content_encoding not in (None, "", "identity"):
         raise UnsupportedMediaType()

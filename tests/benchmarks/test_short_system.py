@@ -11,7 +11,7 @@ import pytest
 from benchmarks.ledger import percentile
 from tests.benchmarks.test_short import bench, need_nginx
 
-PARTS = "system,latency,growth,contention"
+PARTS = "system,latency,growth,contention,overload"
 
 
 @pytest.fixture(scope="module")

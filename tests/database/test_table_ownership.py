@@ -30,9 +30,7 @@ SERVICES = ("edge_api", "inventory_service", "orders_service", "payments_service
 TABLES = {
     service: {each.name for each in vars(import_module(f"{service}.models")).values() if isinstance(each, Table)}
     for service in SERVICES
-} | {
-    "orchestrator": {"order_ledger", "order_ledger_items", "order_ledger_history", "outbox", "set_aside_entries"}
-}
+} | {"orchestrator": {"order_ledger", "order_ledger_items", "order_ledger_history", "outbox", "set_aside_entries"}}
 RIGHTS = "SELECT, INSERT, UPDATE"  # nothing is ever deleted
 
 

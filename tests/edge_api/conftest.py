@@ -1,4 +1,4 @@
-"""The Edge API as a shop sees it: on a real PostgreSQL, with the real inventory and payments services next to it."""
+"""The Edge API as a shop sees it, with a real PostgreSQL and the real inventory and payments services."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from tests.severable import Severable
 PRICE_CENTS = 1250
 USER_ID = "7b9d2c2e-1111-4222-8333-123456789abc"
 
-# What the orchestrator does to a request that its client never came back for (protocol: the sweeper): first it claims
-# and marks the entry; then it voids the hold; then the entry ends.
+# What the orchestrator does to a request that its client never came back for: it claims and marks the entry, voids the
+# hold, and ends the entry.
 MARK_ABANDONED = """
 UPDATE order_ledger SET failure_code = 'abandoned', failure_message = 'Closed.', claim_number = claim_number + 1,
   claimed_by = 'orchestrator', claimed_until = now() + interval '30 s', due_at = now() + interval '30 s'
@@ -38,7 +38,7 @@ UPDATE order_ledger SET status = 'AUTHORIZATION_FAILED', claimed_by = NULL, clai
 
 
 class Shop:
-    """A shop's back end: it places orders and looks at them. Safe to use from several threads."""
+    """A shop's back end, which places and reads orders. Thread-safe."""
 
     def __init__(self, app: Flask, product_id: str, **headers: str) -> None:
         self.app, self.product_id, self.headers = app, product_id, headers
@@ -121,7 +121,7 @@ def shop(edge_app: Flask, add_product: Callable[..., str]) -> Shop:
 
 @pytest.fixture
 def shop_with(settings: Callable[..., Settings], add_product: Callable[..., str]) -> Callable[..., Shop]:
-    """`shop_with(API_KEYS=…)`: a shop at an instance of its own with these settings."""
+    """`shop_with(API_KEYS=…)`: a shop that uses another instance, with these settings."""
     return lambda **environ: Shop(create_app(settings(**environ)), add_product())
 
 
@@ -134,7 +134,7 @@ def severable(url: str) -> Iterator[Severable]:
 
 @pytest.fixture
 def sql(url: str) -> Callable[..., list[dict[str, Any]]]:
-    """A statement of its own on a connection of its own: `sql("SELECT …")` → rows."""
+    """Run one statement on a connection of its own: `sql("SELECT …")` → rows."""
 
     def run(statement: str, **params: Any) -> list[dict[str, Any]]:
         rows = psycopg2.extras.RealDictCursor
@@ -153,7 +153,7 @@ def count(sql: Callable[..., list[dict[str, Any]]]) -> Callable[..., list[int]]:
 
 @pytest.fixture
 def entry(sql: Callable[..., list[dict[str, Any]]]) -> Callable[[], dict[str, Any]]:
-    """The one entry of the ledger; fails where there are two."""
+    """The only entry of the ledger. Fails if there are two."""
 
     def read() -> dict[str, Any]:
         (row,) = sql("SELECT * FROM order_ledger")
@@ -172,7 +172,7 @@ def end_lease(sql: Callable[..., list[dict[str, Any]]]) -> Callable[[], None]:
 
 @pytest.fixture(params=["marked", "closed"])
 def sweep(request: pytest.FixtureRequest, sql: Callable[..., list[dict[str, Any]]]) -> Callable[[], None]:
-    """Let the orchestrator begin to close what was abandoned, or be done with it."""
+    """Let the orchestrator begin to close the abandoned request, or finish closing it."""
 
     def close() -> None:
         sql(MARK_ABANDONED)
@@ -184,7 +184,7 @@ def sweep(request: pytest.FixtureRequest, sql: Callable[..., list[dict[str, Any]
 
 @pytest.fixture
 def notified(url: str) -> Iterator[Callable[[], int]]:
-    """How many notifications an orchestrator would have had by now."""
+    """The number of notifications that an orchestrator would have received so far."""
     with closing(psycopg2.connect(url)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""The services that the Edge API calls: the real applications, behind a network that can be told to fail."""
+"""The services that the Edge API calls: the real applications, behind a network that fails on demand."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from flask import Flask
 
 HttpAnswer = tuple[int, dict[str, str], bytes]
 Plan = Callable[[Callable[[], HttpAnswer]], HttpAnswer]
-"""What becomes of one request; it is given the way to deliver it."""
+"""What happens to one request; it receives a function that delivers the request."""
 
 PATIENCE_S = 20  # for what must happen; only a failing test waits so long
 
 
 class Neighbour:
-    """One service. Each request meets the next plan; without a plan it is delivered and answered."""
+    """One service. Each request uses the next plan. Without a plan it is delivered and answered."""
 
     def __init__(self, app: Flask) -> None:
         self._app = app
@@ -56,7 +56,7 @@ class Neighbour:
 
 
 class Held:
-    """A plan: the request is kept until `go`, then delivered, or what else is `planned`."""
+    """A plan: hold the request until `go`, then deliver it or follow another plan."""
 
     def __init__(self, planned: Plan = lambda deliver: deliver()) -> None:
         self._planned = planned
@@ -76,7 +76,7 @@ class Held:
 
 
 def answered(status: int, body: Any, media_type: str = "application/json") -> Plan:
-    """A plan: the request never reaches the service, something in between answers."""
+    """A plan: something between the caller and the service responds."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return lambda deliver: (status, {"Content-Type": media_type}, raw)
 
@@ -89,7 +89,7 @@ def request_lost(error: type[Exception] = requests.ConnectionError) -> Plan:
 
 
 def answer_lost(error: type[Exception] = requests.ReadTimeout) -> Plan:
-    """A plan: the service does its work, and nobody hears of it."""
+    """A plan: the service does its work, and the response is lost."""
 
     def plan(deliver: Callable[[], HttpAnswer]) -> HttpAnswer:
         deliver()
@@ -99,7 +99,7 @@ def answer_lost(error: type[Exception] = requests.ReadTimeout) -> Plan:
 
 
 def changed(**fields: Any) -> Plan:
-    """A plan: the service's own answer with other values in it; `...` takes a field away."""
+    """A plan: the service's response with other values; `...` removes a field."""
 
     def plan(deliver: Callable[[], HttpAnswer]) -> HttpAnswer:
         status, headers, raw = deliver()
@@ -111,6 +111,6 @@ def changed(**fields: Any) -> Plan:
 
 
 def cut_short(deliver: Callable[[], HttpAnswer]) -> HttpAnswer:
-    """A plan: half of the service's answer."""
+    """A plan: half of the service's response."""
     status, _, raw = deliver()
     return status, {}, raw[: len(raw) // 2]

@@ -1,4 +1,4 @@
-"""Who may do what, who sees what, and how often."""
+"""API keys, their permissions, and the rate limit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEYS = f"alice={digest('alices key')},bob={digest('bobs key')},auditor={digest('
 
 @pytest.fixture
 def anyone(shop_with):
-    """A shop without a key, where keys are asked for."""
+    """A shop without a key, at an instance that requires one."""
     return shop_with(API_KEYS=KEYS)
 
 
@@ -58,7 +58,7 @@ NO_CREDENTIALS = [
 
 
 @pytest.mark.parametrize("headers", NO_CREDENTIALS, ids=str)
-def test_no_or_an_unknown_key(anyone, alice, headers, count):
+def test_a_missing_or_unknown_key_is_refused(anyone, alice, headers, count):
     order_ledger_id = alice.order().json["order_ledger_id"]
     stranger = Shop(anyone.app, anyone.product_id, **headers)
     for response in (stranger.order("new"), stranger.get(order_ledger_id), stranger.post(data=b"{")):
@@ -68,11 +68,11 @@ def test_no_or_an_unknown_key(anyone, alice, headers, count):
     assert count("order_ledger") == [1]
 
 
-def test_the_scheme_in_any_case(anyone):
+def test_the_scheme_may_be_in_any_case(anyone):
     assert anyone.post(headers={"Authorization": "bearer alices key"}, json=anyone.order_body()).status_code == 202
 
 
-def test_a_key_that_may_only_read(auditor, inventory, count):
+def test_a_read_only_key_cannot_place_orders(auditor, inventory, count):
     response = auditor.order()
     assert (response.status_code, response.json["error"]) == (403, "forbidden")
     assert count("order_ledger") == [0]
@@ -85,7 +85,7 @@ def test_refused_credentials_are_not_stored(anyone, alice, auditor):
     assert anyone.order().status_code == 401
 
 
-def test_one_key_and_two_clients(alice, bob, count, sql):
+def test_clients_do_not_share_keys(alice, bob, count, sql):
     first, second = alice.order("k"), bob.order("k", quantity=5)
     assert (first.status_code, second.status_code) == (202, 202)
     assert first.json["order_ledger_id"] != second.json["order_ledger_id"]
@@ -95,18 +95,18 @@ def test_one_key_and_two_clients(alice, bob, count, sql):
     assert alice.order("k").data == first.data
 
 
-def test_one_refused_key_and_two_clients(alice, bob):
+def test_clients_do_not_share_refusals(alice, bob):
     alice.order("k", items=[{"product_id": str(uuid.uuid4()), "quantity": 1}])
     assert bob.order("k").status_code == 202
 
 
-def test_without_keys_it_is_open(shop):
+def test_without_keys_every_caller_may_order(shop):
     assert shop.order().status_code == 202
     assert shop.post("2", headers=bearer("whatever"), json=shop.order_body()).status_code == 202
 
 
 @pytest.mark.parametrize("path", ["/health", "/live", "/openapi.json", "/docs"])
-def test_what_everyone_may_see(anyone, path):
+def test_probes_and_documentation_need_no_key(anyone, path):
     assert anyone.app.test_client().get(path).status_code == 200
 
 
@@ -114,7 +114,7 @@ def statuses(shop, *keys):
     return [shop.order(key).status_code for key in keys]
 
 
-def test_too_many_orders(shop_with, inventory, count, sql):
+def test_orders_over_the_limit_are_refused_until_a_token_is_back(shop_with, inventory, count, sql):
     shop = shop_with(RATE_LIMIT_PER_MINUTE="2")
     assert statuses(shop, "1", "2") == [202, 202]
     response = shop.order("3")
@@ -133,7 +133,7 @@ def test_the_bucket_does_not_overflow(shop_with, sql):
     assert statuses(shop, "2", "3", "4") == [202, 202, 429]
 
 
-def test_a_request_that_is_known_is_not_counted(shop_with, payments):
+def test_repeats_are_not_counted(shop_with, payments):
     shop = shop_with(RATE_LIMIT_PER_MINUTE="2")
     payments.then(request_lost())
     assert statuses(shop, "1", "1", "1", "1") == [503, 202, 202, 202]
@@ -143,13 +143,13 @@ def test_a_request_that_is_known_is_not_counted(shop_with, payments):
     assert statuses(shop, "3", "1") == [429, 202]
 
 
-def test_looking_is_not_counted(shop_with):
+def test_reads_are_not_counted(shop_with):
     shop = shop_with(RATE_LIMIT_PER_MINUTE="1")
     order_ledger_id = shop.order("1").json["order_ledger_id"]
     assert {shop.get(order_ledger_id).status_code for _ in range(3)} == {200}
 
 
-def test_each_client_has_a_rate_of_its_own(shop_with):
+def test_each_client_has_its_own_limit(shop_with):
     shop = shop_with(RATE_LIMIT_PER_MINUTE="1", API_KEYS=KEYS)
     for key in ("alices key", "bobs key"):
         assert statuses(Shop(shop.app, shop.product_id, **bearer(key)), "1", "2") == [202, 429]

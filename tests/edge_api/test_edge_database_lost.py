@@ -1,4 +1,4 @@
-"""The database goes away: at the worst moment of a request, or for a while."""
+"""The database connection is lost at each critical moment of a request, or the database is down for a while."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T1, T2 = "INSERT INTO order_ledger ", "order.authorized"
 
 @pytest.fixture
 def far_shop(severable, shop):
-    """A shop whose Edge API reaches the database by a way that can be cut."""
+    """A shop whose Edge API reaches the database over a connection that can be cut."""
     settings = Settings.load({"DATABASE_URL": severable.url, "LOG_LEVEL": "ERROR"})
     return Shop(create_app(settings), shop.product_id)
 
@@ -31,7 +31,7 @@ def repeated(shop, status, **changes):
     return eventually(repeat)
 
 
-def test_the_answer_to_the_commit_is_lost(far_shop, severable, count, notified):
+def test_a_commit_whose_confirmation_is_lost_is_found(far_shop, severable, count, notified):
     severable.cut_after(T2)
     response = far_shop.order()
     assert severable.was_cut
@@ -41,7 +41,7 @@ def test_the_answer_to_the_commit_is_lost(far_shop, severable, count, notified):
     assert far_shop.order().data == response.data
 
 
-def test_the_connection_is_lost_before_the_commit(far_shop, severable, count, notified, sql):
+def test_a_connection_lost_before_the_commit_is_retried(far_shop, severable, count, notified, sql):
     severable.cut_before(T2)
     assert far_shop.order().status_code == 202
     assert severable.was_cut
@@ -51,7 +51,7 @@ def test_the_connection_is_lost_before_the_commit(far_shop, severable, count, no
 
 
 @pytest.mark.parametrize("cut", ["cut_before", "cut_after"])
-def test_the_connection_is_lost_in_the_commit_of_a_decline(far_shop, severable, payments, cut, entry):
+def test_a_decline_that_is_not_committed_leaves_the_key_open(far_shop, severable, payments, cut, entry):
     getattr(severable, cut)("UPDATE order_ledger SET status = 'AUTHORIZATION_FAILED'")
     far_shop.order(token="tok_decline_expired")
     assert severable.was_cut
@@ -61,7 +61,7 @@ def test_the_connection_is_lost_in_the_commit_of_a_decline(far_shop, severable, 
 
 
 @pytest.mark.parametrize(("cut", "entries"), [("cut_before", 0), ("cut_after", 1)])
-def test_the_connection_is_lost_in_the_first_commit(far_shop, severable, payments, count, cut, entries):
+def test_a_connection_lost_in_the_first_commit_holds_no_money(far_shop, severable, payments, count, cut, entries):
     getattr(severable, cut)(T1)
     response = far_shop.order()
     assert (response.status_code, response.json["error"]) == (503, "database_unavailable")
@@ -71,7 +71,7 @@ def test_the_connection_is_lost_in_the_first_commit(far_shop, severable, payment
     assert count(*EFFECTS) == [1, 1, 1]
 
 
-def test_the_database_goes_while_the_payment_is_asked_for(far_shop, severable, payments, count):
+def test_a_database_lost_during_a_call_does_not_hold_twice(far_shop, severable, payments, count):
     def go_down(deliver):
         severable.stop()
         return deliver()
@@ -84,7 +84,7 @@ def test_the_database_goes_while_the_payment_is_asked_for(far_shop, severable, p
     assert count(*EFFECTS) == [1, 1, 1]
 
 
-def test_the_database_is_down_for_a_while(far_shop, severable, inventory):
+def test_orders_are_accepted_again_once_the_database_is_back(far_shop, severable, inventory):
     edge = far_shop.app.test_client()
     assert far_shop.order("before").status_code == 202
     severable.stop()
@@ -103,7 +103,7 @@ def test_the_database_is_down_for_a_while(far_shop, severable, inventory):
     assert edge.get("/health").json == {"status": "healthy", "service": "edge_api", "database": "connected"}
 
 
-def test_health_of_a_database_that_hangs(far_shop, severable, in_background):
+def test_health_responds_while_the_database_hangs(far_shop, severable, in_background):
     """It gives up by itself; the contract's 2 s are less than the patience here, as a busy machine has no clock."""
     severable.be_silent()
     answer = in_background.submit(far_shop.app.test_client().get, "/health")

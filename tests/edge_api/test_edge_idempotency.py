@@ -1,4 +1,4 @@
-"""The same key again: the first answer and no second effect, whoever asks, wherever, however often at a time."""
+"""A repeated key gets the first response and has no second effect, in any process, however many calls run at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def is_replay(response, first):
     )
 
 
-def test_an_accepted_order_again(shop, count):
+def test_an_accepted_order_is_replayed(shop, count):
     first, second = shop.order(), shop.order()
     assert first.status_code == 202
     assert is_replay(second, first)
@@ -33,7 +33,7 @@ def test_an_accepted_order_again(shop, count):
     assert count(*EFFECTS) == [1, 1, 1]
 
 
-def test_an_accepted_order_again_when_the_saga_is_over(shop, sql):
+def test_an_accepted_order_is_replayed_when_the_saga_has_gone_on(shop, sql):
     first = shop.order()
     sql("UPDATE order_ledger SET status = 'ORDER_CREATED', claim_number = 5")
     assert is_replay(shop.order(), first)
@@ -48,7 +48,7 @@ def test_an_accepted_order_again_when_the_saga_is_over(shop, sql):
         ("tok_decline_whatever", "generic_decline"),
     ],
 )
-def test_a_declined_payment_again(shop, payments, count, entry, token, decline_code):
+def test_a_declined_payment_is_replayed(shop, payments, count, entry, token, decline_code):
     first = shop.order(token=token)
     assert (first.status_code, first.json["error"]) == (402, "payment_declined")
     row = entry()
@@ -64,7 +64,7 @@ def test_a_declined_payment_again(shop, payments, count, entry, token, decline_c
     assert count("order_ledger", "outbox") == [1, 0]
 
 
-def test_an_unknown_product_again(shop, inventory, count, sql):
+def test_an_unknown_product_is_replayed(shop, inventory, count, sql):
     items = [{"product_id": str(uuid.uuid4()), "quantity": 1}]
     first = shop.order(items=items)
     assert is_replay(shop.order(items=items), first)
@@ -83,7 +83,7 @@ OTHER_BODIES = [
 
 @pytest.mark.parametrize("other", OTHER_BODIES, ids=lambda other: next(iter(other)))
 @pytest.mark.parametrize("token", ["tok_visa", "tok_decline_stolen"])
-def test_one_key_for_two_requests(shop, payments, count, entry, token, other):
+def test_a_key_with_another_body_is_refused(shop, payments, count, entry, token, other):
     shop.order(token=token)
     before = entry()
     response = shop.order(**{"token": token, **other})
@@ -94,14 +94,14 @@ def test_one_key_for_two_requests(shop, payments, count, entry, token, other):
     assert count("outbox") == [int(token == "tok_visa")]
 
 
-def test_one_key_for_a_refused_and_another_request(shop, payments, count):
+def test_a_refused_key_with_another_body_is_refused(shop, payments, count):
     shop.order(items=[{"product_id": str(uuid.uuid4()), "quantity": 1}])
     assert shop.order().json["error"] == "idempotency_key_reused"
     assert count("order_ledger") == [0]
     assert payments.requests == []
 
 
-def test_one_key_for_two_requests_while_the_first_is_worked_on(shop, payments, in_background, count):
+def test_a_key_with_another_body_is_refused_while_the_first_request_runs(shop, payments, in_background, count):
     payments.then(held := Held())
     first = in_background.submit(shop.order)
     held.wait()
@@ -134,7 +134,7 @@ def test_a_new_field_with_a_default_changes_no_fingerprint(shop, monkeypatch):
     assert shop.order(new="another value").json["error"] == "idempotency_key_reused"
 
 
-def test_a_request_that_is_worked_on_is_waited_for(shop, payments, in_background, monkeypatch, count):
+def test_a_repeat_waits_for_the_running_request(shop, payments, in_background, monkeypatch, count):
     class Pauses(tuple):
         """As many as it takes; whoever begins to wait for the first request lets it go on."""
 
@@ -151,7 +151,7 @@ def test_a_request_that_is_worked_on_is_waited_for(shop, payments, in_background
     assert count(*EFFECTS) == [1, 1, 1]
 
 
-def test_a_request_that_is_worked_on_for_longer(shop, payments, in_background, entry):
+def test_a_repeat_of_a_slow_request_is_told_to_come_again(shop, payments, in_background, entry):
     payments.then(held := Held())
     first = in_background.submit(shop.order)
     held.wait()
@@ -166,7 +166,7 @@ def test_a_request_that_is_worked_on_for_longer(shop, payments, in_background, e
 
 
 @pytest.mark.parametrize(("token", "status"), [("tok_visa", 202), ("tok_decline_stolen", 402)])
-def test_one_key_sixty_times_at_once(shop, service_settings, payments, count, token, status):
+def test_one_key_sixty_times_at_once_has_one_effect(shop, service_settings, payments, count, token, status):
     instances = [Shop(create_app(service_settings), shop.product_id) for _ in range(3)]
     answers = at_once([partial(instance.order, token=token) for instance in instances * 20])
     assert {answer.status_code for answer in answers} <= {status, 409}
@@ -178,21 +178,21 @@ def test_one_key_sixty_times_at_once(shop, service_settings, payments, count, to
     assert shop.order(token=token).data == first
 
 
-def test_many_keys_at_once(shop, count):
+def test_many_keys_at_once_have_one_effect_each(shop, count):
     answers = at_once([partial(shop.order, f"key-{number % 10}") for number in range(40)])
     assert {answer.status_code for answer in answers} <= {202, 409}
     assert len({answer.data for answer in answers if answer.status_code == 202}) == 10
     assert count(*EFFECTS) == [10, 10, 10]
 
 
-def test_one_unknown_product_at_once(shop, count):
+def test_one_refusal_is_stored_for_simultaneous_requests(shop, count):
     items = [{"product_id": str(uuid.uuid4()), "quantity": 1}]
     answers = at_once([partial(shop.order, items=items)] * 10)
     assert {answer.status_code for answer in answers} == {422}
     assert count("refused_requests") == [1]
 
 
-def test_inventory_is_down(shop, inventory, payments, count):
+def test_an_order_without_prices_is_not_stored(shop, inventory, payments, count):
     inventory.then(request_lost(), request_lost())
     response = shop.order()
     assert (response.status_code, response.json["error"]) == (503, "service_unavailable")

@@ -1,4 +1,4 @@
-"""Requests that are overtaken by another one, or closed behind their backs."""
+"""Requests that another request takes over, or that the sweeper closes while they run."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ EFFECTS = ("order_ledger", "outbox", "payment_authorizations")
 
 @pytest.fixture
 def held(payments, in_background, shop):
-    """The first request's call to the payments service, while it is on its way."""
+    """The first request's call to the payments service, held on its way."""
     payments.then(held := Held())
     held.answer = in_background.submit(shop.order)
     held.wait()
     return held
 
 
-def test_a_request_that_takes_too_long_is_overtaken(shop, held, end_lease, count, entry):
+def test_a_repeat_takes_over_after_the_lease(shop, held, end_lease, count, entry):
     end_lease()
     second = shop.order()
     assert second.status_code == 202
@@ -35,7 +35,7 @@ def test_a_request_that_takes_too_long_is_overtaken(shop, held, end_lease, count
     assert count(*EFFECTS) == [1, 1, 1]
 
 
-def test_who_was_overtaken_changes_nothing(shop, payments, held, end_lease, in_background, count, entry):
+def test_an_overtaken_request_does_not_accept(shop, payments, held, end_lease, in_background, count, entry):
     end_lease()
     payments.then(held_again := Held())
     second = in_background.submit(shop.order)
@@ -51,7 +51,7 @@ def test_who_was_overtaken_changes_nothing(shop, payments, held, end_lease, in_b
     assert count(*EFFECTS) == [1, 1, 1]
 
 
-def test_who_was_overtaken_does_not_decline(shop, payments, end_lease, in_background, entry):
+def test_an_overtaken_request_does_not_decline(shop, payments, end_lease, in_background, entry):
     token = "tok_decline_expired"
     first_held, second_held = Held(), Held()
     payments.then(first_held, second_held)
@@ -68,7 +68,7 @@ def test_who_was_overtaken_does_not_decline(shop, payments, end_lease, in_backgr
     assert second.result().status_code == 402
 
 
-def test_who_was_overtaken_does_not_let_go_for_the_other(shop, payments, end_lease, in_background, entry):
+def test_an_overtaken_request_does_not_release_the_claim(shop, payments, end_lease, in_background, entry):
     first_held, second_held = Held(request_lost()), Held()
     payments.then(first_held, second_held)
     first = in_background.submit(shop.order)
@@ -84,7 +84,7 @@ def test_who_was_overtaken_does_not_let_go_for_the_other(shop, payments, end_lea
     assert second.result().status_code == 202
 
 
-def test_only_one_takes_over(shop, payments, end_lease, in_background, count):
+def test_only_one_repeat_takes_over(shop, payments, end_lease, in_background, count):
     payments.then(answer_lost())
     shop.order()
     answers = [in_background.submit(shop.order) for _ in range(10)]
@@ -94,7 +94,7 @@ def test_only_one_takes_over(shop, payments, end_lease, in_background, count):
 
 
 @pytest.mark.parametrize("lease_ends", [False, True])
-def test_an_abandoned_request_gets_an_answer_of_its_own(shop, payments, sweep, end_lease, count, entry, lease_ends):
+def test_an_abandoned_request_is_not_reported_as_a_decline(shop, payments, sweep, end_lease, count, entry, lease_ends):
     payments.then(request_lost())
     shop.order()
     sweep()
@@ -126,7 +126,7 @@ def test_an_entry_that_was_found_before_the_sweep_is_not_taken_over(shop, paymen
 
 
 @pytest.mark.parametrize("token", ["tok_visa", "tok_decline_stolen"])
-def test_a_request_that_is_swept_while_it_asks(shop, payments, in_background, sweep, count, entry, token):
+def test_a_request_that_is_swept_meanwhile_changes_nothing(shop, payments, in_background, sweep, count, entry, token):
     payments.then(held := Held())
     answer = in_background.submit(shop.order, token=token)
     held.wait()
@@ -140,7 +140,7 @@ def test_a_request_that_is_swept_while_it_asks(shop, payments, in_background, sw
 
 @pytest.fixture
 def void_by_key(payments_app, entry):
-    """The sweeper's void: it leaves a mark where nothing is held yet."""
+    """The sweeper's void, which leaves a tombstone if nothing is held yet."""
 
     def void():
         body = {"authorization_key": f"authorize:{entry()['id']}", "idempotency_key": "abandon"}
@@ -149,7 +149,7 @@ def void_by_key(payments_app, entry):
     return void
 
 
-def test_an_authorize_that_comes_after_the_void(shop, held, sweep, void_by_key, count, sql):
+def test_an_authorization_after_the_void_is_refused(shop, held, sweep, void_by_key, count, sql):
     sweep()
     void_by_key()
     held.go()
@@ -158,8 +158,8 @@ def test_an_authorize_that_comes_after_the_void(shop, held, sweep, void_by_key, 
     assert sql("SELECT status FROM payment_authorizations") == [{"status": "VOIDED"}]
 
 
-def test_an_authorize_that_meets_a_void_is_no_sale(shop, held, void_by_key, count, entry):
-    """The void is final, whoever made it: the entry ends here, and not as a declined card."""
+def test_an_authorization_that_meets_a_void_ends_as_abandoned(shop, held, void_by_key, count, entry):
+    """The void is final. The entry ends, and the client is not told that its card was declined."""
     void_by_key()
     held.go()
     answer = held.answer.result()

@@ -1,4 +1,4 @@
-"""No answer from the payments service, or none that can be read: it is no decline, and nothing is held twice."""
+"""A missing or unreadable response of the payments service is not a decline, and nothing is held twice."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_the_key_stays_open_and_goes_on_where_it_stopped(shop, payments, no_answ
     assert shop.order().data == second.data
 
 
-def test_a_decline_whose_answer_was_lost(shop, payments, count):
+def test_a_decline_whose_response_was_lost_is_found_by_the_repeat(shop, payments, count):
     payments.then(answer_lost())
     assert shop.order(token="tok_decline_expired").status_code == 503
     response = shop.order(token="tok_decline_expired")
@@ -85,7 +85,7 @@ def test_a_decline_whose_answer_was_lost(shop, payments, count):
     assert count("payment_authorizations", "outbox") == [1, 0]
 
 
-def test_ever_again_the_same_key(shop, payments, count):
+def test_repeated_losses_hold_the_money_once(shop, payments, count):
     payments.then(*[request_lost(), answer_lost()] * 3)
     assert [shop.order().status_code for _ in range(7)] == [503] * 6 + [202]
     assert len({body["idempotency_key"] for body in payments.bodies}) == 1
@@ -100,14 +100,14 @@ def test_the_price_of_the_first_request_counts(shop, payments, sql):
     assert {body["amount_cents"] for body in payments.bodies} == {2 * PRICE_CENTS}
 
 
-def test_a_request_that_stopped_goes_on_without_inventory(shop, inventory, payments):
+def test_a_repeat_needs_no_prices(shop, inventory, payments):
     payments.then(request_lost())
     shop.order()
     inventory.then(request_lost())
     assert shop.order().status_code == 202
 
 
-def test_another_request_with_the_key_of_one_that_stopped(shop, payments, count):
+def test_an_open_key_with_another_body_is_refused(shop, payments, count):
     payments.then(request_lost())
     shop.order()
     assert shop.order(token="tok_mastercard").json["error"] == "idempotency_key_reused"
@@ -115,7 +115,7 @@ def test_another_request_with_the_key_of_one_that_stopped(shop, payments, count)
     assert shop.order().status_code == 202
 
 
-def test_nobody_comes_back(shop, payments, sql):
+def test_an_open_entry_is_due_for_the_sweeper(shop, payments, sql):
     """The sweeper finds the entry after ABANDONED_AFTER_S (60), counted from when the request stopped."""
     payments.then(request_lost())
     shop.order()
@@ -125,8 +125,8 @@ def test_nobody_comes_back(shop, payments, sql):
     assert row["ok"]
 
 
-def test_a_request_that_dies_is_found_by_the_sweeper(shop, payments, sql):
-    """From T1 on, before anything has been asked for: what is due then needs nobody to have lived until then."""
+def test_an_entry_is_due_for_the_sweeper_from_its_first_commit(shop, payments, sql):
+    """The first commit makes it due, so that a process that dies right after it leaves nothing behind."""
 
     def look_first(deliver):
         seen.extend(
@@ -159,7 +159,7 @@ BROKEN_PRICES = {
 
 
 @pytest.mark.parametrize("products", BROKEN_PRICES.values(), ids=BROKEN_PRICES.keys())
-def test_prices_that_are_none(shop, inventory, payments, count, products):
+def test_unreadable_prices_are_refused(shop, inventory, payments, count, products):
     found = products
     if products:
         usual = {"currency": "USD", "is_active": True} | products[0]
@@ -174,7 +174,7 @@ def test_prices_that_are_none(shop, inventory, payments, count, products):
 
 
 @pytest.mark.parametrize("plan", [answered(502, b"<html>"), answered(404, {"error": "not_found"}), request_lost()])
-def test_no_prices(shop, inventory, count, plan):
+def test_missing_prices_are_refused(shop, inventory, count, plan):
     inventory.then(plan)
     response = shop.order()
     assert (response.status_code, response.json["error"]) == (503, "service_unavailable")

@@ -1,4 +1,4 @@
-"""What is on record, what is answered, and what is told to others when an order is taken."""
+"""Placing an order: what is recorded, what is returned, and what other services are told."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_an_order_is_accepted(shop, entry):
     }
 
 
-def test_the_ledger_says_who_asked_for_what(shop, sql, entry, add_product):
+def test_the_ledger_records_the_request(shop, sql, entry, add_product):
     items = [{"product_id": add_product(currency="EUR"), "quantity": 2}]
     body = shop.order_body(email="x@y.example", items=items)
     shop.post("my key", headers={"X-Request-ID": "req-7"}, json=body)
@@ -48,7 +48,7 @@ def test_the_ledger_says_who_asked_for_what(shop, sql, entry, add_product):
     assert history["walk"] == ["AWAITING_AUTHORIZATION", "AUTHORIZED"]
 
 
-def test_the_saga_may_begin_at_once(shop, sql):
+def test_an_accepted_order_is_due_at_once(shop, sql):
     shop.order()
     assert sql("SELECT due_at <= now() AS is_due FROM order_ledger") == [{"is_due": True}]
 
@@ -75,18 +75,18 @@ def test_two_lines_for_one_product_are_added_up(shop, sql, add_product):
     assert lines == [{"product_id": shop.product_id, "quantity": 100}, {"product_id": other, "quantity": 1}]
 
 
-def test_fifty_lines(shop, count, add_product):
+def test_fifty_lines_are_accepted(shop, count, add_product):
     items = [{"product_id": add_product(), "quantity": 100} for _ in range(50)]
     assert shop.order(items=items).json["total_amount_cents"] == 5000 * PRICE_CENTS
     assert count("order_ledger_items") == [50]
 
 
-def test_the_largest_total(shop, add_product):
+def test_the_largest_total_is_accepted(shop, add_product):
     items = [{"product_id": add_product(price_cents=999_999_999_999), "quantity": 1}]
     assert shop.order(items=items).json["total_amount_cents"] == 999_999_999_999
 
 
-def test_one_event_for_one_order(shop, sql):
+def test_an_order_has_one_event(shop, sql):
     order_id = shop.order().json["order_ledger_id"]
     shop.order()
     (event,) = sql("SELECT order_ledger_id, event_type, payload, status FROM outbox")
@@ -98,7 +98,7 @@ def test_one_event_for_one_order(shop, sql):
     }
 
 
-def test_the_orchestrator_is_notified_of_what_it_can_do_and_of_nothing_else(shop, payments, notified):
+def test_only_accepted_orders_notify_the_orchestrator(shop, payments, notified):
     payments.then(request_lost())
     assert shop.order("unanswered").status_code == 503
     assert shop.order("declined", token="tok_decline_stolen").status_code == 402
@@ -107,7 +107,7 @@ def test_the_orchestrator_is_notified_of_what_it_can_do_and_of_nothing_else(shop
     assert notified() == 1
 
 
-def test_authorized_the_event_the_answer_and_the_notification_are_one_transaction(shop, payments, sql, entry, notified):
+def test_status_event_response_and_notification_are_one_transaction(shop, payments, sql, entry, notified):
     def take_the_events_place(deliver):
         sql("INSERT INTO outbox (order_ledger_id, event_type, payload) SELECT id, 'taken', '{}' FROM order_ledger")
         return deliver()
@@ -120,7 +120,7 @@ def test_authorized_the_event_the_answer_and_the_notification_are_one_transactio
     assert notified() == 0
 
 
-def test_the_entry_is_committed_before_the_payment_is_asked_for(shop, payments, sql):
+def test_the_entry_is_committed_before_the_authorization(shop, payments, sql):
     def look_first(deliver):
         seen.extend(sql("SELECT id, status, (SELECT count(*) FROM order_ledger_items) AS lines FROM order_ledger"))
         return deliver()
@@ -131,7 +131,7 @@ def test_the_entry_is_committed_before_the_payment_is_asked_for(shop, payments, 
     assert seen == [{"id": order_id, "status": "AWAITING_AUTHORIZATION", "lines": 1}]
 
 
-def test_no_transaction_is_open_while_the_payment_is_asked_for(shop, payments, sql):
+def test_no_transaction_is_open_during_the_authorization(shop, payments, sql):
     def look_first(deliver):
         seen.extend(sql("SELECT query FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%'"))
         return deliver()
@@ -142,7 +142,7 @@ def test_no_transaction_is_open_while_the_payment_is_asked_for(shop, payments, s
     assert seen == []
 
 
-def test_the_hold_is_asked_for_under_a_key_of_our_own(shop, payments):
+def test_the_authorization_has_our_own_key(shop, payments):
     order_id = shop.order("the client's key", token="tok_mastercard").json["order_ledger_id"]
     assert payments.bodies == [
         {
@@ -155,13 +155,13 @@ def test_the_hold_is_asked_for_under_a_key_of_our_own(shop, payments):
     ]
 
 
-def test_the_request_id_goes_along(shop, inventory, payments):
+def test_the_request_id_is_passed_on(shop, inventory, payments):
     response = shop.post(headers={"X-Request-ID": "req-42"}, json=shop.order_body())
     assert response.headers["X-Request-ID"] == "req-42"
     assert [call.requests[0].headers["X-Request-ID"] for call in (inventory, payments)] == ["req-42", "req-42"]
 
 
-def test_an_unknown_product(shop, payments, count):
+def test_an_unknown_product_is_refused(shop, payments, count):
     unknown = [str(uuid.uuid4()), str(uuid.uuid4())]
     items = [{"product_id": product, "quantity": 1} for product in (unknown[0], shop.product_id, unknown[1])]
     response = shop.order(items=items)
@@ -212,7 +212,7 @@ def test_an_inactive_product_cannot_be_ordered(shop, sql):
     assert response.json["details"] == {"product_ids": [shop.product_id]}
 
 
-def test_a_total_over_the_limit(shop, payments, count, add_product):
+def test_a_total_over_the_limit_is_refused(shop, payments, count, add_product):
     items = [{"product_id": add_product(price_cents=999_999_999_999), "quantity": 2}]
     response = shop.order(items=items)
     assert (response.status_code, list(response.json["details"])) == (400, ["items"])
@@ -230,7 +230,7 @@ def test_a_total_over_the_limit(shop, payments, count, add_product):
     ],
     ids=["accepted", "declined", "lost", "broken"],
 )
-def test_the_token_is_not_kept_and_no_address_is_logged(shop, payments, sql, caplog, token, plans):
+def test_the_token_is_not_stored_and_the_address_is_not_logged(shop, payments, sql, caplog, token, plans):
     payments.then(*plans)
     with caplog.at_level(logging.DEBUG):
         answer = shop.order(token=token, email="canary@b.example")

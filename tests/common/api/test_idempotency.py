@@ -1,4 +1,4 @@
-"""A key: one effect, one answer, whatever is asked at the same time."""
+"""A key has one effect and one response, however many calls run at the same time."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -50,12 +50,12 @@ def never():
     raise AssertionError("the work is done a second time")
 
 
-def test_the_first_answer_is_given_again(ask):
+def test_a_repeat_gets_the_first_response(ask):
     assert ask() == DONE
     assert ask(never) == StoredResponse(200, DONE.body, replayed=True)
 
 
-def test_a_key_means_one_request(ask):
+def test_a_key_with_another_request_is_refused(ask):
     ask()
     with pytest.raises(IdempotencyKeyReused):
         ask(never, request="another")
@@ -63,25 +63,25 @@ def test_a_key_means_one_request(ask):
 
 
 @pytest.mark.parametrize("other", [{"scope": "refund"}, {"key": "K"}, {"key": "k "}])
-def test_other_keys_and_the_same_key_of_another_verb_mean_another_request(ask, other):
+def test_keys_are_compared_exactly_and_within_a_scope(ask, other):
     ask()
     assert not ask(request="another", **other).replayed
 
 
-def test_a_final_refusal_is_an_answer_and_is_given_again(ask):
+def test_a_final_refusal_is_replayed(ask):
     first = ask(refuse(Refused(why="so")))
     assert (first.status, first.replayed) == (402, False)
     assert ask(never) == StoredResponse(402, first.body, replayed=True)
 
 
 @pytest.mark.parametrize("error", [NotFound(), ServiceUnavailable(), KeyError("a mistake")])
-def test_after_any_other_failure_the_key_is_free(ask, error):
+def test_any_other_failure_leaves_the_key_free(ask, error):
     with pytest.raises(type(error)):
         ask(refuse(error))
     assert ask(request="another") == DONE
 
 
-def test_a_second_call_waits_for_the_first_and_gets_its_answer(ask, url):
+def test_a_simultaneous_call_waits_and_gets_the_first_response(ask, url):
     begun, go_on = threading.Event(), threading.Event()
 
     def slow():
@@ -108,7 +108,7 @@ def waiting(url):
         looking.close()
 
 
-def test_a_second_call_does_not_wait_for_ever(ask, database, url, monkeypatch):
+def test_a_simultaneous_call_waits_for_a_limited_time(ask, database, url, monkeypatch):
     monkeypatch.setitem(sessions.LIMITS, "lock_timeout", "20ms")
     impatient = Database(url, name="impatient", size=1)
 
@@ -121,7 +121,7 @@ def test_a_second_call_does_not_wait_for_ever(ask, database, url, monkeypatch):
     impatient.close()
 
 
-def test_a_fingerprint_is_of_what_is_said_and_not_of_how():
+def test_a_fingerprint_ignores_the_order_of_names():
     assert fingerprint_of({"a": 1, "b": [1, {"c": None, "d": "é"}]}) == fingerprint_of(
         {"b": [1, {"d": "é", "c": None}], "a": 1}
     )
@@ -131,5 +131,5 @@ def test_a_fingerprint_is_of_what_is_said_and_not_of_how():
 @pytest.mark.parametrize(
     "other", [{"a": "1"}, {"a": 2}, {"a": True}, {"a": None}, {"A": 1}, {"a": [1]}, {"a": 1, "b": 1}]
 )
-def test_a_fingerprint_tells_requests_apart(other):
+def test_different_requests_have_different_fingerprints(other):
     assert fingerprint_of(other) != fingerprint_of({"a": 1})

@@ -70,9 +70,7 @@ def test_first_answer_closes_the_breaker(open_breaker: Breaker, clock: Clock) ->
     assert [open_breaker.wait_s() for _ in range(3)] == [0, 0, 0]
 
 
-def test_failures_of_calls_in_flight_do_not_lengthen_the_pause(
-    open_breaker: Breaker, clock: Clock
-) -> None:
+def test_failures_of_calls_in_flight_do_not_lengthen_the_pause(open_breaker: Breaker, clock: Clock) -> None:
     fail(open_breaker, 20)
     clock.now = 1
     assert open_breaker.wait_s() == 0
