@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from alembic.config import Config
 
 from common.schema import locks, migrate
-from tests.faults.shared_stack import SharedStack
+from tests.faults.shared_stack import SharedStack, new_key
 from tests.system.conftest import place
 from tests.waiting import eventually
 
@@ -66,12 +67,14 @@ def test_orders_complete_while_a_migration_waits_for_the_ledger(
     monkeypatch.setattr(locks.time, "sleep", lambda seconds: (tries.append(seconds), stopped.wait(seconds)))
     stopped = threading.Event()
     product = stack.product(stock=10 * ORDERS)
-    migration = threading.Thread(target=migrate.upgrade, args=[stack.server.url])
+    migration = threading.Thread(target=migrate.upgrade, args=[stack.server.url], daemon=True)
     with long_read(stack):
         migration.start()
         waiting = "pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' AND relation = 'order_ledger'::regclass"
         eventually(lambda: stack.count(waiting))
-        place(stack, product, ORDERS)
+        with ThreadPoolExecutor(4) as shops:
+            answers = list(shops.map(lambda _: stack.post_order(new_key(), product), range(ORDERS)))
+        assert [answer.status_code for answer in answers] == [202] * ORDERS
         eventually(lambda: stack.by_status() == {"COMPLETED": ORDERS})
         eventually(lambda: len(tries) > 1)
         assert stack.count(COLUMNS) == 0

@@ -40,7 +40,7 @@ def tables(url: str) -> int:
     )
 
 
-def test_two_at_once_both_succeed(empty_url: str, tmp_path: Path) -> None:
+def test_two_migrations_at_once_both_succeed(empty_url: str, tmp_path: Path) -> None:
     both = [Running(COMMAND, tmp_path / str(i), DATABASE_URL=empty_url) for i in range(2)]
     assert [each.ends() for each in both] == [0, 0]
     # One has run the migrations, the other has waited and found nothing to do.
@@ -48,7 +48,7 @@ def test_two_at_once_both_succeed(empty_url: str, tmp_path: Path) -> None:
     assert tables(empty_url) > 0
 
 
-def test_up_down_and_up_again(empty_url: str) -> None:
+def test_downgrade_undoes_upgrade(empty_url: str) -> None:
     migrate.upgrade(empty_url)
     before = tables(empty_url)
     migrate.downgrade(empty_url, "base")
@@ -65,14 +65,14 @@ def test_the_alembic_command_works_from_any_folder(empty_url: str, tmp_path: Pat
     assert tables(empty_url) > 0
 
 
-def test_under_honcho_it_stays_until_it_is_stopped(empty_url: str, tmp_path: Path) -> None:
+def test_migrate_under_honcho_stays_until_it_is_stopped(empty_url: str, tmp_path: Path) -> None:
     run = Running(COMMAND, tmp_path / "output", DATABASE_URL=empty_url, HONCHO_PROCESS_NAME="release.1")
     run.says("newest schema")
     assert run.process.poll() is None
     assert run.ends(signal.SIGTERM) == 0
 
 
-def test_a_database_that_does_not_exist_is_one_line(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+def test_a_missing_database_is_reported_in_one_line(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
     url = postgres.url.replace("/holdfast?", "/nowhere?")
     run = Running(COMMAND, tmp_path / "output", DATABASE_URL=url)
     assert run.ends() == 1

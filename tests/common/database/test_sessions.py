@@ -85,7 +85,7 @@ def test_slow_statement_is_cancelled(
         database.transact(lambda tx: tx.one("SELECT pg_sleep(30)"))
 
 
-def test_lock_is_not_awaited_without_end(
+def test_wait_for_a_lock_is_bounded(
     any_url: str, own_server: EmbeddedPostgres, new_database: Callable[..., Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sessions.LIMITS, "lock_timeout", "20ms")

@@ -61,10 +61,8 @@ NO_URL = ["127.0.0.1:8100", "ftp://127.0.0.1", "http://", "//127.0.0.1", "/var/r
 NO_NUMBER = ["four", "0x10", "nan", "inf", "-inf", "1,5", "1 000", "1e999"]
 NO_WHOLE_NUMBER = ["2.5", "1e1", "٣", "²", "-", "+-1"]
 ADDRESSES = ["DATABASE_URL", "DATABASE_DIRECT_URL"]
-UNESCAPED_PASSWORDS = (
-    ["hunter/2", "hunter@2", "hunter%2", "hunter?2", "12/34", "12?port=34"]  # each character by itself
-    + ["hunter@2/3", "hunter?a=b", "a/b?c@d", "@", "/@"]
-)
+UNESCAPED_PASSWORDS = ["hunter/2", "hunter@2", "hunter%2", "hunter?2", "12/34", "12?port=34"]
+UNESCAPED_PASSWORDS += ["hunter@2/3", "hunter?a=b", "a/b?c@d", "@", "/@"]
 BAD_PARAMETERS = ["sslmod=require", "sslmode", "=x", "options=-csearch_path=shop", "Sslmode=require", "a b=c"]
 BAD_VALUES = (
     [("DATABASE_URL", value) for value in ["holdfast", "mysql://db/x", "postgresql://", "http://db/x", "postgresx://a"]]
@@ -91,18 +89,18 @@ def value_of(name, **environ):
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
-def test_a_default(name):
+def test_default_of_each_setting(name):
     assert value_of(name) == value_of(name, **{name: ""}) == DEFAULTS[name]
 
 
 @pytest.mark.parametrize("environ", [{}, {"DATABASE_URL": ""}])
-def test_the_database_must_be_named(environ):
+def test_database_url_is_required(environ):
     with pytest.raises(SettingError, match=r"^DATABASE_URL is not set: the PostgreSQL "):
         Settings.load(environ)
 
 
 @pytest.mark.parametrize(("name", "limits"), RANGES.items())
-def test_the_ends_of_a_range_are_in_it(name, limits):
+def test_limits_of_a_range_are_accepted(name, limits):
     assert [value_of(name, **{name: str(limit)}) for limit in limits] == list(limits)
 
 
@@ -130,12 +128,12 @@ def test_a_bad_value_is_not_repeated(name):
         ("ORDERS_SERVICE_URL", "http://shop:hunter2@exa\u2100mple"),
     ],
 )
-def test_what_the_parsers_of_python_say_is_not_passed_on(name, value):
+def test_messages_of_pythons_parsers_are_not_repeated(name, value):
     with pytest.raises(SettingError, match=f"^{name} must be (a|an) (whole number|http)"):
         load(**{name: value})
 
 
-def test_no_setting_is_left_out_here():
+def test_every_setting_is_tested_here():
     assert set(SETTINGS) == {"DATABASE_URL", *DEFAULTS}
     numbers = {name for name, value in DEFAULTS.items() if isinstance(value, int | float)}
     assert set(RANGES) == numbers
@@ -203,18 +201,18 @@ def test_api_keys():
     assert keys == {KEY: ("shop", True), "cd" * 32: ("reports", False)}
 
 
-def test_nothing_may_be_armed_in_production():
+def test_crash_points_are_refused_in_production():
     load(CRASH_AT="edge", APP_ENV="staging")
     load(APP_ENV="production")
     with pytest.raises(SettingError, match=r"^CRASH_AT must not be set where APP_ENV is production"):
         load(CRASH_AT="edge", APP_ENV="production")
 
 
-def test_other_variables_are_nobodys_business():
+def test_other_variables_are_ignored():
     assert load(PATH="/bin", HOLDFAST_API_KEY="x") == load()
 
 
-def test_the_environment_is_read_where_nothing_else_is_given(monkeypatch):
+def test_settings_come_from_the_environment_by_default(monkeypatch):
     monkeypatch.setenv("DATABASE_URL", URL)
     monkeypatch.setenv("PORT", "9000")
     assert Settings.load().port == 9000
