@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks import charts, contention, engine, growth, latency, machine, system, waiting
+from benchmarks import charts, contention, engine, growth, latency, machine, overload, system, waiting
 from benchmarks.bench import SERVER_SETTINGS, Bench
 from benchmarks.programs import NotInstalled
 from benchmarks.report import Report
@@ -32,6 +32,7 @@ PARTS: Mapping[str, Callable[[Bench], Part]] = {
     "waiting": waiting.run,
     "growth": growth.run,
     "contention": contention.run,
+    "overload": overload.run,
 }
 MEASURED, NOT_MEASURED = 0, 1
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM

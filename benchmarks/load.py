@@ -59,7 +59,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Job:
-    """Each client sends again as soon as it is answered; with `rate`, so many are sent a second by whoever is idle."""
+    """Each client sends again when it is answered, or after Retry-After. With `rate`, idle clients send that many a second."""
 
     url: str
     clients: int = 1
@@ -99,6 +99,7 @@ class _Connection:
     address: tuple[str, int]
     sent: float = 0
     arrived: bytes = b""
+    rests_until: float = 0
     socket: socket.socket = field(init=False)
 
     def __post_init__(self) -> None:
@@ -116,7 +117,11 @@ class _Connection:
         self.arrived += received
         head, _, body = self.arrived.partition(b"\r\n\r\n")
         length = head.lower().partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0]
-        return (int(head[9:12]), body) if length and len(body) >= int(length) else None
+        if not length or len(body) < int(length):
+            return None
+        pause_s = head.lower().partition(b"\r\nretry-after:")[2].partition(b"\r\n")[0]
+        self.rests_until = time.time() + int(pause_s or 0)
+        return int(head[9:12]), body
 
 
 class _Shop:
@@ -134,7 +139,7 @@ class _Shop:
     def run(self) -> None:
         request, due = next(self._requests, None), time.time()
         while request or self._busy:
-            if request and self._idle and (wait_s := due - time.time()) <= 0:
+            if request and self._idle and (wait_s := max(due, self._idle[0].rests_until) - time.time()) <= 0:
                 connection = self._idle.popleft()
                 connection.send(request)
                 self._busy += 1

@@ -10,8 +10,9 @@ from common.api.service import create_service
 from common.calls.client import ServiceClient
 from common.database.database import Database
 from common.process.settings import Settings
+from edge_api.admission import Backlog, Bulkhead
 from edge_api.clients import identify
-from edge_api.gateways import Gateways
+from edge_api.gateways import Gateway, Gateways
 from edge_api.notifier import Notifier
 from edge_api.operations import Edge
 from edge_api.routes import api
@@ -21,17 +22,21 @@ from edge_api.store import Store
 def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or Settings.load()
     database = Database(settings.database_url, name="edge_api", size=settings.web_threads)
+    store = Store(
+        database,
+        settings.lease_s,
+        settings.abandoned_after_s,
+        Notifier(database, settings.notify_coalesce_ms / 1000),
+    )
+    bulkhead = Bulkhead(settings.web_threads)
     edge = Edge(
-        store=Store(
-            database,
-            settings.lease_s,
-            settings.abandoned_after_s,
-            Notifier(database, settings.notify_coalesce_ms / 1000),
-        ),
+        store=store,
         gateways=Gateways(
-            inventory=ServiceClient("inventory", settings.inventory_service_url),
-            payments=ServiceClient("payments", settings.payments_service_url),
+            inventory=Gateway(ServiceClient("inventory", settings.inventory_service_url), bulkhead),
+            payments=Gateway(ServiceClient("payments", settings.payments_service_url), bulkhead),
         ),
+        bulkhead=bulkhead,
+        backlog=Backlog(store.backlog_age_s, settings.max_backlog_age_s),
         rate_limit_per_minute=settings.rate_limit_per_minute,
         may_wait=threading.Semaphore(settings.web_threads // 2),
         is_stopping=lambda: bool(current_app.config["IS_STOPPING"]()),

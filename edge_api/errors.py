@@ -1,4 +1,4 @@
-"""Every refusal of the Edge API that is not common to all services."""
+"""The refusals of the Edge API, beside those of common/api/errors.py."""
 
 from common.api.errors import ApiError
 
@@ -9,10 +9,22 @@ class PaymentDeclined(ApiError):
     status, code, is_final = 402, "payment_declined", True
 
 
+class CurrencyMismatch(ApiError):
+    """All products of an order must be priced in the order's currency. The details list those that are not."""
+
+    status, code = 400, "currency_mismatch"
+
+
 class UnknownProduct(ApiError):
-    """A product of this order does not exist."""
+    """A product of this order does not exist or cannot be ordered."""
 
     status, code, is_final = 422, "unknown_product", True
+
+
+class RequestAbandoned(ApiError):
+    """This request was closed because nobody came back in time; nothing is held. A new order needs a new key."""
+
+    status, code, is_final = 409, "request_abandoned", True
 
 
 class OrderNotFound(ApiError):
@@ -22,12 +34,12 @@ class OrderNotFound(ApiError):
 
 
 class GatewayError(ApiError):
-    """The payment service gave no answer. Send the same request with the same key: it goes on where it stopped."""
+    """The payment service did not answer. Send the same request with the same key: it goes on where it stopped."""
 
     status, code, retry_after = 503, "gateway_error", 1
 
 
 class PricesUnavailable(ApiError):
-    """The prices could not be read, nothing was done. Send the same request again with the same key."""
+    """The prices could not be read; nothing was done. Send the same request again with the same key."""
 
     status, code, retry_after = 503, "service_unavailable", 1

@@ -155,6 +155,24 @@ rate_limits = Table(
     CheckConstraint("tokens >= 0", name="tokens"),
 )
 
+# A key gets one final answer: an entry or a stored refusal, never both. Each of the two statements that give a key its
+# answer calls the function that looks for the other one. The lock makes the second of two transactions wait for the
+# first to commit, and the query below it, unlike the calling statement, then sees what the first has written.
+KEY_FUNCTIONS = """
+CREATE FUNCTION order_key_is_refused(of_client text, key text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtextextended(key, hashtextextended(of_client, 0)));
+  RETURN EXISTS (SELECT FROM refused_requests r WHERE r.client = of_client AND r.client_request_id = key);
+END $$;
+
+CREATE FUNCTION order_key_has_entry(of_client text, key text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtextextended(key, hashtextextended(of_client, 0)));
+  RETURN EXISTS (SELECT FROM order_ledger l WHERE l.client = of_client AND l.client_request_id = key);
+END $$;
+"""
+event.listen(refused_requests, "after_create", DDL(KEY_FUNCTIONS.replace("%", "%%")))  # type: ignore[no-untyped-call]
+
 # The database itself writes the history and refuses a move that the state machine does not have.
 LEDGER_GUARD = """
 CREATE FUNCTION order_ledger_guard() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -5,34 +5,28 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
-import backoff
-
-from common.api.errors import (
-    IdempotencyKeyReused,
-    RateLimited,
-    RequestInProgress,
-    ValidationFailed,
-)
-from common.api.idempotency import Answer, fingerprint
-from common.calls.client import No, Nothing, Yes
+from common.api.errors import ApiError, IdempotencyKeyReused, RateLimited, RequestInProgress
+from common.api.idempotency import Fingerprint, StoredResponse
+from common.calls.client import Nothing
 from common.database.database import Row
 from common.database.errors import TransientDatabaseError
 from common.process import moments
-from common.process.logs import request_id
-from domain.money import MAX_CENTS
-from domain.states import ABANDONED, Status
-from edge_api.errors import GatewayError, OrderNotFound, PaymentDeclined, UnknownProduct
+from domain.states import Status
+from edge_api.admission import Backlog, Bulkhead
+from edge_api.errors import OrderNotFound, UnknownProduct
 from edge_api.gateways import Gateways
-from edge_api.schemas import AcceptedOrder
+from edge_api.outcome import Authorization, abandoned, finish, location
+from edge_api.pricing import priced
 from edge_api.store import Store
 
-# How long a repeated request waits for the first one before it is told to come again: an authorization takes some ms.
+# How long a repeat waits for the first request before it is told to come again: an authorization takes milliseconds.
 REPEAT_WAITS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
-LOOK_FIRST_S, LOOK_AT_MOST_S = 0.005, 0.25  # a waiting GET looks at the entry ever less often
+LOOK_FIRST_S, LOOK_AT_MOST_S = 0.005, 0.25  # a waiting GET looks at the entry less and less often
 
 
 @dataclass(frozen=True)
@@ -41,6 +35,8 @@ class Edge:
 
     store: Store
     gateways: Gateways
+    bulkhead: Bulkhead
+    backlog: Backlog
     rate_limit_per_minute: int
     may_wait: threading.Semaphore = field(repr=False)
     """Threads that may be held by a waiting GET; the others are left for orders."""
@@ -48,27 +44,71 @@ class Edge:
     """Whether this worker is about to end: a waiting GET then answers with what it has."""
 
 
-def place_order(edge: Edge, client: str, key: str, order: dict[str, Any]) -> Answer:
+@dataclass(frozen=True)
+class Request:
+    """One POST: who sent it, under which key, and what it asks for."""
+
+    client: str
+    key: str
+    order: dict[str, Any]
+    fingerprint: Fingerprint
+
+    @property
+    def payment_token(self) -> str:
+        return str(self.order["payment"]["token"])
+
+
+def place_order(edge: Edge, request: Request) -> StoredResponse:
     """Take an order, once per client and key, however often and wherever it is sent.
 
-    :raises ApiError: for every answer that is not stored; those that are stored come back as an Answer
+    :raises ApiError: for every response that is not stored; those that are stored are returned
     """
-    print_ = fingerprint(order)
-    found = edge.store.find(client, key)
-    if found and found["id"] is None:
-        return _stored(found, print_)
-    if found is None:
-        if edge.rate_limit_per_minute and not edge.store.take_token(client, edge.rate_limit_per_minute):
-            raise _rate_limited(edge.rate_limit_per_minute)
+    if edge.store.find(request.client, request.key) is None:
+        edge.backlog.check()
+        with edge.bulkhead.slot():
+            first = _begin(edge, request)
+        if isinstance(first, Authorization):
+            return finish(edge.store, first)
+        if first is not None:
+            return first
+    return _repeat(edge, request)
+
+
+def _begin(edge: Edge, request: Request) -> Authorization | StoredResponse | None:
+    """Write the entry and ask for the hold, or store a refusal. None: the key is another request's by now."""
+    with _rate_token(edge, request.client):
         try:
-            entry = edge.store.insert_entry(client, key, _priced(edge, order, print_))
+            columns = priced(edge.gateways, request.order)
         except UnknownProduct as refusal:
-            answer = Answer.refusal(refusal)
-            edge.store.insert_refused(client, key, print_, answer)
-            return answer
-        if entry is not None:
-            return _authorize(edge, entry, order["payment"]["token"])
-    return _repeat(edge, client, key, print_, order)
+            response = StoredResponse.refusal(refusal)
+            stored = edge.store.insert_refused(request.client, request.key, request.fingerprint.value, response)
+            return response if stored else None
+        edge.gateways.expect_payments()
+        entry = edge.store.insert_entry(
+            request.client, request.key, {**columns, "fingerprint": request.fingerprint.value}
+        )
+    return _authorize(edge, entry, request) if entry else None
+
+
+@contextmanager
+def _rate_token(edge: Edge, client: str) -> Iterator[None]:
+    """Take one of the client's tokens; give it back where the request is not served for a reason of ours.
+
+    :raises RateLimited: there is none left
+    """
+    limit = edge.rate_limit_per_minute
+    if not limit:
+        yield
+        return
+    if not edge.store.take_token(client, limit):
+        raise _rate_limited(limit)
+    try:
+        yield
+    except (ApiError, TransientDatabaseError) as error:
+        if not isinstance(error, ApiError) or error.status >= 500:
+            with suppress(TransientDatabaseError):
+                edge.store.give_token_back(client, limit)
+        raise
 
 
 def get_order(edge: Edge, client: str, order_ledger_id: str, wait_s: float) -> Row:
@@ -96,115 +136,48 @@ def _wait_until_terminal(edge: Edge, client: str, order_ledger_id: str, deadline
         pause = min(pause * 1.5, LOOK_AT_MOST_S)
 
 
-def _priced(edge: Edge, order: dict[str, Any], print_: str) -> dict[str, Any]:
-    """The columns of a new entry, with the prices of this moment."""
-    items = order["items"]
-    prices = edge.gateways.prices([item["product_id"] for item in items])
-    unit_prices = [prices[item["product_id"]] for item in items]
-    total = sum(price * item["quantity"] for price, item in zip(unit_prices, items, strict=True))
-    if total > MAX_CENTS:
-        raise ValidationFailed(items=[f"The total is more than {MAX_CENTS} cents."])
-    return {
-        "fingerprint": print_,
-        "user_id": order["user_id"],
-        "email": order["email"],
-        "currency": order["currency"],
-        "total": total,
-        "request_id": request_id.get(),
-        "product_ids": [item["product_id"] for item in items],
-        "quantities": [item["quantity"] for item in items],
-        "prices": unit_prices,
-    }
-
-
-def _repeat(edge: Edge, client: str, key: str, print_: str, order: dict[str, Any]) -> Answer:
-    """The key has an entry already: replay its answer, go on where it stopped, or ask to come again."""
+def _repeat(edge: Edge, request: Request) -> StoredResponse:
+    """The key has been used: replay its response, go on where its request stopped, or ask the client to come again."""
     for pause in (0.0, *REPEAT_WAITS_S):
         time.sleep(pause)
-        entry = edge.store.find(client, key)
-        if entry is None:
-            raise RequestInProgress()  # the insert that we met has not become visible, or was undone
-        if entry["response_status"] is not None or entry["fingerprint"] != print_:
-            return _stored(entry, print_)
-        closed = _abandoned() if entry["status"] == Status.AUTHORIZATION_FAILED else None
-        if closed and edge.store.answer_abandoned(entry, closed):
-            return closed
-        if taken := edge.store.take_over(entry):
-            return _authorize(edge, taken, order["payment"]["token"])
+        found = edge.store.find(request.client, request.key)
+        if found is None:
+            raise RequestInProgress()  # the insert that we met is not visible yet, or was rolled back
+        if not request.fingerprint.matches(found["fingerprint"]):
+            raise IdempotencyKeyReused()
+        if found["response_status"] is not None:
+            return _stored(found)
+        if found["status"] == Status.AUTHORIZATION_FAILED:
+            closed = abandoned(found)
+            if edge.store.answer_abandoned(found, closed):
+                return closed
+        elif going_on := _take_over(edge, found, request):
+            return finish(edge.store, going_on)
     raise RequestInProgress()
 
 
-def _stored(row: Row, print_: str) -> Answer:
-    if row["fingerprint"] != print_:
-        raise IdempotencyKeyReused()
-    headers = _location(row) if row["response_status"] == 202 else {}
-    return Answer(row["response_status"], row["response_body"], replayed=True, headers=headers)
+def _take_over(edge: Edge, entry: Row, request: Request) -> Authorization | None:
+    with edge.bulkhead.slot():
+        taken = edge.store.take_over(entry)
+        if taken is None:
+            return None
+        if pause_s := edge.gateways.payments.pause_s():
+            return Authorization(taken, Nothing(f"payments: has not answered for some time, pausing for {pause_s} s"))
+        return _authorize(edge, taken, request)
 
 
-def _location(entry: Row) -> dict[str, str]:
-    return {"Location": f"/orders/{entry['id']}"}
+def _stored(row: Row) -> StoredResponse:
+    headers = location(row) if row["response_status"] == 202 else {}
+    return StoredResponse(row["response_status"], row["response_body"], replayed=True, headers=headers)
 
 
-def _authorize(edge: Edge, entry: Row, payment_token: str) -> Answer:
-    """Ask for the hold and write down what came of it; `entry` is claimed by us."""
-    asked = edge.gateways.authorize(entry, payment_token)
+def _authorize(edge: Edge, entry: Row, request: Request) -> Authorization:
+    answer = edge.gateways.authorize(entry, request.payment_token)
     moments.reached("edge.after_authorize")
-    match asked:
-        case Yes(body):
-            return _accept(edge, entry, body["authorization_id"])
-        case No() as no:
-            return _decline(edge, entry, no)
-        case Nothing(reason):
-            edge.store.let_go(entry)
-            raise GatewayError() from RuntimeError(reason)
-
-
-def _accept(edge: Edge, entry: Row, authorization_id: str) -> Answer:
-    accepted = {
-        "order_ledger_id": entry["id"],
-        "status": Status.AUTHORIZED,
-        "total_amount_cents": entry["total_amount_cents"],
-        "currency": entry["currency"],
-        "message": "The payment is authorized and the order is being processed.",
-    }
-    answer = replace(Answer.dumped(202, AcceptedOrder, accepted), headers=_location(entry))
-    if not _authorized(edge, entry, authorization_id, answer):
-        raise RequestInProgress()  # another request took it over, or the sweeper has it
-    return answer
-
-
-@backoff.on_exception(backoff.expo, TransientDatabaseError, max_time=5, factor=0.1, logger=None)
-def _authorized(edge: Edge, entry: Row, authorization_id: str, answer: Answer) -> bool:
-    """T2. When its outcome is unknown it is tried again: the claim number lets it happen once; then the ledger tells.
-
-    :raises TransientDatabaseError: after 5 s; the key stays open, and the next request with it goes on here
-    """
-    if edge.store.authorized(entry, authorization_id, answer):
-        return True
-    now = edge.store.find(entry["client"], entry["client_request_id"])
-    return now is not None and now["response_body"] == answer.body
-
-
-def _decline(edge: Edge, entry: Row, no: No) -> Answer:
-    code = str(no.details.get("decline_code", no.code))
-    refusal = PaymentDeclined(decline_code=code, is_retryable=False, order_ledger_id=entry["id"])
-    answer = Answer.refusal(refusal)
-    if not edge.store.declined(entry, "payment_declined", f"The payment was declined: {code}.", answer):
-        raise RequestInProgress()  # another request took it over, or the sweeper has it
-    return answer
+    return Authorization(entry, answer)
 
 
 def _rate_limited(per_minute: int) -> RateLimited:
     refusal = RateLimited()
     refusal.retry_after = math.ceil(60 / per_minute)  # until the bucket has a token again, at the latest
     return refusal
-
-
-def _abandoned() -> Answer:
-    """What a request is told, from its first repetition on, that the sweeper has closed."""
-    refusal = PaymentDeclined(
-        "The request was abandoned before the payment was authorized; nothing is held. A new request needs a new key.",
-        decline_code=ABANDONED,
-        is_retryable=False,
-    )
-    return Answer.refusal(refusal)

@@ -1,4 +1,4 @@
-"""The two calls that a shop makes."""
+"""The operations of the Edge API: load → operation → dump."""
 
 from __future__ import annotations
 
@@ -7,16 +7,24 @@ from typing import Any
 from flask import g
 
 from common.api import errors
-from common.api.idempotency import Answer
+from common.api.idempotency import StoredResponse
 from common.api.routes import Api
 from common.database.database import Row
 from edge_api import operations, schemas
-from edge_api.errors import GatewayError, OrderNotFound, PaymentDeclined, UnknownProduct
-from edge_api.operations import Edge
+from edge_api.errors import (
+    CurrencyMismatch,
+    GatewayError,
+    OrderNotFound,
+    PaymentDeclined,
+    RequestAbandoned,
+    UnknownProduct,
+)
+from edge_api.fingerprint import fingerprint
+from edge_api.operations import Edge, Request
 
 api = Api(
     "Holdfast Edge API",
-    "Place an order and see what became of it. An order ends `COMPLETED`, or `FAILED` with every trace of it undone.",
+    "Place orders and follow them. An order ends `COMPLETED`, or `FAILED` with everything undone.",
     takes_api_key=True,
 )
 CREDENTIALS = (errors.Unauthorized, errors.Forbidden)
@@ -29,17 +37,27 @@ CREDENTIALS = (errors.Unauthorized, errors.Forbidden)
     answer=schemas.AcceptedOrder,
     status=202,
     idempotency_key=True,
+    sent=True,
     headers={"Location": "Where the order can be seen: `/orders/{order_ledger_id}`."},
     leads_to={"order_ledger_id": "order_ledger_id"},
-    errors=(*CREDENTIALS, PaymentDeclined, UnknownProduct, errors.RateLimited, GatewayError),
+    errors=(
+        *CREDENTIALS,
+        CurrencyMismatch,
+        PaymentDeclined,
+        RequestAbandoned,
+        UnknownProduct,
+        errors.RateLimited,
+        GatewayError,
+        errors.Busy,
+    ),
 )
-def place_order(edge: Edge, idempotency_key: str, body: dict[str, Any]) -> Answer:
+def place_order(edge: Edge, idempotency_key: str, body: dict[str, Any], sent: dict[str, Any]) -> StoredResponse:
     """Place an order.
 
     Holds the customer's money and answers 202; the order is then created, reserved, captured and confirmed.
     Send the same request with the same key again whenever no answer came: nothing happens twice.
     """
-    return operations.place_order(edge, g.client, idempotency_key, body)
+    return operations.place_order(edge, Request(g.client, idempotency_key, body, fingerprint(sent)))
 
 
 @api.route(
@@ -50,5 +68,5 @@ def place_order(edge: Edge, idempotency_key: str, body: dict[str, Any]) -> Answe
     errors=(*CREDENTIALS, OrderNotFound),
 )
 def get_order(edge: Edge, order_ledger_id: str, query: dict[str, float]) -> Row:
-    """Where an order stands, and how it came there."""
+    """Show an order and its history."""
     return operations.get_order(edge, g.client, order_ledger_id, query["wait"])

@@ -1,4 +1,4 @@
-"""What the Edge API takes and what it gives."""
+"""The request and response bodies of the Edge API."""
 
 import re
 from collections import Counter
@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
-from common.api.fields import Cents, Currency, Id, Text, Timestamp, WholeNumber, one_line
+from common.api.fields import MAX_TOKEN, Cents, Currency, Id, SingleLine, Timestamp, WholeNumber, one_line
 from domain.states import Status
 
 MAX_LINES = 50
@@ -21,8 +21,8 @@ class Item(Schema):
 
 class Payment(Schema):
     method = fields.String(required=True, validate=validate.OneOf(["card"]))
-    # As the payments service takes it: what that refuses must not become a decline.
-    token = Text(1, 255, example="tok_visa", required=True)
+    # The same limit as in the payments service: a token that only that service refuses would look like a decline.
+    token = SingleLine(1, MAX_TOKEN, example="tok_visa", required=True)
 
 
 class NewOrder(Schema):
@@ -32,7 +32,9 @@ class NewOrder(Schema):
     )
     items = fields.List(fields.Nested(Item), required=True, validate=validate.Length(1, MAX_LINES))
     payment = fields.Nested(Payment, required=True)
-    currency = Currency(load_default="USD")
+    currency = Currency(
+        metadata={"description": "must be the currency of the products; without it the order is in their currency"}
+    )
 
     @post_load
     def _add_up_lines(self, order: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -47,7 +49,7 @@ class NewOrder(Schema):
 
 
 class Seconds(fields.Float):
-    """A number as JSON spells it; Python's `1_0` and other scripts' digits are none."""
+    """A number in the spelling of JSON: no `1_0`, no digits of other scripts."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> float:
         if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?", str(value)):

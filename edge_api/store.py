@@ -1,4 +1,4 @@
-"""Every statement of the Edge API on the ledger. Each is one transaction by itself."""
+"""All SQL of the Edge API. Each statement is a transaction by itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
-from common.api.idempotency import Answer
+from common.api.idempotency import StoredResponse
 from common.database.database import Database, Row, Transaction
 from common.process import moments
 from domain.ids import new_order_ledger_id
@@ -16,18 +16,19 @@ from edge_api.notifier import Notifier
 
 CLAIMANT = f"edge:{socket.gethostname()}:{os.getpid()}"
 
-# What the Edge API has to know of an entry.
+# What the Edge API needs to know of an entry.
 _ENTRY = """id, client, client_request_id, fingerprint, status, claim_number, user_id, total_amount_cents, currency,
   response_status, response_body"""
 
-# T1: the entry and its lines with frozen prices, unless the client has used the key before.
+# T1: the entry and its lines with frozen prices, unless the client has used the key before. No row: it has.
 INSERT_ENTRY = f"""
 WITH entry AS (
   INSERT INTO order_ledger (id, client, client_request_id, fingerprint, user_id, email, total_amount_cents, currency,
     request_id, status, claimed_by, claimed_until, due_at, claim_number)
-  VALUES (%(id)s, %(client)s, %(key)s, %(fingerprint)s, %(user_id)s, %(email)s, %(total)s, %(currency)s,
+  SELECT %(id)s::uuid, %(client)s, %(key)s, %(fingerprint)s, %(user_id)s::uuid, %(email)s, %(total)s, %(currency)s,
     %(request_id)s, 'AWAITING_AUTHORIZATION', %(claimant)s, now() + %(lease_s)s * interval '1 second',
-    now() + GREATEST(%(lease_s)s::float, %(abandoned_after_s)s) * interval '1 second', 1)
+    now() + GREATEST(%(lease_s)s::float, %(abandoned_after_s)s) * interval '1 second', 1
+  WHERE NOT order_key_is_refused(%(client)s, %(key)s)
   ON CONFLICT (client, client_request_id) DO NOTHING
   RETURNING {_ENTRY}
 ), lines AS (
@@ -39,7 +40,7 @@ WITH entry AS (
 SELECT * FROM entry
 """
 
-# What a client's key stands for: an entry, or the stored answer to a request that was refused before it became one.
+# What a client's key was used for: an entry, or a request that was refused before it became one.
 FIND = f"""
 SELECT {_ENTRY} FROM order_ledger WHERE client = %(client)s AND client_request_id = %(key)s
 UNION ALL
@@ -48,12 +49,14 @@ FROM refused_requests WHERE client = %(client)s AND client_request_id = %(key)s
 LIMIT 1
 """
 
+# The refusal of a request that gets no entry. No row: the key has an entry or a refusal already.
 INSERT_REFUSED = """
 INSERT INTO refused_requests (client, client_request_id, fingerprint, response_status, response_body)
-VALUES (%(client)s, %(key)s, %(fingerprint)s, %(status)s, %(body)s) ON CONFLICT DO NOTHING
+SELECT %(client)s, %(key)s, %(fingerprint)s, %(status)s, %(body)s WHERE NOT order_key_has_entry(%(client)s, %(key)s)
+ON CONFLICT DO NOTHING RETURNING client
 """
 
-# Go on with an entry that nobody works on any more: its request gave up, or has taken longer than any request can.
+# Go on with an entry that no request processes any more: its request gave up, or its lease ran out.
 TAKE_OVER = f"""
 UPDATE order_ledger SET claim_number = claim_number + 1, claimed_by = %(claimant)s,
   claimed_until = now() + %(lease_s)s * interval '1 second',
@@ -63,14 +66,14 @@ WHERE id = %(id)s AND status = 'AWAITING_AUTHORIZATION' AND failure_code IS NULL
 RETURNING {_ENTRY}
 """
 
-# The payment service gave no answer: let the client's next request go on at once, or the sweeper close the entry.
+# The payment service did not answer: the client's next request may go on at once, or the sweeper closes the entry.
 LET_GO = """
 UPDATE order_ledger SET claimed_by = NULL, claimed_until = NULL,
   due_at = now() + %(abandoned_after_s)s * interval '1 second', updated_at = now()
 WHERE id = %(id)s AND claim_number = %(claim_number)s AND status = 'AWAITING_AUTHORIZATION'
 """
 
-# T2: authorized, the event, the stored answer and the notification, all or none.
+# T2: the new status, the event, the stored response and the notification, all or none.
 AUTHORIZED = f"""
 WITH entry AS (
   UPDATE order_ledger SET status = 'AUTHORIZED', payment_authorization_id = %(authorization_id)s,
@@ -85,8 +88,8 @@ WITH entry AS (
 SELECT id, (SELECT pg_notify('{CHANNEL}', '') WHERE %(notify)s) FROM entry
 """
 
-# The gateway said no: the entry ends here, with the answer that a repeated request gets.
-DECLINED = """
+# The payment was refused: the entry ends here, with the response that a repeated request gets.
+REFUSED = """
 UPDATE order_ledger SET status = 'AUTHORIZATION_FAILED', status_detail = %(failure_code)s,
   failure_code = %(failure_code)s, failure_message = %(failure_message)s,
   response_status = %(status)s, response_body = %(body)s,
@@ -95,13 +98,13 @@ WHERE id = %(id)s AND claim_number = %(claim_number)s AND status = 'AWAITING_AUT
 RETURNING id
 """
 
-# The answer to a request that the sweeper has closed, from its first repetition on.
+# The response to every repeat of a request that the sweeper has closed, stored by the first repeat.
 ANSWER_ABANDONED = """
 UPDATE order_ledger SET response_status = %(status)s, response_body = %(body)s
 WHERE id = %(id)s AND status = 'AUTHORIZATION_FAILED' AND response_status IS NULL RETURNING id
 """
 
-# All that GET shows, in one round trip. Another client's entry is not found.
+# Everything that GET shows, in one round trip. Another client's entry is not found.
 GET_ORDER = """
 SELECT l.id AS order_ledger_id, l.client_request_id, l.status, l.user_id, l.email, l.total_amount_cents, l.currency,
   l.payment_authorization_id, l.order_id, l.retry_count, l.next_retry_at, l.needs_attention_at,
@@ -119,7 +122,7 @@ FROM order_ledger l WHERE l.id = %(id)s AND l.client = %(client)s
 
 IS_TERMINAL = "SELECT due_at IS NULL AS is_terminal FROM order_ledger WHERE id = %(id)s AND client = %(client)s"
 
-# Token bucket: refilled by the time that passed, one token a request. No row: the bucket is empty.
+# Token bucket: one token for each request, refilled as time passes. No row: the bucket is empty.
 TAKE_TOKEN = """
 INSERT INTO rate_limits AS bucket (client, tokens) VALUES (%(client)s, %(limit)s - 1)
 ON CONFLICT (client) DO UPDATE SET refilled_at = now(),
@@ -128,10 +131,22 @@ WHERE LEAST(%(limit)s, bucket.tokens + %(limit)s / 60.0 * extract(epoch FROM now
 RETURNING tokens
 """
 
+# A token back into the bucket, for a request that was not served.
+GIVE_TOKEN_BACK = """
+UPDATE rate_limits SET tokens = LEAST(%(limit)s, tokens + 1) WHERE client = %(client)s
+"""
+
+# For how many seconds authorized orders have waited to be processed. Of the longest overdue the tenth counts: a few
+# entries that cannot be claimed must not stop all sales.
+BACKLOG_AGE = """
+SELECT extract(epoch FROM now() - due_at)::float AS seconds FROM order_ledger
+WHERE due_at <= now() AND status <> 'AWAITING_AUTHORIZATION' ORDER BY due_at OFFSET 9 LIMIT 1
+"""
+
 
 @dataclass(frozen=True)
 class Store:
-    """The ledger as the Edge API sees it. Every change of an entry in hand names its claim number."""
+    """The ledger as the Edge API sees it. Every change of a claimed entry names its claim number."""
 
     database: Database
     lease_s: float
@@ -139,7 +154,7 @@ class Store:
     notifier: Notifier
 
     def insert_entry(self, client: str, key: str, entry: dict[str, Any]) -> Row | None:
-        """T1. None where the key is taken."""
+        """T1. None: the key has been used."""
         moments.reached("edge.before_t1")
         row = self.database.one(
             INSERT_ENTRY, client=client, key=key, id=new_order_ledger_id(), **entry, **self._claim()
@@ -148,16 +163,18 @@ class Store:
         return row
 
     def find(self, client: str, key: str) -> Row | None:
-        """None where the key is free. A row without an `id` is an answer that was stored without an entry."""
+        """None: the key is free. A row without an `id` is a refusal that was stored without an entry."""
         return self.database.one(FIND, client=client, key=key)
 
-    def insert_refused(self, client: str, key: str, fingerprint: str, answer: Answer) -> None:
-        self.database.one(
-            INSERT_REFUSED, client=client, key=key, fingerprint=fingerprint, status=answer.status, body=answer.body
-        )
+    def insert_refused(self, client: str, key: str, fingerprint: str, response: StoredResponse) -> bool:
+        """False: the key has an entry or another refusal."""
+        return self.database.one(
+            INSERT_REFUSED,
+            client=client, key=key, fingerprint=fingerprint, status=response.status, body=response.body,
+        ) is not None  # fmt: skip
 
     def take_over(self, entry: Row) -> Row | None:
-        """None where somebody else works on it, or it has moved on."""
+        """None: another request processes it, or it has moved on."""
         return self.database.one(TAKE_OVER, id=entry["id"], **self._claim())
 
     def let_go(self, entry: Row) -> None:
@@ -165,12 +182,12 @@ class Store:
             LET_GO, id=entry["id"], claim_number=entry["claim_number"], abandoned_after_s=self.abandoned_after_s
         )
 
-    def authorized(self, entry: Row, authorization_id: str, answer: Answer) -> bool:
-        """T2. False where the entry is not ours any more."""
+    def authorized(self, entry: Row, authorization_id: str, response: StoredResponse) -> bool:
+        """T2. False: the entry is not ours any more."""
         notify = self.notifier.is_due()
 
         def t2(tx: Transaction) -> Row | None:
-            row = tx.one(AUTHORIZED, authorization_id=authorization_id, notify=notify, **_fenced(entry, answer))
+            row = tx.one(AUTHORIZED, authorization_id=authorization_id, notify=notify, **_fenced(entry, response))
             moments.reached("edge.in_t2")
             return row
 
@@ -180,16 +197,16 @@ class Store:
             self.notifier.later()
         return row is not None
 
-    def declined(self, entry: Row, failure_code: str, failure_message: str, answer: Answer) -> bool:
-        """False where the entry is not ours any more."""
+    def refused(self, entry: Row, failure_code: str, failure_message: str, response: StoredResponse) -> bool:
+        """False: the entry is not ours any more."""
         row = self.database.one(
-            DECLINED, failure_code=failure_code, failure_message=failure_message, **_fenced(entry, answer)
+            REFUSED, failure_code=failure_code, failure_message=failure_message, **_fenced(entry, response)
         )
         return row is not None
 
-    def answer_abandoned(self, entry: Row, answer: Answer) -> bool:
-        """False where another repetition has just stored its answer."""
-        row = self.database.one(ANSWER_ABANDONED, id=entry["id"], status=answer.status, body=answer.body)
+    def answer_abandoned(self, entry: Row, response: StoredResponse) -> bool:
+        """False: another repeat has just stored its response."""
+        row = self.database.one(ANSWER_ABANDONED, id=entry["id"], status=response.status, body=response.body)
         return row is not None
 
     def get(self, client: str, order_ledger_id: str) -> Row | None:
@@ -202,14 +219,21 @@ class Store:
     def take_token(self, client: str, limit: int) -> bool:
         return self.database.one(TAKE_TOKEN, client=client, limit=limit) is not None
 
+    def give_token_back(self, client: str, limit: int) -> None:
+        self.database.one(GIVE_TOKEN_BACK, client=client, limit=limit)
+
+    def backlog_age_s(self) -> float:
+        row = self.database.one(BACKLOG_AGE)
+        return row["seconds"] if row else 0.0
+
     def _claim(self) -> dict[str, Any]:
         return {"claimant": CLAIMANT, "lease_s": self.lease_s, "abandoned_after_s": self.abandoned_after_s}
 
 
-def _fenced(entry: Row, answer: Answer) -> dict[str, Any]:
+def _fenced(entry: Row, response: StoredResponse) -> dict[str, Any]:
     return {
         "id": entry["id"],
         "claim_number": entry["claim_number"],
-        "status": answer.status,
-        "body": answer.body,
+        "status": response.status,
+        "body": response.body,
     }

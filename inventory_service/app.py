@@ -7,10 +7,10 @@ from flask import Flask
 from common.api.service import create_service
 from common.database.database import Database
 from common.process.settings import Settings
-from inventory_service.routes import api
+from inventory_service.routes import Context, api
 
 
 def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or Settings.load()
-    db = Database(settings.database_url, name="inventory_service", size=settings.web_threads)
-    return create_service("inventory_service", api, db, settings, db)
+    database = Database(settings.database_url, name="inventory_service", size=settings.web_threads)
+    return create_service("inventory_service", api, Context(database, settings.currency), settings, database)

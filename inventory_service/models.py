@@ -3,7 +3,20 @@ stock_quantity = Σ adjustments − Σ reservations that are not released."""
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+    true,
+)
 
 from common.schema.tables import cents_column, id_column, idempotency_table, metadata, one_of, time_column
 from domain.money import MAX_CENTS
@@ -18,6 +31,9 @@ products = Table(
     cents_column("price_cents"),
     Column("stock_quantity", Integer, nullable=False),
     time_column("created_at"),
+    # The defaults are for processes of the release before, which run while the database is being upgraded.
+    Column("currency", String(3), nullable=False, server_default=text("'USD'")),
+    Column("is_active", Boolean, nullable=False, server_default=true()),
     UniqueConstraint("sku"),
     CheckConstraint(f"price_cents BETWEEN 1 AND {MAX_CENTS}", name="price_cents"),
     CheckConstraint("stock_quantity >= 0", name="stock_quantity"),

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterable
 
 from common.api.errors import IdempotencyKeyReused, ValidationFailed
-from common.api.idempotency import Answer, fingerprint, once
+from common.api.idempotency import Fingerprint, StoredResponse, fingerprint_of, once
 from common.database.database import Database, Row, Transaction
 from inventory_service.domain import IDEMPOTENCY_TABLE, MAX_STOCK, RELEASED
 from inventory_service.errors import DuplicateSku, InsufficientStock, ProductNotFound, ReservationReleased
@@ -21,8 +21,8 @@ BEFORE_ALL = str(uuid.UUID(int=0))
 # A new product, with its first stock as an adjustment; no row where the SKU is taken.
 INSERT_PRODUCT = """
 WITH product AS (
-    INSERT INTO products (id, sku, name, price_cents, stock_quantity)
-    VALUES (gen_random_uuid(), %(sku)s, %(name)s, %(price_cents)s, %(initial_stock)s)
+    INSERT INTO products (id, sku, name, price_cents, currency, stock_quantity)
+    VALUES (gen_random_uuid(), %(sku)s, %(name)s, %(price_cents)s, %(currency)s, %(initial_stock)s)
     ON CONFLICT (sku) DO NOTHING
     RETURNING *
 ), adjustment AS (
@@ -120,9 +120,9 @@ SELECT count(*) AS released_count, coalesce(sum(quantity), 0) AS total_quantity_
 """
 
 
-def create_product(db: Database, product: Row) -> Row:
+def create_product(db: Database, product: Row, default_currency: str) -> Row:
     """:raises DuplicateSku: another product has this SKU"""
-    created = db.one(INSERT_PRODUCT, **product)
+    created = db.one(INSERT_PRODUCT, **{"currency": default_currency, **product})
     if created is None:
         taken = db.one(PRODUCT_ID_OF_SKU, sku=product["sku"]) or {}
         raise DuplicateSku(existing_product_id=taken["id"])
@@ -146,17 +146,18 @@ def availability(db: Database, product_id: str) -> Row:
     return found
 
 
-def change_stock(db: Database, product_id: str, key: str, change: Row) -> Answer:
+def change_stock(db: Database, product_id: str, key: str, change: Row, sent: Row) -> StoredResponse:
     """:raises ProductNotFound, InsufficientStock, ValidationFailed: and those of `common.api.idempotency.once`"""
 
-    def work(tx: Transaction) -> Answer:
-        request = {"product_id": product_id, **change}
-        return once(tx, IDEMPOTENCY_TABLE, "stock", key, request, lambda: _change_stock(tx, product_id, change))
+    fingerprint = Fingerprint({"product_id": product_id, **sent})
+
+    def work(tx: Transaction) -> StoredResponse:
+        return once(tx, IDEMPOTENCY_TABLE, "stock", key, fingerprint, lambda: _change_stock(tx, product_id, change))
 
     return db.transact(work)
 
 
-def _change_stock(tx: Transaction, product_id: str, change: Row) -> Answer:
+def _change_stock(tx: Transaction, product_id: str, change: Row) -> StoredResponse:
     product = _lock_products(tx, [product_id])[0]
     quantity = change["quantity"]
     if product["stock_quantity"] + quantity < 0:
@@ -166,7 +167,7 @@ def _change_stock(tx: Transaction, product_id: str, change: Row) -> Answer:
     if total + quantity > MAX_STOCK:
         raise ValidationFailed(quantity=[f"The stock and what is reserved of it would exceed {MAX_STOCK}."])
     row = tx.one(ADJUST_STOCK, product_id=product_id, **{"reference_id": None, "notes": None, **change})
-    return Answer.dumped(200, ChangedStock, row)
+    return StoredResponse.dumped(200, ChangedStock, row)
 
 
 def reserve(db: Database, order_id: str, items: Iterable[Row]) -> tuple[Row, bool]:
@@ -190,9 +191,10 @@ def _merged(items: Iterable[Row]) -> dict[str, int]:
 
 
 def _reserve(tx: Transaction, order_id: str, lines: dict[str, int]) -> tuple[Row, bool]:
-    print_ = fingerprint(lines)
-    if not tx.execute(BEGIN_RESERVATION, order_id=order_id, fingerprint=print_):
-        return _described(order_id, lines, _first_reservation(tx, order_id, print_)), True
+    # Of the lines that are reserved, without anything that has a default. Never change it: stored ones depend on it.
+    fingerprint = fingerprint_of(lines)
+    if not tx.execute(BEGIN_RESERVATION, order_id=order_id, fingerprint=fingerprint):
+        return _described(order_id, lines, _first_reservation(tx, order_id, fingerprint)), True
     for product in _lock_products(tx, list(lines)):
         if lines[product["id"]] > product["stock_quantity"]:
             raise _insufficient(product, lines[product["id"]])
@@ -203,11 +205,11 @@ def _reserve(tx: Transaction, order_id: str, lines: dict[str, int]) -> tuple[Row
     return _described(order_id, lines, ids), False
 
 
-def _first_reservation(tx: Transaction, order_id: str, print_: str) -> list[str]:
+def _first_reservation(tx: Transaction, order_id: str, fingerprint: str) -> list[str]:
     row = tx.one(RESERVATION, order_id=order_id) or {}
     if row["status"] == RELEASED:
         raise ReservationReleased(order_id=order_id)
-    if row["fingerprint"] != print_:
+    if row["fingerprint"] != fingerprint:
         raise IdempotencyKeyReused()
     return list(row["reservation_ids"])
 

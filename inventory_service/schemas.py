@@ -7,7 +7,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from common.api.fields import UUID_TEXT, Cents, Id, Text, Timestamp, WholeNumber
+from common.api.fields import UUID_TEXT, Cents, Currency, Id, SingleLine, Timestamp, WholeNumber
 from inventory_service.domain import MAX_STOCK, MORE_OR_LESS, ONLY_MORE
 
 MAX_CHANGE = 1_000_000_000  # far above any delivery; far enough within integer that no sum of two overflows
@@ -35,9 +35,10 @@ class PageSize(fields.Integer):
 
 
 class NewProduct(Schema):
-    name = Text(1, 255, required=True)
-    sku = Text(1, 100, pattern="^[A-Za-z0-9_-]+$", required=True)
+    name = SingleLine(1, 255, required=True)
+    sku = SingleLine(1, 100, pattern="^[A-Za-z0-9_-]+$", required=True)
     price_cents = Cents(required=True)
+    currency = Currency()
     initial_stock = WholeNumber(0, MAX_STOCK, load_default=0)
 
 
@@ -46,6 +47,8 @@ class Product(Schema):
     name = fields.String(required=True)
     sku = fields.String(required=True)
     price_cents = fields.Integer(required=True)
+    currency = Currency(required=True)
+    is_active = fields.Boolean(required=True)
     stock_quantity = fields.Integer(required=True)
     created_at = Timestamp(required=True)
 
@@ -82,8 +85,8 @@ class Availability(Schema):
 class StockChange(Schema):
     quantity = WholeNumber(-MAX_CHANGE, MAX_CHANGE, required=True, metadata={"not": {"enum": [0]}})
     reason = fields.String(required=True, validate=validate.OneOf((*ONLY_MORE, *MORE_OR_LESS)))
-    reference_id = Text(1, 255)
-    notes = Text(0, 1000)
+    reference_id = SingleLine(1, 255)
+    notes = SingleLine(0, 1000)
 
     @validates_schema
     def check_sign(self, data: dict[str, Any], **_: Any) -> None:

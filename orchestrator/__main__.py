@@ -14,12 +14,12 @@ import threading
 import uuid
 from collections.abc import Callable
 
+from common.calls.breaker import Breaker
 from common.calls.client import ServiceClient
 from common.database.database import Database
 from common.process import logs
 from common.process.settings import SettingError, Settings
 from crash_points import points as crash_points
-from orchestrator.breaker import Breaker
 from orchestrator.dispatcher import Dispatcher
 from orchestrator.engine import Engine
 from orchestrator.listener import Listener

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from common.calls.breaker import Breaker
 from common.calls.client import AnswerTo, No, Nothing, ServiceClient, Yes
 from common.process import moments
 from domain.states import authorize_key
-from orchestrator.breaker import Breaker
 from orchestrator.saga import CLOSE_ABANDONED, Deferred, Saga
 
 NEVER_HAPPENED = Yes({})

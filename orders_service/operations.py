@@ -7,7 +7,7 @@ finds another status.
 from __future__ import annotations
 
 from common.api.errors import IdempotencyKeyReused
-from common.api.idempotency import fingerprint
+from common.api.idempotency import Body, Fingerprint, with_defaults
 from common.database.database import Database, Row
 from domain.ids import order_id_for
 from orders_service.domain import CANCELLED, CONFIRMED, CREATED
@@ -51,37 +51,42 @@ ON CONFLICT (id) DO UPDATE SET status = 'CANCELLED', updated_at = now() WHERE or
 """
 
 
-def create(db: Database, new: Row) -> tuple[Row, bool]:
+def create(db: Database, new: Row, sent: Row) -> tuple[Row, bool]:
     """Make the one order of a ledger entry.
 
     :returns: the order as it is now, and whether it had been made before
     :raises IdempotencyKeyReused: it was made with other content
     :raises InvalidStatusTransition: it is cancelled, perhaps since before it was ever made
     """
-    print_ = fingerprint(new)
+    fingerprint = Fingerprint(sent, lambda: _as_0_1_read_it(sent))
     order_id = order_id_for(new["order_ledger_id"])
     items = new["items"]
     created = db.one(
         INSERT_ORDER,
         **new,
         id=order_id,
-        fingerprint=print_,
+        fingerprint=fingerprint.value,
         product_ids=[line["product_id"] for line in items],
         quantities=[line["quantity"] for line in items],
         prices=[line["unit_price_cents"] for line in items],
     )
     if created:
         return {**created, "items": items}, False
-    return _made_before(db, order_id, print_), True
+    return _made_before(db, order_id, fingerprint), True
 
 
-def _made_before(db: Database, order_id: str, print_: str) -> Row:
+def _made_before(db: Database, order_id: str, fingerprint: Fingerprint) -> Row:
     order = db.one(ORDER, id=order_id) or {}
-    if order["fingerprint"] not in (print_, None):
+    if order["fingerprint"] is not None and not fingerprint.matches(order["fingerprint"]):
         raise IdempotencyKeyReused("There is another order for this order_ledger_id.", order_id=order_id)
     if order["status"] == CANCELLED:
         raise not_allowed(CANCELLED, CREATED)
     return order
+
+
+def _as_0_1_read_it(sent: Body) -> Row:
+    lines = [with_defaults(line, {}, ids=("product_id",)) for line in sent["items"]]
+    return with_defaults(sent, {}, ids=("order_ledger_id", "user_id")) | {"items": lines}
 
 
 def get(db: Database, order_id: str) -> Row:

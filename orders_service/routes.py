@@ -14,17 +14,18 @@ api = Api("Orders service", "The orders that have come out of requests. Each is 
     "POST",
     "/orders",
     body=schemas.NewOrder,
+    sent=True,
     answer=schemas.Order,
     status=(201, 200),
     leads_to={"order_id": "id"},
     errors=(IdempotencyKeyReused, InvalidStatusTransition),
 )
-def create_order(db: Database, body: Row) -> Reply:
+def create_order(db: Database, body: Row, sent: Row) -> Reply:
     """Create the order of a ledger entry: 201 the first time, 200 with the same order after.
 
     There is one order for each `order_ledger_id`. If it has been cancelled already, it is refused.
     """
-    order, was_made_before = operations.create(db, body)
+    order, was_made_before = operations.create(db, body, sent)
     return Reply(order, 200, {"Idempotency-Replayed": "true"}) if was_made_before else Reply(order, 201)
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from common.api.errors import ApiError
-from common.api.idempotency import Answer
+from common.api.idempotency import StoredResponse
 from payments_service.errors import GatewayError
 
 # What a payment token contains → why it is declined. The first that fits counts.
@@ -42,7 +42,7 @@ class Gateway:
     chance: random.Random = field(default_factory=random.SystemRandom)
     sleep: Callable[[float], None] = time.sleep
 
-    def call(self, work: Callable[[], Answer]) -> Answer:
+    def call(self, work: Callable[[], StoredResponse]) -> StoredResponse:
         """Do `work`, unless it is this call's turn to fail.
 
         :raises GatewayError: before the work, or after it is on the books

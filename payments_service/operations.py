@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from common.api.errors import InvalidStatusTransition, ValidationFailed
-from common.api.idempotency import Answer, once
+from common.api.idempotency import Fingerprint, StoredResponse, once, with_defaults
 from common.database.database import Database, Row, Transaction
 from payments_service import gateway, schemas
 from payments_service.domain import AUTHORIZED, DECLINED, IDEMPOTENCY_TABLE, REFUNDED, VOIDED
@@ -18,6 +18,14 @@ Body = dict[str, Any]
 
 AUTHORIZATION_ID = re.compile(r"auth_[0-9A-Za-z]{24}")
 CAPTURE_REFUSED = "capture_refused"
+# What release 0.1 filled in before it took a fingerprint. Its stored fingerprints depend on it: never change it.
+DEFAULTS_OF_0_1: dict[str, Body] = {
+    "authorize": {},
+    "capture": {"amount_cents": None},
+    "void": {"reason": None},
+    "void_by_key": {"reason": None},
+    "refund": {"amount_cents": None, "reason": None},
+}
 
 # Times are clock_timestamp(), read under the row's lock: now() is when the transaction began, maybe before it waited.
 
@@ -69,31 +77,31 @@ SELECT_WITH_REFUNDS = """
     ORDER BY r.created_at, r.id"""
 
 
-def authorize(db: Database, body: Body) -> Answer:
+def authorize(db: Database, body: Body, sent: Body) -> StoredResponse:
     """Hold money. :raises AlreadyVoided: the key was voided before this request arrived"""
-    return _once(db, "authorize", body, lambda tx: _authorize(tx, body))
+    return _once(db, "authorize", sent, lambda tx: _authorize(tx, body))
 
 
-def capture(db: Database, authorization_id: str, body: Body) -> Answer:
+def capture(db: Database, authorization_id: str, body: Body, sent: Body) -> StoredResponse:
     """Take the held money, or a part of it, once."""
-    request = {**body, "authorization_id": _checked(authorization_id)}
+    request = {**sent, "authorization_id": _checked(authorization_id)}
     return _once(db, "capture", request, lambda tx: _capture(tx, authorization_id, body["amount_cents"]))
 
 
-def void(db: Database, authorization_id: str, body: Body) -> Answer:
+def void(db: Database, authorization_id: str, body: Body, sent: Body) -> StoredResponse:
     """Let the held money go."""
-    request = {**body, "authorization_id": _checked(authorization_id)}
+    request = {**sent, "authorization_id": _checked(authorization_id)}
     return _once(db, "void", request, lambda tx: _void_by_id(tx, authorization_id, body["reason"]))
 
 
-def void_by_key(db: Database, body: Body) -> Answer:
+def void_by_key(db: Database, body: Body, sent: Body) -> StoredResponse:
     """Let go what an authorize with this key holds or would hold, whether or not it has arrived yet."""
-    return _once(db, "void_by_key", body, lambda tx: _void_by_key(tx, body["authorization_key"], body["reason"]))
+    return _once(db, "void_by_key", sent, lambda tx: _void_by_key(tx, body["authorization_key"], body["reason"]))
 
 
-def refund(db: Database, authorization_id: str, body: Body) -> Answer:
+def refund(db: Database, authorization_id: str, body: Body, sent: Body) -> StoredResponse:
     """Give captured money back: all that is left, or a part of it."""
-    request = {**body, "authorization_id": _checked(authorization_id)}
+    request = {**sent, "authorization_id": _checked(authorization_id)}
     return _once(db, "refund", request, lambda tx: _refund(tx, authorization_id, body["amount_cents"], body["reason"]))
 
 
@@ -106,12 +114,13 @@ def show(db: Database, authorization_id: str) -> Row:
     return {**rows[0], "captured_amount_cents": captured, "movements": _movements(rows)}
 
 
-def _once(db: Database, verb: str, request: Body, work: Callable[[Transaction], Answer]) -> Answer:
+def _once(db: Database, verb: str, request: Body, work: Callable[[Transaction], StoredResponse]) -> StoredResponse:
     key = request["idempotency_key"]
-    return db.transact(lambda tx: once(tx, IDEMPOTENCY_TABLE, verb, key, request, lambda: work(tx)))
+    fingerprint = Fingerprint(request, lambda: with_defaults(request, DEFAULTS_OF_0_1[verb], ids=("user_id",)))
+    return db.transact(lambda tx: once(tx, IDEMPOTENCY_TABLE, verb, key, fingerprint, lambda: work(tx)))
 
 
-def _authorize(tx: Transaction, body: Body) -> Answer:
+def _authorize(tx: Transaction, body: Body) -> StoredResponse:
     content = dict(body)
     token = content.pop("payment_token")  # from here on it is gone: no statement and no answer can hold it
     declined = gateway.decline_code(token)
@@ -129,10 +138,10 @@ def _authorize(tx: Transaction, body: Body) -> Answer:
         raise AlreadyVoided()
     if declined:
         raise PaymentDeclined(declined)
-    return Answer.dumped(200, schemas.Authorization, row)
+    return StoredResponse.dumped(200, schemas.Authorization, row)
 
 
-def _capture(tx: Transaction, authorization_id: str, amount_cents: int | None) -> Answer:
+def _capture(tx: Transaction, authorization_id: str, amount_cents: int | None) -> StoredResponse:
     payment = _lock(tx, authorization_id)
     if payment["status"] == VOIDED:
         raise AlreadyVoided()
@@ -142,19 +151,19 @@ def _capture(tx: Transaction, authorization_id: str, amount_cents: int | None) -
     if payment["refuses_capture"]:
         raise PaymentDeclined(CAPTURE_REFUSED)
     row = tx.one(CAPTURE, id=authorization_id, capture_id=_new_id("cap"), amount_cents=amount)
-    return Answer.dumped(200, schemas.Capture, row)
+    return StoredResponse.dumped(200, schemas.Capture, row)
 
 
-def _void_by_id(tx: Transaction, authorization_id: str, reason: str | None) -> Answer:
+def _void_by_id(tx: Transaction, authorization_id: str, reason: str | None) -> StoredResponse:
     row = _void(tx, _lock(tx, authorization_id), reason)
-    return Answer.dumped(200, schemas.Void, row)
+    return StoredResponse.dumped(200, schemas.Void, row)
 
 
-def _void_by_key(tx: Transaction, key: str, reason: str | None) -> Answer:
+def _void_by_key(tx: Transaction, key: str, reason: str | None) -> StoredResponse:
     row = tx.one(INSERT_TOMBSTONE, id=_new_id("auth"), key=key, reason=reason)
     if row is None:
         row = _void_found(tx, key, reason)
-    return Answer.dumped(200, schemas.VoidByKey, row)
+    return StoredResponse.dumped(200, schemas.VoidByKey, row)
 
 
 def _void_found(tx: Transaction, key: str, reason: str | None) -> Row:
@@ -175,7 +184,7 @@ def _void(tx: Transaction, payment: Row, reason: str | None) -> Row:
     return voided
 
 
-def _refund(tx: Transaction, authorization_id: str, amount_cents: int | None, reason: str | None) -> Answer:
+def _refund(tx: Transaction, authorization_id: str, amount_cents: int | None, reason: str | None) -> StoredResponse:
     payment = _lock(tx, authorization_id)
     if payment["status"] == VOIDED:
         raise AlreadyVoided()
@@ -185,7 +194,7 @@ def _refund(tx: Transaction, authorization_id: str, amount_cents: int | None, re
     amount = _at_most(left, amount_cents)
     tx.execute(ADD_REFUNDED_AMOUNT, authorization_id=authorization_id, amount_cents=amount)
     row = tx.one(INSERT_REFUND, id=_new_id("re"), authorization_id=authorization_id, amount_cents=amount, reason=reason)
-    return Answer.dumped(200, schemas.Refund, row)
+    return StoredResponse.dumped(200, schemas.Refund, row)
 
 
 def _lock(tx: Transaction, authorization_id: str) -> Row:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.api.errors import IdempotencyKeyReused, InvalidStatusTransition, RequestInProgress
-from common.api.idempotency import Answer
+from common.api.idempotency import StoredResponse
 from common.api.routes import Api, PathId
 from common.database.database import Database
 from payments_service import operations, schemas
@@ -44,78 +44,83 @@ class Context:
     "POST",
     "/payments/authorize",
     body=schemas.AuthorizeRequest,
+    sent=True,
     answer=schemas.Authorization,
     leads_to={"authorization_id": "authorization_id"},
     errors=(PaymentDeclined, AlreadyVoided, *ANY_TIME),
 )
-def authorize(context: Context, body: dict[str, Any]) -> Answer:
+def authorize(context: Context, body: dict[str, Any], sent: dict[str, Any]) -> StoredResponse:
     """Hold money on a card.
 
     The token decides: one with `decline_insufficient`, `decline_expired`, `decline_stolen` or any other `decline_` in
     it is declined; `fail_capture` authorizes, and then every capture is refused. Tokens are not kept.
     """
-    return context.gateway.call(lambda: operations.authorize(context.database, body))
+    return context.gateway.call(lambda: operations.authorize(context.database, body, sent))
 
 
 @api.route(
     "POST",
     "/payments/capture/<authorization:authorization_id>",
     body=schemas.CaptureRequest,
+    sent=True,
     answer=schemas.Capture,
     errors=(PaymentDeclined, AuthorizationNotFound, AlreadyVoided, AlreadyCaptured, *ANY_TIME),
 )
-def capture(context: Context, authorization_id: str, body: dict[str, Any]) -> Answer:
+def capture(context: Context, authorization_id: str, body: dict[str, Any], sent: dict[str, Any]) -> StoredResponse:
     """Take the held money.
 
     Once for each authorization; without `amount_cents` all of it. What is not captured then is held no longer.
     """
-    return context.gateway.call(lambda: operations.capture(context.database, authorization_id, body))
+    return context.gateway.call(lambda: operations.capture(context.database, authorization_id, body, sent))
 
 
 @api.route(
     "POST",
     "/payments/void/<authorization:authorization_id>",
     body=schemas.VoidRequest,
+    sent=True,
     answer=schemas.Void,
     errors=(AuthorizationNotFound, AlreadyCaptured, *ANY_TIME),
 )
-def void(context: Context, authorization_id: str, body: dict[str, Any]) -> Answer:
+def void(context: Context, authorization_id: str, body: dict[str, Any], sent: dict[str, Any]) -> StoredResponse:
     """Let the held money go.
 
     Again, also with another key: the same answer.
     """
-    return context.gateway.call(lambda: operations.void(context.database, authorization_id, body))
+    return context.gateway.call(lambda: operations.void(context.database, authorization_id, body, sent))
 
 
 @api.route(
     "POST",
     "/payments/void",
     body=schemas.VoidByKeyRequest,
+    sent=True,
     answer=schemas.VoidByKey,
     errors=(AlreadyCaptured, *ANY_TIME),
 )
-def void_by_key(context: Context, body: dict[str, Any]) -> Answer:
+def void_by_key(context: Context, body: dict[str, Any], sent: dict[str, Any]) -> StoredResponse:
     """Void by the key of an authorize whose answer never arrived.
 
     `authorization_key` is that authorize's `idempotency_key`. Where it has not arrived, it is refused with
     `already_voided` once it does, and `authorization_id` is null here, as it is where the card was declined.
     """
-    return context.gateway.call(lambda: operations.void_by_key(context.database, body))
+    return context.gateway.call(lambda: operations.void_by_key(context.database, body, sent))
 
 
 @api.route(
     "POST",
     "/payments/refund/<authorization:authorization_id>",
     body=schemas.RefundRequest,
+    sent=True,
     answer=schemas.Refund,
     errors=(AuthorizationNotFound, AlreadyVoided, InvalidStatusTransition, *ANY_TIME),
 )
-def refund(context: Context, authorization_id: str, body: dict[str, Any]) -> Answer:
+def refund(context: Context, authorization_id: str, body: dict[str, Any], sent: dict[str, Any]) -> StoredResponse:
     """Give captured money back.
 
     Without `amount_cents` all that is left. A payment may be refunded in parts, each under its own key.
     """
-    return context.gateway.call(lambda: operations.refund(context.database, authorization_id, body))
+    return context.gateway.call(lambda: operations.refund(context.database, authorization_id, body, sent))
 
 
 @api.route("GET", "/payments/<authorization:authorization_id>", answer=schemas.Payment, errors=(AuthorizationNotFound,))

@@ -6,20 +6,20 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from common.api.fields import Cents, Currency, Id, Text, Timestamp
+from common.api.fields import MAX_TOKEN, Cents, Currency, Id, SingleLine, Timestamp
 from payments_service.domain import CAPTURED, REFUNDED, STATUSES, VOIDED
 
 MOVEMENTS = ("authorize", "capture", "void", "refund")
 
 
-class Key(Text):
+class Key(SingleLine):
     """An idempotency key: 1 to 255 printable ASCII characters."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(1, 255, r"^[\x20-\x7e]*$", required=True, **options)
 
 
-class Reason(Text):
+class Reason(SingleLine):
     """A word for whoever reads the books later."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class AuthorizeRequest(Schema):
     user_id = Id(required=True)
     amount_cents = Cents(required=True)
     currency = Currency(required=True)
-    payment_token = Text(1, 255, example="tok_visa", required=True, load_only=True)
+    payment_token = SingleLine(1, MAX_TOKEN, example="tok_visa", required=True, load_only=True)
     idempotency_key = Key()
 
 

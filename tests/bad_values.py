@@ -18,6 +18,7 @@ NO_COUNT: list[Any] = [*NO_NUMBER, -1, 0, 2**31]
 NO_CENTS: list[Any] = [*NO_NUMBER, -1, 0, 10**12]
 NO_ID: list[Any] = ["", "x", 1, None, True, [], "{00000000-0000-0000-0000-000000000000}", "0" * 32, "0" * 36, "\ud800"]
 NO_TEXT: list[Any] = ["", 1, None, True, [], {}, "a\nb", "a\x7f", "a\x85", "\u2028", "a" * 256, "a\x00b", "\udc00"]
+NO_TOKEN: list[Any] = [text for text in NO_TEXT if text != "a" * 256] + ["a" * 8193]
 NO_KEY: list[Any] = ["", "x" * 256, "ü", "a\nb", "a\x00b", "\x7f", None, 1, True, []]
 NO_CURRENCY: list[Any] = ["", "usd", "US", "USDD", "ZZZ", "XXX", "USD\n", None, 1, True, ["USD"]]
 NO_REASON: list[Any] = ["", "x" * 1001, None, 1, "\n"]
@@ -60,7 +61,7 @@ CALLS = {
             "user_id": NO_ID,
             "email": NO_EMAIL,
             "currency": NO_CURRENCY,
-            "payment.token": NO_TEXT,
+            "payment.token": NO_TOKEN,
             "payment.method": ["", "cash", "CARD", None, 1, True, []],
             "payment": [*NO_OBJECT, {**PAYMENT, "cvc": "123"}],
             "items": [*NO_LINES, [LINE] * 51, [LINE, {}], [{**LINE, "quantity": 51}] * 2, [PRICED]],
@@ -98,10 +99,11 @@ CALLS = {
             "sku": [*NO_TEXT, "a b", "ä", "a\n", "a" * 101, "a/b"],
             "name": NO_TEXT,
             "price_cents": NO_CENTS,
+            "currency": NO_CURRENCY,
             "initial_stock": [*NO_NUMBER, -1, 2**31],
         },
-        unknown=("intial_stock", "stock_quantity", "id"),
-        optional=("initial_stock",),
+        unknown=("intial_stock", "stock_quantity", "id", "is_active"),
+        optional=("currency", "initial_stock"),
     ),
     "list_products": Call("inventory_service", "GET", "/inventory/products"),
     "get_availability": Call("inventory_service", "GET", f"/inventory/products/{PRODUCT}/availability"),
@@ -144,7 +146,7 @@ CALLS = {
             "idempotency_key": NO_KEY,
             "user_id": NO_ID,
             "currency": NO_CURRENCY,
-            "payment_token": NO_TEXT,
+            "payment_token": NO_TOKEN,
         },
         unknown=("amount", "authorization_id"),
     ),

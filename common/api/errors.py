@@ -1,7 +1,7 @@
-"""Every way in which a service can refuse or fail, in one shape (contract.md, "Rules for every HTTP service").
+"""The ways in which any service can refuse or fail, all with one error body.
 
-An error's docstring is the sentence a person reads; keyword arguments become `details`. A service's own refusals
-stand in its `errors.py`.
+An error's docstring is the message for a person. Keyword arguments become `details`. The refusals of a single service
+are in its own `errors.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class ApiError(Exception):
     retry_after: int | None = None  # seconds
     own_headers: ClassVar[dict[str, str]] = {}
     is_final: ClassVar[bool] = False
-    """Whether the same request will always be answered so, and the answer may be stored and replayed."""
+    """Whether the same request always gets this response, so that it may be stored and replayed."""
 
     def __init__(self, message: str | None = None, /, **details: Any) -> None:
         self.message = message or (type(self).__doc__ or "").partition("\n")[0]
@@ -27,7 +27,7 @@ class ApiError(Exception):
         super().__init__(self.message)
 
     def body(self) -> dict[str, Any]:
-        """The answer's JSON: `{"error", "message", "details"?, "request_id"}`."""
+        """The response body: `{"error", "message", "details"?, "request_id"}`."""
         details = {"details": self.details} if self.details else {}
         return {"error": self.code, "message": self.message, **details, "request_id": request_id.get()}
 
@@ -41,7 +41,7 @@ class ApiError(Exception):
 
 
 class ValidationFailed(ApiError):
-    """The request is not valid; details name each field and what is wrong with it."""
+    """The request is not valid. The details say for each field what is wrong with it."""
 
     status, code = 400, "validation_error"
 
@@ -53,13 +53,13 @@ class MalformedJson(ApiError):
 
 
 class MissingIdempotencyKey(ApiError):
-    """The header Idempotency-Key is missing: a key of your own that names this request, the same on every retry."""
+    """The header Idempotency-Key is missing. Send a key of your own for this request, the same on every retry."""
 
     status, code = 400, "missing_idempotency_key"
 
 
 class Unauthorized(ApiError):
-    """No credential was sent, or it is not known. Send it as `Authorization: Bearer KEY`."""
+    """The credential is missing or unknown. Send it as `Authorization: Bearer KEY`."""
 
     status, code, own_headers = 401, "unauthorized", {"WWW-Authenticate": "Bearer"}
 
@@ -71,7 +71,7 @@ class Forbidden(ApiError):
 
 
 class NotFound(ApiError):
-    """There is nothing here."""
+    """Nothing was found at this address."""
 
     status, code = 404, "not_found"
 
@@ -89,25 +89,25 @@ class UnsupportedMediaType(ApiError):
 
 
 class BrokenHttp(ApiError):
-    """This is not HTTP/1.1 as its standard has it: the request line, a header, or how the body is cut into chunks."""
+    """This is not valid HTTP/1.1: check the request line, the headers and the chunks of the body."""
 
     status, code = 400, "validation_error"
 
 
 class UriTooLong(ApiError):
-    """The address is longer than any that is needed here."""
+    """The address is longer than any valid one."""
 
     status, code = 414, "uri_too_long"
 
 
 class ExpectationFailed(ApiError):
-    """`Expect` may be 100-continue and nothing else."""
+    """The only supported value of `Expect` is 100-continue."""
 
     status, code = 417, "expectation_failed"
 
 
 class HeadersTooLarge(ApiError):
-    """The headers are more or longer than any that are needed here."""
+    """The headers are too many or too long."""
 
     status, code = 431, "headers_too_large"
 
@@ -119,7 +119,7 @@ class InvalidStatusTransition(ApiError):
 
 
 class RequestInProgress(ApiError):
-    """A request with this key is being worked on. Send it again in a moment for its answer."""
+    """A request with this key is being processed. Send it again in a moment to get its response."""
 
     status, code, retry_after = 409, "request_in_progress", 1
 
@@ -142,8 +142,14 @@ class ServiceUnavailable(ApiError):
     status, code, retry_after = 503, "service_unavailable", 1
 
 
+class Busy(ApiError):
+    """The service has more work than it can do in time; nothing was done. Send the same request again later."""
+
+    status, code, retry_after = 503, "busy", 1
+
+
 class NotMigrated(ApiError):
-    """The database lacks migrations of this release. Send the same request again after they have run."""
+    """The database does not have this release's tables yet. Run the migrations, then send the same request again."""
 
     status, code, retry_after = 503, "not_migrated", 5
 

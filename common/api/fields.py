@@ -1,4 +1,4 @@
-"""The kinds of value that bodies are made of, for marshmallow. Each is as strict as the contract."""
+"""The kinds of values in request and response bodies, as marshmallow fields. Each accepts one spelling only."""
 
 from __future__ import annotations
 
@@ -8,25 +8,17 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from domain.money import MAX_CENTS
+from domain.money import CURRENCIES, MAX_CENTS
 
 UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
-# As a regular expression of OpenAPI. (Unicode's classes would depend on the version that an interpreter knows.)
+MAX_TOKEN = 8192
+"""Characters of a payment token. Those of digital wallets have about 3,500."""
+# A regular expression that OpenAPI understands. Unicode's classes would depend on the interpreter's version of Unicode.
 ONE_LINE = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
-# What has a minor unit in ISO 4217's list one of 2026, without funds, metals and test codes.
-CURRENCIES = frozenset(
-    "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD "
-    "CDF CHF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ "
-    "GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR "
-    "LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN "
-    "PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB "
-    "TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW "
-    "ZWG".split()
-)
 
 
 class Id(fields.String):
-    """A UUID in its usual spelling; lower case once loaded."""
+    """A UUID with hyphens, in lower case once loaded."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(metadata={"format": "uuid"}, **options)
@@ -38,7 +30,7 @@ class Id(fields.String):
 
 
 class WholeNumber(fields.Integer):
-    """An integer within bounds: no `true`, no `1.0`, no `"1"`."""
+    """An integer from `low` to `high`. `true`, `1.0` and `"1"` are refused."""
 
     def __init__(self, low: int, high: int, **options: Any) -> None:
         super().__init__(strict=True, validate=validate.Range(low, high), **options)
@@ -60,7 +52,8 @@ class Currency(fields.String):
     """An ISO 4217 code."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(validate=validate.OneOf(sorted(CURRENCIES)), metadata={"example": "USD"}, **options)
+        metadata = {"example": "USD"} | options.pop("metadata", {})
+        super().__init__(validate=validate.OneOf(sorted(CURRENCIES)), metadata=metadata, **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> str:
         if not (isinstance(value, str) and value in CURRENCIES):
@@ -68,17 +61,17 @@ class Currency(fields.String):
         return value
 
 
-class Text(fields.String):
-    """A string of `low` to `high` characters on one line; control characters are no text."""
+class SingleLine(fields.String):
+    """A string of `low` to `high` characters without control characters and line separators."""
 
     def __init__(
         self, low: int, high: int, pattern: str | None = None, example: str | None = None, **options: Any
     ) -> None:
         rules: list[validate.Validator] = [validate.Length(low, high)]
         rules += [validate.Regexp(pattern)] if pattern else []
-        said = {} if pattern else {"pattern": ONE_LINE}
-        said |= {"example": example} if example else {}
-        super().__init__(validate=rules, metadata=said, **options)
+        metadata = {} if pattern else {"pattern": ONE_LINE}
+        metadata |= {"example": example} if example else {}
+        super().__init__(validate=rules, metadata=metadata, **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> str:
         text = super()._deserialize(value, attr, data, **options)
@@ -87,7 +80,7 @@ class Text(fields.String):
 
 
 def one_line(text: str) -> None:
-    """A rule for texts without control characters and line separators. :raises ValidationError:"""
+    """Validate that a text has no control characters and no line separators. :raises ValidationError:"""
     if not re.fullmatch(ONE_LINE, text):
         raise ValidationError("Control characters are not allowed.")
 

@@ -1,16 +1,16 @@
-"""The same key and the same body: the first answer again, and no second effect (contract.md, "Idempotency").
+"""Run a call once for each key: the same key and the same body get the first response again, with no second effect.
 
-The key is inserted before the work, in the transaction of the work. A second call with it waits in the unique
-index until the first has committed, and then finds the answer; after a crash nothing of either is left.
+The key is inserted before the work, in the transaction of the work. A second call with the key waits in the unique
+index until the first has committed, and then finds its response. After a crash nothing of either is left.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import psycopg2
@@ -20,15 +20,17 @@ from common.api.errors import ApiError, IdempotencyKeyReused, RequestInProgress
 from common.database.database import Transaction
 from common.json_text import encode
 
+Body = Mapping[str, Any]
+
 WELL_FORMED = re.compile(r"[\x20-\x7e]{1,255}")
 SENT_TWICE = "\0"
-"""How a key ends that came in two headers, which WSGI joins with a comma: common/server/worker.py adds it, and no
-client can."""
+"""The end of a key that came in two headers, which WSGI joins with a comma. common/server/worker.py adds it; a client
+cannot send it."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What is sent back: a status and a body that is JSON text already; `replayed` when it was stored before."""
+class StoredResponse:
+    """A status and a body that is JSON text already; `replayed` where it comes from the database."""
 
     status: int
     body: str
@@ -36,66 +38,96 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, status: int, body: dict[str, Any]) -> Answer:
+    def of(cls, status: int, body: dict[str, Any]) -> StoredResponse:
         return cls(status, encode.compact(body))
 
     @classmethod
-    def dumped(cls, status: int, schema: type[Schema], data: Any) -> Answer:
+    def dumped(cls, status: int, schema: type[Schema], data: Any) -> StoredResponse:
         return cls.of(status, _instance(schema).dump(data))
 
     @classmethod
-    def refusal(cls, error: ApiError) -> Answer:
+    def refusal(cls, error: ApiError) -> StoredResponse:
         return cls.of(error.status, error.body())
 
 
 @cache
 def _instance(schema: type[Schema]) -> Schema:
-    """One for all: to make a schema takes longer than to dump with it."""
+    """One instance for all calls: making a schema takes longer than dumping with it."""
     return schema()
 
 
-def fingerprint(request: Any) -> str:
+@dataclass(frozen=True)
+class Fingerprint:
+    """Tells two requests with the same key apart: a digest of the body as the client sent it.
+
+    Not of the body as this release reads it: a new optional field with a default would change the digest of every
+    request that was sent before, and a repeat after the upgrade would be refused as another request.
+    """
+
+    sent: Any
+    as_0_1_read_it: Callable[[], Any] | None = None
+    """The body as release 0.1 loaded it, with its defaults: 0.1 stored the digest of that. Never change what this
+    returns for a request that 0.1 took."""
+
+    @cached_property
+    def value(self) -> str:
+        """What is stored with a new key."""
+        return fingerprint_of(self.sent)
+
+    def matches(self, stored: str) -> bool:
+        """Whether `stored` is the digest of this request, by the rule of this release or of 0.1."""
+        if stored == self.value:
+            return True
+        return self.as_0_1_read_it is not None and stored == fingerprint_of(self.as_0_1_read_it())
+
+
+def fingerprint_of(request: Any) -> str:
     """SHA-256 (hexadecimal) of the canonical JSON of a request: sorted keys, no white space."""
     return hashlib.sha256(encode.canonical(request).encode()).hexdigest()
 
 
-def once(tx: Transaction, table: str, scope: str, key: str, request: Any, work: Callable[[], Answer]) -> Answer:
-    """Do `work` unless `key` has been used in this scope; then give the first answer again.
+def with_defaults(sent: Body, defaults: Body, ids: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A body as release 0.1 loaded it: fields that were absent filled in, UUIDs in lower case."""
+    return {**defaults, **sent, **{name: sent[name].lower() for name in ids if name in sent}}
 
-    :param request: what must be the same for the key to mean the same call
+
+def once(
+    tx: Transaction, table: str, scope: str, key: str, fingerprint: Fingerprint, work: Callable[[], StoredResponse]
+) -> StoredResponse:
+    """Do `work` unless `key` has been used in this scope; then return the first response again.
+
     :raises IdempotencyKeyReused: the key was used for another request
-    :raises RequestInProgress: another call with the key is still at work after the database's lock_timeout
+    :raises RequestInProgress: another call with the key still holds it after the database's lock_timeout
     """
-    print_ = fingerprint(request)
     try:
         is_first = tx.execute(
-            f"INSERT INTO {table} (scope, key, fingerprint) VALUES (%(scope)s, %(key)s, %(print)s)"
+            f"INSERT INTO {table} (scope, key, fingerprint) VALUES (%(scope)s, %(key)s, %(fingerprint)s)"
             " ON CONFLICT DO NOTHING",
-            scope=scope, key=key, print=print_,
+            scope=scope, key=key, fingerprint=fingerprint.value,
         )  # fmt: skip
     except psycopg2.errors.LockNotAvailable as error:
         raise RequestInProgress() from error
     if not is_first:
-        return _replay(tx, table, scope, key, print_)
+        return _replay(tx, table, scope, key, fingerprint)
     try:
-        answer = work()
+        response = work()
     except ApiError as error:
         if not error.is_final:
             raise
-        answer = Answer.refusal(error)
+        response = StoredResponse.refusal(error)
     tx.execute_at_the_end(
         f"UPDATE {table} SET status = %(status)s, body = %(body)s WHERE scope = %(scope)s AND key = %(key)s",
-        scope=scope, key=key, status=answer.status, body=answer.body,
+        scope=scope, key=key, status=response.status, body=response.body,
     )  # fmt: skip
-    return answer
+    return response
 
 
-def _replay(tx: Transaction, table: str, scope: str, key: str, print_: str) -> Answer:
+def _replay(tx: Transaction, table: str, scope: str, key: str, fingerprint: Fingerprint) -> StoredResponse:
     row = tx.one(
         f"SELECT fingerprint, status, body FROM {table} WHERE scope = %(scope)s AND key = %(key)s", scope=scope, key=key
     )
     if row is None:
         raise RequestInProgress()
-    if row["fingerprint"] != print_:
+    if not fingerprint.matches(row["fingerprint"]):
         raise IdempotencyKeyReused()
-    return Answer(row["status"], row["body"], replayed=True)
+    return StoredResponse(row["status"], row["body"], replayed=True)

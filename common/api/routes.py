@@ -1,7 +1,8 @@
 """Routes as data: each is validated, called, dumped and described in OpenAPI from one declaration.
 
 A view gets the service's context first (its database, or what `create_app` made), then what was asked for by name:
-path parameters, `body`, `query`, `idempotency_key`. It returns what the schema dumps, or `Reply`, or a ready `Answer`.
+path parameters, `body`, `query`, `idempotency_key`, `sent`. It returns what the schema dumps, a `Reply`, or a
+`StoredResponse`.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class Operation:
     body: Schema | None
     query: Schema | None
     needs_key: bool
+    needs_sent: bool
     headers: dict[str, str]
     leads_to: dict[str, str]
     errors: tuple[type[ApiError], ...]
@@ -89,6 +91,7 @@ class Api:
         body: type[Schema] | None = None,
         query: type[Schema] | None = None,
         idempotency_key: bool = False,
+        sent: bool = False,
         headers: dict[str, str] | None = None,
         leads_to: dict[str, str] | None = None,
         errors: Sequence[type[ApiError]] = (),
@@ -96,6 +99,7 @@ class Api:
     ) -> Callable[[View], View]:
         """Declare the view below as an operation; it answers with the first of `status` unless it says otherwise.
 
+        :param sent: the view also gets the body as it was sent, for a fingerprint
         :param headers: those of its first answer, each with what it means
         :param leads_to: ids in the paths of other operations, each with the field of this answer that names it
         :param is_probe: it needs no credential, and has an answer whatever state the service is in
@@ -112,6 +116,7 @@ class Api:
                     body=body() if body else None,
                     query=query() if query else None,
                     needs_key=idempotency_key,
+                    needs_sent=sent,
                     headers=headers or {},
                     leads_to=leads_to or {},
                     errors=tuple(errors),
@@ -141,7 +146,10 @@ def _handler(operation: Operation, context: Any) -> Callable[..., Response]:
         if operation.query:
             arguments["query"] = load(operation.query, _single_values(request.args))
         if operation.body:
-            arguments["body"] = load(operation.body, json_body())
+            sent = json_body()
+            arguments["body"] = load(operation.body, sent)
+            if operation.needs_sent:
+                arguments["sent"] = sent
         elif operation.may_change and json_body(default={}) != {}:
             raise ValidationFailed(_schema=["This call takes no body."])
         return _respond(operation, operation.view(context, **arguments))
@@ -150,7 +158,7 @@ def _handler(operation: Operation, context: Any) -> Callable[..., Response]:
 
 
 def _respond(operation: Operation, result: Any) -> Response:
-    if isinstance(result, idempotency.Answer):
+    if isinstance(result, idempotency.StoredResponse):
         response = Response(result.body, result.status, result.headers, mimetype="application/json")
         if result.replayed:
             response.headers["Idempotency-Replayed"] = "true"

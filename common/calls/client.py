@@ -110,7 +110,9 @@ class ServiceClient:
         request.method = method
         request.url = self._base_url + path + (f"?{urlencode(params)}" if params else "")
         request.headers = CaseInsensitiveDict({"X-Request-ID": request_id.get(), "Content-Type": "application/json"})
-        request.body = None if body is None else encode.compact(body).encode()
+        request.body = (
+            None if body is None else encode.readable(body).encode()
+        )  # in UTF-8: escaped, a long token could exceed the limit of a body
         request.prepare_content_length(request.body)  # else the adapter for https would send it in chunks
         return request
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg2
 import psycopg2.extensions
+
+from domain.money import CURRENCIES
 
 ESCAPES = "a postgresql:// address, with / ? @ and % as %2F %3F %40 and %25 in its password and parameters"
 
@@ -96,6 +98,12 @@ def _parses(dsn: str) -> bool:
     return True
 
 
+def currency(text: str) -> str:
+    if text not in CURRENCIES:
+        raise ValueError("an ISO 4217 currency code such as USD or EUR")
+    return text
+
+
 def api_keys(text: str) -> dict[str, tuple[str, bool]]:
     """`name=sha256hex` or `name=sha256hex:read`, separated by commas → {sha256hex: (name, may_write)}."""
     keys = {}
@@ -133,6 +141,14 @@ class Settings:
     payments_service_url: str = setting(http_url, "http://127.0.0.1:8300", "where the payments service is")
     api_keys: dict[str, tuple[str, bool]] = setting(
         api_keys, "", "clients of the Edge API, `NAME=SHA256HEX[:read],…`; empty: open, all callers are one client"
+    )
+    currency: str = setting(
+        currency, "USD", "ISO 4217 code of the prices of products that are created without a currency"
+    )
+    max_backlog_age_s: float = setting(
+        number(1, 86_400),
+        "300",
+        "Edge API: new orders are answered 503 `busy` while authorized orders wait for longer than this",
     )
     rate_limit_per_minute: int = setting(
         whole(0, 1_000_000), "0", "orders a client may post in a minute (token bucket); 0: no limit"
@@ -177,16 +193,24 @@ class Settings:
             as it may hold a password.
         """
         environ = os.environ if environ is None else environ
-        values = {}
-        for each in fields(cls):
-            name, text = each.name.upper(), environ.get(each.name.upper()) or each.metadata["default"]
-            if text is None:
-                raise SettingError(f"{name} is not set: {each.metadata['doc']}")
-            try:
-                values[each.name] = each.metadata["parse"](text)
-            except ValueError as error:
-                raise SettingError(f"{name} must be {error}") from None
+        values = {each.name: _read(each, environ) for each in fields(cls)}
         if values["crash_at"] and values["app_env"] == "production":
             raise SettingError("CRASH_AT must not be set where APP_ENV is production: it kills processes")
         values["database_direct_url"] = values["database_direct_url"] or values["database_url"]
         return cls(**values)
+
+    @classmethod
+    def read(cls, name: str, environ: Mapping[str, str] | None = None) -> Any:
+        """One setting by its field's name, whatever the others are. :raises SettingError: it is missing or wrong"""
+        (only,) = (each for each in fields(cls) if each.name == name)
+        return _read(only, os.environ if environ is None else environ)
+
+
+def _read(each: Field[Any], environ: Mapping[str, str]) -> Any:
+    name, text = each.name.upper(), environ.get(each.name.upper()) or each.metadata["default"]
+    if text is None:
+        raise SettingError(f"{name} is not set: {each.metadata['doc']}")
+    try:
+        return each.metadata["parse"](text)
+    except ValueError as error:
+        raise SettingError(f"{name} must be {error}") from None

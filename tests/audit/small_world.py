@@ -21,11 +21,11 @@ import edge_api.app
 import inventory_service.app
 import orders_service.app
 import payments_service.app
+from common.calls.breaker import Breaker
 from common.calls.client import ServiceClient
 from common.database.database import Database
 from common.process.settings import Settings
 from domain.states import Status
-from orchestrator.breaker import Breaker
 from orchestrator.engine import Engine
 from orchestrator.participants import Participant, Participants
 from orchestrator.saga import RetryPolicy, Saga

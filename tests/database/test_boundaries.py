@@ -13,7 +13,7 @@ RUN_TIME = COMMON - {"common.server"} | {"domain"}
 MAY_IMPORT = {service: {service} | RUN_TIME for service in SERVICES} | {
     "domain": set(),
     "common.json_text": set(),
-    "common.process": set(),
+    "common.process": {"domain"},
     "common.database": {"common.process"},
     "common.schema": {"common.database", "common.process"},
     "common.calls": {"common.json_text", "common.process"},

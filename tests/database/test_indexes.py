@@ -38,7 +38,8 @@ PARAMETERS = {
     | {"renew_below_s": 22, "limit": CLAIMED, "claimant": "worker", "max_claims": 5, "set_aside_s": 300}
     | {"abandoned": "abandoned", "abandoned_message": "nobody came back"},
     inventory_service.operations: LINES
-    | {"sku": "sku-5", "name": "Widget", "price_cents": 999, "initial_stock": 1, "product_id": PRODUCT}
+    | {"sku": "sku-5", "name": "Widget", "price_cents": 999, "currency": "USD"}
+    | {"initial_stock": 1, "product_id": PRODUCT}
     | {"ids": LINES["product_ids"], "cursor": PRODUCT, "limit": 51, "quantity": 1, "reason": "correction"}
     | {"reference_id": None, "notes": None, "order_id": ORDER, "fingerprint": DIGEST},
     orders_service.operations: LINES
@@ -64,15 +65,18 @@ class Recorder:
 
     def one(self, sql, **params):
         self.statements.append((sql, params))
-        return {"fingerprint": idempotency.fingerprint({}), "status": 200, "body": "{}"}
+        return {"fingerprint": idempotency.fingerprint_of({}), "status": 200, "body": "{}"}
 
 
 def statements_of_idempotency():
     """What `once` runs for a new key, and for one that is known."""
     first, again = Recorder(found=1), Recorder(found=0)
     for recorder in (first, again):
-        answer = idempotency.Answer.of(200, {})
-        idempotency.once(recorder, "payment_idempotency_keys", "capture", "k5", {}, lambda answer=answer: answer)
+        answer = idempotency.StoredResponse.of(200, {})
+        fingerprint = idempotency.Fingerprint({})
+        idempotency.once(
+            recorder, "payment_idempotency_keys", "capture", "k5", fingerprint, lambda answer=answer: answer
+        )
     return first.statements + again.statements
 
 

@@ -19,7 +19,7 @@ import orchestrator.store
 import orders_service.operations as orders
 import payments_service.operations as payments
 from common.api.errors import ApiError
-from common.api.idempotency import Answer
+from common.api.idempotency import StoredResponse
 from common.database.database import Database, Transaction
 from common.schema.tables import metadata
 from domain.states import Status
@@ -94,14 +94,15 @@ def test_every_table_has_one_owner():
 
 def test_the_inventory_service(database, ran):
     db = database("inventory_service")
-    product = inventory.create_product(db, {"sku": "s", "name": "W", "price_cents": 9, "initial_stock": 5})["id"]
+    product = inventory.create_product(db, {"sku": "s", "name": "W", "price_cents": 9, "initial_stock": 5}, "USD")["id"]
     with pytest.raises(ApiError):
-        inventory.create_product(db, {"sku": "s", "name": "W", "price_cents": 9, "initial_stock": 5})
+        inventory.create_product(db, {"sku": "s", "name": "W", "price_cents": 9, "initial_stock": 5}, "USD")
     inventory.products_by_ids(db, [product])
     inventory.page_of_products(db)
     inventory.availability(db, product)
+    change = {"quantity": 1, "reason": "correction"}
     for _ in range(2):
-        inventory.change_stock(db, product, "k", {"quantity": 1, "reason": "correction"})
+        inventory.change_stock(db, product, "k", change, change)
     order = new_id()
     for _ in range(2):
         inventory.reserve(db, order, [{"product_id": product, "quantity": 1}])
@@ -114,7 +115,7 @@ def test_the_orders_service(database, ran):
     line = {"product_id": new_id(), "quantity": 1, "unit_price_cents": 9}
     new = {"order_ledger_id": new_id(), "user_id": new_id(), "total_amount_cents": 9, "currency": "USD"}
     for _ in range(2):
-        order = orders.create(db, new | {"items": [line]})[0]
+        order = orders.create(db, new | {"items": [line]}, new | {"items": [line]})[0]
     orders.confirm(db, order["id"])
     with pytest.raises(ApiError):
         orders.cancel(db, new_id())
@@ -126,16 +127,19 @@ def test_the_payments_service(database, ran):
 
     def authorize(key):
         money = {"user_id": new_id(), "amount_cents": 9, "currency": "USD"}
-        payments.authorize(db, money | {"payment_token": "tok_visa", "idempotency_key": key})
+        body = money | {"payment_token": "tok_visa", "idempotency_key": key}
+        payments.authorize(db, body, body)
         return db.one("SELECT id FROM payment_authorizations WHERE idempotency_key = %(key)s", key=key)["id"]
 
     captured, voided = authorize("a1"), authorize("a2")
-    payments.capture(db, captured, {"idempotency_key": "c", "amount_cents": None})
-    payments.refund(db, captured, {"idempotency_key": "r", "amount_cents": None, "reason": None})
+    rest = {"amount_cents": None, "reason": None}
+    payments.capture(db, captured, {"idempotency_key": "c", **rest}, {"idempotency_key": "c"})
+    payments.refund(db, captured, {"idempotency_key": "r", **rest}, {"idempotency_key": "r"})
     payments.show(db, captured)
-    payments.void(db, voided, {"idempotency_key": "v", "reason": None})
+    payments.void(db, voided, {"idempotency_key": "v", **rest}, {"idempotency_key": "v"})
     for key in ("a2", "never seen"):
-        payments.void_by_key(db, {"idempotency_key": f"v {key}", "authorization_key": key, "reason": None})
+        sent = {"idempotency_key": f"v {key}", "authorization_key": key}
+        payments.void_by_key(db, sent | rest, sent)
     assert never_ran(payments, ran) == set()
 
 
@@ -146,7 +150,7 @@ ENTRY = {"fingerprint": "f", "user_id": new_id(), "email": "a@b.example", "curre
 
 def authorized_entry(store):
     entry = store.insert_entry("shop", new_id(), ENTRY)
-    assert store.authorized(entry, "auth_1", Answer.of(202, {}))
+    assert store.authorized(entry, "auth_1", StoredResponse.of(202, {}))
     return entry
 
 
@@ -160,15 +164,17 @@ def test_the_edge_api(database, ran):
     entry = store.insert_entry("shop", "k", ENTRY)
     store.let_go(entry)
     entry = store.take_over(entry)
-    assert store.declined(entry, "payment_declined", "no", Answer.of(402, {}))
-    store.answer_abandoned(entry, Answer.of(402, {}))
+    assert store.refused(entry, "payment_declined", "no", StoredResponse.of(402, {}))
+    store.answer_abandoned(entry, StoredResponse.of(402, {}))
     assert store.find("shop", "k")["status"] == "AUTHORIZATION_FAILED"
-    store.answer_abandoned(entry, Answer.of(402, {}))
+    store.answer_abandoned(entry, StoredResponse.of(402, {}))
     assert store.get("shop", entry["id"])["timeline"]
     assert store.is_terminal("shop", entry["id"])
-    store.insert_refused("shop", "unknown", "f", Answer.of(422, {}))
+    store.insert_refused("shop", "unknown", "f", StoredResponse.of(422, {}))
     assert store.find("shop", "unknown")["id"] is None
     assert store.take_token("shop", 10)
+    store.give_token_back("shop", 10)
+    assert store.backlog_age_s() == 0
     assert never_ran(edge_api.store, ran) == set()
 
 

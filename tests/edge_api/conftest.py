@@ -105,10 +105,10 @@ def network(inventory: Neighbour, payments: Neighbour) -> Iterator[None]:
 
 @pytest.fixture
 def add_product(url: str, inventory_app: Flask) -> Callable[..., str]:
-    """`add_product(price_cents=5)` → the new product's id."""
+    """`add_product(price_cents=5, currency="EUR")` → the new product's id."""
 
-    def add(price_cents: int = PRICE_CENTS) -> str:
-        body = {"name": "Widget", "sku": uuid.uuid4().hex, "price_cents": price_cents}
+    def add(price_cents: int = PRICE_CENTS, currency: str = "USD") -> str:
+        body = {"name": "Widget", "sku": uuid.uuid4().hex, "price_cents": price_cents, "currency": currency}
         return str(inventory_app.test_client().post("/inventory/products", json=body).json["id"])
 
     return add

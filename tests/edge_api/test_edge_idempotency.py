@@ -7,11 +7,13 @@ from collections import Counter
 from functools import partial
 
 import pytest
+from marshmallow import fields
 
 from edge_api import operations
 from edge_api.app import create_app
+from edge_api.routes import api
 from tests.at_once import at_once
-from tests.edge_api.conftest import Shop
+from tests.edge_api.conftest import USER_ID, Shop
 from tests.edge_api.neighbours import Held, request_lost
 
 EFFECTS = ("order_ledger", "outbox", "payment_authorizations")
@@ -109,12 +111,27 @@ def test_one_key_for_two_requests_while_the_first_is_worked_on(shop, payments, i
     assert count(*EFFECTS) == [1, 1, 1]
 
 
-def test_the_same_request_in_other_words(shop):
+def test_the_order_of_names_in_a_body_does_not_matter(shop):
     first = shop.order()
-    body = shop.order_body(currency="USD")
-    other_words = {name: body[name] for name in reversed(body)}
-    other_words["items"] = [{"quantity": 1, "product_id": shop.product_id.upper()}] * 2
-    assert is_replay(shop.post(json=other_words), first)
+    body = shop.order_body()
+    assert is_replay(shop.post(json={name: body[name] for name in reversed(body)}), first)
+
+
+def test_a_body_that_says_the_same_in_another_way_is_another_request(shop):
+    shop.order()
+    line = {"product_id": shop.product_id, "quantity": 1}
+    for other in ({"currency": "USD"}, {"items": [line, line]}, {"user_id": USER_ID.upper()}):
+        assert shop.order(**other).json["error"] == "idempotency_key_reused"
+
+
+def test_a_new_field_with_a_default_changes_no_fingerprint(shop, monkeypatch):
+    first = shop.order()
+    (schema,) = [operation.body for operation in api.operations if operation.body]
+    new = fields.String(load_default="a default of the next release")
+    new._bind_to_schema("new", schema)
+    monkeypatch.setitem(schema.load_fields, "new", new)
+    assert is_replay(shop.order(), first)
+    assert shop.order(new="another value").json["error"] == "idempotency_key_reused"
 
 
 def test_a_request_that_is_worked_on_is_waited_for(shop, payments, in_background, monkeypatch, count):

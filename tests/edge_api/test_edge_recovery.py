@@ -94,7 +94,7 @@ def test_only_one_takes_over(shop, payments, end_lease, in_background, count):
 
 
 @pytest.mark.parametrize("lease_ends", [False, True])
-def test_a_swept_request_is_declined(shop, payments, sweep, end_lease, count, entry, lease_ends):
+def test_an_abandoned_request_gets_an_answer_of_its_own(shop, payments, sweep, end_lease, count, entry, lease_ends):
     payments.then(request_lost())
     shop.order()
     sweep()
@@ -105,9 +105,9 @@ def test_a_swept_request_is_declined(shop, payments, sweep, end_lease, count, en
     if swept["status"] == "AWAITING_AUTHORIZATION":  # it is being closed
         assert {first.json["error"], second.json["error"]} == {"request_in_progress"}
     else:
-        assert (first.status_code, first.json["error"]) == (402, "payment_declined")
-        assert first.json["details"] == {"decline_code": "abandoned", "is_retryable": False}
-        assert (second.status_code, second.data) == (402, first.data)
+        assert (first.status_code, first.json["error"]) == (409, "request_abandoned")
+        assert first.json["details"] == {"order_ledger_id": swept["id"]}
+        assert (second.status_code, second.data) == (409, first.data)
         assert "Idempotency-Replayed" in second.headers
     assert len(payments.requests) == 1
     assert shop.order(quantity=1).json["error"] == "idempotency_key_reused"
@@ -159,10 +159,11 @@ def test_an_authorize_that_comes_after_the_void(shop, held, sweep, void_by_key, 
 
 
 def test_an_authorize_that_meets_a_void_is_no_sale(shop, held, void_by_key, count, entry):
-    """The void is for good, whoever made it: the entry ends here."""
+    """The void is final, whoever made it: the entry ends here, and not as a declined card."""
     void_by_key()
     held.go()
-    answer = held.answer.result().json
-    assert (answer["error"], answer["details"]["decline_code"]) == ("payment_declined", "already_voided")
-    assert (entry()["status"], entry()["response_status"]) == ("AUTHORIZATION_FAILED", 402)
+    answer = held.answer.result()
+    assert (answer.status_code, answer.json["error"]) == (409, "request_abandoned")
+    assert (entry()["status"], entry()["failure_code"]) == ("AUTHORIZATION_FAILED", "abandoned")
+    assert (shop.order().status_code, shop.order().data) == (409, answer.data)
     assert count("outbox") == [0]

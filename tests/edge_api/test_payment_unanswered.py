@@ -149,6 +149,10 @@ BROKEN_PRICES = {
     "nothing": [{"id": "ID", "price_cents": 0}],
     "less than nothing": [{"id": "ID", "price_cents": -1}],
     "no id": [{"price_cents": 1250}],
+    "no currency": [{"id": "ID", "price_cents": 1250, "currency": ...}],
+    "an unknown currency": [{"id": "ID", "price_cents": 1250, "currency": "XXX"}],
+    "a list of currencies": [{"id": "ID", "price_cents": 1250, "currency": ["USD"]}],
+    "neither active nor inactive": [{"id": "ID", "price_cents": 1250, "is_active": None}],
     "no list": {},
     "null for a list": None,
 }
@@ -156,9 +160,12 @@ BROKEN_PRICES = {
 
 @pytest.mark.parametrize("products", BROKEN_PRICES.values(), ids=BROKEN_PRICES.keys())
 def test_prices_that_are_none(shop, inventory, payments, count, products):
-    for product in products or []:
-        product.update({"id": shop.product_id} if "id" in product else {})
-    inventory.then(answered(200, {"products": products, "next_cursor": None}))
+    found = products
+    if products:
+        usual = {"currency": "USD", "is_active": True} | products[0]
+        usual |= {"id": shop.product_id} if "id" in usual else {}
+        found = [{name: value for name, value in usual.items() if value is not ...}]
+    inventory.then(answered(200, {"products": found, "next_cursor": None}))
     response = shop.order()
     assert (response.status_code, response.json["error"]) == (503, "service_unavailable")
     assert count("order_ledger", "refused_requests") == [0, 0]

@@ -31,8 +31,10 @@ def test_an_order_is_accepted(shop, entry):
     }
 
 
-def test_the_ledger_says_who_asked_for_what(shop, sql, entry):
-    shop.post("my key", headers={"X-Request-ID": "req-7"}, json=shop.order_body(email="x@y.example", currency="EUR"))
+def test_the_ledger_says_who_asked_for_what(shop, sql, entry, add_product):
+    items = [{"product_id": add_product(currency="EUR"), "quantity": 2}]
+    body = shop.order_body(email="x@y.example", items=items)
+    shop.post("my key", headers={"X-Request-ID": "req-7"}, json=body)
     row = entry()
     asked = ("client_request_id", "user_id", "email", "currency", "total_amount_cents", "request_id", "status")
     assert [row[name] for name in asked] == [
@@ -167,6 +169,47 @@ def test_an_unknown_product(shop, payments, count):
     assert response.json["details"] == {"product_ids": unknown}
     assert count("order_ledger", "outbox") == [0, 0]
     assert payments.requests == []
+
+
+@pytest.fixture
+def prices_in(add_product):
+    """`prices_in("USD", "EUR")` → the lines of an order for a new product in each currency."""
+    return lambda *currencies: [{"product_id": add_product(currency=each), "quantity": 1} for each in currencies]
+
+
+@pytest.mark.parametrize("named", [{}, {"currency": "EUR"}])
+def test_an_order_is_in_the_currency_of_its_products(shop, prices_in, named):
+    response = shop.order(items=prices_in("EUR", "EUR"), **named)
+    assert (response.status_code, response.json["currency"]) == (202, "EUR")
+
+
+def mismatched(response):
+    assert (response.status_code, response.json["error"]) == (400, "currency_mismatch")
+    return response.json["details"]["product_ids"]
+
+
+def test_an_order_in_two_currencies_is_refused_before_anything_is_written(shop, prices_in, payments, count):
+    items = prices_in("EUR", "USD", "EUR", "JPY")
+    assert mismatched(shop.order(items=items)) == [items[1]["product_id"], items[3]["product_id"]]
+    assert count("order_ledger", "refused_requests") == [0, 0]
+    assert payments.requests == []
+
+
+def test_an_order_that_names_another_currency_is_refused(shop, prices_in, payments, count):
+    items = prices_in("USD", "IDR")
+    assert mismatched(shop.order(items=items[:1], currency="IDR")) == [items[0]["product_id"]]
+    assert mismatched(shop.order(items=items, currency="IDR")) == [items[0]["product_id"]]
+    assert mismatched(shop.order(items=items[1:], currency="USD")) == [items[1]["product_id"]]
+    assert count("order_ledger", "refused_requests") == [0, 0]
+    assert payments.requests == []
+    assert shop.order(items=items[:1]).status_code == 202, "a refusal that was not stored leaves the key free"
+
+
+def test_an_inactive_product_cannot_be_ordered(shop, sql):
+    sql("UPDATE products SET is_active = false")
+    response = shop.order()
+    assert (response.status_code, response.json["error"]) == (422, "unknown_product")
+    assert response.json["details"] == {"product_ids": [shop.product_id]}
 
 
 def test_a_total_over_the_limit(shop, payments, count, add_product):

@@ -19,17 +19,17 @@ def crash_without_a_hold(stack: CrashStack) -> ShopsOrder:
     return order
 
 
-def test_the_same_key_finishes_it(crashing: CrashStack) -> None:
+def test_same_key_finishes_an_unauthorized_entry(crashing: CrashStack) -> None:
     order = crash_without_a_hold(crashing)
     assert order.send_until_answered().status_code == 202
     crashing.settles(order, "COMPLETED")
 
 
-def test_where_nobody_comes_back_it_is_closed_for_good(crashing: CrashStack) -> None:
+def test_abandoned_entry_is_closed_permanently(crashing: CrashStack) -> None:
     order = crash_without_a_hold(crashing)
     crashing.ensure(ORCHESTRATOR)
     crashing.settle()
     assert crashing.by_status() == {"AUTHORIZATION_FAILED": 1}
     assert crashing.sql("SELECT status, amount_cents FROM payment_authorizations") == [("VOIDED", None)], "a tombstone"
     answer = order.send()
-    assert (answer.status_code, answer.json()["details"]["decline_code"]) == (402, "abandoned")
+    assert (answer.status_code, answer.json()["error"]) == (409, "request_abandoned")

@@ -4,7 +4,7 @@ from tests.faults.network_faults import Cut, DropAnswer
 from tests.faults.proxied import ProxiedSystem
 
 
-def test_one_hold_however_often_the_answer_is_lost(proxied: ProxiedSystem) -> None:
+def test_lost_authorize_answers_leave_one_hold(proxied: ProxiedSystem) -> None:
     proxied.proxy.on("authorize", times=2, do=DropAnswer())
     proxied.proxy.on("authorize", nth=3, do=Cut())
     answers = [proxied.post("key-1") for _ in range(5)]
@@ -21,7 +21,7 @@ def test_one_hold_however_often_the_answer_is_lost(proxied: ProxiedSystem) -> No
     proxied.settle()
 
 
-def test_a_decline_whose_answer_is_lost_stays_a_decline(proxied: ProxiedSystem) -> None:
+def test_decline_with_lost_answer_stays_a_decline(proxied: ProxiedSystem) -> None:
     proxied.proxy.on("authorize", times=1, do=DropAnswer())
     answers = [proxied.post("key-1", token="tok_decline_expired") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [503, 402, 402]

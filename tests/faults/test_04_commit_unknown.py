@@ -50,7 +50,7 @@ def ends_as_one_sale(stack: SharedStack, product: str) -> None:
 
 
 @pytest.mark.parametrize("cut", ["cut_before", "cut_after"])
-def test_the_connection_is_lost_before_or_after_the_commit(stack: SharedStack, severable: Severable, cut: str) -> None:
+def test_connection_lost_around_the_commit_gives_one_order(stack: SharedStack, severable: Severable, cut: str) -> None:
     product = stack.product()
     getattr(severable, cut)(T2)
     response = stack.post_order("k", product, web="web.2")
@@ -60,14 +60,14 @@ def test_the_connection_is_lost_before_or_after_the_commit(stack: SharedStack, s
 
 
 @pytest.mark.usefixtures("ended_in_commit")
-def test_the_server_ends_the_connection_in_the_commit(stack: SharedStack) -> None:
+def test_connection_ended_by_the_server_in_the_commit_gives_one_order(stack: SharedStack) -> None:
     product = stack.product()
     assert stack.post_order("k", product).status_code == 202
     assert stack.sql("SELECT last_value FROM fault.hits") == [(2,)], "T2 was made twice, and once for all"
     ends_as_one_sale(stack, product)
 
 
-def test_the_commit_is_done_and_then_the_database_is_out_of_reach(stack: SharedStack, severable: Severable) -> None:
+def test_committed_order_is_replayed_after_the_database_returns(stack: SharedStack, severable: Severable) -> None:
     """Nothing can be read again in time: 503, and the sale stands for whoever asks again."""
     product = stack.product()
     severable.cut_after(T2, and_stop=True)

@@ -10,7 +10,7 @@ from tests.faults.crashes import CrashStack, ShopsOrder
 POINTS = ("edge.after_t2",)
 
 
-def test_the_202_that_never_left_is_replayed(crashing: CrashStack) -> None:
+def test_unsent_202_is_replayed(crashing: CrashStack) -> None:
     order = ShopsOrder(crashing, crashing.product())
     with crashing.killed_at(*POINTS), pytest.raises(requests.ConnectionError):
         order.send()

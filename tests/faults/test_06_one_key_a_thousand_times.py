@@ -28,7 +28,7 @@ async def answer_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
     return answer
 
 
-def test_one_is_worked_on_and_the_others_replay_or_are_told_to_come_again(stack: SharedStack) -> None:
+def test_thousand_requests_with_one_key_give_one_order(stack: SharedStack) -> None:
     stack.restart("payments_service", MOCK_LATENCY_MS="1000")  # longer than a repeated request waits for the first
     body = json.dumps(stack.order_body(stack.product())).encode()
     head = (

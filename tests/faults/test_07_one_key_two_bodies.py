@@ -19,7 +19,7 @@ def is_refused(response: requests.Response, order_ledger_id: str) -> bool:
     )
 
 
-def test_the_second_body_is_refused_before_and_after_the_first_is_done(stack: SharedStack) -> None:
+def test_second_body_with_a_used_key_is_refused(stack: SharedStack) -> None:
     product = stack.product(stock=10)
     first = stack.post_order("k", product, 1).json()["order_ledger_id"]
     assert is_refused(stack.post_order("k", product, 2), first)
@@ -31,7 +31,7 @@ def test_the_second_body_is_refused_before_and_after_the_first_is_done(stack: Sh
     stack.settle()
 
 
-def test_of_two_bodies_at_the_same_moment_one_is_taken(stack: SharedStack) -> None:
+def test_one_of_two_simultaneous_bodies_is_accepted(stack: SharedStack) -> None:
     product = stack.product(stock=10)
     answers = at_once([partial(stack.post_order, "k", product, 1 + number % 2) for number in range(24)])
     (taken,) = {answer.json()["order_ledger_id"] for answer in answers if answer.status_code == 202}

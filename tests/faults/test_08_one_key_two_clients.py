@@ -14,7 +14,7 @@ SECRETS = {"alice": "the key of alice", "bob": "the key of bob"}
 API_KEYS = ",".join(f"{name}={sha256(secret.encode()).hexdigest()}" for name, secret in SECRETS.items())
 
 
-def test_each_has_an_order_of_its_own_and_sees_no_other(stack: SharedStack) -> None:
+def test_same_key_of_two_clients_gives_two_orders(stack: SharedStack) -> None:
     stack.restart("web", API_KEYS=API_KEYS)
     product = stack.product(stock=10)
     calls = [

@@ -7,7 +7,7 @@ from tests.faults.crashes import CrashStack, ShopsOrder
 POINTS = ("saga.after_claim.create_order",)
 
 
-def test_it_is_taken_up_when_the_lease_ends(crashing: CrashStack) -> None:
+def test_claimed_entry_is_taken_over_when_its_lease_ends(crashing: CrashStack) -> None:
     order = ShopsOrder(crashing, crashing.product())
     with crashing.killed_at(*POINTS, LEASE_S="1"):
         assert order.send().status_code == 202

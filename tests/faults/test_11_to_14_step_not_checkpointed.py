@@ -19,7 +19,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_it_is_asked_for_again_and_done_once(crashing: CrashStack, point: str) -> None:
+def test_unsaved_step_is_repeated_and_done_once(crashing: CrashStack, point: str) -> None:
     step = point.rpartition(".")[2]
     write, call, effect = CALLS[step]
     participant = process_of(f"participant.after_commit.{write}")

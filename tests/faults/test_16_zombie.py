@@ -100,7 +100,7 @@ def books(proxied: ProxiedSystem) -> list[list[dict[str, object]]]:
     return [proxied.sql(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables]
 
 
-def test_a_zombie_that_wakes_before_its_call_is_refused(proxied: ProxiedSystem, zombie: Zombie) -> None:
+def test_zombie_waking_before_its_call_is_refused(proxied: ProxiedSystem, zombie: Zombie) -> None:
     """Meanwhile its orders were undone, for whoever took them over could not do these steps either."""
     for step in STEPS:
         id_ = zombie.gets_stuck(step, Delay())
@@ -117,7 +117,7 @@ def test_a_zombie_that_wakes_before_its_call_is_refused(proxied: ProxiedSystem, 
     proxied.settle()
 
 
-def test_a_zombie_that_wakes_after_its_call_changes_nothing(proxied: ProxiedSystem, zombie: Zombie) -> None:
+def test_zombie_waking_after_its_call_changes_nothing(proxied: ProxiedSystem, zombie: Zombie) -> None:
     """Each step and each undo is done, its answer has arrived, and nobody has read it. Another does it again."""
     sold = [zombie.gets_stuck(step, DelayAnswer()) for step in STEPS]
     failed = [zombie.gets_stuck(undo, DelayAnswer(), token="tok_fail_capture") for undo in UNDOS]
@@ -136,7 +136,7 @@ def test_a_zombie_that_wakes_after_its_call_changes_nothing(proxied: ProxiedSyst
     proxied.settle()
 
 
-def test_a_zombie_that_wakes_while_another_is_at_the_same_step_changes_nothing(proxied: ProxiedSystem) -> None:
+def test_zombie_waking_during_the_same_step_changes_nothing(proxied: ProxiedSystem) -> None:
     """Taken over when the lease has ended by itself. All that tells the two apart is the number of the claim."""
     proxied.proxy.on("capture", times=12, do=(zombies := DelayAnswer()))
     with proxied.other("orchestrator", LEASE_S="2") as name:

@@ -20,7 +20,7 @@ SMALL_POOL = {
 }
 
 
-def test_who_gets_no_connection_is_told_so_and_all_goes_on(stack: SharedStack) -> None:
+def test_request_without_a_connection_gets_503_in_bounded_time(stack: SharedStack) -> None:
     stack.restart("web", **SMALL_POOL)
     product = stack.product()
     keys = [f"key {number}" for number in range(THREADS)]
@@ -41,7 +41,7 @@ def test_who_gets_no_connection_is_told_so_and_all_goes_on(stack: SharedStack) -
     assert stack.by_status() == {"COMPLETED": THREADS}
 
 
-def test_with_one_connection_for_all_threads_everything_still_goes_through(stack: SharedStack) -> None:
+def test_one_connection_for_all_threads_completes_every_order(stack: SharedStack) -> None:
     """Whoever needed a second connection while it holds one would wait for itself."""
     stack.restart(*WEB_PROCESSES, **SMALL_POOL | {"WEB_THREADS": "1"})
     assert len(set(place(stack, stack.product(), 40).values())) == 40

@@ -7,7 +7,7 @@ from tests.severable import Severable
 from tests.waiting import eventually
 
 
-def test_an_order_whose_notification_is_lost_is_found_by_the_poll(stack: SharedStack) -> None:
+def test_poll_finds_an_order_whose_notification_was_lost(stack: SharedStack) -> None:
     """The Edge API saves its notifications up, and dies before it has sent the second."""
     stack.restart("web", WEB_CONCURRENCY="1", NOTIFY_COALESCE_MS="10000")
     product = stack.product()
@@ -21,9 +21,7 @@ def test_an_order_whose_notification_is_lost_is_found_by_the_poll(stack: SharedS
     assert stack.by_status() == {"COMPLETED": 2}
 
 
-def test_a_listener_whose_backend_was_killed_listens_again_and_has_missed_nothing(
-    stack: SharedStack, way: Severable
-) -> None:
+def test_listener_with_a_killed_backend_reconnects_and_misses_nothing(stack: SharedStack, way: Severable) -> None:
     product = stack.product()
     before = eventually(lambda: stack.backends(LISTENS))
     way.refuse()

@@ -8,7 +8,7 @@ from tests.severable import Severable
 from tests.waiting import eventually
 
 
-def test_it_is_found_and_the_orders_meanwhile_are_done(stack: SharedStack, way: Severable) -> None:
+def test_half_open_listen_connection_is_found_and_orders_complete(stack: SharedStack, way: Severable) -> None:
     product = stack.product()
     before = eventually(lambda: stack.backends(LISTENS))
     way.drop_packets_of(LISTENS)
@@ -21,5 +21,5 @@ def test_it_is_found_and_the_orders_meanwhile_are_done(stack: SharedStack, way: 
     assert stack.by_status() == {"COMPLETED": 2}
 
 
-def test_ten_seconds_are_enough_on_a_machine_that_is_not_busy() -> None:
+def test_default_limits_find_a_half_open_connection_within_10_s() -> None:
     assert listener.PROVE_EVERY_S + listener.ANSWER_WITHIN_S + listener.RECONNECT_FIRST_S < 10

@@ -16,7 +16,7 @@ UNDONE = {  # the step that was done → the calls that undo it, in their order,
 
 
 @pytest.mark.parametrize("step", UNDONE)
-def test_a_step_that_is_done_but_never_answered_is_undone(proxied: ProxiedSystem, step: str) -> None:
+def test_unanswered_step_is_undone(proxied: ProxiedSystem, step: str) -> None:
     proxied.proxy.on(step, do=DropAnswer())
     order = proxied.ended(proxied.order(quantity=3))
     assert (order.status, order.failure and order.failure.code) == (
@@ -33,7 +33,7 @@ def test_a_step_that_is_done_but_never_answered_is_undone(proxied: ProxiedSystem
     proxied.settle()
 
 
-def test_a_confirm_that_is_done_but_never_answered_is_a_sale(proxied: ProxiedSystem) -> None:
+def test_unanswered_confirm_completes_the_sale(proxied: ProxiedSystem) -> None:
     """The order is asked to be cancelled first, says that it is confirmed, and so the saga goes forward."""
     proxied.proxy.on("confirm_order", do=DropAnswer())
     order = proxied.ended(proxied.order(quantity=3))

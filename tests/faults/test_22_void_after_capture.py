@@ -8,7 +8,7 @@ from tests.faults.network_faults import Delay, DropRequest
 from tests.faults.proxied import ProxiedSystem
 
 
-def test_a_captured_payment_is_refunded_in_full(proxied: ProxiedSystem) -> None:
+def test_captured_payment_is_refunded_in_full(proxied: ProxiedSystem) -> None:
     """All is done but the confirm, which never arrives."""
     proxied.proxy.on("confirm_order", do=DropRequest())
     order = proxied.ended(proxied.order(quantity=3))
@@ -25,7 +25,7 @@ def test_a_captured_payment_is_refunded_in_full(proxied: ProxiedSystem) -> None:
     proxied.settle()
 
 
-def test_an_order_that_was_cancelled_behind_our_back_is_refunded(proxied: ProxiedSystem) -> None:
+def test_order_cancelled_from_outside_is_refunded(proxied: ProxiedSystem) -> None:
     """The confirm is refused for good: no retry."""
     proxied.proxy.on("confirm_order", do=(confirm := Delay()))
     order_ledger_id = proxied.order(quantity=3)

@@ -4,7 +4,7 @@ from tests.faults.network_faults import Cut, DropAnswer, DropRequest
 from tests.faults.proxied import ProxiedSystem
 
 
-def test_one_refund_however_often_its_answer_is_lost(proxied: ProxiedSystem) -> None:
+def test_lost_refund_answers_leave_one_refund(proxied: ProxiedSystem) -> None:
     proxied.proxy.on("confirm_order", do=DropRequest())
     proxied.proxy.on("refund", times=3, do=DropAnswer())
     proxied.proxy.on("refund", times=1, do=Cut())

@@ -12,7 +12,7 @@ def break_answers(proxied: ProxiedSystem, *operations: str) -> None:
             proxied.proxy.on(operation, times=1, do=Corrupt(body))
 
 
-def test_a_broken_yes_is_asked_again_and_the_order_completes(proxied: ProxiedSystem) -> None:
+def test_unreadable_2xx_is_asked_again(proxied: ProxiedSystem) -> None:
     steps = ("prices", "authorize", "create_order", "reserve", "capture", "confirm_order")
     break_answers(proxied, *steps)
     answers = [proxied.post("key-1", quantity=3) for _ in range(2 * len(BROKEN) + 1)]
@@ -30,7 +30,7 @@ def test_a_broken_yes_is_asked_again_and_the_order_completes(proxied: ProxiedSys
     proxied.settle()
 
 
-def test_a_broken_answer_to_an_undo_is_asked_again(proxied: ProxiedSystem) -> None:
+def test_unreadable_answer_to_an_undo_is_asked_again(proxied: ProxiedSystem) -> None:
     undos = ("cancel_order", "refund", "release")
     break_answers(proxied, *undos)
     proxied.proxy.on("confirm_order", do=DropRequest())
@@ -43,7 +43,7 @@ def test_a_broken_answer_to_an_undo_is_asked_again(proxied: ProxiedSystem) -> No
     proxied.settle()
 
 
-def test_a_broken_answer_to_a_void_is_asked_again(proxied: ProxiedSystem) -> None:
+def test_unreadable_answer_to_a_void_is_asked_again(proxied: ProxiedSystem) -> None:
     break_answers(proxied, "void")
     order = proxied.ended(proxied.order(token="tok_fail_capture"))
     assert order.status == "FAILED"

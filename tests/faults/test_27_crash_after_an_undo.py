@@ -16,7 +16,7 @@ def statuses(stack: CrashStack) -> list[str]:
 
 
 @pytest.mark.parametrize("point", OTHERS)
-def test_the_next_one_goes_on_undoing(crashing: CrashStack, point: str) -> None:
+def test_undo_continues_after_a_crash(crashing: CrashStack, point: str) -> None:
     order = ShopsOrder(crashing, crashing.product(stock=10), token="tok_fail_capture")
     with crashing.killed_at(point):
         assert order.send().status_code == 202
@@ -29,7 +29,7 @@ def test_the_next_one_goes_on_undoing(crashing: CrashStack, point: str) -> None:
     assert crashing.value("SELECT status FROM orders") == "CANCELLED"
 
 
-def test_what_was_captured_is_refunded_once(crashing: CrashStack) -> None:
+def test_crash_after_a_refund_refunds_once(crashing: CrashStack) -> None:
     with crashing.killed_at(REFUND):
         order = crashing.order_that_confirm_refuses()
     assert crashing.by_status() == {"COMPENSATING": 1}

@@ -13,7 +13,7 @@ from tests.faults.proxied import ProxiedSystem
 from tests.waiting import eventually
 
 
-def test_an_undo_that_fails_is_shown_and_tried_until_it_is_done(proxied: ProxiedSystem) -> None:
+def test_failing_undo_is_marked_and_retried_until_done(proxied: ProxiedSystem) -> None:
     """Four orders, one for each undo. No stock is left for the first three; the last cannot be confirmed."""
     scarce = proxied.stack.product(stock=1)
     proxied.proxy.on("create_order", do=(gate := Delay()))
@@ -43,7 +43,7 @@ def test_an_undo_that_fails_is_shown_and_tried_until_it_is_done(proxied: Proxied
     proxied.settle()
 
 
-def test_an_order_waits_for_a_participant_that_is_dead(proxied: ProxiedSystem) -> None:
+def test_order_waits_for_a_dead_participant(proxied: ProxiedSystem) -> None:
     scarce = proxied.stack.product(stock=1)
     proxied.proxy.on("reserve", do=(gate := Delay()))
     id_ = proxied.order(product=scarce, quantity=2)

@@ -11,7 +11,7 @@ from itertools import pairwise
 import psycopg2
 import pytest
 
-from common.api.idempotency import Answer as StoredAnswer
+from common.api.idempotency import StoredResponse
 from common.calls.client import AnswerTo, Nothing, Yes
 from common.database.database import Database
 from common.process.settings import Settings
@@ -67,7 +67,7 @@ class World:
         edge = EdgeStore(self.database, 30, 60, Notifier(self.database, 0))
         entry = edge.insert_entry("shop", uuid.uuid4().hex, NEW_ENTRY)
         assert entry
-        assert edge.authorized(entry, f"auth_{uuid.uuid4().hex[:24]}", StoredAnswer.of(202, {}))
+        assert edge.authorized(entry, f"auth_{uuid.uuid4().hex[:24]}", StoredResponse.of(202, {}))
 
     def set_clock(self, seconds: float) -> None:
         self.seconds = seconds
@@ -102,7 +102,7 @@ def run(url: str, sql: str) -> None:
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.do)
-def test_calls_at_0_1_5_21_and_85_seconds_and_then_the_undo(clocked_url: str, step: Step) -> None:
+def test_five_attempts_at_0_1_5_21_and_85_s_then_undo(clocked_url: str, step: Step) -> None:
     """The real delays. The orchestrator looks twice a second for two minutes."""
     run(clocked_url, "TRUNCATE order_ledger CASCADE")
     with closing(World(clocked_url, silent=step.do)) as world:
@@ -117,7 +117,7 @@ def test_calls_at_0_1_5_21_and_85_seconds_and_then_the_undo(clocked_url: str, st
         assert row == {"status": "FAILED", "failure_code": f"{step.do}_unanswered"}
 
 
-def test_five_calls_in_real_time_whatever_kind_of_nothing_each_meets(proxied: ProxiedSystem) -> None:
+def test_every_kind_of_missing_answer_counts_as_an_attempt(proxied: ProxiedSystem) -> None:
     """Real processes, seen on the network between them. The gaps are those of RETRY_*, and jitter only adds."""
     for nothing in (DropRequest(), DropAnswer(), Answer(503), Corrupt(), Answer(404, {"error": "no_such_route"})):
         proxied.proxy.on("capture", times=1, do=nothing)

@@ -3,7 +3,7 @@
 from tests.faults.proxied import ProxiedSystem
 
 
-def test_an_order_without_stock_gives_the_money_back_at_once(proxied: ProxiedSystem) -> None:
+def test_missing_stock_voids_the_hold_at_once(proxied: ProxiedSystem) -> None:
     """The delays are the product's own: one retry, or one look at the next poll, would take longer than the 2 s."""
     scarce = proxied.stack.product(stock=10)
     with proxied.other("orchestrator", RETRY_BASE_S="3", POLL_INTERVAL_S="5"):

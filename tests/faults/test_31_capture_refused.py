@@ -3,7 +3,7 @@
 from tests.faults.proxied import ProxiedSystem
 
 
-def test_a_refused_capture_undoes_all_that_was_done(proxied: ProxiedSystem) -> None:
+def test_refused_capture_undoes_everything(proxied: ProxiedSystem) -> None:
     order = proxied.ended(proxied.order(token="tok_fail_capture", quantity=3))
     assert (order.status, order.failure and order.failure.code) == ("FAILED", "payment_declined")
     calls = [(call.operation, call.statuses) for call in proxied.proxy.calls()]

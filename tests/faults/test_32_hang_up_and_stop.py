@@ -29,7 +29,7 @@ def send_and_hang_up(stack: SharedStack, key: str, body: bytes, sent: int) -> No
         connection.sendall(head.encode() + body[:sent])
 
 
-def test_a_client_that_hangs_up_has_one_order_or_none(stack: SharedStack) -> None:
+def test_client_that_hangs_up_gets_one_order_or_none(stack: SharedStack) -> None:
     stack.restart("payments_service", MOCK_LATENCY_MS="200")  # so that the client has gone when the order is taken
     product = stack.product()
     body = json.dumps(stack.order_body(product)).encode()
@@ -51,7 +51,7 @@ def _accepted(stack: SharedStack, key: str, product: str) -> requests.Response |
     return response if response.status_code == 202 else None
 
 
-def test_sigterm_in_mid_saga_hands_back_what_is_in_hand(stack: SharedStack) -> None:
+def test_sigterm_hands_back_sagas_in_flight(stack: SharedStack) -> None:
     stack.end("orchestrator.1", "orchestrator.2")
     stack.restart("payments_service", MOCK_LATENCY_MS="200")
     stack.start("orchestrator.1", LEASE_S="600")
@@ -65,7 +65,7 @@ def test_sigterm_in_mid_saga_hands_back_what_is_in_hand(stack: SharedStack) -> N
     assert stack.by_status() == {"COMPLETED": ORDERS}
 
 
-def test_a_rolling_restart_under_load_loses_nothing(stack: SharedStack) -> None:
+def test_rolling_restart_under_load_loses_nothing(stack: SharedStack) -> None:
     stack.restart("orchestrator.1", "orchestrator.2", RETRY_BASE_S="0.5")
     with buying(stack, stack.product(), 2 * ORDERS) as placed:
         for name in list(stack.processes):

@@ -9,7 +9,7 @@ from tests.waiting import eventually
 ORDERS = 60
 
 
-def test_nothing_is_stranded_and_nobody_leaves(stack: SharedStack) -> None:
+def test_hard_database_restarts_strand_no_saga(stack: SharedStack) -> None:
     """As after a crash: connections are cut, and the log is replayed."""
     product = stack.product()
     with buying(stack, product, ORDERS) as placed:

@@ -72,7 +72,7 @@ TABLES = ("order_ledger", "inventory_reservations", "orders", "payment_authoriza
 
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("code", CODES)
-def test_after_the_fourth_conflict_it_is_503_and_nothing_is_changed(
+def test_fourth_conflict_gives_503_and_changes_nothing(
     stack: SharedStack, conflict: Arrange, table: str, code: str
 ) -> None:
     conflict(table, code, "true")
@@ -85,9 +85,7 @@ def test_after_the_fourth_conflict_it_is_503_and_nothing_is_changed(
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_orders_whose_every_step_meets_three_conflicts_complete(
-    stack: SharedStack, conflict: Arrange, code: str
-) -> None:
+def test_three_conflicts_at_every_step_are_survived(stack: SharedStack, conflict: Arrange, code: str) -> None:
     """Edge API and orchestrators: every change of the ledger succeeds at its fourth try at the latest."""
     conflict("order_ledger", code, "n % 4 <> 0", change="INSERT OR UPDATE")
     assert stack.post_order("k", stack.product()).status_code == 202
@@ -96,7 +94,7 @@ def test_orders_whose_every_step_meets_three_conflicts_complete(
     assert tries(stack) >= 4 * 7
 
 
-def test_orders_complete_though_every_thirteenth_change_meets_a_conflict(stack: SharedStack, conflict: Arrange) -> None:
+def test_regular_conflicts_are_survived(stack: SharedStack, conflict: Arrange) -> None:
     conflict("order_ledger", "40001", "n % 13 = 0", change="INSERT OR UPDATE")
     assert len(set(place(stack, stack.product(), 30).values())) == 30
     stack.settle()

@@ -16,7 +16,7 @@ from tests.waiting import eventually
 CALLS, BUYERS = 240, 16
 
 
-def test_baskets_in_opposite_orders_meet_no_deadlock(stack: SharedStack) -> None:
+def test_baskets_in_opposite_orders_do_not_deadlock(stack: SharedStack) -> None:
     """Reserved straight at the inventory service, side by side, then given back."""
     products = sorted(stack.product(stock=CALLS) for _ in range(5))
     before = deadlocks(stack)
@@ -41,7 +41,7 @@ def test_baskets_in_opposite_orders_meet_no_deadlock(stack: SharedStack) -> None
     stack.settle()
 
 
-def test_of_a_hot_product_exactly_the_stock_is_sold(stack: SharedStack) -> None:
+def test_hot_product_sells_exactly_its_stock(stack: SharedStack) -> None:
     product = stack.product(stock=30)
     assert len(set(place(stack, product, 50, buyers=12).values())) == 50
     stack.settle()
@@ -52,7 +52,7 @@ def test_of_a_hot_product_exactly_the_stock_is_sold(stack: SharedStack) -> None:
     assert stack.sql("SELECT stock_quantity FROM products") == [(0,)]
 
 
-def test_orders_of_many_products_in_opposite_orders_complete(stack: SharedStack) -> None:
+def test_large_baskets_in_opposite_orders_complete(stack: SharedStack) -> None:
     products = [stack.product(stock=100) for _ in range(5)]
     before = deadlocks(stack)
     baskets = [[{"product_id": product, "quantity": 1} for product in row] for row in (products, products[::-1])]

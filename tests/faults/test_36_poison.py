@@ -41,7 +41,7 @@ def others_complete(stack: SharedStack, poison: str) -> None:
     eventually(lambda: stack.count(open_) == 0)
 
 
-def test_events_that_make_no_sense_do_no_harm(stack: SharedStack) -> None:
+def test_malformed_events_do_no_harm(stack: SharedStack) -> None:
     """JSON that is none, the database does not take; JSON that is no event, it does."""
     stack.end(*ORCHESTRATORS)
     payloads = ["null", "[]", '"{"', '{"version": 99}', '{"version": 1, "order_ledger_id": "of nobody"}']
@@ -55,7 +55,7 @@ def test_events_that_make_no_sense_do_no_harm(stack: SharedStack) -> None:
     assert stack.by_status() == {"COMPLETED": len(payloads) + OTHERS}
 
 
-def test_an_entry_that_cannot_be_read_is_set_aside_and_marked(stack: SharedStack) -> None:
+def test_unreadable_entry_is_set_aside_and_marked(stack: SharedStack) -> None:
     poison, _ = backlog(stack)
     (lines,) = stack.sql(
         "DELETE FROM order_ledger_items WHERE order_ledger_id = %(id)s"
@@ -79,7 +79,7 @@ def test_an_entry_that_cannot_be_read_is_set_aside_and_marked(stack: SharedStack
     assert stack.by_status() == {"COMPLETED": 1 + OTHERS}
 
 
-def test_an_event_whose_entry_is_gone_is_shown_by_the_audit_and_others_flow(stack: SharedStack) -> None:
+def test_event_without_entry_is_audited_and_others_flow(stack: SharedStack) -> None:
     poison, _ = backlog(stack)
     stack.sql(LOSE, id=poison)
     stack.start(*ORCHESTRATORS)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from orchestrator.breaker import OPENS_AFTER
+from common.calls.breaker import OPENS_AFTER
 from tests.faults.claims import watching_claims
 from tests.faults.network_faults import DropRequest
 from tests.faults.proxy import Proxy
@@ -19,7 +19,7 @@ THREADS = 6
 PAUSE_S = 0.2
 
 
-def test_a_thousand_are_done_by_the_threads_there_are_and_a_dead_participant_is_left_in_peace(
+def test_thousand_due_sagas_use_only_free_threads_and_probe_a_dead_participant(
     stack: SharedStack,
 ) -> None:
     """First the orders service is down, and all of them look at it; then it is back."""

@@ -33,7 +33,7 @@ def of(name: str) -> list[BadRequest]:
     return [each for each in ALL if each.name.startswith(f"{name}:") and not each.name.endswith(OF_TEST_39)]
 
 
-def test_the_catalogue_has_at_least_500_requests_and_leaves_no_operation_out() -> None:
+def test_catalogue_covers_every_operation_with_500_requests() -> None:
     assert len({(each.service, each.method, each.path, each.body, str(each.headers)) for each in ALL}) >= 500
     named = {(call.service, name.partition(" ")[0]) for name, call in CALLS.items()}
     assert named == {
@@ -42,12 +42,12 @@ def test_the_catalogue_has_at_least_500_requests_and_leaves_no_operation_out() -
 
 
 @pytest.mark.parametrize("name", [*CALLS, *APPS])
-def test_each_is_refused_as_the_document_says_and_nothing_is_written(target: Target, name: str) -> None:
+def test_bad_value_is_refused_and_writes_nothing(target: Target, name: str) -> None:
     assert [fault for request in of(name) for fault in target.faults(request)] == []
 
 
 @pytest.mark.parametrize(("service", "module"), APPS.items())
-def test_each_is_refused_before_sql(service: str, module: ModuleType) -> None:
+def test_bad_value_is_refused_before_sql(service: str, module: ModuleType) -> None:
     """Where there is no database, the answer is the same."""
     client = module.create_app(Settings.load(NOWHERE)).test_client()
     for request in (each for each in ALL if each.service == service and not each.asks_database):
@@ -61,7 +61,7 @@ def authorization(request: BadRequest) -> str:
     return f"Bearer {SECRETS[request.credential or 'alice']}" if named else str(request.credential)
 
 
-def test_a_total_over_the_limit(target: Target) -> None:
+def test_total_over_the_limit_is_refused(target: Target) -> None:
     product = target.stack.product(price_cents=MOST_CENTS)
     before = target.state()
     answer = target.stack.post_order("a large one", product, 2, api_key=SECRETS["alice"])

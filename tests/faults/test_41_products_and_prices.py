@@ -9,7 +9,7 @@ from tests.faults.network_faults import Delay
 from tests.faults.proxied import ProxiedSystem
 
 
-def test_an_unknown_product_is_refused_and_nothing_is_held(proxied: ProxiedSystem) -> None:
+def test_unknown_product_is_refused_and_holds_nothing(proxied: ProxiedSystem) -> None:
     unknown = str(uuid.uuid4())
     answers = [proxied.post("key-1", product=unknown) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [422, 422]
@@ -21,7 +21,7 @@ def test_an_unknown_product_is_refused_and_nothing_is_held(proxied: ProxiedSyste
     proxied.settle()
 
 
-def test_the_price_of_the_request_is_what_is_charged(proxied: ProxiedSystem) -> None:
+def test_frozen_price_is_charged(proxied: ProxiedSystem) -> None:
     """The price is changed once before the authorize and once before the capture."""
     proxied.proxy.on("authorize", times=1, do=Delay(caller_gives_up=True))
     assert proxied.post("key-1", quantity=3).status_code == 503

@@ -31,7 +31,7 @@ def look(target: Target, client: str, order: str, method: str = "GET", **query: 
 
 @pytest.mark.parametrize("client", OTHERS)
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_it_is_as_if_there_were_no_such_order(target: Target, order: str, client: str, method: str) -> None:
+def test_another_clients_order_is_404(target: Target, order: str, client: str, method: str) -> None:
     unknown = str(uuid.uuid4())
     assert look(target, "alice", order, method).status_code == 200
     guessed, missed = (look(target, client, id_, method) for id_ in (order, unknown))
@@ -43,14 +43,14 @@ def test_it_is_as_if_there_were_no_such_order(target: Target, order: str, client
 
 
 @pytest.mark.parametrize("client", OTHERS)
-def test_waiting_for_it_does_not_show_that_it_is_under_way(target: Target, order: str, client: str) -> None:
+def test_waiting_for_another_clients_order_reveals_nothing(target: Target, order: str, client: str) -> None:
     started = time.monotonic()
     assert look(target, client, order, wait=30).status_code == 404
     assert time.monotonic() - started < 15, "half of what Alice would wait"
 
 
 @pytest.mark.parametrize("client", OTHERS)
-def test_its_key_leads_nobody_else_to_it(target: Target, client: str) -> None:
+def test_another_clients_key_reveals_nothing(target: Target, client: str) -> None:
     """The key is known, and so is the body: still a request of one's own, or none for who may not write."""
     url, before = f"{target.stack.url('web')}/orders", target.state()
     headers = {"Authorization": f"Bearer {SECRETS[client]}", "Idempotency-Key": "second"}

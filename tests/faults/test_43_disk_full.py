@@ -80,7 +80,7 @@ def all_are_taken(stack: SharedStack, product: str) -> None:
     stack.settle()
 
 
-def test_a_full_disk(stack: SharedStack, small_disk: Path) -> None:
+def test_full_disk_gives_503_and_recovers(stack: SharedStack, small_disk: Path) -> None:
     """Orders that come are refused, and orders that were taken before wait."""
     stack.end(*ORCHESTRATORS)
     with tables_on(stack, small_disk):
@@ -95,7 +95,7 @@ def test_a_full_disk(stack: SharedStack, small_disk: Path) -> None:
         assert stack.by_status() == {"COMPLETED": 2 * ORDERS}
 
 
-def test_a_database_that_is_read_only(stack: SharedStack) -> None:
+def test_read_only_database_gives_503_and_recovers(stack: SharedStack) -> None:
     """As a provider makes it when a limit is passed; connections made meanwhile have it as their own setting."""
     product = stack.product()
     set_read_only(stack, "on")

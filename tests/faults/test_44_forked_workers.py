@@ -25,7 +25,7 @@ Database.__init__ = make_and_connect
 """
 
 
-def test_each_worker_asks_on_connections_of_its_own(stack: SharedStack, tmp_path: Path) -> None:
+def test_each_forked_worker_opens_its_own_connections(stack: SharedStack, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(SITECUSTOMIZE)
     stack.restart(*WEB_PROCESSES, GUNICORN_CMD_ARGS="--preload", PYTHONPATH=f"{tmp_path}:{PROJECT}")
     masters = stack.backends("inventory_service")

@@ -85,7 +85,7 @@ def shop(stack: SharedStack) -> Shop:
     return Shop(stack)
 
 
-def test_no_canary_is_found_again(shop: Shop) -> None:
+def test_no_secret_appears_in_logs_or_errors(shop: Shop) -> None:
     buy(shop)
     send_what_is_refused(shop)
     meet_a_database_that_is_down(shop)
@@ -178,7 +178,7 @@ def tables_with(stack: SharedStack, text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("address", ["{}/{}@db/x", "{}@{}@db/x", "u:{}%zz{}@db/x", "u:p@db:{}{}/x", "u:p@[{}{}"])
-def test_an_address_with_a_password_that_is_not_escaped_is_not_repeated(address: str) -> None:
+def test_unescaped_password_in_an_address_is_not_repeated(address: str) -> None:
     """PostgreSQL's client would name a part of it as the host or the port that it does not know."""
     with pytest.raises(SettingError, match=r"^DATABASE_URL must be ") as refused:
         Settings.load({"DATABASE_URL": f"postgresql://{address.format(f'u:{SECRET}', PASSWORD)}"})

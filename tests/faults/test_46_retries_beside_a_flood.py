@@ -16,7 +16,7 @@ UPDATE order_ledger SET due_at = now() - random() * interval '5 s', created_at =
 """
 
 
-def test_all_are_taken_in_the_order_of_their_due_time(stack: SharedStack) -> None:
+def test_due_retries_are_not_starved_by_new_orders(stack: SharedStack) -> None:
     """Two threads that have more to do than they can; payments that fail often make ever more retries."""
     stack.end("payments_service", *ORCHESTRATORS)
     stack.start("payments_service", MOCK_FAILURE_RATE="0.3")

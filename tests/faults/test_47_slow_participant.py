@@ -8,7 +8,7 @@ from tests.faults.proxied import ProxiedSystem
 from tests.waiting import eventually
 
 
-def test_twelve_slow_calls_wait_side_by_side(proxied: ProxiedSystem) -> None:
+def test_twelve_slow_calls_run_in_parallel(proxied: ProxiedSystem) -> None:
     """None of them is answered before the last has arrived: were they made one by one, that would never be."""
     proxied.proxy.on("capture", do=(slow := Delay()))
     orders = [proxied.order() for _ in range(12)]
@@ -20,7 +20,7 @@ def test_twelve_slow_calls_wait_side_by_side(proxied: ProxiedSystem) -> None:
     proxied.settle()
 
 
-def test_a_call_that_hangs_holds_up_no_other_order(proxied: ProxiedSystem) -> None:
+def test_hanging_call_delays_no_other_order(proxied: ProxiedSystem) -> None:
     proxied.proxy.on("capture", nth=1, do=(hanging := Delay()))
     stuck = proxied.order()
     hanging.wait()

@@ -17,7 +17,7 @@ WHERE l.id = %(id)s
 """
 
 
-def test_of_both_exactly_one_is_done_and_the_sagas_go_the_way_that_won(stack: SharedStack) -> None:
+def test_confirm_and_cancel_at_once_have_one_winner(stack: SharedStack) -> None:
     stack.end(*ORCHESTRATORS)
     ids = stack.backlog(ORDERS, [stack.product()])
     orders = [create(stack, id_) for id_ in ids]

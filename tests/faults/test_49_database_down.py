@@ -11,7 +11,7 @@ from tests.faults.shared_stack import ORCHESTRATORS, WEB_PROCESSES, SharedStack
 from tests.waiting import eventually
 
 
-def test_everybody_waits_for_it_and_goes_on_by_itself(stack: SharedStack) -> None:
+def test_processes_wait_for_the_database_and_recover(stack: SharedStack) -> None:
     stack.restart("payments_service", MOCK_LATENCY_MS="300")  # so that orders are in hand when it goes
     product = stack.product()
     for number in range(6):

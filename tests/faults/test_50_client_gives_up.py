@@ -26,7 +26,7 @@ def slow(proxied: ProxiedSystem) -> Delay:
     return slow
 
 
-def test_the_answer_comes_late_and_is_kept_for_the_client(proxied: ProxiedSystem, slow: Delay) -> None:
+def test_late_answer_is_kept_for_the_client(proxied: ProxiedSystem, slow: Delay) -> None:
     slow.release()
     answer = eventually(lambda: accepted(proxied))
     assert answer.headers["Idempotency-Replayed"] == "true"
@@ -34,14 +34,14 @@ def test_the_answer_comes_late_and_is_kept_for_the_client(proxied: ProxiedSystem
     assert len(proxied.proxy.calls("authorize")) == 1
 
 
-def test_the_gateway_gives_up_too_and_the_next_request_asks_again(proxied: ProxiedSystem, slow: Delay) -> None:
+def test_next_request_asks_again_after_a_gateway_timeout(proxied: ProxiedSystem, slow: Delay) -> None:
     slow.abandon()
     answer = eventually(lambda: accepted(proxied))
     completes_with_one_hold(proxied, answer)
     assert [call.statuses for call in proxied.proxy.calls("authorize")] == [[], [200]]
 
 
-def test_the_next_request_takes_over_from_one_that_takes_too_long(proxied: ProxiedSystem, slow: Delay) -> None:
+def test_next_request_takes_over_an_overdue_one(proxied: ProxiedSystem, slow: Delay) -> None:
     """After 30 s, which no request can take. The late one arrives after all, and changes nothing."""
     proxied.end_leases()
     answer = eventually(lambda: accepted(proxied))

@@ -32,7 +32,7 @@ def services(shared_stack: SharedStack) -> Iterator[SharedStack]:
 
 
 @pytest.mark.parametrize("service", WEB_PROCESSES)
-def test_every_answer_is_as_the_document_says(services: SharedStack, service: str, tmp_path: Path) -> None:
+def test_every_answer_matches_the_document(services: SharedStack, service: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run", "--no-color"]
     command += [f"{services.url(service)}/openapi.json"]
     if service == "web":

@@ -15,7 +15,7 @@ def test_every_fault_has_a_row() -> None:
     assert [number for first, last, _ in ROWS for number in range(first, last + 1)] == list(range(1, 51))
 
 
-def test_each_row_names_the_tests_of_its_number() -> None:
+def test_each_row_names_its_tests() -> None:
     named = [name for _, _, tests in ROWS for name in re.findall(r"`(test_\w+\.py)`", tests)]
     assert sorted(named) == sorted(path.name for path in HERE.glob("test_[0-9]*.py"))
     for first, last, tests in ROWS:

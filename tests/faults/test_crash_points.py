@@ -32,13 +32,13 @@ HERE = (
 )
 
 
-def test_every_point_is_hit_by_one_test() -> None:
+def test_every_crash_point_has_a_test() -> None:
     """Each test sees the process die at its point, or fails."""
     elsewhere = [point for row in ROWS for point in import_module(f"tests.faults.test_{row}").POINTS]
     assert sorted((*HERE, *elsewhere)) == sorted(crash.POINTS)
 
 
-def test_an_edge_that_dies_before_t1_has_kept_nothing(crashing: CrashStack) -> None:
+def test_edge_killed_before_t1_keeps_nothing(crashing: CrashStack) -> None:
     order = ShopsOrder(crashing, crashing.product())
     with crashing.killed_at(BEFORE_T1), pytest.raises(requests.ConnectionError):
         order.send()
@@ -47,7 +47,7 @@ def test_an_edge_that_dies_before_t1_has_kept_nothing(crashing: CrashStack) -> N
     crashing.settles(order, "COMPLETED")
 
 
-def test_of_all_the_workers_of_a_service_one_dies_once(crashing: CrashStack) -> None:
+def test_one_worker_of_a_service_dies_once(crashing: CrashStack) -> None:
     orders = [ShopsOrder(crashing, crashing.product()) for _ in range(6)]
     answers = []
     with crashing.killed_at(BEFORE_T1, nth=3, WEB_CONCURRENCY="2"):
@@ -62,7 +62,7 @@ def test_of_all_the_workers_of_a_service_one_dies_once(crashing: CrashStack) -> 
 
 
 @pytest.mark.parametrize("point", LATER_CLAIMS)
-def test_a_saga_that_was_claimed_for_a_later_step_goes_on(crashing: CrashStack, point: str) -> None:
+def test_saga_claimed_at_a_later_step_continues(crashing: CrashStack, point: str) -> None:
     step = crash.STEPS.index(point.rpartition(".")[2])
     order = ShopsOrder(crashing, crashing.product())
     with crashing.killed_at(f"saga.after_checkpoint.{crash.STEPS[step - 1]}"):
@@ -75,7 +75,7 @@ def test_a_saga_that_was_claimed_for_a_later_step_goes_on(crashing: CrashStack, 
 
 
 @pytest.mark.parametrize("point", IN_A_STEP)
-def test_a_saga_that_is_cut_off_goes_on(crashing: CrashStack, point: str) -> None:
+def test_interrupted_saga_continues(crashing: CrashStack, point: str) -> None:
     order = ShopsOrder(crashing, crashing.product())
     with crashing.killed_at(point):
         assert order.send().status_code == 202
@@ -84,7 +84,7 @@ def test_a_saga_that_is_cut_off_goes_on(crashing: CrashStack, point: str) -> Non
 
 
 @pytest.mark.parametrize("point", OF_A_SALE)
-def test_a_participant_that_dies_in_a_step_does_it_once(crashing: CrashStack, point: str) -> None:
+def test_participant_killed_in_a_step_does_it_once(crashing: CrashStack, point: str) -> None:
     order = ShopsOrder(crashing, crashing.product(stock=10))
     with crashing.killed_at(point):
         assert order.send_until_answered().status_code == 202
@@ -95,7 +95,7 @@ def test_a_participant_that_dies_in_a_step_does_it_once(crashing: CrashStack, po
 
 
 @pytest.mark.parametrize("point", OF_AN_UNDO)
-def test_a_participant_that_dies_in_an_undo_does_it_all_the_same(crashing: CrashStack, point: str) -> None:
+def test_participant_killed_in_an_undo_does_it_once(crashing: CrashStack, point: str) -> None:
     order = ShopsOrder(crashing, crashing.product(stock=10), token="tok_fail_capture")
     with crashing.killed_at(point):
         assert order.send().status_code == 202
@@ -107,7 +107,7 @@ def test_a_participant_that_dies_in_an_undo_does_it_all_the_same(crashing: Crash
 
 
 @pytest.mark.parametrize("point", REFUND)
-def test_a_gateway_that_dies_in_a_refund_refunds_once(crashing: CrashStack, point: str) -> None:
+def test_gateway_killed_in_a_refund_refunds_once(crashing: CrashStack, point: str) -> None:
     crashing.ensure(ORCHESTRATOR)
     with crashing.killed_at(point):
         order = crashing.order_that_confirm_refuses()
@@ -116,7 +116,7 @@ def test_a_gateway_that_dies_in_a_refund_refunds_once(crashing: CrashStack, poin
 
 
 @pytest.mark.parametrize("point", VOID_BY_KEY)
-def test_a_gateway_that_dies_as_a_request_is_closed_closes_it(crashing: CrashStack, point: str) -> None:
+def test_gateway_killed_in_a_void_by_key_voids_it(crashing: CrashStack, point: str) -> None:
     order = ShopsOrder(crashing, crashing.product())
     crashing.kill("payments_service")
     assert order.send().status_code == 503
@@ -130,7 +130,7 @@ def test_a_gateway_that_dies_as_a_request_is_closed_closes_it(crashing: CrashSta
 
 
 @pytest.mark.parametrize("point", CREATE_PRODUCT)
-def test_a_product_is_made_once(crashing: CrashStack, point: str) -> None:
+def test_killed_product_creation_creates_one_product(crashing: CrashStack, point: str) -> None:
     body = {"name": "Coffee", "sku": "COFFEE", "price_cents": 500, "initial_stock": 7}
     with crashing.killed_at(point), pytest.raises(requests.ConnectionError):
         post(crashing, "/inventory/products", body)
@@ -142,7 +142,7 @@ def test_a_product_is_made_once(crashing: CrashStack, point: str) -> None:
 
 
 @pytest.mark.parametrize("point", CHANGE_STOCK)
-def test_stock_is_added_once(crashing: CrashStack, point: str) -> None:
+def test_killed_stock_change_adds_stock_once(crashing: CrashStack, point: str) -> None:
     path = f"/inventory/products/{crashing.product(stock=7)}/stock"
     body, key = {"quantity": 5, "reason": "warehouse_receiving"}, new_key()
     with crashing.killed_at(point), pytest.raises(requests.ConnectionError):

@@ -74,7 +74,7 @@ def caller(proxy: Proxy, session: requests.Session) -> Caller:
     return Caller(proxy, session)
 
 
-def test_without_a_rule_all_is_passed_on(proxy: Proxy, participant: Participant, caller: Caller) -> None:
+def test_calls_without_a_rule_pass(proxy: Proxy, participant: Participant, caller: Caller) -> None:
     response = caller.capture(amount_cents=5)
     assert (response.status_code, response.json()) == (201, {"count": 1})
     assert participant.asked == ['POST /payments/capture/auth_1 {"amount_cents": 5}']
@@ -93,7 +93,7 @@ def test_connections_are_kept_alive(proxy: Proxy, participant: Participant, call
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_operations_have_the_names_of_the_contract(proxy: Proxy, session: requests.Session, operation: str) -> None:
+def test_operations_are_named_as_in_the_contract(proxy: Proxy, session: requests.Session, operation: str) -> None:
     name, method, path = OPERATIONS[operation]
     session.request(method, proxy.url(name) + path.replace("[^/]+", "7") + "?ids=1,2", timeout=30)
     assert [call.operation for call in proxy.calls()] == [operation]
@@ -105,7 +105,7 @@ def test_other_calls_have_no_name(proxy: Proxy, session: requests.Session) -> No
     assert [call.operation for call in proxy.calls()] == ["other", "other"]
 
 
-def test_a_dropped_request_never_arrives(proxy: Proxy, participant: Participant, caller: Caller) -> None:
+def test_dropped_request_never_arrives(proxy: Proxy, participant: Participant, caller: Caller) -> None:
     proxy.on("capture", times=1, do=DropRequest())
     assert caller.is_cut_off()
     assert participant.asked == []
@@ -113,7 +113,7 @@ def test_a_dropped_request_never_arrives(proxy: Proxy, participant: Participant,
     assert [(call.fault, call.statuses) for call in proxy.calls()] == [("DropRequest", []), ("", [201])]
 
 
-def test_a_dropped_answer_leaves_it_done(proxy: Proxy, participant: Participant, caller: Caller) -> None:
+def test_dropped_answer_leaves_the_effect(proxy: Proxy, participant: Participant, caller: Caller) -> None:
     proxy.on("capture", times=1, do=DropAnswer())
     assert caller.is_cut_off()
     assert len(participant.asked) == 1
@@ -122,35 +122,35 @@ def test_a_dropped_answer_leaves_it_done(proxy: Proxy, participant: Participant,
 
 
 @pytest.mark.parametrize("gives", [1, 2])
-def test_a_repeated_request_arrives_twice(proxy: Proxy, participant: Participant, caller: Caller, gives: int) -> None:
+def test_repeated_request_arrives_twice(proxy: Proxy, participant: Participant, caller: Caller, gives: int) -> None:
     proxy.on("capture", do=Repeat(gives))
     assert caller.capture(amount_cents=5).json() == {"count": gives}
     assert participant.asked == ['POST /payments/capture/auth_1 {"amount_cents": 5}'] * 2
     assert proxy.calls()[0].statuses == [201, 201]
 
 
-def test_half_of_an_answer(proxy: Proxy, participant: Participant, caller: Caller) -> None:
+def test_cut_answer_arrives_in_part(proxy: Proxy, participant: Participant, caller: Caller) -> None:
     proxy.on("capture", times=1, do=Cut())
     assert caller.is_cut_off()
     assert caller.capture().json() == {"count": 2}
 
 
 @pytest.mark.parametrize(("body", "text"), [(b"{", "{"), (b"", ""), (b"<html>", "<html>"), ({"a": []}, '{"a": []}')])
-def test_an_answer_with_another_body(proxy: Proxy, caller: Caller, body: Any, text: str) -> None:
+def test_answer_body_can_be_replaced(proxy: Proxy, caller: Caller, body: Any, text: str) -> None:
     proxy.on("capture", times=1, do=Corrupt(body))
     response = caller.capture()
     assert (response.status_code, response.text) == (201, text)
     assert caller.capture().json() == {"count": 2}
 
 
-def test_an_answer_of_somebody_in_between(proxy: Proxy, participant: Participant, caller: Caller) -> None:
+def test_proxy_can_answer_by_itself(proxy: Proxy, participant: Participant, caller: Caller) -> None:
     proxy.on("capture", do=Answer(503, {"error": "gateway_error"}))
     response = caller.capture()
     assert (response.status_code, response.json()) == (503, {"error": "gateway_error"})
     assert participant.asked == []
 
 
-def test_a_delayed_request_arrives_when_it_is_released(proxy: Proxy, participant: Participant, caller: Caller) -> None:
+def test_delayed_request_arrives_when_released(proxy: Proxy, participant: Participant, caller: Caller) -> None:
     proxy.on("capture", nth=1, do=(delay := Delay()))
     thread = caller.captures_in_background()
     delay.wait()
@@ -160,14 +160,14 @@ def test_a_delayed_request_arrives_when_it_is_released(proxy: Proxy, participant
     assert len(participant.asked) == 1
 
 
-def test_a_delay_may_end_by_itself(proxy: Proxy, participant: Participant, caller: Caller) -> None:
+def test_delay_can_have_a_time_limit(proxy: Proxy, participant: Participant, caller: Caller) -> None:
     proxy.on("capture", do=Delay(0.05))
     caller.capture()
     (call,) = proxy.calls()
     assert (call.delivered_at or 0) - call.arrived_at >= 0.05
 
 
-def test_a_delayed_request_arrives_though_its_caller_has_given_up(
+def test_delayed_request_arrives_after_its_caller_gave_up(
     proxy: Proxy, participant: Participant, caller: Caller
 ) -> None:
     proxy.on("capture", nth=1, do=(delay := Delay(caller_gives_up=True)))
@@ -178,7 +178,7 @@ def test_a_delayed_request_arrives_though_its_caller_has_given_up(
     eventually(lambda: len(participant.asked) == 2)
 
 
-def test_a_delayed_answer(proxy: Proxy, participant: Participant, caller: Caller) -> None:
+def test_answer_can_be_delayed(proxy: Proxy, participant: Participant, caller: Caller) -> None:
     proxy.on("capture", nth=1, do=(delay := DelayAnswer()))
     thread = caller.captures_in_background()
     delay.wait()
@@ -188,7 +188,7 @@ def test_a_delayed_answer(proxy: Proxy, participant: Participant, caller: Caller
     thread.join()
 
 
-def test_what_is_held_back_when_the_rules_go_is_lost(proxy: Proxy, participant: Participant, caller: Caller) -> None:
+def test_held_calls_are_lost_when_rules_are_cleared(proxy: Proxy, participant: Participant, caller: Caller) -> None:
     proxy.on("capture", do=(delay := Delay()))
     thread = caller.captures_in_background()
     delay.wait()
@@ -199,7 +199,7 @@ def test_what_is_held_back_when_the_rules_go_is_lost(proxy: Proxy, participant: 
     assert len(participant.asked) == 1
 
 
-def test_rules_choose_by_number_by_what_it_is_about_and_by_any_condition(proxy: Proxy, caller: Caller) -> None:
+def test_rules_match_by_number_subject_and_condition(proxy: Proxy, caller: Caller) -> None:
     def faults(rule: dict[str, Any]) -> list[str]:
         proxy.heal()
         proxy.forget()
@@ -218,7 +218,7 @@ def test_rules_choose_by_number_by_what_it_is_about_and_by_any_condition(proxy: 
     assert faults({"when": lambda call: call.path[-1] in "23"}) == ["-", "x", "x", "-"]
 
 
-def test_of_several_rules_the_first_that_fits_counts(proxy: Proxy, caller: Caller) -> None:
+def test_first_matching_rule_applies(proxy: Proxy, caller: Caller) -> None:
     """`nth` counts all calls, also those that another rule has taken; `times` only its own."""
     proxy.on("capture", times=1, do=Corrupt())
     proxy.on("capture", nth=3, do=Delay(0))
@@ -228,19 +228,19 @@ def test_of_several_rules_the_first_that_fits_counts(proxy: Proxy, caller: Calle
     assert [call.fault for call in proxy.calls()] == ["Corrupt", "Repeat", "Delay", "Repeat", ""]
 
 
-def test_a_rule_for_an_operation_that_does_not_exist_is_a_mistake(proxy: Proxy) -> None:
+def test_rule_for_an_unknown_operation_is_an_error(proxy: Proxy) -> None:
     with pytest.raises(AssertionError, match="captrue"):
         proxy.on("captrue", do=DropAnswer())
 
 
-def test_rules_that_no_call_met_are_told(proxy: Proxy, caller: Caller) -> None:
+def test_unused_rules_are_reported(proxy: Proxy, caller: Caller) -> None:
     proxy.on("capture", do=Repeat())
     forgotten = proxy.on("capture", nth=2, do=Cut())
     caller.capture()
     assert proxy.unmet == [forgotten]
 
 
-def test_calls_are_found_by_what_they_are_about(proxy: Proxy, caller: Caller) -> None:
+def test_calls_are_found_by_their_subject(proxy: Proxy, caller: Caller) -> None:
     caller.capture("auth_1", idempotency_key="capture:a")
     caller.capture("auth_2", idempotency_key="capture:b")
     assert [call.path[-1] for call in proxy.calls("capture", about="auth_2")] == ["2"]
@@ -249,9 +249,7 @@ def test_calls_are_found_by_what_they_are_about(proxy: Proxy, caller: Caller) ->
     assert proxy.calls() == []
 
 
-def test_a_participant_that_is_gone_answers_nothing_and_is_found_again(
-    proxy: Proxy, participant: Participant, caller: Caller
-) -> None:
+def test_restarted_participant_is_found_again(proxy: Proxy, participant: Participant, caller: Caller) -> None:
     """The kept connection is not used once the participant has closed it: that would cost a caller an attempt."""
     caller.capture()
     port = participant.server_port

@@ -16,9 +16,11 @@ def test_a_product_is_created(client, sql):
     answer = client.post(PATH, json=BODY)
     assert answer.status_code == 201
     product = answer.get_json()
-    assert list(product) == ["id", "name", "sku", "price_cents", "stock_quantity", "created_at"]
+    names = ["id", "name", "sku", "price_cents", "currency", "is_active", "stock_quantity", "created_at"]
+    assert list(product) == names
     assert product | {"id": 1, "created_at": 2} == {
-        "id": 1, "name": "Widget", "sku": "WIDGET-001", "price_cents": 2999, "stock_quantity": 7, "created_at": 2,
+        "id": 1, "name": "Widget", "sku": "WIDGET-001", "price_cents": 2999, "currency": "USD",
+        "is_active": True, "stock_quantity": 7, "created_at": 2,
     }  # fmt: skip
     assert product["created_at"].endswith("Z")
     assert sql("SELECT product_id, quantity, reason FROM inventory_adjustments") == [

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from common.api.idempotency import Answer
+from common.api.idempotency import StoredResponse
 from common.database.database import Database, Row
 from edge_api.notifier import Notifier
 from edge_api.store import Store as EdgeStore
@@ -67,7 +67,7 @@ def authorized(database: Database, requested: Callable[..., str]) -> Callable[..
 
     def make() -> str:
         entry = {"id": requested(), "claim_number": 1}
-        answer = Answer.of(202, {"order_ledger_id": entry["id"]})
+        answer = StoredResponse.of(202, {"order_ledger_id": entry["id"]})
         assert EdgeStore(database, LEASE_S, 60, Notifier(database, 0)).authorized(
             entry, f"auth_{uuid.uuid4().hex[:24]}", answer
         )

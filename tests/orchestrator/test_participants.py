@@ -11,10 +11,10 @@ import pytest
 import requests
 import responses
 
+from common.calls.breaker import OPENS_AFTER, Breaker
 from common.calls.client import No, Nothing, ServiceClient, Yes
 from common.process.logs import request_id
 from domain.states import Status
-from orchestrator.breaker import OPENS_AFTER, Breaker
 from orchestrator.participants import Participant, Participants
 from orchestrator.saga import STEPS, Deferred, Saga
 from tests.orchestrator.sagas import saga, turned_back

@@ -201,7 +201,7 @@ def answers_to_a_canary(payments):
         yield payments.authorize(key, token=token, amount=1)
         yield payments.post("authorize", **payments.authorize_body(token=token), typing_mistake=1)
         yield payments.post("authorize", **payments.authorize_body(token=f"{token}\n"))
-    yield payments.authorize(token="canary_4242" * 50)
+    yield payments.authorize(token="canary_4242" * 1000)
     cut_off = {"data": b'{"payment_token": "canary_4242", ', "content_type": "application/json"}
     yield payments.app.test_client().post("/payments/authorize", **cut_off)
     authorization_id = payments.sql("SELECT id FROM payment_authorizations WHERE idempotency_key = 'k0'")[0]["id"]

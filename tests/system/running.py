@@ -39,9 +39,9 @@ class Running:
     def output(self) -> str:
         return self._output.read_text()
 
-    def says(self, text: str) -> None:
+    def says(self, text: str, within_s: float = DEADLINE_S) -> None:
         """Wait until it has said that."""
-        eventually(lambda: text in self.output or self.process.poll() is not None, DEADLINE_S)
+        eventually(lambda: text in self.output or self.process.poll() is not None, within_s)
         assert text in self.output, self.output
 
     def ends(self, number: signal.Signals | None = None) -> int:

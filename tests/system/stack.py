@@ -151,8 +151,14 @@ class Stack:
     def client(self, name: str = "web", **options: Any) -> HoldfastClient:
         return HoldfastClient(self.url(name), **options)
 
-    def product(self, stock: int = 1000, price_cents: int = 500) -> str:
-        body = {"name": "Coffee", "sku": os.urandom(8).hex(), "price_cents": price_cents, "initial_stock": stock}
+    def product(self, stock: int = 1000, price_cents: int = 500, **more: Any) -> str:
+        body = {
+            "name": "Coffee",
+            "sku": os.urandom(8).hex(),
+            "price_cents": price_cents,
+            "initial_stock": stock,
+            **more,
+        }
         response = requests.post(f"{self.url('inventory_service')}/inventory/products", json=body, timeout=10)
         assert response.status_code == 201, response.text
         return str(response.json()["id"])

@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from common.api.errors import ApiError, IdempotencyKeyReused, NotFound, RequestInProgress, ServiceUnavailable
-from common.api.idempotency import Answer, fingerprint, once
+from common.api.idempotency import Fingerprint, StoredResponse, fingerprint_of, once
 from common.database import sessions
 from common.database.database import Database
 from tests.waiting import eventually
 
 TABLE = "payment_idempotency_keys"
 WAITING = "SELECT pid FROM pg_stat_activity WHERE application_name = 'test' AND wait_event_type = 'Lock'"
-DONE = Answer.of(200, {"n": 1})
+DONE = StoredResponse.of(200, {"n": 1})
 
 
 class Refused(ApiError):
@@ -34,7 +34,7 @@ def ask(database):
     """One call with a key, in a transaction of its own."""
 
     def call(work=lambda: DONE, *, scope="capture", key="k", request="the same"):
-        return database.transact(lambda tx: once(tx, TABLE, scope, key, request, work))
+        return database.transact(lambda tx: once(tx, TABLE, scope, key, Fingerprint(request), work))
 
     return call
 
@@ -52,7 +52,7 @@ def never():
 
 def test_the_first_answer_is_given_again(ask):
     assert ask() == DONE
-    assert ask(never) == Answer(200, DONE.body, replayed=True)
+    assert ask(never) == StoredResponse(200, DONE.body, replayed=True)
 
 
 def test_a_key_means_one_request(ask):
@@ -71,7 +71,7 @@ def test_other_keys_and_the_same_key_of_another_verb_mean_another_request(ask, o
 def test_a_final_refusal_is_an_answer_and_is_given_again(ask):
     first = ask(refuse(Refused(why="so")))
     assert (first.status, first.replayed) == (402, False)
-    assert ask(never) == Answer(402, first.body, replayed=True)
+    assert ask(never) == StoredResponse(402, first.body, replayed=True)
 
 
 @pytest.mark.parametrize("error", [NotFound(), ServiceUnavailable(), KeyError("a mistake")])
@@ -95,7 +95,7 @@ def test_a_second_call_waits_for_the_first_and_gets_its_answer(ask, url):
         second = threads.submit(ask, never)
         eventually(lambda: waiting(url))
         go_on.set()
-        assert (first.result(10), second.result(10)) == (DONE, Answer(200, DONE.body, replayed=True))
+        assert (first.result(10), second.result(10)) == (DONE, StoredResponse(200, DONE.body, replayed=True))
 
 
 def waiting(url):
@@ -114,7 +114,7 @@ def test_a_second_call_does_not_wait_for_ever(ask, database, url, monkeypatch):
 
     def work():
         with pytest.raises(RequestInProgress):
-            impatient.transact(lambda tx: once(tx, TABLE, "capture", "k", "the same", never))
+            impatient.transact(lambda tx: once(tx, TABLE, "capture", "k", Fingerprint("the same"), never))
         return DONE
 
     assert ask(work) == DONE
@@ -122,14 +122,14 @@ def test_a_second_call_does_not_wait_for_ever(ask, database, url, monkeypatch):
 
 
 def test_a_fingerprint_is_of_what_is_said_and_not_of_how():
-    assert fingerprint({"a": 1, "b": [1, {"c": None, "d": "é"}]}) == fingerprint(
+    assert fingerprint_of({"a": 1, "b": [1, {"c": None, "d": "é"}]}) == fingerprint_of(
         {"b": [1, {"d": "é", "c": None}], "a": 1}
     )
-    assert len(fingerprint({})) == 64
+    assert len(fingerprint_of({})) == 64
 
 
 @pytest.mark.parametrize(
     "other", [{"a": "1"}, {"a": 2}, {"a": True}, {"a": None}, {"A": 1}, {"a": [1]}, {"a": 1, "b": 1}]
 )
 def test_a_fingerprint_tells_requests_apart(other):
-    assert fingerprint(other) != fingerprint({"a": 1})
+    assert fingerprint_of(other) != fingerprint_of({"a": 1})

@@ -25,6 +25,8 @@ DEFAULTS = {
     "INVENTORY_SERVICE_URL": "http://127.0.0.1:8200",
     "PAYMENTS_SERVICE_URL": "http://127.0.0.1:8300",
     "API_KEYS": {},
+    "CURRENCY": "USD",
+    "MAX_BACKLOG_AGE_S": 300.0,
     "RATE_LIMIT_PER_MINUTE": 0,
     "NOTIFY_COALESCE_MS": 0,
     "MOCK_LATENCY_MS": 0,
@@ -44,6 +46,7 @@ RANGES = {
     "PORT": (1, 65535),
     "WEB_CONCURRENCY": (1, 64),
     "WEB_THREADS": (1, 256),
+    "MAX_BACKLOG_AGE_S": (1, 86_400),
     "RATE_LIMIT_PER_MINUTE": (0, 1_000_000),
     "NOTIFY_COALESCE_MS": (0, 10_000),
     "MOCK_LATENCY_MS": (0, 60_000),
@@ -61,14 +64,17 @@ NO_URL = ["127.0.0.1:8100", "ftp://127.0.0.1", "http://", "//127.0.0.1", "/var/r
 NO_NUMBER = ["four", "0x10", "nan", "inf", "-inf", "1,5", "1 000", "1e999"]
 NO_WHOLE_NUMBER = ["2.5", "1e1", "٣", "²", "-", "+-1"]
 ADDRESSES = ["DATABASE_URL", "DATABASE_DIRECT_URL"]
-UNESCAPED_PASSWORDS = ["hunter/2", "hunter@2", "hunter%2", "hunter?2", "12/34", "12?port=34"]
-UNESCAPED_PASSWORDS += ["hunter@2/3", "hunter?a=b", "a/b?c@d", "@", "/@"]
+UNESCAPED_PASSWORDS = [
+    *["hunter/2", "hunter@2", "hunter%2", "hunter?2", "12/34", "12?port=34"],  # each character by itself
+    *["hunter@2/3", "hunter?a=b", "a/b?c@d", "@", "/@"],
+]
 BAD_PARAMETERS = ["sslmod=require", "sslmode", "=x", "options=-csearch_path=shop", "Sslmode=require", "a b=c"]
 BAD_VALUES = (
     [("DATABASE_URL", value) for value in ["holdfast", "mysql://db/x", "postgresql://", "http://db/x", "postgresx://a"]]
     + [(name, f"postgresql://shop:{each}@db/x") for name in ADDRESSES for each in UNESCAPED_PASSWORDS]
     + [(name, f"postgresql://shop@db/x?{each}") for name in ADDRESSES for each in BAD_PARAMETERS]
     + [("LOG_LEVEL", value) for value in ["info", "VERBOSE", "10"]]
+    + [("CURRENCY", value) for value in ["usd", "XXX", "DOLLAR"]]
     + [("LOG_FORMAT", value) for value in ["JSON", "xml"]]
     + [(name, value) for name in SETTINGS if name.endswith("SERVICE_URL") for value in NO_URL]
     + [("APP_ENV", value) for value in ["prod", "Production", "live"]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.breaker import LONGEST, OPENS_AFTER, Breaker
+from common.calls.breaker import LONGEST, OPENS_AFTER, Breaker
 
 
 class Clock:

@@ -1,0 +1,39 @@
+"""The code blocks of the documentation, as one script for each page that a newcomer could paste."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted((PROJECT / "docs").glob("*.md"))))
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# These would take minutes here, or start this test again. `make -n` still shows that the target exists and is whole.
+TOO_LONG = re.compile(r"^make (test|mutants|chaos|bench)\b", re.MULTILINE)
+ADDRESS = re.compile(r"(127\.0\.0\.1:)8([0-4]00)")
+RUNNING_ALREADY = re.compile(r"^make run\b.*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Block:
+    language: str
+    text: str
+
+
+def blocks(page: str) -> list[Block]:
+    return [Block(*found) for found in BLOCK.findall((PROJECT / page).read_text(encoding="utf-8"))]
+
+
+def script(page: str, base_port: int) -> str:
+    """All shell and Python blocks of a page, in their order; the first command that fails ends it."""
+    parts = ["set -euo pipefail", *filter(None, (_runnable(block) for block in blocks(page)))]
+    return ADDRESS.sub(lambda found: f"{found[1]}{base_port + int(found[2])}", "\n".join(parts))
+
+
+def _runnable(block: Block) -> str:
+    if block.language == "sh":
+        return TOO_LONG.sub(r"make -n \1", RUNNING_ALREADY.sub("", block.text))
+    if block.language == "python":
+        return f"export PRODUCT\n.venv/bin/python -W error - <<'END_OF_PYTHON'\n{block.text}END_OF_PYTHON\n"
+    return ""
