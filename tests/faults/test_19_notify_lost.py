@@ -21,7 +21,9 @@ def test_poll_finds_an_order_whose_notification_was_lost(stack: SharedStack) -> 
     assert stack.by_status() == {"COMPLETED": 2}
 
 
-def test_listener_with_a_killed_backend_reconnects_and_misses_nothing(stack: SharedStack, way: Severable) -> None:
+def test_listener_with_a_killed_backend_reconnects_and_misses_nothing(
+    stack: SharedStack, way: Severable
+) -> None:
     product = stack.product()
     before = eventually(lambda: stack.backends(LISTENS))
     way.refuse()

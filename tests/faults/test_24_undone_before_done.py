@@ -18,7 +18,9 @@ from tests.waiting import eventually
         ("capture", "void", "already_voided"),
     ],
 )
-def test_request_arriving_after_its_undo_is_refused(proxied: ProxiedSystem, step: str, undo: str, code: str) -> None:
+def test_request_arriving_after_its_undo_is_refused(
+    proxied: ProxiedSystem, step: str, undo: str, code: str
+) -> None:
     proxied.proxy.on(step, nth=1, do=(late := Delay(caller_gives_up=True)))
     proxied.proxy.on(step, times=4, do=DropRequest())
     order = proxied.ended(proxied.order(quantity=3))

@@ -85,7 +85,9 @@ def test_fourth_conflict_gives_503_and_changes_nothing(
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_three_conflicts_at_every_step_are_survived(stack: SharedStack, conflict: Arrange, code: str) -> None:
+def test_three_conflicts_at_every_step_are_survived(
+    stack: SharedStack, conflict: Arrange, code: str
+) -> None:
     """Edge API and orchestrators: every change of the ledger succeeds at its fourth try at the latest."""
     conflict("order_ledger", code, "n % 4 <> 0", change="INSERT OR UPDATE")
     assert stack.post_order("k", stack.product()).status_code == 202

@@ -249,7 +249,9 @@ def test_calls_are_found_by_their_subject(proxy: Proxy, caller: Caller) -> None:
     assert proxy.calls() == []
 
 
-def test_restarted_participant_is_found_again(proxy: Proxy, participant: Participant, caller: Caller) -> None:
+def test_restarted_participant_is_found_again(
+    proxy: Proxy, participant: Participant, caller: Caller
+) -> None:
     """The kept connection is not used once the participant has closed it: that would cost a caller an attempt."""
     caller.capture()
     port = participant.server_port
