@@ -59,7 +59,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Job:
-    """Each client sends again when it is answered, or after Retry-After. With `rate`, idle clients send that many a second."""
+    """A client sends again when answered, or after Retry-After. With `rate`, idle clients send that many a second."""
 
     url: str
     clients: int = 1

@@ -110,9 +110,8 @@ class ServiceClient:
         request.method = method
         request.url = self._base_url + path + (f"?{urlencode(params)}" if params else "")
         request.headers = CaseInsensitiveDict({"X-Request-ID": request_id.get(), "Content-Type": "application/json"})
-        request.body = (
-            None if body is None else encode.readable(body).encode()
-        )  # in UTF-8: escaped, a long token could exceed the limit of a body
+        # In UTF-8: with escapes, a long payment token could exceed the limit of a body.
+        request.body = None if body is None else encode.readable(body).encode()
         request.prepare_content_length(request.body)  # else the adapter for https would send it in chunks
         return request
 

@@ -107,7 +107,7 @@ def test_the_length_of_what_a_service_is_sent_is_told_to_either_adapter(followin
         client._transport = lambda adapter=adapter: adapter
         assert client.ask("POST", "/x", {"name": "é"}) == Yes({"id": 1})
         adapter.close()
-    assert [request.count(b"Content-Length: 17\r\n") for request in server.heard] == [1, 1]
+    assert [request.count(b"Content-Length: 13\r\n") for request in server.heard] == [1, 1]
     assert not [request for request in server.heard if b"chunked" in request]
 
 
