@@ -1,6 +1,6 @@
 """A bounded pool of connections, one way to run a transaction, and one reading of every error.
 
-The statements are plain SQL and stand beside the operations that need them (docs/decisions/0001).
+Statements are plain SQL. They are in the modules of the operations that run them (docs/decisions/0001).
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from common.process.settings import ESCAPES, SettingError, Settings
+from common.process.parsers import ESCAPES
+from common.process.settings import SettingError, Settings
 
 README = Path(__file__).parents[3] / "README.md"
 URL = "postgresql://shop:hunter2@db.example/holdfast"
