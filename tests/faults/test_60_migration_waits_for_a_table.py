@@ -25,10 +25,13 @@ revision, down_revision = "holdfast_9999", "{head}"
 
 
 def upgrade():
+    with op.get_context().autocommit_block():  # it commits by itself, and may run again
+        op.execute("CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_colour ON order_ledger (email)")
     op.execute("ALTER TABLE order_ledger ADD COLUMN colour text")
 
 
 def downgrade():
+    op.execute("DROP INDEX IF EXISTS ix_colour")
     op.execute("ALTER TABLE order_ledger DROP COLUMN colour")
 """
 COLUMNS = "information_schema.columns WHERE table_name = 'order_ledger' AND column_name = 'colour'"
@@ -80,6 +83,7 @@ def test_orders_complete_while_a_migration_waits_for_the_ledger(
         assert stack.count(COLUMNS) == 0
     migration.join(60)
     assert stack.count(COLUMNS) == 1
+    assert stack.count("pg_index WHERE indexrelid = 'ix_colour'::regclass AND indisvalid") == 1
     place(stack, product, ORDERS)
     stack.settle()
     assert stack.by_status() == {"COMPLETED": 2 * ORDERS}
