@@ -1,6 +1,6 @@
-"""`make bench`: how fast Holdfast is on this machine, beside what one would take instead. README.md: how to read it.
+"""`make bench`: how fast Holdfast is on this machine, compared with its peers. See README.md.
 
-`python -m benchmarks [--short] [--only engine,waiting] [--without-peers] [--rounds 5] [--out FOLDER]`
+`python -m benchmarks [--short] [--only engine,waiting] [--without-peers] [--rounds 5] [--out FOLDER] [--base FOLDER]`
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks import charts, contention, engine, growth, latency, machine, overload, system, waiting
+from benchmarks import charts, compare, contention, engine, growth, latency, machine, overload, system, waiting
 from benchmarks.bench import SERVER_SETTINGS, Bench
 from benchmarks.programs import NotInstalled
 from benchmarks.report import Report
@@ -39,17 +40,19 @@ INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: all was measured; 1: a part was not; 2: the arguments make no sense; 130: Ctrl-C."""
+    """0: everything was measured; 1: a part failed; 2: invalid arguments; 130: Ctrl-C."""
     given = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that what was started is stopped
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(TERMINATED)
+    )  # runs the context managers, which stop what was started
     given.out.mkdir(parents=True, exist_ok=True)
     scratch = given.out / "scratch"
-    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
+    shutil.rmtree(scratch, ignore_errors=True)  # of a killed run
     scratch.mkdir()
     try:
         with EmbeddedPostgres(scratch / "postgres", settings=SERVER_SETTINGS) as server:
             bench = Bench(1 if given.short else given.rounds, given.short, scratch, given.peers, server)
-            report = _measure(bench, given.only)
+            report = _measure(bench, _parts(given))
     except (PostgresError, NotInstalled) as error:
         sys.stderr.write(f"{error}\n")
         return NOT_MEASURED
@@ -57,19 +60,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     _write(report, given.out)
     if report.failures:
-        return NOT_MEASURED  # and the logs stay
+        return NOT_MEASURED  # keeps the logs
     shutil.rmtree(scratch)
     return MEASURED
 
 
-def _measure(bench: Bench, keys: Sequence[str]) -> Report:
+def _parts(given: argparse.Namespace) -> Mapping[str, Callable[[Bench], Part]]:
+    """The parts to measure, by key; with `--base`, the parts of a comparison with another checkout."""
+    if not given.base:
+        return {key: PARTS[key] for key in given.only or PARTS}
+    keys = given.only or compare.KEYS
+    return {key: partial(compare.run, PARTS[key], base=given.base.resolve()) for key in keys}
+
+
+def _measure(bench: Bench, parts_of: Mapping[str, Callable[[Bench], Part]]) -> Report:
     began, before = time.strftime("%Y-%m-%d %H:%M"), machine.costs(bench)
     parts, failures = [], {}
-    for key in keys:
+    for key, run in parts_of.items():
         bench.say(f"{key}: begins")
         try:
-            parts.append(PARTS[key](bench))
-        except Exception as error:  # whatever it is, the hour that the other parts take shall not be lost to it
+            parts.append(run(bench))
+        except Exception as error:  # one failure must not cost the hour of the other parts
             (bench.folder / f"{key}.traceback").write_text(traceback.format_exc())
             bench.say(f"{key}: {error}")
             failures[key] = f"{type(error).__name__}: {error}"
@@ -95,21 +106,30 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--short", action="store_true", help="only see that it works: little of everything, one round")
-    parser.add_argument("--only", type=_keys, default=list(PARTS), help=f"of {','.join(PARTS)}, separated by commas")
+    parser.add_argument("--short", action="store_true", help="only check that it works: one short round")
+    parser.add_argument("--only", type=_keys, default=[], help=f"of {','.join(PARTS)}, separated by commas")
     parser.add_argument(
-        "--without-peers", dest="peers", action="store_const", const=None, default=PEERS, help="measure ours alone"
+        "--without-peers", dest="peers", action="store_const", const=None, default=PEERS, help="leave the peers out"
     )
-    parser.add_argument("--rounds", type=_rounds, default=5, help="how often each thing is measured (default: 5)")
-    parser.add_argument("--out", type=Path, default=OUT, help=f"where the results go (default: {OUT})")
+    parser.add_argument("--rounds", type=_rounds, default=5, help="number of rounds (default: 5)")
+    parser.add_argument("--out", type=Path, default=OUT, help=f"folder for the results (default: {OUT})")
+    parser.add_argument(
+        "--base", type=_checkout, help="compare with the code of this checkout, in turn, round by round"
+    )
     return parser
 
 
 def _keys(text: str) -> list[str]:
     keys = [key for key in text.split(",") if key]
     if unknown := [key for key in keys if key not in PARTS]:
-        raise argparse.ArgumentTypeError(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
+        raise argparse.ArgumentTypeError(f"unknown part {unknown[0]!r}; the parts are {', '.join(PARTS)}")
     return keys
+
+
+def _checkout(text: str) -> Path:
+    if not (Path(text) / "Procfile").exists():
+        raise argparse.ArgumentTypeError(f"{text} is not a checkout: it has no Procfile")
+    return Path(text)
 
 
 def _rounds(text: str) -> int:

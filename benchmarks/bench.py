@@ -1,4 +1,4 @@
-"""What every part gets: how often to measure, a place for its files, and databases on the one server they all share."""
+"""What every part gets: the number of rounds, a folder for its files, and databases on the one shared server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg2
 
-from common.schema import migrate
+from benchmarks.processes import PROJECT, migrate
 from local.postgres import EmbeddedPostgres
 
 # The orchestrator may hold a connection for each of its threads (at most 256) and a few more; the default is 200.
@@ -23,18 +23,22 @@ SERVER_SETTINGS = {"max_connections": "400"}
 class Bench:
     rounds: int
     short: bool
-    """Only see that everything works: little of everything, once; the figures mean nothing."""
+    """Only check that everything works: the figures mean nothing."""
     folder: Path
-    """For logs and other files that nobody needs afterwards."""
+    """For logs and other temporary files."""
     peers: Path | None
-    """Where the peers' Python environment is, or is to be made. None: the peers are left out."""
+    """The folder of the peers' Python environment, made if missing. None: the peers are left out."""
     server: EmbeddedPostgres
-    """fsync and synchronous_commit as PostgreSQL has them from the start: on."""
+    """fsync and synchronous_commit are on, which is PostgreSQL's default."""
+    checkout: Path = PROJECT
+    """The folder whose code is measured."""
+    ours_only: bool = False
+    """Leave out what Holdfast is compared with."""
     _databases: Iterator[int] = field(default_factory=lambda: count(1))
     _started: float = field(default_factory=time.monotonic)
 
     def database_url(self, *, migrated: bool = True) -> str:
-        """A database of its own for whoever asks: with the product's tables, or empty."""
+        """Create a database, with the product's tables or empty."""
         name = f"bench_{next(self._databases)}"
         with closing(psycopg2.connect(self.server.url)) as connection:
             connection.autocommit = True
@@ -42,10 +46,10 @@ class Bench:
                 cursor.execute(f"CREATE DATABASE {name}")
         url = self.server.url.replace("/holdfast?", f"/{name}?")
         if migrated:
-            migrate.upgrade(url)
+            migrate(self.checkout, url)
         return url
 
     def say(self, text: str) -> None:
-        """A line on how far it is, for who waits. On stderr, so that stdout has the tables only."""
+        """Print a line of progress to stderr, so that stdout has the tables only."""
         sys.stderr.write(f"{time.monotonic() - self._started:6.0f} s  {text}\n")
         sys.stderr.flush()

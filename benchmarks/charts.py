@@ -1,4 +1,4 @@
-"""The charts: one SVG each."""
+"""Draw the charts, one SVG file each."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ NAME = "Holdfast"
 WIDTH_IN = 8.0
 STYLE: Any = {
     "font.size": 10,
-    "svg.fonttype": "none",  # text stays text: small files, searchable
-    "svg.hashsalt": "holdfast",  # the same data gives the same file
+    "svg.fonttype": "none",  # keeps text as text: small, searchable files
+    "svg.hashsalt": "holdfast",  # makes the file reproducible
     "axes.edgecolor": GRID,
     "axes.grid": True,
     "axes.axisbelow": True,
@@ -32,7 +32,7 @@ STYLE: Any = {
 
 
 def draw(part: Part, folder: Path) -> list[Path]:
-    """Draw a part's charts into `folder`; the files."""
+    """Draw a part's charts into `folder`. :returns: the files"""
     files = []
     for position, (title, chart) in enumerate(part.charts.items(), 1):
         file = folder / f"{part.key}-{position}.svg"
@@ -73,7 +73,7 @@ def _bars(part: Part, chart: Bars) -> Figure:
 
 
 def _colours(names: Sequence[str]) -> list[str]:
-    """Ours stand out where there are others."""
+    """Holdfast has a colour of its own if there are others."""
     is_compared = any(name.startswith(NAME) for name in names)
     return [OTHERS if is_compared and not name.startswith(NAME) else OURS for name in names]
 

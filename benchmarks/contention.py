@@ -1,6 +1,6 @@
-"""Part 6, contention: every order wants the same product, or each wants one of fifty in turn.
+"""Part 6, contention: all orders want the same product, or one of fifty in turn.
 
-All orders of one product wait for one row, its stock. The two are measured in turn, in the same running system.
+All orders for one product wait for one row, its stock. Both are measured in turn in the same running system.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from benchmarks.figures import Figures
 from benchmarks.result import Bars, Part, ratio
 from benchmarks.shop import Shop, open_shop
 
-CLIENTS = 16  # as many as the product's edge has threads
+CLIENTS = 16  # the number of the edge's threads
 PRODUCTS = 50
 HOT, SPREAD = "one product", f"{PRODUCTS} products"
 
@@ -35,7 +35,9 @@ def run(bench: Bench) -> Part:
             ratio("orders completed a second: one product / fifty", *_both(figures, "completed")),
             ratio("POST to COMPLETED, p50: one product / fifty", *_both(figures, "ms_p50")),
         ],
-        notes=[f"{CLIENTS} clients post as fast as they are answered; ms: POST to COMPLETED, mostly waiting in line."],
+        notes=[
+            f"{CLIENTS} clients post as fast as they are answered; ms: POST to COMPLETED, mostly waiting in the queue."
+        ],
         charts={"Orders completed a second": Bars("completed")},
     )
 

@@ -1,6 +1,6 @@
-"""A database as it is after many orders: copies of one that was really taken, so that each row has its true size.
+"""Fill a database as many orders would: with copies of a real one, so that each row has its true size.
 
-All indexes are kept while rows come in, and ids are of the kind that they have: so the indexes are as they would be.
+Rows are inserted with all indexes in place and ids of the real kind, so the indexes look as they would.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 import psycopg2
 
-# Each table in which an order leaves rows, and the columns in which one order differs from another. The table with the
-# most work comes first, as several are filled at once.
+# The tables in which an order leaves rows, and the columns in which orders differ. The table with the most work comes
+# first because several are filled at once.
 ORDER_TABLES = {
     "order_ledger_history": {"order_ledger_id"},
     "order_ledger": {"id", "client_request_id", "payment_authorization_id", "order_id"},
@@ -29,7 +29,7 @@ ORDER_TABLES = {
 }
 OTHER_TABLES = {"holdfast_version", "products", "inventory_adjustments", "inventory_idempotency_keys"}
 
-# A due retry has no rows in the participants' tables that anybody reads, and these are other than a finished order's.
+# What differs in a due retry. Nothing reads its rows in the participants' tables, so it has none.
 DUE = {
     "order_ledger": {
         "status": "'ORDER_CREATED'",
@@ -45,10 +45,10 @@ NOT_REACHED = """
 DELETE FROM crowd.order_ledger_history WHERE to_status IN ('INVENTORY_RESERVED', 'PAYMENT_CAPTURED', 'COMPLETED')
 """
 
-# When an id of version 7 was made, in milliseconds: it begins with that.
+# The creation time of an id of version 7, in milliseconds: its first part.
 MILLISECONDS = "('x' || translate(left({}::text, 13), '-', ''))::bit(48)::bigint"
 
-# The nth order's own value: of the same kind and length.
+# The value of the nth order, of the same kind and length.
 PREPARE = f"""
 CREATE SCHEMA crowd;
 CREATE FUNCTION crowd.nth(value uuid, n integer) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
@@ -65,7 +65,7 @@ SELECT column_name FROM information_schema.columns
 WHERE table_schema = 'public' AND table_name = %s AND is_identity = 'NO' AND is_generated = 'NEVER'
 """
 
-# OFFSET 0: the rows of an order stay beside each other, as they do where orders come one after the other.
+# OFFSET 0 keeps the rows of an order together, as when orders come one after the other.
 COPY = """
 INSERT INTO {table} ({columns}) SELECT {values} FROM generate_series(%s, %s) AS n
 CROSS JOIN LATERAL (SELECT * FROM crowd.{table} WHERE n > 0 OFFSET 0) AS template
@@ -73,7 +73,7 @@ CROSS JOIN LATERAL (SELECT * FROM crowd.{table} WHERE n > 0 OFFSET 0) AS templat
 
 TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"
 
-# Of tables and their indexes, without the maps of free space, which a small table has in the size of a large one.
+# The size of tables and their indexes, without the free space maps, which are as large for a small table.
 BYTES = """
 SELECT sum(pg_relation_size(class.oid))::bigint
 FROM pg_class AS class LEFT JOIN pg_index AS index ON index.indexrelid = class.oid
@@ -86,9 +86,9 @@ class UnknownRows(Exception):
 
 
 def fill(url: str, finished: int, due: int) -> float:
-    """Multiply the one order of this database to `finished`, and add retries that are due now.
+    """Multiply the one order of this database to `finished` orders, and add retries that are due now.
 
-    :returns: bytes of an order, with all its indexes
+    :returns: bytes of an order, including all indexes
     """
     with _connected(url) as cursor, ThreadPoolExecutor(os.cpu_count()) as aside:
         _check(cursor)
@@ -103,7 +103,7 @@ def fill(url: str, finished: int, due: int) -> float:
             _copy(url, table, finished + 1, finished + due, otherwise)
         cursor.execute("DROP SCHEMA crowd CASCADE")
         cursor.execute("VACUUM (ANALYZE)")
-        cursor.execute("CHECKPOINT")  # or what was written here would be brought to the disk while others are measured
+        cursor.execute("CHECKPOINT")  # otherwise these pages would be written while something else is measured
     return bytes_an_order
 
 

@@ -1,8 +1,8 @@
-"""Part 1, engine: sagas a second of the real orchestrator, of its peers, and of bare loops that are the limit.
+"""Part 1, engine: sagas a second of the real orchestrator, of its peers, and of bare loops as the limit.
 
-One saga is four calls to a stub that answers at once; for all but the limits, each step's outcome is committed before
-the next is begun. The workers run and are warm; then N sagas are committed at once, and the time is taken from there
-until the last has ended. N is what a contender does in about ROUND_S.
+One saga is four calls to a stub that answers at once. Except for the limits, each step's outcome is committed before
+the next step begins. The workers are running and warm. Then N sagas are committed at once, and the time runs from there
+until the last one has ended. N is what a contender does in about ROUND_S.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from benchmarks.stub import Stub
 
 ROUND_S = 6
 PATIENCE_S = 120
-# The first makes connections and lets Python specialise its bytecode, the second tells how many sagas fill a round.
+# The first opens connections and lets Python specialise its bytecode; the second finds how many sagas fill a round.
 WARM_UPS = (40, 120)
 SHORT = 12
 PROCESSES = (1, 2)
@@ -36,12 +36,12 @@ COLUMNS = {RATE: "sagas/s", WORKERS: "ms a saga", STORE: "ms a saga"}
 
 
 class WrongCount(Exception):
-    """A contender did not make the calls that its sagas consist of. The message is one line."""
+    """A contender did not make the calls of its sagas. The message is one line."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A contender with so many processes: what gets a row."""
+    """A contender with a number of processes: one row of the table."""
 
     contender: Contender
     processes: int
@@ -73,8 +73,10 @@ def run(bench: Bench) -> Part:
 
 def _contenders(bench: Bench, stub: Stub) -> Iterator[Contender]:
     yield Holdfast(bench, stub)
+    if bench.ours_only:
+        return
     if bench.peers:
-        bench.say("engine: the peers' environment is made where it is missing; the first time that takes a minute")
+        bench.say("engine: creating the peers' environment if it is missing, which takes a minute")
         python = peers_python(bench.peers)
         for kind in ALL:
             yield kind(bench, stub, python)
@@ -83,7 +85,7 @@ def _contenders(bench: Bench, stub: Stub) -> Iterator[Contender]:
 
 
 def _alternately(bench: Bench, runs: Sequence[Run]) -> dict[str, dict[str, list[float]]]:
-    """Each run once a round, so that a machine that slows down slows all of them down."""
+    """Each run once a round, so that a change of the machine's speed affects all of them."""
     values: dict[str, dict[str, list[float]]] = {each.name: {} for each in runs}
     sizes: dict[str, int] = {}
     for number in range(bench.rounds):
@@ -108,9 +110,9 @@ def _measure(each: Run, sizes: dict[str, int], *, short: bool) -> dict[str, floa
 
 
 def timed(contender: Contender, sagas: int) -> dict[str, float]:
-    """Hand in so many sagas, wait for the last, and say what that cost, by column.
+    """Hand in so many sagas, wait for the last one, and return the figures by column.
 
-    :raises WrongCount: where the stub was not called four times for each
+    :raises WrongCount: if the stub was not called four times for each
     """
     answered = contender.stub.answered()
     contender.put(sagas)
@@ -128,8 +130,10 @@ def timed(contender: Contender, sagas: int) -> dict[str, float]:
 
 
 def _ratios(rates: Mapping[str, Sequence[float]]) -> list[Ratio]:
-    """By name of the row: the rounds' sagas a second."""
+    """:param rates: sagas a second of each round, by name of the row"""
     ours = {processes: rates[_name(Holdfast, processes)] for processes in PROCESSES}
+    if _name(LeanLimit, 2) not in rates:
+        return [ratio("two processes / one process", ours[2], ours[1])]
     ratios = [
         ratio("two processes / limit (b), two processes", ours[2], rates[_name(LeanLimit, 2)], 0.6),
         ratio("one process / limit (a), one process", ours[1], rates[_name(UsualLimit, 1)], 1.2),

@@ -1,4 +1,4 @@
-"""The figures of a part while its rounds go on, and a figure that has a bar of its own."""
+"""Collect the figures of a part round by round, and compare a figure with a bar."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.result import Ratio, Row
 
 
 class Figures:
-    """Row → column → a value for each round."""
+    """One value a round by row and column."""
 
     def __init__(self) -> None:
         self._rows: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -21,7 +21,7 @@ class Figures:
             self._rows[row][column].append(value)
 
     def add_latency(self, row: str, **ms: Sequence[float]) -> None:
-        """By column: each becomes two, its median and what one in a hundred is above."""
+        """Add latencies by column: each becomes two columns, p50 and p99."""
         for column, each in ms.items():
             self.add(row, **{f"{column}_p50": percentile(each, 50), f"{column}_p99": percentile(each, 99)})
 
@@ -33,7 +33,7 @@ class Figures:
 
 
 def at_most(name: str, values: Sequence[float], bar: float, unit: str) -> Ratio:
-    """A figure that is no ratio, with the most that its median may be."""
+    """A figure with the highest allowed value of its median."""
     return Ratio(name, median(values), min(values), max(values), f"≤ {bar:g} {unit}", median(values) <= bar)
 
 

@@ -1,7 +1,7 @@
-"""Part 5, growth: the same work in databases that hold 1,000, 100,000 and 1,000,000 finished orders.
+"""Part 5, growth: the same work in databases with 1,000, 100,000 and 1,000,000 finished orders.
 
-Each holds 10,000 retries that are due besides, and has an Edge API of its own. A round goes through the three several
-times, a little each time, so that what the machine does meanwhile falls on all of them.
+Each also has 10,000 due retries and an Edge API of its own. A round goes through the three several times, a little each
+time, so that changes of the machine's speed affect all of them.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from orchestrator.store import Store
 
 SIZES, SHORT_SIZES = (1_000, 100_000, 1_000_000), (100, 1_000)
 DUE, SHORT_DUE = 10_000, 200
-TURNS = 5  # a round goes through all sizes so often
-CLAIM_LIMIT = 8  # of an orchestrator half of whose threads are free
+TURNS = 5  # a round goes through all sizes so many times
+CLAIM_LIMIT = 8  # what an orchestrator claims when half of its threads are free
 LEASE_S = 30
-ONE_WORKER = {"WEB_CONCURRENCY": "1"}  # there are three systems, and one client
+ONE_WORKER = {"WEB_CONCURRENCY": "1"}  # three systems run at once, for one client
 FLAT = 1.1  # "within 10 %"
 
 COLUMNS = {
@@ -45,7 +45,7 @@ COLUMNS = {
     "size": "bytes/order",
 }
 
-# Ids from all over the table: they begin with a time, and there is one finished order for each millisecond.
+# Ids from all over the table. They begin with a time, and there is one finished order for each millisecond.
 SOME_ORDERS = f"""
 SELECT (SELECT id FROM order_ledger WHERE id >= place AND status = 'COMPLETED' ORDER BY id LIMIT 1)::text
 FROM (SELECT rpad(lpad(to_hex(first + floor(random() * %s)::bigint), 12, '0'), 32, '0')::uuid AS place
@@ -53,28 +53,28 @@ FROM (SELECT rpad(lpad(to_hex(first + floor(random() * %s)::bigint), 12, '0'), 3
     FROM order_ledger ORDER BY id LIMIT 1) AS oldest, generate_series(1, %s)) AS places
 """
 
-# What was claimed is due again, and what was posted is not: it would come on top.
+# Make the claimed entries due again, but not the posted ones, which would add to them.
 DUE_AGAIN = """
 UPDATE order_ledger SET claimed_by = NULL, claimed_until = NULL, unproductive_claims = 0,
   due_at = now() + CASE status WHEN 'ORDER_CREATED' THEN interval '-1 minute' ELSE interval '1 day' END
 WHERE due_at IS NOT NULL
 """
-TIDY_UP = "VACUUM (INDEX_CLEANUP ON) order_ledger"  # as autovacuum does, when so many rows have changed
+TIDY_UP = "VACUUM (INDEX_CLEANUP ON) order_ledger"  # as autovacuum does after so many changes
 
 NOTES = (
-    f"Beside the finished orders there are {DUE:,} retries that are due.",
+    f"Each database also has {DUE:,} due retries.",
     f"claims, claim: the orchestrator's own statement, {CLAIM_LIMIT} entries a claim, one connection.",
-    "post, get: one client at the Edge API, orders read from all over the table; the orchestrator is stopped, as it "
-    "would work the retries off.",
-    "size: all tables and indexes in which an order leaves rows, when the orders have just been put in: no old "
-    "versions of rows, but room for new ones where the tables keep some.",
-    "The finished orders are copies of one that was really taken, with ids of their own.",
+    "post, get: one client at the Edge API, orders read from all over the table; the orchestrator is stopped, because "
+    "it would process the retries.",
+    "size: all tables and indexes in which an order leaves rows, just after the insert: no old row versions, but the "
+    "room that some tables keep for new ones.",
+    "The finished orders are copies of a real one, with ids of their own.",
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """A database with so many finished orders, and the system on it."""
+    """A database with so many finished orders, and the system that runs on it."""
 
     finished: int
     shop: Shop
@@ -92,10 +92,10 @@ class Place:
             cursor.execute(TIDY_UP)
 
     def claim_ms(self, times: int) -> float:
-        """Of one claim, as the orchestrator makes it, where there is enough to do."""
+        """Milliseconds of one claim by the orchestrator's statement while enough is due."""
         before = time.perf_counter()
         claimed = sum(len(self.store.claim(CLAIM_LIMIT)) for _ in range(times))
-        assert claimed == times * CLAIM_LIMIT, "there were fewer due retries than claimed for"
+        assert claimed == times * CLAIM_LIMIT, "there were too few due retries to claim"
         return (time.perf_counter() - before) / times * 1000
 
     def post_ms(self, seconds: float) -> list[float]:
@@ -116,18 +116,18 @@ def run(bench: Bench) -> Part:
             _round(figures, places, bench.short)
     return Part(
         key="growth",
-        title="Growth: the same work beside ever more finished orders",
+        title="Growth: the same work with ever more finished orders",
         columns=COLUMNS,
         rows=figures.rows(),
         ratios=_ratios(figures, places),
         notes=NOTES,
-        charts={"A claim, a POST and a GET beside finished orders": _chart(figures, places)},
+        charts={"A claim, a POST and a GET by finished orders": _chart(figures, places)},
     )
 
 
 @contextmanager
 def _place(bench: Bench, finished: int) -> Iterator[Place]:
-    """One order is really taken, and multiplied."""
+    """Place one real order and multiply it."""
     url, due = bench.database_url(), SHORT_DUE if bench.short else DUE
     bench.say(f"growth: filling a database with {finished:,} finished orders")
     folder = Path(tempfile.mkdtemp(prefix="growth-", dir=bench.folder))

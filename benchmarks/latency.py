@@ -1,7 +1,7 @@
-"""Part 3, latency: a system that has nothing else to do, and five orders a second.
+"""Part 3, latency: an otherwise idle system and five orders a second.
 
-Nobody asks how far an order is, which would be a load too: the ledger's history and the orders service's table have the
-times, by PostgreSQL's clock, which is that of the machine and so of the shop.
+Nothing polls an order, which would add load: the ledger's history and the orders service's table have the times, by
+PostgreSQL's clock, which is also that of the load generator.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from benchmarks.result import Bars, Part
 from benchmarks.shop import Shop, open_shop
 
 PER_S = 5
-CLIENTS = 4  # connections, so that an order which takes long does not hold up the next
+CLIENTS = 4  # connections, so that a slow order does not delay the next
 PRODUCTS = 50
 
-POST, BEGUN, COMPLETED = "POST to its answer", "AUTHORIZED to the first step begun", "POST to COMPLETED"
+POST, BEGUN, COMPLETED = "POST to its response", "AUTHORIZED to the first step begun", "POST to COMPLETED"
 NOTES = (
-    f"{PER_S} orders a second, evenly spaced, one product each; the product's own settings; fsync on.",
-    f"{POST}: from sending it until the whole 202 is there.",
+    f"{PER_S} orders a second, evenly spaced, one product each; default settings; fsync on.",
+    f"{POST}: from sending it until the whole 202 has arrived.",
     f"{BEGUN}: from the history's time of AUTHORIZED, taken just before the commit, until the orders service begins "
-    "the statement that makes the order (orders.created_at). The commit, the notification, the claim, the call and "
-    "its reading by the service are in it.",
+    "the statement that creates the order (orders.created_at). It includes the commit, the notification, the claim, "
+    "the call and its parsing by the service.",
     f"{COMPLETED}: from sending it until the history's time of COMPLETED, taken just before the last commit.",
 )
 
@@ -50,7 +50,7 @@ def run(bench: Bench) -> Part:
 def _round(figures: Figures, shop: Shop, seconds: float) -> None:
     shop.start_orchestrator()
     shop.wait()
-    shop.order(seconds / 10, clients=CLIENTS)  # the warm-up of the orchestrator
+    shop.order(seconds / 10, clients=CLIENTS)  # warms the orchestrator up
     done = shop.order(seconds, clients=CLIENTS, rate=PER_S)
     authorized = reached(shop.database_url, "AUTHORIZED", done.load.began)
     begun = first_step_begun(shop.database_url, done.load.began)

@@ -1,4 +1,4 @@
-"""What became of the orders that were sent, as the ledger has it: to ask the Edge API would be one more load."""
+"""The outcome of orders, read from the ledger: asking the Edge API would add load."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ import psycopg2
 
 from benchmarks.load import Load
 
-LOOK_EVERY_S = 0.05  # at an index that holds open orders only: next to nothing
+LOOK_EVERY_S = 0.05  # reads an index of open orders only, which costs next to nothing
 ALL_ENDED_WITHIN_S = 300
 
 OPEN = "SELECT 1 FROM order_ledger WHERE due_at IS NOT NULL LIMIT 1"
 
-# When orders reached a status: by the database server's clock, which is this machine's.
+# When orders reached a status, by the database server's clock, which is this machine's.
 REACHED = """
 SELECT order_ledger_id::text, extract(epoch FROM at)::float FROM order_ledger_history
 WHERE to_status = %s AND at >= to_timestamp(%s)
 """
 
-# When the orders service began the transaction that makes the order: the first step of the saga.
+# When the orders service began the transaction that creates the order: the first step of the saga.
 FIRST_STEP = """
 SELECT order_ledger_id::text, extract(epoch FROM created_at)::float FROM orders
 WHERE order_ledger_id IS NOT NULL AND created_at >= to_timestamp(%s)
 """
 
-# How fast all orders so far were completed, from the first step of the first.
+# Orders completed a second so far, counted from the first step of the first order.
 DRAINED = """
 SELECT count(*) FILTER (WHERE to_status = 'COMPLETED') / extract(epoch FROM
   max(at) FILTER (WHERE to_status = 'COMPLETED') - min(at) FILTER (WHERE to_status = 'ORDER_CREATED'))::float
@@ -39,12 +39,12 @@ FROM order_ledger_history
 
 
 class NotCompleted(Exception):
-    """Orders that nothing stands in the way of did not complete: there is nothing to measure."""
+    """Orders did not complete although nothing prevents them, so there is nothing to measure."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Orders that were accepted, and when each was completed, in seconds since the epoch."""
+    """Accepted orders, and when each was completed, in seconds since the epoch."""
 
     load: Load
     completed: Mapping[str, float]
@@ -63,14 +63,14 @@ class Outcome:
 def outcome(url: str, load: Load, check: Callable[[], None]) -> Outcome:
     """Wait until every order has ended.
 
-    :param check: raises where waiting is of no use any more
-    :raises NotCompleted: an order did not end, or not well
+    :param check: raises if waiting is useless
+    :raises NotCompleted: an order did not end, or failed
     """
     wait_until_all_ended(url, check)
     when = reached(url, "COMPLETED", load.began)
     ids = {each.order_ledger_id for each in load.answers}
     if ids - when.keys() or load.others:
-        raise NotCompleted(f"{len(ids - when.keys())} of {len(ids)} were not completed; other answers: {load.others}")
+        raise NotCompleted(f"{len(ids - when.keys())} of {len(ids)} were not completed; other responses: {load.others}")
     return Outcome(load, {each: when[each] for each in ids})
 
 
@@ -95,12 +95,12 @@ def drained_per_second(url: str) -> float:
 
 
 def reached(url: str, status: str, since: float) -> dict[str, float]:
-    """Order → when, in seconds since the epoch."""
+    """Times by order, in seconds since the epoch."""
     return dict(query(url, REACHED, status, since))
 
 
 def first_step_begun(url: str, since: float) -> dict[str, float]:
-    """Order → when, in seconds since the epoch."""
+    """Times by order, in seconds since the epoch."""
     return dict(query(url, FIRST_STEP, since))
 
 
@@ -111,5 +111,5 @@ def query(url: str, sql: str, *params: Any) -> list[tuple[Any, ...]]:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest of the values that so many percent are not above."""
+    """The smallest value that at least so many percent of the values do not exceed."""
     return sorted(values)[ceil(len(values) * percent / 100) - 1]

@@ -1,7 +1,7 @@
-"""The shop that sends the orders: one thread, many connections kept alive, in a process of its own.
+"""The load generator: one thread, many keep-alive connections, in a process of its own.
 
-It is not what is measured, so it is lean (about 0.1 ms of CPU an order), and its CPU is told apart. `post` and `get`
-start it; `python -m benchmarks.load` is that process: a Job as JSON on stdin, what came of it on stdout.
+It is not part of what is measured, so it is lean (about 0.1 ms of CPU an order) and its CPU is counted separately.
+`post` and `get` start it. `python -m benchmarks.load` is that process: a Job as JSON on stdin, the result on stdout.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 PROJECT = Path(__file__).resolve().parents[1]
-ANSWER_WITHIN_S = 30  # longer than the longest that the Edge API takes for an order (two calls of 10 s)
+ANSWER_WITHIN_S = 30  # longer than the Edge API ever takes for an order (two calls of 10 s)
 ACCEPTED = 202
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The times are of this machine's clock, which is PostgreSQL's too, in seconds."""
+class Response:
+    """Times are in seconds, by this machine's clock, which is also PostgreSQL's."""
 
     order_ledger_id: str
     sent: float
@@ -38,9 +38,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Load:
-    """What was answered as it should be, how often another status came instead, and what sending it all cost."""
+    """The expected responses, the number of others by status, and the CPU that sending cost."""
 
-    answers: Sequence[Answer]
+    answers: Sequence[Response]
     others: dict[str, int]
     cpu_s: float
 
@@ -65,11 +65,11 @@ class Job:
     clients: int = 1
     rate: float | None = None
     seconds: float = 0
-    """How long orders are posted."""
+    """Seconds for which orders are posted."""
     products: Sequence[str] = ()
-    """One in each order, in turn."""
+    """Each order has one of them, in turn."""
     paths: Sequence[str] = ()
-    """To GET, instead of orders to post."""
+    """Paths to GET, instead of orders to post."""
 
 
 def post(url: str, products: Sequence[str], seconds: float, *, clients: int = 1, rate: float | None = None) -> Load:
@@ -78,7 +78,7 @@ def post(url: str, products: Sequence[str], seconds: float, *, clients: int = 1,
 
 
 def get(url: str, paths: Sequence[str]) -> Load:
-    """Read these, one after the other."""
+    """Read these paths, one after the other."""
     return _run(Job(url, paths=paths))
 
 
@@ -91,7 +91,7 @@ def _run(job: Job) -> Load:
         check=True,
     )
     found = json.loads(done.stdout)
-    return Load([Answer(*each) for each in found["answers"]], found["others"], found["cpu_s"])
+    return Load([Response(*each) for each in found["answers"]], found["others"], found["cpu_s"])
 
 
 @dataclass
@@ -111,9 +111,9 @@ class _Connection:
         self.socket.sendall(request)
 
     def receive(self) -> tuple[int, bytes] | None:
-        """Status and body; None as long as there is more to come."""
+        """Status and body; None while more is to come."""
         if not (received := self.socket.recv(65536)):
-            raise ConnectionError("a connection was closed instead of an answer")
+            raise ConnectionError("the connection was closed without a response")
         self.arrived += received
         head, _, body = self.arrived.partition(b"\r\n\r\n")
         length = head.lower().partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0]
@@ -150,7 +150,7 @@ class _Shop:
     def _take_answers(self, wait_s: float) -> None:
         ready = self._selector.select(wait_s)
         if not ready and wait_s == ANSWER_WITHIN_S:
-            raise TimeoutError(f"no answer within {ANSWER_WITHIN_S} s")
+            raise TimeoutError(f"no response within {ANSWER_WITHIN_S} s")
         for key, _ in ready:
             connection = key.data
             if answer := connection.receive():

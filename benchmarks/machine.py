@@ -1,9 +1,10 @@
-"""The machine that the figures were measured on: what it is, and what a write and a call cost there."""
+"""The machine that the figures were measured on, and the cost of a write and a call there."""
 
 from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import time
 import uuid
 from collections.abc import Mapping
@@ -17,8 +18,15 @@ import psycopg2
 from benchmarks.bench import Bench
 from benchmarks.contenders.calls import UsualClient
 from benchmarks.peers.environment import requirements
+from benchmarks.processes import python_of
 from benchmarks.stub import Stub
 
+# A build without profile-guided optimisation needs about a fifth more CPU. Debian optimises without the option.
+BUILD = """
+import platform, sys, sysconfig
+is_optimised = sys.base_prefix == "/usr" or "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+print(platform.python_version() + (", optimised build" if is_optimised else ", build without optimisation"))
+"""
 LIBRARIES = ("requests", "urllib3", "psycopg2-binary", "flask", "gunicorn", "sqlalchemy")
 SYNCS = 200
 BLOCK = b"x" * 8192  # a page of PostgreSQL's log
@@ -26,13 +34,13 @@ SAGAS = 100  # of four calls
 
 
 def describe(bench: Bench) -> dict[str, str]:
-    """What it is, by name, in words."""
+    """Describe the machine, by name."""
     memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "processor": f"{_cpu_model()}, {len(os.sched_getaffinity(0))} cores",
         "memory": f"{memory_gb:.1f} GiB",
         "system": f"{platform.system()} {platform.release()}",
-        "Python": platform.python_version(),
+        "Python": python_build(python_of(bench.checkout)),
         "PostgreSQL": _postgres_version(bench.server.url),
         "libraries": ", ".join(f"{name} {metadata.version(name)}" for name in LIBRARIES),
         "peers": ", ".join(requirements()) if bench.peers else "left out",
@@ -40,8 +48,13 @@ def describe(bench: Bench) -> dict[str, str]:
 
 
 def costs(bench: Bench) -> Mapping[str, float]:
-    """What the figures should be seen against. Taken at the start and at the end, as a machine's speed drifts."""
+    """The machine's speed, measured at the start and at the end because it drifts."""
     return {"fdatasync, median ms": _sync_ms(bench.folder), "a bare requests call, CPU ms": call_ms(bench)}
+
+
+def python_build(python: Path) -> str:
+    """The version of an interpreter, and whether its build is optimised."""
+    return subprocess.run([python, "-c", BUILD], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _cpu_model() -> str:
@@ -68,7 +81,7 @@ def _sync_ms(folder: Path) -> float:
 
 
 def call_ms(bench: Bench) -> float:
-    """CPU of the caller alone: one thread, one `requests.Session` used the usual way, 300 bytes there and back."""
+    """CPU of the caller: one thread, one `requests.Session` used in the usual way, 300 bytes in each direction."""
     with Stub(bench.folder / "stub") as stub:
         client = UsualClient(stub.url)
         client.saga(str(uuid.uuid4()))

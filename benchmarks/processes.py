@@ -1,4 +1,4 @@
-"""The real processes of the Procfile on free ports, and what a process and its children cost: CPU time and memory."""
+"""The real processes of the Procfile on free ports, and the CPU time and memory of a process and its children."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class ProcessDied(Exception):
-    """One of the measured processes ended by itself. The message has the end of its log."""
+    """A measured process exited. The message has the end of its log."""
 
 
 class System:
-    """The five processes on one database, each with the product's own settings unless `environ` has others.
+    """The five processes on one database, with the product's default settings unless `environ` has others.
 
     :param folder: for their logs
     :param checkout: the folder whose code is run
@@ -41,13 +41,11 @@ class System:
         self, database_url: str, folder: Path, environ: Mapping[str, str] | None = None, *, checkout: Path = PROJECT
     ) -> None:
         self._folder, self._checkout = folder, checkout
-        self._commands = dict(line.split(": ", 1) for line in (checkout / "Procfile").read_text().splitlines())
+        self._commands = commands(checkout)
         self._ports = {name: free_port() for name in WEB}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._environ = {**os.environ, **(environ or {}), "DATABASE_URL": database_url, "BIND_HOST": "127.0.0.1"}
-        self._environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        self._environ["PYTHONPATH"] = str(checkout)  # before what is installed: that may be another folder's code
-        self._environ["API_KEYS"] = ""  # the shop here has none
+        self._environ = environ_of(checkout, database_url) | {"BIND_HOST": "127.0.0.1", **(environ or {})}
+        self._environ["API_KEYS"] = ""  # the load generator has no key
         self._environ |= {f"{name.upper()}_URL": self.url(name) for name in WEB[1:]}
 
     def __enter__(self) -> System:
@@ -67,7 +65,7 @@ class System:
         return f"http://127.0.0.1:{self._ports[name]}"
 
     def start(self, *names: str) -> System:
-        """Start processes, and wait for those that answer HTTP until they are healthy."""
+        """Start processes and wait until the web services are healthy."""
         for name in names:
             self._launch(name)
         deadline = time.monotonic() + START_WITHIN_S
@@ -84,13 +82,13 @@ class System:
         self._end(name)
 
     def check(self) -> None:
-        """:raises ProcessDied: where one has ended"""
+        """:raises ProcessDied: if one has exited"""
         for name, process in self._processes.items():
             if process.poll() is not None:
-                raise ProcessDied(f"{name} ended with {process.returncode}:\n{self._log_end(name)}")
+                raise ProcessDied(f"{name} exited with {process.returncode}:\n{self._log_end(name)}")
 
     def add_products(self, count: int) -> list[str]:
-        """The ids of new products of which no run sells all."""
+        """Create products with more stock than a run can sell. :returns: their ids"""
         made = []
         for _ in range(count):
             body = {"name": "Coffee", "sku": os.urandom(8).hex(), "price_cents": 500, "initial_stock": 100_000_000}
@@ -124,8 +122,33 @@ class System:
         return (self._folder / f"{name}.log").read_text(errors="replace")[-2000:]
 
 
+def python_of(checkout: Path) -> Path:
+    """The interpreter of the checkout's own environment if it has one, else ours."""
+    own = checkout / ".venv" / "bin" / "python"
+    return own if own.exists() else Path(sys.executable)
+
+
+def commands(checkout: Path) -> dict[str, str]:
+    """The lines of the Procfile, by name."""
+    return dict(line.split(": ", 1) for line in (checkout / "Procfile").read_text().splitlines())
+
+
+def environ_of(checkout: Path, database_url: str) -> dict[str, str]:
+    """The environment that runs the checkout's code."""
+    path = f"{python_of(checkout).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    # PYTHONPATH precedes the installed package, which may be another folder's code.
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(checkout), "DATABASE_URL": database_url}
+
+
+def migrate(checkout: Path, database_url: str) -> None:
+    """Create the tables of the checkout's version."""
+    command = shlex.split(commands(checkout)["release"])
+    environ = environ_of(checkout, database_url)
+    subprocess.run(command, cwd=checkout, env=environ, check=True, capture_output=True)
+
+
 def free_port() -> int:
-    """A port below those that the kernel gives to outgoing connections, so that none of these takes it meanwhile."""
+    """A port below the range of outgoing connections, so that none of these takes it in the meantime."""
     while True:
         with socket.socket() as probe, suppress(OSError):
             port = random.randrange(12_000, 32_000)
@@ -134,18 +157,18 @@ def free_port() -> int:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Of a process, its descendants, and those of them that have ended and been waited for; to a hundredth."""
+    """CPU time of a process and its descendants, including those that have exited; to a hundredth of a second."""
     return sum(_cpu_ticks(each) for each in _tree(pid)) / TICKS_PER_S
 
 
 def memory_mb(pid: int) -> float:
-    """Of a process and its descendants: the proportional set size, where a page that n processes share counts 1/n."""
+    """Proportional set size of a process and its descendants: a page that n processes share counts 1/n."""
     return sum(_pss_kb(each) for each in _tree(pid)) / 1024
 
 
 def _tree(pid: int) -> Iterator[int]:
     yield pid
-    with suppress(OSError):  # it has just ended
+    with suppress(OSError):  # it has just exited
         for children in Path(f"/proc/{pid}/task").glob("*/children"):
             for child in children.read_text().split():
                 yield from _tree(int(child))
@@ -154,13 +177,13 @@ def _tree(pid: int) -> Iterator[int]:
 def _cpu_ticks(pid: int) -> int:
     with suppress(OSError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return sum(int(ticks) for ticks in fields[11:15])  # utime, stime, and both of the children waited for
+        return sum(int(ticks) for ticks in fields[11:15])  # utime and stime, its own and those of its exited children
     return 0
 
 
 def _pss_kb(pid: int) -> int:
     for path, name in ((f"/proc/{pid}/smaps_rollup", "Pss:"), (f"/proc/{pid}/status", "VmRSS:")):
-        with suppress(OSError):  # not ours to look into: then its resident size, which counts shared pages in full
+        with suppress(OSError):  # without permission, the resident size has to do, which counts shared pages in full
             return next(int(line.split()[1]) for line in Path(path).read_text().splitlines() if line.startswith(name))
     return 0
 

@@ -1,4 +1,4 @@
-"""Programs that no Python package brings: found on this machine, or installed from Debian's packages."""
+"""Programs that are not Python packages: found on this machine, or installed from Debian's packages."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ import shutil
 import subprocess
 from pathlib import Path
 
-PLACES = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))  # a user's PATH may lack them
+PLACES = os.pathsep.join(
+    (os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin")
+)  # a user's PATH may lack the last two
 
 
 class NotInstalled(Exception):
-    """A program is missing. The message is one line and names the package that has it."""
+    """A program is missing. The message is one line and names its package."""
 
 
 def program(name: str, package: str, *, install: bool = True) -> str:
     """The path of a program.
 
-    :param install: whether to install it where it is missing and we may
-    :raises NotInstalled: where it is missing still
+    :param install: install it if it is missing and we are root
+    :raises NotInstalled: if it is still missing
     """
     found = shutil.which(name, path=PLACES)
     if not found:
@@ -30,7 +32,7 @@ def program(name: str, package: str, *, install: bool = True) -> str:
 
 
 def file(path: Path, package: str) -> Path:
-    """As `program`, for any other file of a package."""
+    """Like `program()`, for any other file of a package."""
     if not path.exists():
         _install(str(path), package)
     return path
@@ -43,5 +45,5 @@ def _install(what: str, package: str, *, may: bool = True) -> None:
     for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", package]):
         done = subprocess.run(["apt-get", *command], env=environ, capture_output=True, text=True, check=False)
         if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise NotInstalled(f"{what} was not found, and apt-get cannot install {package}: {reason}")

@@ -1,4 +1,4 @@
-"""The results for people, as tables in Markdown that read well as plain text too, and for programs, as JSON."""
+"""The results as Markdown tables for people and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Report:
     short: bool
     machine: Mapping[str, str]
     costs: Mapping[str, Sequence[float]]
-    """What is measured of the machine, at the start and at the end."""
+    """The speed of the machine, at the start and at the end."""
     parts: Sequence[Part]
     failures: Mapping[str, str]
-    """Parts that could not be measured, and why."""
+    """Parts that could not be measured, with the reason."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
@@ -35,7 +35,7 @@ class Report:
 def _lines(report: Report) -> Iterator[str]:
     yield f"# Benchmark of {report.began}, {report.rounds} rounds"
     if report.short:
-        yield from ("", "**The short form: it shows that everything works; its figures mean nothing.**")
+        yield from ("", "**The short form shows that everything works. Its figures mean nothing.**")
     yield ""
     costs = [(name, " → ".join(number(value) for value in values)) for name, values in report.costs.items()]
     yield from _table(["machine", ""], [*report.machine.items(), *costs])
@@ -61,7 +61,7 @@ def _part(part: Part, *, short: bool) -> Iterator[str]:
 
 
 def _columns(row: Row, part: Part) -> dict[str, str]:
-    """Column → its head, of those in which the row has values: rows that have the same make a table of their own."""
+    """Heads of the columns in which the row has values. Rows with the same columns form a table."""
     return {
         column: f"{column}, {unit}" if unit else column
         for column, unit in part.columns.items()
@@ -79,14 +79,14 @@ def _ratio_cells(ratio: Ratio, *, short: bool) -> list[str]:
 
 
 def spread(values: Sequence[float]) -> str:
-    """The median, and the lowest and highest where there were several rounds."""
+    """The median, with the lowest and highest if there were several rounds."""
     if len(values) < 2:
         return number(values[0]) if values else "–"
     return f"{number(median(values))} ({number(min(values))} – {number(max(values))})"
 
 
 def number(value: float) -> str:
-    """Three digits that count: no figure here is better than that."""
+    """Three significant digits: no figure here is more precise."""
     if value == 0:
         return "0"
     return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:#.3g}"

@@ -1,4 +1,4 @@
-"""What a part of the benchmark found: plain data, from which the tables, the JSON and the charts are made."""
+"""The result of a part: plain data from which the tables, the JSON and the charts are made."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Row:
-    """One thing measured."""
+    """One measured thing."""
 
     name: str
     values: Mapping[str, Sequence[float]]
-    """By column: one value a round; empty where this thing has no such value."""
+    """One value a round by column; columns without values are missing."""
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """What is to be read: a figure between two things of the same run, so that the machine's speed drops out."""
+    """A figure between two things of the same run, so that the machine's speed cancels out."""
 
     name: str
     value: float
     low: float
     high: float
     bar: str = ""
-    """What is asked of it, as in `≥ 8 ×`; empty where nothing is."""
+    """The required value, such as `≥ 8 ×`; empty if there is none."""
     holds: bool | None = None
 
 
 @dataclass(frozen=True)
 class Bars:
-    """A chart: a bar for each row, as long as its median in this column; a whisker spans the rounds."""
+    """A chart with a bar for each row's median in this column; a whisker spans the rounds."""
 
     column: str
 
 
 @dataclass(frozen=True)
 class Lines:
-    """A chart: lines through points. Each point has a value for every round: the median is drawn, the spread shaded."""
+    """A chart of lines. Each point has one value a round: the median is drawn and the spread shaded."""
 
     x_label: str
     y_label: str
     lines: Mapping[str, Mapping[float, Sequence[float]]]
-    """By name: x → the rounds' values of y."""
+    """Values of y, one a round, by name and x."""
     log_x: bool = False
     log_y: bool = False
     dashed: Sequence[str] = ()
@@ -55,17 +55,17 @@ class Part:
     key: str
     title: str
     columns: Mapping[str, str]
-    """Column → unit, as in `{"sagas": "sagas/s"}`; a unit of `""` has none."""
+    """Units by column, as in `{"sagas": "sagas/s"}`; `""` means no unit."""
     rows: Sequence[Row]
     ratios: Sequence[Ratio] = ()
     notes: Sequence[str] = ()
-    """Sentences: which settings were used, what was not measured and why."""
+    """Sentences about the settings, and about what was not measured and why."""
     charts: Mapping[str, Bars | Lines] = field(default_factory=dict)
-    """Title → chart; each becomes a file of its own, `<key>-<number>.svg`."""
+    """Charts by title; each becomes a file `<key>-<number>.svg`."""
 
 
 def ratio(name: str, over: Sequence[float], under: Sequence[float], at_least: float | None = None) -> Ratio:
-    """How many times `under` goes into `over`, round by round. `at_least`: the bar for the median."""
+    """`over` divided by `under`, round by round. `at_least`: the required median."""
     each = [a / b for a, b in zip(over, under, strict=True)]
     value = median(each)
     bar, holds = ("", None) if at_least is None else (f"≥ {at_least:g} ×", value >= at_least)

@@ -1,4 +1,4 @@
-"""A shop on the running system: it has products, sends orders for them and sees what became of these."""
+"""A shop on the running system: it has products, sends orders for them and reads their outcome."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.ledger import Outcome, outcome, wait_until_all_ended
 from benchmarks.load import Load, post
 from benchmarks.processes import ORCHESTRATOR, WEB, System
 
-WARM_UP_S, WARM_UP_CLIENTS = 1, 8  # connections are opened, pages compiled, and every thread has done something
+WARM_UP_S, WARM_UP_CLIENTS = 1, 8  # opens connections and uses every thread once
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Shop:
     products: Sequence[str]
 
     def send(self, seconds: float, *, clients: int = 1, rate: float | None = None) -> Load:
-        """Post orders and see the answers only."""
+        """Post orders without waiting for their end."""
         return post(self.system.url("web"), self.products, seconds, clients=clients, rate=rate)
 
     def order(self, seconds: float, *, clients: int = 1, rate: float | None = None) -> Outcome:
@@ -31,7 +31,7 @@ class Shop:
         return outcome(self.database_url, self.send(seconds, clients=clients, rate=rate), self.system.check)
 
     def wait(self) -> None:
-        """Until no order is open."""
+        """Wait until no order is open."""
         wait_until_all_ended(self.database_url, self.system.check)
 
     def start_orchestrator(self) -> None:
@@ -40,10 +40,10 @@ class Shop:
 
 @contextmanager
 def open_shop(bench: Bench, products: int) -> Iterator[Shop]:
-    """A new database and the four services, warmed up; the orchestrator is not started yet."""
+    """A new database and the four services, warmed up; the orchestrator is not running yet."""
     url, folder = bench.database_url(), Path(tempfile.mkdtemp(prefix="system-", dir=bench.folder))
-    settings = {"WEB_CONCURRENCY": "1"} if bench.short else {}  # it starts in half the time
-    with System(url, folder, settings) as system:
+    settings = {"WEB_CONCURRENCY": "1"} if bench.short else {}  # halves the time to start
+    with System(url, folder, settings, checkout=bench.checkout) as system:
         system.start(*WEB)
         shop = Shop(system, url, system.add_products(products))
         shop.send(0.2 if bench.short else WARM_UP_S, clients=WARM_UP_CLIENTS)

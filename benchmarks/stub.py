@@ -1,6 +1,6 @@
-"""Participants that cost next to nothing: one nginx that says yes to every step of a saga, at once or after a while.
+"""Participants that cost next to nothing: one nginx that says yes to every step of a saga, at once or after a delay.
 
-It cannot read bodies, so who calls it names the saga in the `X-Request-ID` header: LEDGER_ID.ORDER_ID.
+It cannot read bodies, so callers name the saga in the `X-Request-ID` header: LEDGER_ID.ORDER_ID.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks.programs import file, program
 
 ECHO_MODULE = Path("/usr/lib/nginx/modules/ngx_http_echo_module.so")
 
-# One worker process: see README.md for what it can do alone.
+# One worker process; README.md says how much it can do.
 CONFIG = """
 %(modules)s
 daemon off;
@@ -31,7 +31,7 @@ http {
   access_log off;
   default_type application/json;
   keepalive_timeout 1h;
-  keepalive_requests 1000000000;  # a new connection after every thousand would only blur the figures
+  keepalive_requests 1000000000;  # a new connection after every thousand requests would blur the figures
   client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
   uwsgi_temp_path uwsgi; scgi_temp_path scgi;
   map $http_x_request_id $ledger_id { default ""; "~^(?<ledger>[^.]+)[.]" $ledger; }
@@ -69,12 +69,12 @@ ANSWERS = {
 class Stub:
     """All participants at one address.
 
-    :param delay_s: how long each answer takes; it then needs nginx's echo module as well
+    :param delay_s: the delay of each response; needs nginx's echo module
     """
 
     def __init__(self, folder: Path, delay_s: float = 0) -> None:
         self._folder, self._delay_s, self._port = folder, delay_s, free_port()
-        self._looks = 0  # at the status page: nginx counts them too
+        self._looks = 0  # requests of the status page, which nginx counts too
         self.url = f"http://127.0.0.1:{self._port}"
 
     def __enter__(self) -> Stub:
@@ -97,10 +97,10 @@ class Stub:
         return self._process.pid
 
     def answered(self) -> int:
-        """How many calls it has answered so far."""
+        """The number of calls answered so far."""
         with urllib.request.urlopen(f"{self.url}/stub_status", timeout=5) as response:
             figures = re.search(r"(\d+) (\d+) (\d+)", response.read().decode())
-        assert figures, "nginx's status page has changed"
+        assert figures, "nginx's status page has another format"
         self._looks += 1
         return int(figures[3]) - self._looks
 

@@ -1,8 +1,8 @@
 """Part 2, the whole system: from POST to `COMPLETED` through the five real processes and PostgreSQL.
 
-Each round starts everything anew. With the orchestrator stopped, 1, 8 and 32 clients post as fast as they are answered;
-then it is started and drains what they left. With the orchestrator running come five orders a second, and again 1, 8
-and 32 clients. Memory is looked at while 32 clients post in a run by itself, since the look takes time.
+Each round starts everything again. With the orchestrator stopped, 1, 8 and 32 clients post as fast as they get
+responses; then it starts and drains the backlog. With the orchestrator running follow five orders a second, and again
+1, 8 and 32 clients. Memory is read in a separate run of 32 clients, because reading it takes time.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ CLIENTS = (1, 8, 32)
 FULL = max(CLIENTS)
 LIGHT_PER_S = 5
 PRODUCTS = 50
-BARE_CALL, LOAD_GENERATOR = "a bare `requests` call", "the load generator, which is no part of it"
+BARE_CALL, LOAD_GENERATOR = "a bare `requests` call", "the load generator, not counted"
 DATABASE, TOGETHER = "PostgreSQL", "all processes together"
-MEMORY_LOOK_EVERY_S = 0.5
+MEMORY_EVERY_S = 0.5
 
 COLUMNS = {
     "accepted_alone": "orders/s",
@@ -40,14 +40,14 @@ COLUMNS = {
     "cpu_of_a_call": "ms",
 }
 NOTES = (
-    "The product's own settings, INFO lines written to files; PostgreSQL as it comes: every commit is on the disk.",
-    "accepted_alone: answered 202 a second with the orchestrator stopped; accepted: with it running.",
+    "Default settings, INFO lines written to files; PostgreSQL's defaults: every commit is on the disk.",
+    "accepted_alone: 202 responses a second with the orchestrator stopped; accepted: with it running.",
     "completed: orders by the time from the first POST until the last of them is COMPLETED.",
-    "post_p50, _p99: POST to its answer; completed_p50, _p99: to the history's COMPLETED. Clients that post as fast as "
-    "they can leave a queue behind them, and this is mostly the waiting in it.",
+    "post_p50, _p99: POST to its response; completed_p50, _p99: to the history's COMPLETED. Clients that post as fast "
+    "as they can build up a queue, and this is mostly the time in it.",
     "cpu: of all processes and PostgreSQL, from the first POST until the last COMPLETED, by the number of orders.",
     f"cpu_of_each, memory: with {FULL} clients, of a process with its workers. Memory is the proportional set size (a "
-    "page that n processes share counts 1/n) when the sum of all was greatest.",
+    "page that n processes share counts 1/n) at the peak of the sum.",
     f"{BARE_CALL}: of the caller, by one thread and one `requests.Session`, the connection kept alive; in each round.",
 )
 
@@ -100,12 +100,12 @@ def _round(each: _Round) -> None:
         each.figures.add(_name(clients), accepted_alone=each.shop.send(each.seconds, clients=clients).per_second)
     each.shop.start_orchestrator()
     each.shop.wait()
-    each.figures.add("what these left, drained", completed=drained_per_second(each.shop.database_url))
+    each.figures.add("the backlog, drained", completed=drained_per_second(each.shop.database_url))
     light = each.shop.order(1 if each.bench.short else 10, clients=4, rate=LIGHT_PER_S)
     each.figures.add_latency(f"{LIGHT_PER_S} orders a second", post=light.load.ms, completed=light.ms)
     for clients in CLIENTS:
         _run_at_full_speed(each, clients)
-    _look_at_memory(each)
+    _read_memory(each)
 
 
 def _run_at_full_speed(each: _Round, clients: int) -> None:
@@ -122,13 +122,13 @@ def _run_at_full_speed(each: _Round, clients: int) -> None:
         each.figures.add(LOAD_GENERATOR, cpu=done.load.cpu_s / orders * 1000)
 
 
-def _look_at_memory(each: _Round) -> None:
+def _read_memory(each: _Round) -> None:
     looks = []
     with ThreadPoolExecutor(1) as aside:
         going = aside.submit(each.shop.order, each.seconds, clients=FULL)
         while not going.done():
             looks.append(each.memory())
-            wait([going], MEMORY_LOOK_EVERY_S)
+            wait([going], MEMORY_EVERY_S)
         going.result()
     peak = max(looks, key=lambda look: sum(look.values()))
     for name, megabytes in (peak | {TOGETHER: sum(peak.values())}).items():

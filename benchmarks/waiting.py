@@ -1,7 +1,7 @@
-"""Part 4, waiting participants: each of the four calls takes 50 ms, during which a thread has nothing to do.
+"""Part 4, slow participants: each of the four calls takes 50 ms, during which a thread is idle.
 
-A saga then takes 200 ms, so that T threads of one orchestrator can do 5 T sagas a second: the straight line. It bends
-where the core that the orchestrator has is used up.
+A saga then takes 200 ms, so T threads of one orchestrator can run 5 T sagas a second: the straight line. It bends where
+the orchestrator has used up its core.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ STEPS = 4
 THREADS = (8, 16, 32, 64, 128, 256)
 SHORT_THREADS = (8, 16)
 ROUND_S = 5
-AT_MOST = 2500  # sagas a round: beyond the bend the ideal would ask for a minute's work
-STRAIGHT = 0.9  # of what a thread does where they are fewest: what still counts as on a straight line
+AT_MOST = 2500  # sagas a round: beyond the bend, the ideal number would take a minute
+STRAIGHT = 0.9  # share of the rate of one of the fewest threads that still counts as a straight line
 SHARE = "of the ideal"
 
 
@@ -35,10 +35,10 @@ def run(bench: Bench) -> Part:
             contender.close()
     return Part(
         key="waiting",
-        title=f"Waiting participants: {DELAY_S * 1000:g} ms each, one orchestrator process",
+        title=f"Slow participants: {DELAY_S * 1000:g} ms each, one orchestrator process",
         columns={RATE: "sagas/s", SHARE: "%", WORKERS: "ms a saga", STORE: "ms a saga"},
         rows=[Row(f"{count} threads", values[count]) for count in threads],
-        notes=[_bend(values, threads), f"The ideal is a saga each {STEPS * DELAY_S * 1000:g} ms and thread."],
+        notes=[_bend(values, threads), f"The ideal is one saga per thread every {STEPS * DELAY_S * 1000:g} ms."],
         charts={
             "Sagas a second against threads, four calls of 50 ms each": Lines(
                 "WORKER_THREADS",
@@ -56,7 +56,7 @@ def run(bench: Bench) -> Part:
 
 
 def ideal(threads: int) -> float:
-    """Sagas a second, were there nothing to do but wait."""
+    """Sagas a second if waiting were all there is to do."""
     return threads / (STEPS * DELAY_S)
 
 
@@ -75,7 +75,7 @@ def _alternately(bench: Bench, contender: Holdfast, threads: Sequence[int]) -> d
 def _measure(contender: Holdfast, threads: int, *, short: bool) -> dict[str, float]:
     contender.start(processes=1)
     try:
-        timed(contender, threads)  # each thread makes its connections
+        timed(contender, threads)  # each thread opens its connections
         return timed(contender, threads if short else min(round(ideal(threads) * ROUND_S), AT_MOST))
     finally:
         contender.stop()
@@ -88,6 +88,6 @@ def _bend(values: dict[int, dict[str, list[float]]], threads: Sequence[int]) -> 
     best = max(threads, key=lambda count: rates[count])
     core = rates[best] * median(values[best][WORKERS]) / 1000
     return (
-        f"A straight line up to {straight[-1]} threads, each of which does as much as one of {fewest}, to a tenth. The"
-        f" most is {rates[best]:.0f} sagas/s, with {best} threads: the process then uses {core:.0%} of a core."
+        f"A straight line up to {straight[-1]} threads: each does at least nine tenths of what one of {fewest} does."
+        f" The maximum is {rates[best]:.0f} sagas/s with {best} threads; the process then uses {core:.0%} of a core."
     )

@@ -1,1 +1,1 @@
-"""Test hooks: places at which a test kills a process. Lies above what it hooks into; only the programs import it."""
+"""Test hooks: points at which a test kills a process. Only the two programs import this package."""

@@ -1,8 +1,8 @@
-"""Crash points: named places at which a test ends a process as a power cut would (docs/decisions/0012).
+"""Crash points: named points at which a test kills a process as a power cut would (docs/decisions/0012).
 
 `CRASH_AT=saga.before_call.capture_payment` kills the process that reaches this point. `saga.before_call`, or `saga`,
-means any of the points whose names begin with it. `…:3` means the third time. The points are moments that this module
-observes (common/process/moments.py).
+means any of the points whose names begin with it. `…:3` means the third time. A point is a moment that the code
+announces (common/process/moments.py) and this module observes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WRITES = (
     *("create_product", "change_stock", "reserve", "release"),
     *("authorize", "capture", "void", "void_by_key", "refund"),
 )
-# A point's name has one word of each column.
+# The name of a point has one word of each column.
 _GROUPS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("edge",), ("before_t1", "after_t1", "after_authorize", "in_t2", "after_t2")),
     (("saga",), ("after_claim", "before_call", "after_call", "after_checkpoint"), STEPS),
@@ -32,22 +32,22 @@ _GROUPS: tuple[tuple[tuple[str, ...], ...], ...] = (
 )
 POINTS = tuple(".".join(words) for group in _GROUPS for words in product(*group))
 _ALL = ", ".join(".".join(w[0] if len(w) == 1 else f"{{{','.join(w)}}}" for w in group) for group in _GROUPS)
-AT_COMMIT = ("participant.before_commit", "participant.after_commit")  # of the operation that is being served
-MAX_NTH = 1000  # so many fit into a pipe at once
+AT_COMMIT = ("participant.before_commit", "participant.after_commit")  # the operation of the current request is added
+MAX_NTH = 1000  # a pipe holds at least so many bytes
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Trigger:
-    """The n-th time that any of these points is reached, by any process of a service."""
+    """The n-th time that any process of a service reaches any of these points."""
 
     points: frozenset[str]
     nth: int = 1
 
 
 def parse(text: str) -> Trigger | None:
-    """What `CRASH_AT` says. :raises ValueError: saying what it may be"""
+    """Parse `CRASH_AT`. :raises ValueError: lists the valid values"""
     if not text:
         return None
     name, colon, nth = text.partition(":")
@@ -58,17 +58,17 @@ def parse(text: str) -> Trigger | None:
 
 
 class _Armed:
-    """The hits are counted by the bytes of a pipe, the last of which kills.
+    """Count the hits with the bytes of a pipe. The last byte kills.
 
-    It is shared with all processes that are forked from this one, and reading from it needs no lock that a killed
-    process would keep. So of all of gunicorn's workers one dies, once, and its successor goes on unharmed.
+    All processes that are forked from this one share the pipe, and reading from it needs no lock that a killed process
+    would keep. So one of gunicorn's workers dies, once, and its successor keeps running.
     """
 
     def __init__(self, trigger: Trigger) -> None:
         self.trigger = trigger
         self._hits, end = os.pipe()
         os.write(end, b"." * (trigger.nth - 1) + b"!")
-        os.close(end)  # when all are read, a read returns nothing instead of waiting
+        os.close(end)  # once all bytes are read, a read returns nothing instead of waiting
 
     @property
     def separates_commits(self) -> bool:
@@ -76,9 +76,9 @@ class _Armed:
 
     def reached(self, name: str) -> None:
         if name in AT_COMMIT:
-            name = f"{name}.{_operation_in_hand()}"
+            name = f"{name}.{_current_operation()}"
         if name in self.trigger.points and os.read(self._hits, 1) == b"!":
-            log.critical("crash point %s: the end of this process", name, extra={"process_id": os.getpid()})
+            log.critical("crash point %s: killing this process", name, extra={"process_id": os.getpid()})
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -86,12 +86,11 @@ _armed: _Armed | None = None
 
 
 def arm(text: str) -> None:
-    """Kill a process of this service at what `CRASH_AT` says; empty: at nothing.
+    """Kill a process of this service at the point that `CRASH_AT` names; empty: never.
 
-    Called at the start of a process, before it forks. A process that is armed for the same point already keeps its
-    count.
+    Called when a process starts, before it forks. A process that is already armed for the same point keeps its count.
 
-    :raises SettingError: `text` names no crash point
+    :raises SettingError: `text` does not name a crash point
     """
     global _armed  # noqa: PLW0603
     try:
@@ -105,7 +104,7 @@ def arm(text: str) -> None:
     moments.observe(_armed)
 
 
-def _operation_in_hand() -> str:
-    from flask import has_request_context, request  # noqa: PLC0415  # the orchestrator has none
+def _current_operation() -> str:
+    from flask import has_request_context, request  # noqa: PLC0415  # the orchestrator does not need Flask
 
     return str(request.endpoint) if has_request_context() else ""

@@ -12,10 +12,12 @@ with HoldfastClient("http://127.0.0.1:8000") as holdfast:
 
 from holdfast_client.client import HoldfastClient
 from holdfast_client.errors import (
+    CurrencyMismatch,
     HoldfastError,
     IdempotencyKeyReused,
     NotFound,
     PaymentDeclined,
+    RequestAbandoned,
     StillInProgress,
     Unauthorized,
     Unavailable,
@@ -25,6 +27,7 @@ from holdfast_client.errors import (
 from holdfast_client.models import Failure, Item, Line, Order, PlacedOrder, TimelineEntry
 
 __all__ = [
+    "CurrencyMismatch",
     "Failure",
     "HoldfastClient",
     "HoldfastError",
@@ -35,6 +38,7 @@ __all__ = [
     "Order",
     "PaymentDeclined",
     "PlacedOrder",
+    "RequestAbandoned",
     "StillInProgress",
     "TimelineEntry",
     "Unauthorized",

@@ -1,4 +1,4 @@
-"""What a call can raise. Everything is a HoldfastError; catch that for all of them."""
+"""The exceptions that a call can raise. All of them are a HoldfastError."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from holdfast_client.models import Order
 
 
 class HoldfastError(Exception):
-    """The server refused the call, or gave no answer that can be relied on.
+    """The server refused the call, or gave no reliable answer.
 
-    `status`: the HTTP status, None where no answer came. `code`: the server's word for it, stable and made for
-    programs. `message`: a sentence for a person. `details`: what the server adds. `request_id`: finds it in its log.
+    `status`: the HTTP status, None when no answer came. `code`: the server's error code, stable and meant for
+    programs. `message`: a sentence for a person. `details`: more from the server. `request_id`: finds the call in
+    the server's log.
     """
 
     def __init__(
@@ -36,12 +37,24 @@ class HoldfastError(Exception):
 
 
 class PaymentDeclined(HoldfastError):
-    """The payment was refused for good; nothing is held or charged. Another attempt needs a new idempotency key."""
+    """The payment was declined; nothing is held or charged. To try another card, use a new idempotency key."""
 
     @property
     def decline_code(self) -> str:
-        """Why, for instance `insufficient_funds`."""
+        """The reason, for example `insufficient_funds`."""
         return str(self.details.get("decline_code", ""))
+
+
+class RequestAbandoned(HoldfastError):
+    """An earlier request with this key was never finished, and the server has closed it; nothing is held or charged.
+
+    This happens when a request is interrupted and nobody repeats it for a minute. The card was not declined: place
+    the order again with a new idempotency key.
+    """
+
+
+class ValidationError(HoldfastError):
+    """The request is not valid; `details` maps each field to its errors."""
 
 
 class UnknownProduct(HoldfastError):
@@ -49,46 +62,54 @@ class UnknownProduct(HoldfastError):
 
     @property
     def product_ids(self) -> list[str]:
-        """The products that are unknown."""
-        return [str(product_id) for product_id in self.details.get("product_ids", [])]
+        """The unknown products."""
+        return _product_ids(self)
+
+
+class CurrencyMismatch(ValidationError):
+    """The products are not sold in the currency of the order, or the order mixes currencies. Nothing was ordered."""
+
+    @property
+    def product_ids(self) -> list[str]:
+        """The products that do not fit."""
+        return _product_ids(self)
 
 
 class IdempotencyKeyReused(HoldfastError):
     """The idempotency key was used before, for a different order."""
 
 
-class ValidationError(HoldfastError):
-    """The request is not valid; `details` maps each field to what is wrong with it."""
-
-
 class Unauthorized(HoldfastError):
-    """The API key is missing or unknown, or may not do this."""
+    """The API key is missing or unknown, or does not allow this call."""
 
 
 class NotFound(HoldfastError):
-    """There is no such order, or it belongs to another client."""
+    """The order does not exist, or belongs to another client."""
 
 
 class Unavailable(HoldfastError):
-    """No final answer came, however often it was asked for. **Whether an order was placed is unknown.**
+    """No final answer came in time. **It is unknown whether an order was placed.**
 
-    Place it again with the same arguments and `idempotency_key=error.idempotency_key`: that finds the order or
-    places it, never a second one. Where nothing could have been placed (a read), `idempotency_key` is None.
+    `status` and `code` are those of the last answer, for example 503 `busy`. To find out, call `place_order` again
+    with the same arguments and `idempotency_key=error.idempotency_key`: it returns the order or places it, and
+    never places a second one. `idempotency_key` is None for a read.
     """
 
     idempotency_key: str | None = None
 
 
 class StillInProgress(HoldfastError, TimeoutError):
-    """The order was not finished in time; it goes on by itself. `order` is how it stood at the last look."""
+    """The order is not terminal yet; the server goes on processing it. `order` is its latest state."""
 
     order: Order
 
 
-# The refusals that have a class of their own; any other is a plain HoldfastError.
+# Codes that have a class of their own; any other refusal is a plain HoldfastError.
 BY_CODE: dict[str, type[HoldfastError]] = {
     "payment_declined": PaymentDeclined,
+    "request_abandoned": RequestAbandoned,
     "unknown_product": UnknownProduct,
+    "currency_mismatch": CurrencyMismatch,
     "idempotency_key_reused": IdempotencyKeyReused,
     "validation_error": ValidationError,
     "malformed_json": ValidationError,
@@ -101,39 +122,39 @@ BY_CODE: dict[str, type[HoldfastError]] = {
 
 
 def refusal(response: requests.Response, request_id: str) -> HoldfastError:
-    """What an answer that is no 2xx says. Where a proxy in between wrote it, it may not be JSON."""
+    """The error for an answer other than 2xx. A proxy may have written it, so it may not be JSON."""
     try:
         body = response.json()
     except (ValueError, RecursionError):
         return unreadable(response, request_id)
     if not isinstance(body, dict) or not isinstance(body.get("error"), str):
         return unreadable(response, request_id)
-    details = body.get("details")
-    return BY_CODE.get(body["error"], HoldfastError)(
+    details = body["details"] if isinstance(body.get("details"), dict) else {}
+    return _class_of(body["error"], details)(
         str(body.get("message", "")),
         status=response.status_code,
         code=body["error"],
-        details=details if isinstance(details, dict) else {},
+        details=details,
         request_id=str(body.get("request_id", request_id)),
     )
 
 
 def unreadable(response: requests.Response, request_id: str) -> HoldfastError:
-    """For an answer that is not of the API's form."""
-    message = f"The answer is not one of the Edge API's: {response.status_code} {response.reason}."
+    """The error for an answer that does not have the form of the API's answers."""
+    message = f"The answer does not come from the Edge API: {response.status_code} {response.reason}."
     return HoldfastError(message, status=response.status_code, code="unreadable_answer", request_id=request_id)
 
 
 def is_transient(error: HoldfastError) -> bool:
-    """Whether the same call may be answered otherwise in a moment."""
+    """Whether the same call may soon get a different answer."""
     return error.code == "request_in_progress" or error.status in (408, 425, 429) or (error.status or 0) >= 500
 
 
 def unavailable(last: HoldfastError, tries: int, key: str | None) -> Unavailable:
-    """For a call whose tries are used up, the last of them with `last`."""
-    advice = "" if key is None else f" Whether it was placed is unknown: place it again with idempotency_key={key!r}."
+    """The error for a call that ran out of time; its last try ended with `last`."""
+    advice = f" It is unknown whether the order was placed. Retry with idempotency_key={key!r}." if key else ""
     error = Unavailable(
-        f"No final answer in {tries} tries; the last: {last.message}{advice}",
+        f"No final answer after {tries} tries; the last: {last.message}{advice}",
         status=last.status,
         code=last.code,
         details=last.details,
@@ -141,3 +162,15 @@ def unavailable(last: HoldfastError, tries: int, key: str | None) -> Unavailable
     )
     error.idempotency_key = key
     return error
+
+
+def _class_of(code: str, details: dict[str, Any]) -> type[HoldfastError]:
+    # Older servers stored abandoned requests as declines, and the stored answers are still replayed.
+    if code == "payment_declined" and details.get("decline_code") == "abandoned":
+        return RequestAbandoned
+    return BY_CODE.get(code, HoldfastError)
+
+
+def _product_ids(error: HoldfastError) -> list[str]:
+    ids = error.details.get("product_ids")
+    return [str(product_id) for product_id in ids] if isinstance(ids, list) else []

@@ -1,6 +1,6 @@
-"""What the API answers, as dataclasses. Fields that a newer server adds are ignored.
+"""The API's answers as dataclasses. Fields that a newer server adds are ignored.
 
-`from_json` raises KeyError, TypeError or ValueError where an answer lacks what it must have.
+`from_json` raises KeyError, TypeError or ValueError when a required value is missing or has the wrong type.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Line(TypedDict):
 
 @dataclass(frozen=True)
 class PlacedOrder:
-    """The server has taken the order and will finish it; the payment is authorized.
+    """The server has accepted the order and will finish it; the payment is authorized.
 
-    `replayed`: this key had been answered before, and this is that answer again (also where the first answer to one
-    of our own tries was lost on the way).
+    `replayed`: this is the stored answer to an earlier request with the same key. That request may also be an
+    earlier try of this call whose answer was lost.
     """
 
     order_ledger_id: str
@@ -47,6 +47,8 @@ class PlacedOrder:
 
 @dataclass(frozen=True)
 class Item:
+    """One line of an order, with the price at the time of the order."""
+
     product_id: str
     quantity: int
     unit_price_cents: int
@@ -54,7 +56,7 @@ class Item:
 
 @dataclass(frozen=True)
 class TimelineEntry:
-    """When an order came to a status; times are aware and in UTC."""
+    """The time at which an order reached a status; aware, in UTC."""
 
     status: str
     at: datetime
@@ -63,7 +65,7 @@ class TimelineEntry:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an order did not become a sale, for instance `insufficient_stock`."""
+    """The reason why an order failed, for example `insufficient_stock`."""
 
     code: str
     message: str
@@ -71,7 +73,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Order:
-    """How an order stands. Amounts are in the smallest unit of `currency`; times are aware and in UTC."""
+    """The state of an order. Amounts are in the smallest unit of `currency`; times are aware and in UTC."""
 
     order_ledger_id: str
     client_request_id: str
@@ -93,12 +95,12 @@ class Order:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether this is how it ended: the status never changes again."""
+        """Whether the order has ended; its status never changes again."""
         return self.status in TERMINAL
 
     @property
     def is_completed(self) -> bool:
-        """Whether it became a sale: confirmed, reserved and paid."""
+        """Whether the order was sold: paid, reserved and confirmed."""
         return self.status == "COMPLETED"
 
     @classmethod

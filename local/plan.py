@@ -12,16 +12,15 @@ from pathlib import Path
 
 from honcho.environ import ProcessParams, parse_procfile
 
+from common.process.addresses import PORT_STEP, url_of
 from common.process.settings import SettingError, Settings
 
-PORT_STEP = 100  # as honcho numbers them: PORT for the first line of the Procfile, 100 more for each further one
 DEFAULTS = {
     "BIND_HOST": "127.0.0.1",  # nothing leaves this machine unless asked
     "LOG_FORMAT": "text",
     "PORT": "8000",
     "PYTHONUNBUFFERED": "1",  # or the output of a process would come late, in blocks
 }
-REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # "all addresses" is not one to connect to
 
 
 class PortTaken(Exception):
@@ -59,8 +58,7 @@ class Plan:
         return [name for name in self.commands if name == "web" or name.endswith("_service")]
 
     def url(self, name: str) -> str:
-        host = REACHED_AT.get(self.environ["BIND_HOST"], self.environ["BIND_HOST"])
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.ports[name]}"
+        return url_of(self.environ["BIND_HOST"], self.ports[name])
 
     def check_ports(self) -> None:
         """:raises PortTaken: before anything is started"""

@@ -14,6 +14,8 @@ from common.process.settings import Settings
 from common.schema import migrate
 from local.postgres import EmbeddedPostgres
 
+os.environ.setdefault("APP_ENV", "test")  # for all processes that tests start: leases may be short
+
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
@@ -53,4 +55,4 @@ def url(migrated_url: str) -> str:
 @pytest.fixture
 def settings(url: str) -> Callable[..., Settings]:
     """`settings(MOCK_FAILURE_RATE="0.5")`: settings for this test's database, as a process would read them."""
-    return lambda **environ: Settings.load({"DATABASE_URL": url, "LOG_LEVEL": "WARNING", **environ})
+    return lambda **environ: Settings.load({"DATABASE_URL": url, "LOG_LEVEL": "WARNING", "APP_ENV": "test", **environ})

@@ -1,6 +1,6 @@
-"""The saga that all contenders run: four calls to a participant, and the leanest use of `requests` that makes them.
+"""The saga of all contenders: four calls to a participant, by the leanest use of `requests`.
 
-The methods, paths and bodies are those of orchestrator/participants.py. This module is loaded in the peers' environment
+The methods, paths and bodies are those of orchestrator/participants.py. The peers' environment loads this module
 too, so it imports nothing but `requests`.
 """
 
@@ -21,7 +21,7 @@ ITEMS = (
     {"product_id": "9d2f7c44-1c3a-4c7e-b0a2-7e6d1a9b3c02", "quantity": 1, "unit_price_cents": 500},
 )
 AMOUNT_CENTS = 999
-TIMEOUT_S = (2, 8)  # as the orchestrator's: connect, read
+TIMEOUT_S = (2, 8)  # connect and read, as the orchestrator's
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Call:
     path: str
     body: dict[str, Any] | None
     status: str
-    """What a yes says of it."""
+    """A field of its successful response."""
 
 
 def calls(ledger_id: str) -> tuple[Call, ...]:
-    """The steps of the saga of one ledger entry, in their order."""
+    """The steps of one ledger entry's saga, in order."""
     order_id = order_id_for(ledger_id)
     wanted = [{"product_id": item["product_id"], "quantity": item["quantity"]} for item in ITEMS]
     order = {
@@ -54,7 +54,7 @@ def calls(ledger_id: str) -> tuple[Call, ...]:
 
 
 def order_id_for(ledger_id: str) -> str:
-    """As domain.ids has it, which is not installed where the peers run."""
+    """The same as in domain.ids, which the peers' environment does not have."""
     return str(uuid.uuid5(uuid.UUID(ledger_id), "order"))
 
 
@@ -63,21 +63,21 @@ def authorization_id_for(ledger_id: str) -> str:
 
 
 def request_id_for(ledger_id: str) -> str:
-    """What the stub needs to know of a saga, in the one header that every call carries."""
+    """What the stub has to know about a saga, in the header that every call has."""
     return f"{ledger_id}.{order_id_for(ledger_id)}"
 
 
 class NotAsExpected(Exception):
-    """The stub said no, or something else."""
+    """The stub gave an unexpected response."""
 
 
 class LeanClient:
-    """One thread's connection to the stub. A request is prepared once and from then on only changed and sent again."""
+    """One thread's connection to the stub. A request is prepared once, then only changed and sent again."""
 
     def __init__(self, url: str, ledger_id: str = str(uuid.UUID(int=0))) -> None:
         self._url = url
         self._session = requests.Session()
-        self._session.trust_env = False  # no look at the environment's proxies, nor for a .netrc
+        self._session.trust_env = False  # ignores proxies in the environment and .netrc
         self._session.mount("http://", HTTPAdapter(pool_connections=1, pool_maxsize=1))
         headers = {"Content-Type": "application/json", "X-Request-ID": request_id_for(ledger_id)}
         self._calls = calls(ledger_id)
@@ -93,20 +93,20 @@ class LeanClient:
         call, prepared = calls(ledger_id)[number], self._prepared[number]
         prepared.url = self._url + call.path
         prepared.headers["X-Request-ID"] = request_id_for(ledger_id)
-        prepared.body = _json(call.body)  # as long as before: all ids are
+        prepared.body = _json(call.body)  # the length stays, because all ids have the same
         self.send(number)
 
     def send(self, number: int) -> None:
-        """Make the call once more, just as it was.
+        """Repeat the last call unchanged.
 
-        :raises NotAsExpected: where the answer is not a yes
+        :raises NotAsExpected: if the response is not a success
         """
         response = self._session.send(self._prepared[number], timeout=TIMEOUT_S, allow_redirects=False)
         check(response, self._calls[number].status)
 
 
 class UsualClient:
-    """One thread's connection, used the way most people use `requests`."""
+    """One thread's connection, with the usual use of `requests`."""
 
     def __init__(self, url: str) -> None:
         self._url, self._session = url, requests.Session()
@@ -136,7 +136,7 @@ _local = threading.local()
 
 
 def usual_client(url: str) -> UsualClient:
-    """This thread's own."""
+    """The client of this thread."""
     if not hasattr(_local, "usual"):
         _local.usual = UsualClient(url)
     client: UsualClient = _local.usual
@@ -144,7 +144,7 @@ def usual_client(url: str) -> UsualClient:
 
 
 def lean_client(url: str) -> LeanClient:
-    """This thread's own."""
+    """The client of this thread."""
     if not hasattr(_local, "client"):
         _local.client = LeanClient(url)
     client: LeanClient = _local.client

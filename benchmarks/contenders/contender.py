@@ -1,4 +1,4 @@
-"""What the engine benchmark needs of whoever runs sagas: start, hand in sagas, know when they are done, stop."""
+"""What the engine benchmark needs of a contender: start, hand in sagas, know when they are done, stop."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ READY_WITHIN_S = 30
 
 
 class Contender(ABC):
-    """One way to run the saga of four calls. Its tables are its own; server, stub and machine are everybody's."""
+    """One way to run the saga of four calls. It has its own tables and shares server, stub and machine."""
 
     name: str
     how: str
-    """How it runs the saga, for the report: the best of what was tried."""
+    """How it runs the saga, for the report: the best setting that was tried."""
     threads: Mapping[int, int]
-    """What each process may do at once, by how many processes there are: the best of what was tried."""
+    """Threads of each process by number of processes: the best setting that was tried."""
     pinned = True
-    """Each process to a core, where that was better."""
+    """Whether each process is pinned to a core: the better of both."""
     ready = "ready"
-    """What a worker process prints when it waits for work."""
+    """What a worker process prints when it is ready for work."""
 
     def __init__(self, bench: Bench, stub: Stub) -> None:
         self.bench, self.stub = bench, stub
@@ -37,20 +37,20 @@ class Contender(ABC):
 
     @abstractmethod
     def command(self, processes: int) -> Sequence[str | Path]:
-        """Of one worker process, where so many run."""
+        """The command of one worker process out of so many."""
 
     @abstractmethod
     def put(self, sagas: int) -> None:
-        """Hand in so many at once; returns when they are committed, and the time runs from then on."""
+        """Hand in so many at once. Returns when they are committed; the time runs from then on."""
 
     @abstractmethod
     def is_done(self) -> bool:
-        """Whether all that was handed in has ended well."""
+        """Whether all sagas have succeeded."""
 
     def has_done_all(self) -> bool:
-        """As `is_done`, of workers that live.
+        """Whether all sagas have succeeded and all workers are alive.
 
-        :raises ProcessDied: where one has ended
+        :raises ProcessDied: if one has exited
         """
         self.running.check()
         return self.is_done()
@@ -59,7 +59,7 @@ class Contender(ABC):
         return {}
 
     def store_cpu_s(self) -> float:
-        """CPU seconds so far of the server that keeps the state."""
+        """CPU seconds so far of the server that stores the state."""
         return cpu_seconds(self.bench.server.pid)
 
     def start(self, processes: int) -> None:
@@ -69,6 +69,7 @@ class Contender(ABC):
             self.bench.folder / self.label,
             pinned=self.pinned,
             environ=self.environ(processes),
+            checkout=self.bench.checkout,
         )
         until(lambda: self.running.printed(self.ready), READY_WITHIN_S, f"{self.name} is ready")
 
@@ -78,12 +79,12 @@ class Contender(ABC):
             self.workers = None
 
     def close(self) -> None:
-        """End it, and all that it has held since it was made."""
+        """Stop it and release what it holds."""
         self.stop()
 
     @property
     def label(self) -> str:
-        """For files."""
+        """A name for files."""
         return type(self).__name__.lower()
 
     @property
@@ -99,7 +100,7 @@ class Contender(ABC):
 
 
 class InPostgres(Contender):
-    """One that keeps its state in a database of the shared server."""
+    """A contender that stores its state in a database of the shared server."""
 
     migrated = False
 
@@ -110,9 +111,7 @@ class InPostgres(Contender):
         self._connection.autocommit = True
 
     def start(self, processes: int) -> None:
-        self.sql(
-            "VACUUM ANALYZE"
-        )  # each begins without the dead rows of its last round, which autovacuum may not reach
+        self.sql("VACUUM ANALYZE")  # removes the dead rows of the last round, which autovacuum may not reach
         super().start(processes)
 
     def close(self) -> None:

@@ -1,15 +1,15 @@
-"""Ours: `python -m orchestrator`, as the Procfile starts it, on ledger entries that wait for their first step."""
+"""Holdfast: `python -m orchestrator`, as in the Procfile, on ledger entries that wait for their first step."""
 
 from __future__ import annotations
 
-import sys
 import uuid
 from collections.abc import Mapping, Sequence
 
 from benchmarks.contenders.calls import AMOUNT_CENTS, ITEMS, USER_ID, authorization_id_for, request_id_for
 from benchmarks.contenders.contender import InPostgres
+from benchmarks.processes import python_of
 
-# What the Edge API's transactions T1 and T2 leave behind (edge_api/store.py), for many orders at once.
+# The rows that the Edge API writes before the saga starts (edge_api/store.py), for many orders at once.
 AUTHORIZED_ENTRIES = """
 INSERT INTO order_ledger (id, client, client_request_id, fingerprint, user_id, email, total_amount_cents, currency,
     request_id, status, claim_number, due_at)
@@ -36,15 +36,15 @@ class Holdfast(InPostgres):
     name = "Holdfast"
     migrated = True
     ready = "started with"
-    # WORKER_THREADS. Tried: 8, 12, 16, 20 and 32: more threads make larger groups of what is committed together.
+    # WORKER_THREADS. Tried: 8, 12, 16, 20 and 32. More threads make larger commit groups.
     threads: Mapping[int, int] = {1: 16, 2: 20}
     how = (
-        "`python -m orchestrator`, all settings but WORKER_THREADS as they come; each step's outcome is committed"
-        " before the next step is begun"
+        "`python -m orchestrator`, default settings except WORKER_THREADS; each step's outcome is committed"
+        " before the next step begins"
     )
 
     def command(self, processes: int) -> Sequence[str]:
-        return [sys.executable, "-m", "orchestrator"]
+        return [str(python_of(self.bench.checkout)), "-m", "orchestrator"]
 
     def environ(self, processes: int) -> Mapping[str, str]:
         return {

@@ -1,7 +1,7 @@
-"""The limit: the four calls of a saga from a bare loop, with nothing written down. What no engine can exceed.
+"""The upper limit of any engine: the four calls of a saga in a bare loop that stores nothing.
 
-`python -m benchmarks.contenders.limit usual|lean URL THREADS`; then on stdin a line with a number of sagas, answered on
-stdout by `done` when they are done.
+`python -m benchmarks.contenders.limit usual|lean URL THREADS`; it reads numbers of sagas from stdin, one
+a line, and prints `done` after each.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ Saga = Callable[[], None]
 
 
 def usual(url: str) -> Saga:
-    """As most people use `requests`: a session for each thread, and its methods."""
+    """The usual use of `requests`: a session for each thread, and its methods."""
     client = UsualClient(url)
     return lambda: client.saga(str(uuid.uuid4()))
 
 
 def lean(url: str) -> Saga:
-    """The leanest use: requests prepared once and sent again and again, with no proxies and redirects to look for."""
+    """The leanest use: requests prepared once and sent repeatedly, without proxies and redirects."""
     client = LeanClient(url)
 
     def saga() -> None:
@@ -43,7 +43,7 @@ def main(kind: str, url: str, threads: int) -> None:
     def share(sagas: int) -> None:
         if not hasattr(local, "saga"):
             local.saga = KINDS[kind](url)
-        together.wait()  # one share for each thread
+        together.wait()  # the share of each thread
         for _ in range(sagas):
             local.saga()
 

@@ -36,8 +36,8 @@ class UsualLimit(Limit):
     name = "Limit (a)"
     kind = "usual"
     threads: Mapping[int, int] = {1: 16, 2: 8}
-    pinned = False  # most people do not
-    how = "no state at all: a loop of `session.request(…, json=…)`, a Session for each thread"
+    pinned = False  # most people do not pin
+    how = "no state: a loop of `session.request(…, json=…)`, a Session for each thread"
 
 
 class LeanLimit(Limit):
@@ -45,6 +45,6 @@ class LeanLimit(Limit):
     kind = "lean"
     threads = Holdfast.threads
     how = (
-        "no state at all: requests prepared once and sent again with `session.send`, `trust_env` off, an adapter with"
-        " one connection for each thread; processes, threads and pinning as Holdfast has them"
+        "no state: requests prepared once and sent again with `session.send`, `trust_env` off, an adapter with"
+        " one connection for each thread; processes, threads and pinning as for Holdfast"
     )

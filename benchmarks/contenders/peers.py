@@ -1,4 +1,4 @@
-"""The engines that one would take instead of ours. Their programs are in benchmarks/peers, and so is their Python."""
+"""The alternatives to Holdfast. Their programs and their Python environment are in benchmarks/peers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Peer(Contender):
 
     @abstractmethod
     def state_url(self) -> str:
-        """Where it keeps its state."""
+        """The address of its state."""
 
     def command(self, processes: int) -> Sequence[str | Path]:
         return self._command("work", self.threads[processes])
@@ -59,7 +59,7 @@ class Peer(Contender):
 
 class PostgresPeer(Peer, InPostgres):
     open: str
-    """SQL: whether anything is left to do."""
+    """SQL that tells whether anything is left to do."""
 
     def state_url(self) -> str:
         return self.database_url
@@ -76,7 +76,7 @@ class Dbos(PostgresPeer):
     open = "SELECT EXISTS (SELECT FROM dbos.workflow_status WHERE status IN ('ENQUEUED', 'PENDING'))"
     how = (
         "a workflow of four steps from a queue, which each worker asks every 10 ms; synchronous code; a "
-        "step's outcome is committed before the next step is begun"
+        "step's outcome is committed before the next step begins"
     )
 
 
@@ -88,15 +88,15 @@ class PgQueuer(PostgresPeer):
     open = "SELECT EXISTS (SELECT FROM pgqueuer)"
     how = (
         "four entrypoints on asyncpg and uvloop, the call in a thread; the next job is committed before its "
-        "predecessor is done with; batches as large as the concurrency"
+        "predecessor is finished; batches as large as the concurrency"
     )
 
 
 class PgQueuerUsual(PgQueuer):
-    """The fastest of the chains once more, with steps that are written as most people would write them."""
+    """The fastest of the chains again, with steps as most people would write them."""
 
     name = "PgQueuer, usual requests"
-    how = "as PgQueuer, but each step makes its call with `Session.request`, where all peers have the lean client"
+    how = "as PgQueuer, but each step makes its call with `Session.request`, while all other peers have the lean client"
 
     def environ(self, processes: int) -> Mapping[str, str]:
         return {"CLIENT": "usual"}
@@ -110,7 +110,7 @@ class Procrastinate(PostgresPeer):
     open = "SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE status IN ('todo', 'doing'))"
     how = (
         "an asynchronous task on psycopg 3, the call in a thread; the next job is committed before its "
-        "predecessor is done with; finished jobs are deleted"
+        "predecessor is finished; finished jobs are deleted"
     )
 
 
@@ -139,7 +139,7 @@ class Celery(Peer):
         super().put(sagas)
 
     def is_done(self) -> bool:
-        """A task that is being taken up is in neither list, hence the look at the calls."""
+        """A task that is being fetched is in neither list, so the calls are counted too."""
         if self.stub.answered() < self._answered:
             return False
         return self._redis.number("LLEN sagas") + self._redis.number("HLEN unacked") == 0

@@ -1,4 +1,4 @@
-"""A Redis server for Celery, which writes each change to its log and syncs that once a second."""
+"""A Redis server for Celery. It logs each change and syncs the log once a second."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Redis:
         return cpu_seconds(self._process.pid)
 
     def number(self, command: str) -> int:
-        """The answer to a command that is answered by a number."""
+        """The integer reply to a command."""
         self._connection.sendall(f"{command}\r\n".encode())
         return int(self._connection.recv(100).decode().strip().removeprefix(":"))
 

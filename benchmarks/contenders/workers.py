@@ -1,4 +1,4 @@
-"""The worker processes of a contender: started, pinned to a core each, measured, ended."""
+"""The worker processes of a contender: start them, pin each to a core, measure and stop them."""
 
 from __future__ import annotations
 
@@ -17,41 +17,48 @@ CORES = sorted(os.sched_getaffinity(0))
 class Workers:
     """Processes of one command.
 
-    :param log: where each writes what it prints, followed by its number
-    :param pinned: each to one core, the first to the first: threads of one interpreter then do not move between cores
+    :param log: the file for their output, followed by their number
+    :param pinned: pin each to a core, so that the threads of one interpreter do not move between cores
     """
 
     def __init__(
-        self, command: Sequence[str | Path], count: int, log: Path, *, pinned: bool, environ: Mapping[str, str]
+        self,
+        command: Sequence[str | Path],
+        count: int,
+        log: Path,
+        *,
+        pinned: bool,
+        environ: Mapping[str, str],
+        checkout: Path = PROJECT,
     ) -> None:
         self._logs = [log.with_name(f"{log.name}-{number + 1}.log") for number in range(count)]
-        environ = {**os.environ, "PYTHONPATH": str(PROJECT), **environ}
+        environ = {**os.environ, "PYTHONPATH": str(checkout), **environ}
         self._processes = []
         for number, path in enumerate(self._logs):
             with path.open("wb") as output:
                 process = subprocess.Popen(
-                    command, cwd=PROJECT, env=environ, stdin=subprocess.PIPE, stdout=output, stderr=output
+                    command, cwd=checkout, env=environ, stdin=subprocess.PIPE, stdout=output, stderr=output
                 )
             if pinned:
                 os.sched_setaffinity(process.pid, {CORES[number % len(CORES)]})
             self._processes.append(process)
 
     def check(self) -> None:
-        """:raises ProcessDied: where one has ended"""
+        """:raises ProcessDied: if one has exited"""
         for process, log in zip(self._processes, self._logs, strict=True):
             if process.poll() is not None:
-                raise ProcessDied(f"{log.stem} ended with {process.returncode}:\n{log.read_text()[-2000:]}")
+                raise ProcessDied(f"{log.stem} exited with {process.returncode}:\n{log.read_text()[-2000:]}")
 
     def printed(self, word: str, times: int = 1) -> bool:
-        """Whether each of them has printed a word so often.
+        """Whether each of them has printed a word at least so many times.
 
-        :raises ProcessDied: where one has ended
+        :raises ProcessDied: if one has exited
         """
         self.check()
         return all(log.read_text(errors="replace").count(word) >= times for log in self._logs)
 
     def tell(self, lines: Sequence[str]) -> None:
-        """A line for each, on its stdin."""
+        """Write a line to the stdin of each."""
         for process, line in zip(self._processes, lines, strict=True):
             assert process.stdin
             process.stdin.write(f"{line}\n".encode())
@@ -61,7 +68,7 @@ class Workers:
         return sum(cpu_seconds(process.pid) for process in self._processes)
 
     def stop(self) -> None:
-        """End them; what they had in hand is done by then, so that it does not matter how."""
+        """Stop them. Their work is done by then, so a kill does no harm."""
         for process in self._processes:
             process.terminate()
         for process in self._processes:

@@ -47,7 +47,7 @@ def feeder() -> None:
     broker = redis.Redis.from_url(REDIS_URL)
 
     def put(ledger_ids: Sequence[str]) -> None:
-        """Its client sends one chain after the other; so they wait in a queue that nobody serves."""
+        """The client sends the chains one by one, so they wait in a queue without workers."""
         for ledger_id in ledger_ids:
             first, *others = (step.si(number, ledger_id) for number in range(4))
             chain(first.set(queue="parked"), *(each.set(queue="sagas") for each in others)).apply_async()

@@ -16,7 +16,7 @@ from dbos import DBOS, DBOSClient, DBOSConfig
 from benchmarks.contenders.calls import lean_client
 from benchmarks.peers.feeder import feed
 
-POLL_EVERY_S = 0.01  # how often a worker asks for workflows; every 0.1 s was no better
+POLL_EVERY_S = 0.01  # how often a worker polls for workflows; 0.1 s was not better
 _, ROLE, DATABASE_URL, STUB_URL, THREADS = sys.argv
 
 RELEASE = sa.text("UPDATE dbos.workflow_status SET queue_name = 'sagas' WHERE queue_name = 'parked'")
@@ -38,7 +38,7 @@ def config() -> DBOSConfig:
         "name": "bench",
         "system_database_url": DATABASE_URL,
         "sys_db_pool_size": int(THREADS) + 2,
-        "max_executor_threads": int(THREADS) + 8,  # its own loops take some
+        "max_executor_threads": int(THREADS) + 8,  # DBOS's own loops need some
         "executor_id": f"worker-{os.getpid()}",
         "application_version": "1",
         "log_level": "WARNING",
@@ -57,7 +57,7 @@ def work() -> None:
 
 
 def prepare() -> None:
-    """Launching it makes its tables."""
+    """Launching DBOS creates its tables."""
     DBOS(config=config())
     DBOS.launch()
     DBOS.destroy()
@@ -69,7 +69,7 @@ def feeder() -> None:
     engine = sa.create_engine(DATABASE_URL.replace("postgresql://", "postgresql+psycopg://"))
 
     def put(ledger_ids: Sequence[str]) -> None:
-        """Its client enqueues one after the other, each in a commit; so they wait on a queue that nobody serves."""
+        """The client enqueues one by one, each in its own commit, so they wait in a queue without workers."""
         for ledger_id in ledger_ids:
             client.enqueue({"workflow_name": "saga", "queue_name": "parked", "app_version": "1"}, ledger_id)
         with engine.begin() as connection:

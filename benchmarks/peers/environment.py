@@ -12,16 +12,16 @@ REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements.txt"
 
 
 def peers_python(folder: Path) -> Path:
-    """The interpreter of the peers' environment in `folder`, made where it is missing or was made for other packages.
+    """The interpreter of the peers' environment in `folder`, made if it is missing or out of date.
 
-    :raises NotInstalled: where it cannot be made
+    :raises NotInstalled: if it cannot be made
     """
     folder = folder.resolve()
     python, stamp, wanted = folder / "bin" / "python", folder / "made-for", _wanted(folder)
     if not stamp.exists() or stamp.read_text() != wanted:
         _run([sys.executable, "-m", "venv", "--clear", folder])
         _run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS])
-        stamp.write_text(wanted)  # last, so that an interrupted install is not taken for a whole one
+        stamp.write_text(wanted)  # last, so that an interrupted install is not mistaken for a complete one
     return python
 
 
@@ -32,12 +32,12 @@ def requirements() -> list[str]:
 
 
 def _wanted(folder: Path) -> str:
-    """What an environment is made for: its place, as it holds its own path, a Python, the packages."""
+    """What an environment depends on: its path, which it contains, the Python and the packages."""
     return f"{folder}\n{sys.version}\n{REQUIREMENTS.read_text()}"
 
 
 def _run(command: list[str | Path]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise NotInstalled(f"the environment of the peers cannot be made: {reason}")

@@ -1,4 +1,4 @@
-"""PgQueuer: a chain of four jobs, each of which makes one call and enqueues the next.
+"""PgQueuer: a chain of four jobs. Each makes one call and enqueues the next one.
 
 `python -m benchmarks.peers.pgqueuer_app feed|work DATABASE_URL STUB_URL CONCURRENCY`
 """
@@ -46,7 +46,7 @@ async def work() -> None:
     for number in range(4):
         register(number)
     print("ready", flush=True)
-    await manager.run(batch_size=BATCH, max_concurrent_tasks=2 * BATCH)  # the least that it takes for such a batch
+    await manager.run(batch_size=BATCH, max_concurrent_tasks=2 * BATCH)  # the minimum for this batch size
 
 
 async def prepare() -> None:

@@ -1,4 +1,4 @@
-"""Procrastinate: a chain of four jobs, each of which makes one call and defers the next.
+"""Procrastinate: a chain of four jobs. Each makes one call and defers the next one.
 
 `python -m benchmarks.peers.procrastinate_app feed|work DATABASE_URL STUB_URL CONCURRENCY`
 """

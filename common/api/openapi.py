@@ -62,6 +62,8 @@ def document(api: Api, probes: Api, version: str, *, needs_api_key: bool = False
         info={"description": api.description},
         plugins=[plugin],
     )
+    assert plugin.converter is not None, "APISpec made it"
+    plugin.converter.add_attribute_function(_without_null_default)  # type: ignore[no-untyped-call]
     spec.components.schema("Error", schema=Error)
     if api.takes_api_key:
         spec.components.security_scheme("ApiKey", {"type": "http", "scheme": "bearer"})
@@ -70,6 +72,13 @@ def document(api: Api, probes: Api, version: str, *, needs_api_key: bool = False
         spec.path(openapi_path(operation.path), operations={operation.method.lower(): _describe(operation, api)})
     result: dict[str, Any] = spec.to_dict()
     return result
+
+
+def _without_null_default(_converter: Any, _field: fields.Field[Any], ret: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Drop `default: null` where null is not a valid value: leaving the field out is no default."""
+    if ret.get("default", 0) is None and not ret.get("nullable"):
+        del ret["default"]
+    return {}
 
 
 def _describe(operation: Operation, api: Api) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
+from common.process import addresses, consistency
 from common.process.parsers import (
     api_keys,
     choice,
@@ -39,8 +40,12 @@ class Settings:
         "",
         "the same database without a pooler, for migrations, `LISTEN` and the audit; empty: `DATABASE_URL`",
     )
-    bind_host: str = setting(str, "0.0.0.0", "address a web process listens on (`make run` sets 127.0.0.1)")
-    port: int = setting(whole(1, 65535), "8000", "port a web process listens on")
+    bind_host: str = setting(
+        str, "0.0.0.0", "address a web process listens on; for the participants, and with `make run`: 127.0.0.1"
+    )
+    port: int = setting(
+        whole(1, 65535), "8000", "port a web process listens on; for the participants: 8100, 8200 and 8300"
+    )
     web_concurrency: int = setting(whole(1, 64), "2", "gunicorn workers of each web process")
     web_threads: int = setting(whole(1, 256), "8", "threads of each gunicorn worker")
     log_level: str = setting(choice("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "least severe line that is logged")
@@ -82,10 +87,12 @@ class Settings:
     lease_s: float = setting(
         number(0.2, 3600),
         "30",
-        "how long a claimed order is left to its worker; longer than any one call may take (10 s)",
+        "how long a claimed order is left to its worker; at least 27, so that two calls of 10 s fit in",
     )
     abandoned_after_s: float = setting(
-        number(0.05, 86_400), "60", "how long an unauthorized order waits for its client before it is closed for good"
+        number(0.05, 86_400),
+        "60",
+        "how long an unauthorized order waits for its client before it is closed; at least `LEASE_S`",
     )
     app_env: str = setting(
         choice("development", "test", "staging", "production"), "development", "`production` refuses `CRASH_AT`"
@@ -95,28 +102,39 @@ class Settings:
     )
 
     @classmethod
-    def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
+    def load(cls, environ: Mapping[str, str] | None = None, service: str = "") -> Settings:
         """Read and check every setting.
 
-        :raises SettingError: naming the first variable that is missing or wrong. The value is not repeated,
-            as it may hold a password.
+        :param service: which web process this is; a participant has an address of its own by default
+        :raises SettingError: one line for each setting that is missing or wrong. Values of single settings are not
+            repeated, as they may contain a password.
         """
         environ = os.environ if environ is None else environ
-        values = {each.name: _read(each, environ) for each in fields(cls)}
-        if values["crash_at"] and values["app_env"] == "production":
-            raise SettingError("CRASH_AT must not be set where APP_ENV is production: it kills processes")
-        values["database_direct_url"] = values["database_direct_url"] or values["database_url"]
-        return cls(**values)
+        defaults = addresses.defaults(environ, service)
+        values, problems = {}, []
+        for each in fields(cls):
+            try:
+                values[each.name] = _read(each, environ, defaults)
+            except SettingError as error:
+                problems.append(str(error))
+        if not problems:
+            values["database_direct_url"] = values["database_direct_url"] or values["database_url"]
+            settings = cls(**values)
+            problems = consistency.problems(settings)
+        if problems:
+            raise SettingError("\n".join(problems)) from None
+        return settings
 
     @classmethod
     def read(cls, name: str, environ: Mapping[str, str] | None = None) -> Any:
         """One setting by its field's name, whatever the others are. :raises SettingError: it is missing or wrong"""
         (only,) = (each for each in fields(cls) if each.name == name)
-        return _read(only, os.environ if environ is None else environ)
+        return _read(only, os.environ if environ is None else environ, {})
 
 
-def _read(each: Field[Any], environ: Mapping[str, str]) -> Any:
-    name, text = each.name.upper(), environ.get(each.name.upper()) or each.metadata["default"]
+def _read(each: Field[Any], environ: Mapping[str, str], defaults: Mapping[str, str]) -> Any:
+    name = each.name.upper()
+    text = environ.get(name) or defaults.get(name) or each.metadata["default"]
     if text is None:
         raise SettingError(f"{name} is not set: {each.metadata['doc']}")
     try:

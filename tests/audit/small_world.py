@@ -32,7 +32,13 @@ from orchestrator.saga import RetryPolicy, Saga
 from orchestrator.store import Store
 from tests.waiting import eventually
 
-SETTINGS = {"LOG_LEVEL": "ERROR", "RETRY_BASE_S": "0.001", "ABANDONED_AFTER_S": "0.05", "LEASE_S": "0.2"}
+SETTINGS = {
+    "APP_ENV": "test",
+    "LOG_LEVEL": "ERROR",
+    "RETRY_BASE_S": "0.001",
+    "ABANDONED_AFTER_S": "0.05",
+    "LEASE_S": "0.2",
+}
 POLICY = RetryPolicy(base_s=0.001, jitter=0)
 AT = {8100: orders_service.app, 8200: inventory_service.app, 8300: payments_service.app}
 

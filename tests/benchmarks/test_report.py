@@ -1,4 +1,4 @@
-"""How figures are shown: medians with their spread, ratios of rounds that belong together."""
+"""The report shows medians with their spread, and ratios of values of the same round."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.result import Bars, Part, Row, ratio
 @pytest.mark.parametrize(
     ("value", "shown"), [(0, "0"), (0.25, "0.250"), (9.9996, "10.0"), (99.97, "100"), (1234.5, "1,234"), (42.0, "42.0")]
 )
-def test_numbers_have_three_digits_that_count(value: float, shown: str) -> None:
+def test_numbers_have_three_significant_digits(value: float, shown: str) -> None:
     assert number(value) == shown
 
 
@@ -25,7 +25,7 @@ def test_several_rounds_show_their_median_and_spread() -> None:
 
 
 def test_ratio_pairs_the_rounds() -> None:
-    """Each round twice as fast, though the machine became slower between them."""
+    """Each round is twice as fast, although the machine slows down in between."""
     found = ratio("ours / theirs", [200, 100, 50], [100, 50, 25], at_least=2)
     assert (found.value, found.low, found.high, found.bar, found.holds) == (2, 2, 2, "≥ 2 ×", True)
     assert ratio("ours / theirs", [190], [100], at_least=2).holds is False

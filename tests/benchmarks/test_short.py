@@ -1,4 +1,4 @@
-"""The benchmark's short form: that every part of it works and says something. How fast anything is, no test asks."""
+"""The short form of the benchmark: every part works and has figures. No test checks a speed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from benchmarks.__main__ import main
 from benchmarks.programs import NotInstalled, program
 
 PROJECT = Path(__file__).resolve().parents[2]
-WITHIN_S = 300  # of 15 to 60 s on a quiet machine: beside other tests, on two cores, it takes a multiple
+WITHIN_S = 300  # takes 15 to 60 s on a quiet machine, and a multiple among other tests on two cores
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of the parts that need an nginx, without the peers, whose packages CI does not install."""
+    """The results of the parts that need nginx, without the peers, whose packages CI does not install."""
     need_nginx()
     folder = tmp_path_factory.mktemp("bench") / "out"
     done = bench("--short", "--without-peers", "--only", "engine,waiting", "--out", str(folder))
@@ -38,7 +38,7 @@ def part(results: Path) -> Callable[[str], dict[str, Any]]:
 
 def need_nginx() -> None:
     if os.environ.get("CI"):
-        program("nginx", "nginx-light")  # where everything is to be tested, a test that cannot run is a failure
+        program("nginx", "nginx-light")  # in CI, a test that cannot run is a failure
         return
     try:
         program("nginx", "nginx-light", install=False)
@@ -86,7 +86,7 @@ def test_machine_is_described(results: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--only", "engin"], "there is no part 'engin'; there are "),
+        (["--only", "engin"], "unknown part 'engin'; the parts are "),
         (["--rounds", "0"], "a whole number from 1 to 100"),
         (["--fast"], "unrecognized arguments: --fast"),
     ],

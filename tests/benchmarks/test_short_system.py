@@ -1,4 +1,4 @@
-"""The short form of the parts that run the whole system. How fast anything is, no test asks."""
+"""The short form of the parts that run the whole system. No test checks a speed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
 
 
 def values(part: dict[str, Any], column: str) -> dict[str, float]:
-    """Row → its one value in the column."""
+    """The one value of each row in the column."""
     return {row["name"]: row["values"][column][0] for row in part["rows"] if column in row["values"]}
 
 

@@ -1,4 +1,4 @@
-"""`make chaos`: orders through the real system, while everything that can go wrong does. See docs/chaos.md.
+"""`make chaos`: send orders through the real system while it is disturbed. See docs/chaos.md.
 
 `python -m tests.chaos` runs it; `python -m tests.chaos check FOLDER` compares a run's client log with its database.
 """
@@ -29,12 +29,12 @@ FOLDER = Path("var") / "chaos"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: every promise was kept; 1: not so; 2: it was told something that makes no sense; 130: Ctrl-C."""
+    """0: every promise was kept; 1: one was not; 2: invalid options; 130: Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Orders in a storm.")
     commands = parser.add_subparsers(dest="command")
     check = commands.add_parser("check", help="compare a run's client log with its database again")
     check.add_argument("folder", type=Path, help="of the run")
-    check.add_argument("--database", help="its address, where it is not the run's own")
+    check.add_argument("--database", help="its address, if it is not that of the run")
     given = parser.parse_args(arguments)
     try:
         return _check(given.folder, given.database) if given.command else _run()
@@ -54,10 +54,10 @@ def _run() -> int:
         with foreground():
             figures = Run(options, paces, folder, stop).run()
     except Interrupted:
-        console.print(f"ended before its time; logs: {folder}")
+        console.print(f"interrupted; logs: {folder}")
         return INTERRUPTED
     if figures.is_right:
-        shutil.rmtree(folder / "postgres")  # of no use any more, and large
+        shutil.rmtree(folder / "postgres")  # it is large and not needed any more
     report.show(figures, options, os.environ, folder)
     return RIGHT if figures.is_right else WRONG
 

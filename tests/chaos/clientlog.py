@@ -1,6 +1,6 @@
-"""The clients' own log: a line for each order that they meant to place, and for each answer that they got.
+"""The clients' own log: one line for each order that they want to place and for each answer that they get.
 
-It is what a dispute would be settled by, so it is written where the answer arrives, and knows nothing of the database.
+It is the evidence against the ledger, so it is written where the answer arrives and does not use the database.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
-BEGIN, PLACE, LOOK = "begin", "place", "look"  # what a line is about
+BEGIN, PLACE, LOOK = "begin", "place", "look"  # the kinds of lines
 KEPT = ("order_ledger_id", "status", "total_amount_cents", "error")  # of an answer's body
 
 
 class ClientLog:
-    """JSON lines. Thread-safe; a line is on its way to the disk when `write` returns."""
+    """JSON lines. Thread-safe; `write` hands the line to the operating system."""
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
@@ -36,13 +36,13 @@ class ClientLog:
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
-    """Its lines, first to last."""
+    """All lines, in order."""
     with path.open() as lines:
         yield from map(json.loads, lines)
 
 
 class Recorder(HTTPAdapter):
-    """Under a client's session: every try of every call is written down with what came of it."""
+    """A transport adapter that logs each attempt of each call with its outcome."""
 
     def __init__(self, log: ClientLog) -> None:
         super().__init__(max_retries=0)
@@ -53,7 +53,7 @@ class Recorder(HTTPAdapter):
         name = str(request.headers.get("Idempotency-Key") or str(request.path_url).partition("?")[0].rpartition("/")[2])
         try:
             response = super().send(request, *args, **kwargs)
-            response.content  # noqa: B018  # read here, as the connection may break in mid-answer
+            response.content  # noqa: B018  # read here because the connection may break in the middle
         except requests.RequestException as error:
             self._log.write(call, name, answer=None, why=type(error).__name__)
             raise

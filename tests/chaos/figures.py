@@ -1,4 +1,4 @@
-"""What a run comes to, in figures."""
+"""The figures of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import psycopg2
 
 from tests.chaos.promises import Finding
 
-# Each entry that has ended: how, why, how long it took, when that was.
+# Each entry that has ended: how, why, after how long, and when.
 ENDED = """
 SELECT l.status, l.failure_code, extract(epoch FROM h.at - l.created_at)::float, extract(epoch FROM h.at)::float
 FROM order_ledger l JOIN LATERAL (
@@ -25,7 +25,7 @@ WHERE l.due_at IS NULL
 
 @dataclass
 class Figures:
-    """Times in seconds. Counted by name where it is a dict."""
+    """Times are in seconds. Dicts count by name."""
 
     seed: int
     orders: int = 0
@@ -33,12 +33,17 @@ class Figures:
     unanswered: int = 0
     storm_s: float = 0
     quiet_s: float = 0
-    """How long it took in quiet until the last order had ended and every client had its answer."""
+    """From the end of the storm until the last order had ended and every client had its answer."""
     kills: dict[str, dict[str, int]] = field(default_factory=dict)
-    """By process and by what of it was killed."""
+    """By process and by the part of it that was killed."""
     restarts: int = 0
     longest_restart_s: float = 0
     freezes: int = 0
+    hangs: int = 0
+    locks: int = 0
+    poisoned: int = 0
+    marked: int = 0
+    """Poisoned entries that were marked while they were poisoned."""
     mishaps: dict[str, int] = field(default_factory=dict)
     answers: dict[str, int] = field(default_factory=dict)
     states: dict[str, int] = field(default_factory=dict)
@@ -72,7 +77,7 @@ def add_endings(figures: Figures, url: str, quiet_at: float) -> None:
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    """Its median, its 99th percentile, its maximum, and how many they are."""
+    """Median, 99th percentile, maximum and number of values."""
     if not values:
         return {"n": 0}
     ordered = sorted(values)
@@ -84,10 +89,10 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def kills_by_process(counts: dict[tuple[str, str], int]) -> dict[str, dict[str, int]]:
-    """Of a journal's counts, `kill process`, `kill worker` and so on by victim."""
+    """A journal's counts of `kill process`, `kill worker` and so on, by target."""
     kills: dict[str, dict[str, Any]] = {}
-    for (what, victim), number in sorted(counts.items()):
+    for (what, target), number in sorted(counts.items()):
         verb, _, way = what.partition(" ")
         if verb == "kill":
-            kills.setdefault(victim, {})[way] = number
+            kills.setdefault(target, {})[way] = number
     return kills

@@ -1,4 +1,4 @@
-"""The processes: kept up as a supervisor would keep them, and hurt as the plan says."""
+"""The processes: restarted as a supervisor would, and disturbed as the plan says."""
 
 from __future__ import annotations
 
@@ -13,42 +13,44 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.plan import MASTER, ORCHESTRATORS, WHOLE, WORKER, Blow
+from tests.chaos.plan import MASTER, ORCHESTRATORS, WHOLE, WORKER, Disturbance
 from tests.system.stack import WEB_PROCESSES, Stack
 from tests.waiting import eventually
 
-LOOKS_EVERY_S = 0.05  # the supervisor
+LOOKS_EVERY_S = 0.05  # of the supervisor
 READY_WITHIN_S = 60
-PORT_IS_FREE_AFTER_S = 30  # a killed master's workers hold it until they notice, and a new master gives up after 5 s
+PORT_IS_FREE_AFTER_S = 30  # a killed master's workers hold the port until they notice; a new master gives up after 5 s
 STOPS_WITHIN_S = 25  # as promised
 NAMES = (*WEB_PROCESSES, *ORCHESTRATORS)
 
 
 class Journal:
-    """What was done to the system, as JSON lines and counted. Thread-safe."""
+    """The disturbances, counted and written as JSON lines. Thread-safe."""
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
         self._file = path.open("a", buffering=1)
         self.counts: Counter[tuple[str, str]] = Counter()
-        """By what was done and to whom."""
+        """By kind and target."""
 
-    def write(self, what: str, victim: str, **facts: Any) -> None:
-        line = json.dumps({"at": round(time.time(), 3), "what": what, "victim": victim, **facts})
+    def write(self, what: str, target: str, **facts: Any) -> None:
+        line = json.dumps({"at": round(time.time(), 3), "what": what, "target": target, **facts})
         with self._lock:
-            self.counts[what, victim] += 1
+            self.counts[what, target] += 1
             self._file.write(line + "\n")
 
-    def total(self, *whats: str) -> int:
+    def total(self, kind: str, *targets: str) -> int:
+        """How many of a kind there were; `targets`: only of these."""
         with self._lock:
-            return sum(number for (what, _), number in self.counts.items() if what in whats)
+            counts = self.counts.copy()
+        return sum(n for (what, target), n in counts.items() if what == kind and (not targets or target in targets))
 
     def close(self) -> None:
         self._file.close()
 
 
 class Fleet:
-    """The stack's processes. `storm`: what is in the environment of a process by name, until it is calm."""
+    """The stack's processes. `storm`: extra environment of a process, by name, until `calm()`."""
 
     def __init__(self, stack: Stack, journal: Journal, storm: dict[str, dict[str, str]]) -> None:
         self._stack, self._journal, self._environ = stack, journal, storm
@@ -57,11 +59,11 @@ class Fleet:
         self._killed: set[int] = set()
         self._orphans: set[tuple[int, str]] = set()
         self._masters_killed_at: dict[str, float] = {}
-        self._frozen: set[str] = set()
+        self._frozen: dict[str, list[int]] = {}
         self._thread = threading.Thread(target=self._supervise, daemon=True)
         self.trouble: list[BaseException] = []
         self.left: list[str] = []
-        """Processes that ended though nobody had killed them; a sentence for each."""
+        """One sentence for each process that exited without having been killed."""
 
     def start(self) -> None:
         for name in NAMES:
@@ -73,41 +75,44 @@ class Fleet:
         for name in NAMES:
             eventually(lambda name=name: self._is_ready(name), READY_WITHIN_S)
 
-    def strike(self, blow: Blow) -> None:
-        """Kill what the blow names, unless it is down already."""
+    def kill(self, planned: Disturbance) -> None:
+        """Kill the target, unless it is down already."""
         with self._lock:
-            process = self._stack.processes[blow.victim]
-            workers = self._workers(blow.victim)
-            if process.poll() is not None or (blow.way == WORKER and not workers):
-                self._journal.write("missed", blow.victim, way=blow.way)
+            process = self._stack.processes[planned.target]
+            workers = self._workers(planned.target)
+            if process.poll() is not None or (planned.way == WORKER and not workers):
+                self._journal.write("missed", planned.target, way=planned.way)
                 return
             victims = {
                 WHOLE: [process.pid, *workers],
                 MASTER: [process.pid],
-                WORKER: workers[int(blow.pick * len(workers)) :][:1],
-            }[blow.way]
-            if blow.way == MASTER:
-                self._masters_killed_at[blow.victim] = time.monotonic()
+                WORKER: workers[int(planned.pick * len(workers)) :][:1],
+            }[planned.way]
+            if planned.way == MASTER:
+                self._masters_killed_at[planned.target] = time.monotonic()
                 self._orphans.update((pid, _born(pid)) for pid in workers)
             self._killed.update(victims)
             for pid in victims:
                 _send(pid, signal.SIGKILL)
-        self._journal.write(f"kill {blow.way}", blow.victim, pids=victims)
+        self._journal.write(f"kill {planned.way}", planned.target, pids=victims)
 
     def freeze(self, name: str) -> None:
+        """Stop the process and its workers without ending them."""
         with self._lock:
-            self._frozen.add(name)
-            self._stack.processes[name].send_signal(signal.SIGSTOP)
-        self._journal.write("freeze", name, pid=self._stack.processes[name].pid)
+            pids = [self._stack.processes[name].pid, *self._workers(name)]
+            self._frozen[name] = pids
+            for pid in pids:
+                _send(pid, signal.SIGSTOP)
+        self._journal.write("freeze", name, pids=pids)
 
     def thaw(self, name: str) -> None:
         with self._lock:
-            self._frozen.discard(name)
-            self._stack.processes[name].send_signal(signal.SIGCONT)
+            for pid in self._frozen.pop(name, []):
+                _send(pid, signal.SIGCONT)
         self._journal.write("thaw", name)
 
     def calm(self) -> None:
-        """Everything up and running; those with an environment of their own for the storm start anew without it."""
+        """Bring everything up; processes with an extra environment restart without it."""
         for name in tuple(self._frozen):
             self.thaw(name)
         changed, self._environ = tuple(self._environ), {}
@@ -120,9 +125,9 @@ class Fleet:
         self.wait_until_ready()
 
     def stop(self) -> dict[str, int | None]:
-        """End all processes by SIGTERM. :returns: their exit codes; None for one that had to be killed"""
+        """Stop all processes with SIGTERM. :returns: their exit codes; None for one that had to be killed"""
         self._stopping.set()
-        with suppress(RuntimeError):  # it was never started
+        with suppress(RuntimeError):  # the thread was never started
             self._thread.join()
         for name in tuple(self._frozen):
             self.thaw(name)
@@ -160,8 +165,8 @@ class Fleet:
             return
         since = time.monotonic() - self._masters_killed_at.get(name, float("-inf"))
         if since > PORT_IS_FREE_AFTER_S:
-            self.left.append(f"{name} (pid {pid}) ended with code {code}")
-        self._journal.write("ended by itself", name, pid=pid, code=code)
+            self.left.append(f"{name} (pid {pid}) exited with code {code}")
+        self._journal.write("exited by itself", name, pid=pid, code=code)
 
     def _launch(self, name: str) -> None:
         self._stack.launch(name, **self._environ.get(name, {}))
@@ -169,7 +174,7 @@ class Fleet:
     def _is_ready(self, name: str) -> bool:
         try:
             return self._stack.is_ready(name)
-        except AssertionError:  # it has just ended, and the supervisor has not seen it yet
+        except AssertionError:  # it has just exited, and the supervisor has not noticed yet
             return False
 
     def _workers(self, name: str) -> list[int]:
@@ -185,7 +190,7 @@ def _send(pid: int, number: int) -> None:
 
 
 def _born(pid: int) -> str:
-    """When a process was started, in ticks since the machine was: with its id, its identity. Empty: there is none."""
+    """The start time of a process, in ticks since boot, which with the pid identifies it. Empty: no such process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:

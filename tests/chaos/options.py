@@ -1,4 +1,4 @@
-"""What a run may be told: `make chaos ORDERS=10000 SEED=7`, or the same in the environment."""
+"""The options of a run: `make chaos ORDERS=10000 SEED=7`, or the same in the environment."""
 
 from __future__ import annotations
 
@@ -9,33 +9,40 @@ from typing import Any
 
 from common.process.settings import SettingError, Settings, number, setting, whole
 
-# The services' own settings that shape a run. Unset they are as in production, not as short as other tests have them,
-# but for the first: an undo that failed five times is tried again after 300 × RETRY_BASE_S, and QUIET_S is 180.
+# The services' own settings that shape a run. The defaults are those of production, not the short ones of other tests.
+# RETRY_BASE_S is the exception: an undo that failed five times is retried after 300 × RETRY_BASE_S, and QUIET_S is 180.
 PACE = {"RETRY_BASE_S": "0.5", "RETRY_FACTOR": "", "LEASE_S": "", "ABANDONED_AFTER_S": "", "POLL_INTERVAL_S": ""}
 
 
 def often(text: str) -> float:
-    """Seconds between two of a kind; 0: none."""
+    """Seconds between two disturbances of a kind; 0: none."""
     return number(0, 86_400)(text)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     orders: int = setting(whole(1, 1_000_000), "1000", "how many orders")
-    seed: int = setting(whole(0, 10**9), "", "makes the plan; a new one each time")
-    rate: float = setting(number(0.1, 1000), "25", "orders begun a second")
-    seconds: float = setting(number(1, 86_400), "3600", "the storm ends then at the latest; what is not begun is left")
+    seed: int = setting(whole(0, 10**9), "", "makes the plan; by default a new one each time")
+    rate: float = setting(number(0.1, 1000), "25", "orders a second")
+    seconds: float = setting(
+        number(1, 86_400), "3600", "the storm ends by then; orders that have not begun are left out"
+    )
     buyers: int = setting(whole(1, 256), "24", "clients at work at once")
     kill_every_s: float = setting(often, "2", "SIGKILL to a process or a worker")
-    restart_every_s: float = setting(often, "20", "the database is stopped hard and started again")
+    restart_every_s: float = setting(often, "20", "the database crashes and restarts")
     freeze_every_s: float = setting(often, "60", "SIGSTOP to an orchestrator for longer than its lease")
-    failure_rate: float = setting(number(0, 1), "0.1", "share of payment calls that fail, half after the effect")
-    vanish_rate: float = setting(number(0, 1), "0.02", "share of calls between processes that are lost on the way")
-    quiet_s: float = setting(number(1, 86_400), "180", "by then everything must have ended")
+    lock_every_s: float = setting(often, "15", "a transaction locks a product for some seconds")
+    hang_every_s: float = setting(often, "45", "SIGSTOP to the payments service for longer than its callers wait")
+    poison_every_s: float = setting(often, "30", "the database refuses every write to one ledger entry")
+    failure_rate: float = setting(
+        number(0, 1), "0.1", "share of payment calls that fail, half of them after the effect"
+    )
+    vanish_rate: float = setting(number(0, 1), "0.02", "share of calls between processes that are lost")
+    quiet_s: float = setting(number(1, 86_400), "180", "everything must have ended by then")
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Options:
-        """:raises SettingError: naming the first variable that is wrong"""
+        """:raises SettingError: names the first invalid variable"""
         return cls(**{each.name: _value(each, environ) for each in fields(cls)})
 
 
@@ -51,7 +58,7 @@ def _value(field: Field[Any], environ: Mapping[str, str]) -> Any:
 def pace(environ: Mapping[str, str]) -> dict[str, str]:
     """The services' settings named in PACE, as they are set there or in the environment.
 
-    :raises SettingError: naming the first that is wrong
+    :raises SettingError: names the first invalid one
     """
     given = {name: environ.get(name) or default for name, default in PACE.items()}
     settings = Settings.load({"DATABASE_URL": "postgresql://not.needed.yet", **given})

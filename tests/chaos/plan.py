@@ -1,4 +1,4 @@
-"""What a run will do, made from its seed alone: the shop, the orders, and what is done to the processes when."""
+"""The plan of a run, made from its seed alone: the shop, the orders, and when which disturbance happens."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from tests.system.stack import WEB_PROCESSES
 
 T = TypeVar("T")
 ORCHESTRATORS = ("orchestrator.1", "orchestrator.2")
+GATEWAY = "payments_service"
 PLENTY, SCARCE = 8, 3  # products of each kind
-SCARCE_SHARE = 0.05  # of all lines; one such line, once it is sold out, refuses the whole basket
-TOKENS = (  # with how often they are meant to come in a hundred orders
+SCARCE_SHARE = 0.05  # of all lines; once the product is sold out, one such line refuses the whole basket
+TOKENS = (  # with their number in a hundred orders
     ("tok_visa", 84),
     ("tok_fail_capture", 8),
     ("tok_decline_insufficient", 3),
@@ -24,16 +25,25 @@ TOKENS = (  # with how often they are meant to come in a hundred orders
     ("tok_decline_stolen", 2),
 )
 PATIENT, TWICE, AGAIN, GIVES_UP = "patient", "twice at once", "again later", "gives up"
-MANNERS = ((PATIENT, 74), (TWICE, 10), (AGAIN, 10), (GIVES_UP, 6))
-LINES = ((1, 60), (2, 20), (3, 12), (5, 6), (11, 2))  # in a basket; more than there are products: some come twice
-# How a process is killed. The master alone: its workers are orphans that still hold the port for a moment.
+BEHAVIOURS = ((PATIENT, 74), (TWICE, 10), (AGAIN, 10), (GIVES_UP, 6))
+LINES = (
+    (1, 60),
+    (2, 20),
+    (3, 12),
+    (5, 6),
+    (11, 2),
+)  # in a basket; more lines than products means that some products come twice
+# How a process is killed. When the master alone is killed, its orphaned workers hold the port for a moment.
 WHOLE, MASTER, WORKER = "process", "master", "worker"
 VICTIMS = (
     *((name, WHOLE) for name in (*WEB_PROCESSES, *ORCHESTRATORS)),
     *((name, MASTER) for name in WEB_PROCESSES),
     *((name, WORKER) for name in WEB_PROCESSES),
-    *((name, WORKER) for name in WEB_PROCESSES),  # twice, as each has two of them
+    *((name, WORKER) for name in WEB_PROCESSES),  # twice, because each has two workers
 )
+LOCKED_S = (2.0, 8.0)  # up to as long as a caller waits for its answer
+HANGS_S = (6.0, 12.0)  # callers wait for 8 s
+MARKED_WITHIN_S = 60  # a poisoned entry has to be marked by then
 
 
 @dataclass(frozen=True)
@@ -45,29 +55,33 @@ class Product:
 
 @dataclass(frozen=True)
 class Order:
-    """An order as its client means it. `at_s`: seconds from the storm's beginning; `lines`: (sku, quantity)."""
+    """An order as its client wants it. `at_s`: seconds from the beginning; `lines`: (sku, quantity)."""
 
     at_s: float
     key: str
     user_id: str
     lines: tuple[tuple[str, int], ...]
     token: str
-    manner: str
+    behaviour: str
     total_amount_cents: int
 
 
 @dataclass(frozen=True)
-class Blow:
-    """What is done to a process. `pick`: in 0 to 1, which of its workers."""
+class Disturbance:
+    """Something that is done to a process, a product or the ledger.
+
+    `pick`: from 0 to 1, which of a process's workers. `lasts_s`: for how long, if the plan decides that.
+    """
 
     at_s: float
-    victim: str
+    target: str
     way: str
-    pick: float
+    pick: float = 0
+    lasts_s: float = 0
 
 
 class Plan:
-    """Everything that a seed decides. Two plans of one seed and the same options are the same."""
+    """Everything that the seed decides. The same seed and options make the same plan."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -78,7 +92,7 @@ class Plan:
         )
 
     def chance(self, purpose: str) -> random.Random:
-        """A source of its own for each purpose, so that a longer list of one thing does not change the others."""
+        """A random source for one purpose, so that a longer list of one thing does not change the others."""
         return random.Random(f"{self._options.seed}:{purpose}")
 
     def orders(self) -> Iterator[Order]:
@@ -92,27 +106,42 @@ class Plan:
                 user_id=str(uuid.UUID(int=chance.getrandbits(128), version=4)),
                 lines=lines,
                 token=_one_of(TOKENS, chance),
-                manner=_one_of(MANNERS, chance),
+                behaviour=_one_of(BEHAVIOURS, chance),
                 total_amount_cents=sum(prices[sku] * quantity for sku, quantity in lines),
             )
 
-    def kills(self) -> Iterator[Blow]:
+    def kills(self) -> Iterator[Disturbance]:
         chance = self.chance("kills")
         for at_s in self._times(self._options.kill_every_s, chance):
             victim, way = chance.choice(VICTIMS)
-            yield Blow(at_s, victim, way, chance.random())
+            yield Disturbance(at_s, victim, way, chance.random())
 
-    def restarts(self) -> Iterator[Blow]:
+    def restarts(self) -> Iterator[Disturbance]:
         for at_s in self._times(self._options.restart_every_s, self.chance("restarts")):
-            yield Blow(at_s, "database", "restart", 0)
+            yield Disturbance(at_s, "database", "restart")
 
-    def freezes(self) -> Iterator[Blow]:
+    def freezes(self) -> Iterator[Disturbance]:
         chance = self.chance("freezes")
         for at_s in self._times(self._options.freeze_every_s, chance):
-            yield Blow(at_s, chance.choice(ORCHESTRATORS), "freeze", 0)
+            yield Disturbance(at_s, chance.choice(ORCHESTRATORS), "freeze")
+
+    def locks(self) -> Iterator[Disturbance]:
+        chance = self.chance("locks")
+        for at_s in self._times(self._options.lock_every_s, chance):
+            sku = chance.choice(self.products[:PLENTY]).sku
+            yield Disturbance(at_s, sku, "lock", lasts_s=chance.uniform(*LOCKED_S))
+
+    def hangs(self) -> Iterator[Disturbance]:
+        chance = self.chance("hangs")
+        for at_s in self._times(self._options.hang_every_s, chance):
+            yield Disturbance(at_s, GATEWAY, "hang", lasts_s=chance.uniform(*HANGS_S))
+
+    def poisons(self) -> Iterator[Disturbance]:
+        for at_s in self._times(self._options.poison_every_s, self.chance("poisons")):
+            yield Disturbance(at_s, "ledger", "poison", lasts_s=MARKED_WITHIN_S)
 
     def _stock(self, number: int) -> int:
-        """Enough for every order there is; or so little that it is sold out half-way."""
+        """Enough for every order, or so little that it is sold out half-way."""
         orders = self._options.orders
         return 100 * orders if number < PLENTY else max(1, orders // 40)
 
@@ -124,7 +153,7 @@ class Plan:
 
     @staticmethod
     def _times(every_s: float, chance: random.Random) -> Iterator[float]:
-        """One moment in each interval; the first not before half of it, so that there is something to hurt."""
+        """One moment in the second half of each interval, so that some orders have begun by the first one."""
         for number in count() if every_s else ():
             yield every_s * (number + 0.5 + chance.random() * 0.5)
 

@@ -1,4 +1,4 @@
-"""What the clients were promised, as their own log has it, against what the database says became of it."""
+"""Compare what the clients were told, according to their own log, with what the database contains."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ import psycopg2
 from tests.chaos.clientlog import BEGIN, LOOK, PLACE, read
 from tests.chaos.plan import GIVES_UP
 
-FINAL = frozenset({200, 202, 402, 422})  # answers that are never given differently
+FINAL = frozenset({200, 202, 402, 422})  # answers that never change
+ABANDONED = (409, "request_abandoned")  # final too: nothing is held, and a new order needs a new key
 TERMINAL = frozenset({"AUTHORIZATION_FAILED", "COMPLETED", "FAILED"})
 LOST, DOUBLED, CHANGED, WRONG, OPEN = "lost", "doubled", "changed", "wrong", "open"
-AUDIT, RUN, LEFT, STOP = "audit", "run", "left", "stop"  # the books; the run itself; processes that left, or did not
+AUDIT, RUN, LEFT, STOP = "audit", "run", "left", "stop"  # the books; the run itself; processes that exited, or did not
 
-# One row for each ledger entry, with what all the payments, orders and reservations of its customer come to.
-# (Every order of a run has a customer of its own.)
+# One row for each ledger entry, with the sums of its customer's payments and orders.
+# (Every order of a run has its own customer.)
 LEDGER = """
 SELECT l.id::text, l.client_request_id AS key, l.status, l.total_amount_cents,
   COALESCE(p.live, 0) AS live_authorizations, COALESCE(p.held, 0) AS held_cents, COALESCE(p.paid, 0) AS paid_cents,
@@ -35,7 +36,7 @@ LEFT JOIN (
   SELECT user_id, count(*) FILTER (WHERE status = 'CONFIRMED') AS confirmed
   FROM orders GROUP BY user_id) o USING (user_id)
 """
-# Money or goods of customers that have no ledger entry at all.
+# Payments and orders of customers without a ledger entry.
 STRANGERS = """
 SELECT 'payment ' || a.id FROM payment_authorizations a WHERE a.status NOT IN ('DECLINED', 'VOIDED')
   AND NOT EXISTS (SELECT FROM order_ledger l WHERE l.user_id = a.user_id)
@@ -46,7 +47,7 @@ UNION ALL SELECT 'order ' || o.id FROM orders o WHERE o.user_id IS NOT NULL
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it was promised. `subject`: the key, or whatever it is about."""
+    """A broken promise. `subject`: the order's key, or what else it is about."""
 
     kind: str
     subject: str
@@ -59,7 +60,7 @@ class Told:
 
     begin: dict[str, Any] = field(default_factory=dict)
     final: list[dict[str, Any]] = field(default_factory=list)
-    """Answers to its requests that are never to change."""
+    """Answers that must never change."""
     looks: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -69,7 +70,7 @@ class Told:
 
 @dataclass
 class Promises:
-    """The log, by key. `answers`: how often each status came; `findings`: answers that no client should get."""
+    """The log by key. `answers`: how often each status came; `findings`: answers that the contract does not have."""
 
     told: dict[str, Told]
     answers: Counter[str]
@@ -85,22 +86,22 @@ def promises(log: Path) -> Promises:
             continue
         status = line["answer"]
         found.answers[f"{status or line['why']}{' replayed' if line.get('replayed') else ''}"] += 1
-        if line["call"] == PLACE and status in FINAL:
+        if line["call"] == PLACE and (status in FINAL or (status, line.get("error")) == ABANDONED):
             found.told[line["key"]].final.append(line)
             key_of.setdefault(line.get("order_ledger_id", ""), line["key"])
         elif line["call"] == LOOK and status == 200:
             found.told[key_of.get(line["key"], line["key"])].looks.append(line)
         elif line["call"] == LOOK and status == 404:
             found.findings.append(
-                Finding(LOST, key_of.get(line["key"], line["key"]), "404 for an order that was taken")
+                Finding(LOST, key_of.get(line["key"], line["key"]), "404 for an order that was accepted")
             )
         if not _is_expected(line):
-            found.findings.append(Finding(WRONG, line["key"], f"the answer {status} to “{line['call']}”: {line}"))
+            found.findings.append(Finding(WRONG, line["key"], f"unexpected answer {status} to {line['call']}: {line}"))
     return found
 
 
 def compare(promised: Promises, url: str) -> list[Finding]:
-    """Every promise against the ledger, and the ledger against every promise; nothing: all are kept."""
+    """Compare promises and ledger in both directions. Empty: all promises were kept."""
     entries, strangers = _books(url)
     by_key: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for entry in entries:
@@ -109,9 +110,9 @@ def compare(promised: Promises, url: str) -> list[Finding]:
     for key, told in promised.told.items():
         findings += _about(key, told, by_key.get(key, []), entries_by_id={entry["id"]: entry for entry in by_key[key]})
     findings += [
-        Finding(WRONG, key, "the ledger has an order that no client meant") for key in by_key.keys() - promised.told
+        Finding(WRONG, key, "the ledger has an order that no client sent") for key in by_key.keys() - promised.told
     ]
-    return findings + [Finding(WRONG, what, "of a customer who has no ledger entry") for what in strangers]
+    return findings + [Finding(WRONG, what, "of a customer without a ledger entry") for what in strangers]
 
 
 def _about(
@@ -124,7 +125,7 @@ def _about(
     if len({_words(answer) for answer in told.final}) > 1:
         kind = DOUBLED if len(told.ids) > 1 else CHANGED
         yield Finding(kind, key, "answers differ: " + " / ".join(sorted({_words(each) for each in told.final})))
-    if not told.final and told.begin and told.begin["manner"] != GIVES_UP:
+    if not told.final and told.begin and told.begin["behaviour"] != GIVES_UP:
         yield Finding(OPEN, key, "the client never got an answer")
     yield from _seen(key, told)
     for entry in entries:
@@ -151,13 +152,13 @@ def _money(key: str, entry: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _outcome(key: str, told: Told, entry: dict[str, Any]) -> Iterator[Finding]:
-    """Whether the entry is what the client asked for, and became what it was told."""
+    """Check the entry against what the client asked for and what it was told."""
     status, begin = entry["status"], told.begin
     if status not in TERMINAL:
         yield Finding(OPEN, key, f"still {status}")
     if begin and entry["total_amount_cents"] != begin["total_amount_cents"]:
         yield Finding(
-            WRONG, key, f"the total is {entry['total_amount_cents']}, and was meant to be {begin['total_amount_cents']}"
+            WRONG, key, f"the total is {entry['total_amount_cents']}, and should be {begin['total_amount_cents']}"
         )
     if begin and status == "COMPLETED" and ("decline" in begin["token"] or "fail" in begin["token"]):
         yield Finding(WRONG, key, f"COMPLETED with {begin['token']}")
@@ -170,7 +171,7 @@ def _outcome(key: str, told: Told, entry: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _seen(key: str, told: Told) -> Iterator[Finding]:
-    """An order that a client has seen ended stays as it was seen."""
+    """An order whose end a client has seen does not change."""
     ends = [look["status"] for look in told.looks if look["status"] in TERMINAL]
     first_end = next((n for n, look in enumerate(told.looks) if look["status"] in TERMINAL), len(told.looks))
     later = {look["status"] for look in told.looks[first_end:]}
@@ -194,11 +195,11 @@ def _words(answer: dict[str, Any]) -> str:
 
 
 def _is_expected(line: dict[str, Any]) -> bool:
-    """Whether the contract has this answer for a request that is well formed."""
+    """Whether the contract allows this answer to a well-formed request."""
     status, error = line["answer"], line.get("error")
     if "unreadable" in line:
         return False
-    return status in (None, 200, 202, 402, 404, 503) or (status, error) == (409, "request_in_progress")
+    return status in (None, 200, 202, 402, 404, 503) or (status, error) in {(409, "request_in_progress"), ABANDONED}
 
 
 def _books(url: str) -> tuple[list[dict[str, Any]], list[str]]:

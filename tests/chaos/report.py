@@ -1,4 +1,4 @@
-"""What a run shows: a line while it goes on, a page of figures at its end."""
+"""The output of a run: a line of progress, then a page of figures."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from rich.text import Text
 
 from tests.chaos.figures import Figures
 from tests.chaos.options import PACE, Options
+from tests.chaos.plan import HANGS_S, LOCKED_S
 from tests.chaos.promises import AUDIT, CHANGED, DOUBLED, LEFT, LOST, OPEN, RUN, STOP, WRONG, Finding
 
-LINE_EVERY_S = 5  # where nobody watches
-SHOWN = 25  # findings; all of them stand in findings.jsonl
+LINE_EVERY_S = 5  # without a terminal
+SHOWN = 25  # findings; findings.jsonl has all of them
 KINDS = (LOST, DOUBLED, CHANGED, WRONG, OPEN, AUDIT, RUN, LEFT, STOP)
 
 
 class Progress:
-    """One line that changes, on a terminal; a line now and then where the output goes elsewhere."""
+    """One changing line on a terminal; otherwise a new line now and then."""
 
     def __init__(self) -> None:
         self._is_terminal = sys.stdout.isatty()
@@ -56,7 +57,9 @@ def show(figures: Figures, options: Options, pace: Mapping[str, str], folder: Pa
     console = new_console()
     console.print("", grid, "", sep="\n")
     show_findings(figures.findings, console)
-    console.print(f"again  {command(options, pace)}\nlogs   {folder}", soft_wrap=True)  # to be copied: no line breaks
+    console.print(
+        f"again  {command(options, pace)}\nlogs   {folder}", soft_wrap=True
+    )  # no line breaks, so that it can be copied
 
 
 def _rows(figures: Figures) -> list[tuple[str, str]]:
@@ -71,14 +74,17 @@ def _rows(figures: Figures) -> list[tuple[str, str]]:
         ("orders", f"{figures.orders}, {rate:.1f} a second; {figures.given_up} clients gave up"),
         ("storm", f"{figures.storm_s:.0f} s, then {figures.quiet_s:.1f} s of quiet until all had ended"),
         ("kills", f"{sum(kills.values())}: {_list(kills)}\n{_list(ways)}"),
-        ("database", f"{figures.restarts} hard restarts, away for {figures.longest_restart_s:.1f} s at most"),
-        ("frozen", f"{figures.freezes} times an orchestrator, for longer than its lease"),
-        ("network", f"{sum(figures.mishaps.values())} calls went wrong: {_list(figures.mishaps)}"),
+        ("database", f"{figures.restarts} crashes, down for up to {figures.longest_restart_s:.1f} s"),
+        ("frozen", f"an orchestrator {figures.freezes} times, for longer than its lease"),
+        ("gateway", f"hung {figures.hangs} times, for up to {HANGS_S[1]:.0f} s"),
+        ("products", f"{figures.locks} locks, for up to {LOCKED_S[1]:.0f} s"),
+        ("poisoned", f"{figures.poisoned} entries, {figures.marked} of them marked before the cause was removed"),
+        ("network", f"{sum(figures.mishaps.values())} calls failed: {_list(figures.mishaps)}"),
         ("answers", _list(figures.answers)),
         ("ended", "\n".join(f"{number:>6}  {state}" for state, number in sorted(figures.states.items()))),
         ("to settle", _spread(figures.settle_s)),
         ("in quiet", _spread(figures.settle_in_quiet_s)),
-        ("audit", f"{figures.audit_rows} rows at the end; looked at {figures.audits_in_storm} times in the storm, too"),
+        ("audit", f"{figures.audit_rows} rows at the end; {figures.audits_in_storm} audits in the storm"),
         ("promises", ", ".join(f"{figures.count(kind)} {kind}" for kind in KINDS[:5])),
     ]
 
@@ -95,7 +101,7 @@ def _spread(spread: Mapping[str, float]) -> str:
 
 
 def show_findings(findings: Sequence[Finding], console: Console) -> None:
-    """A table of what is wrong, the worst first, if anything is; and the verdict."""
+    """Print the findings, the worst first, and the verdict."""
     if findings:
         table = Table("Wrong", "Order", "What", box=box.SIMPLE_HEAD, show_edge=False)
         for finding in sorted(findings, key=lambda each: KINDS.index(each.kind))[:SHOWN]:
@@ -103,13 +109,13 @@ def show_findings(findings: Sequence[Finding], console: Console) -> None:
         if len(findings) > SHOWN:
             table.add_row("", "", f"and {len(findings) - SHOWN} more: see findings.jsonl")
         console.print(table, "", sep="\n")
-        console.print(Text(f"{len(findings)} things are not as they should be.", "bold red"))
+        console.print(Text(f"{len(findings)} promises were not kept.", "bold red"))
     else:
         console.print(Text("Every promise was kept.", "bold green"))
 
 
 def command(options: Options, pace: Mapping[str, str]) -> str:
-    """How to run this again: all that is set otherwise than by default."""
+    """The command that repeats the run, with all options that differ from their defaults."""
     words = ["make chaos"]
     for each in fields(options):
         value = getattr(options, each.name)

@@ -1,4 +1,4 @@
-"""One run: the system is built up, the orders come, the storm comes and goes; then the books are compared."""
+"""One run: start the system, send orders while it is disturbed, wait until all have ended, compare the books."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from local.postgres import EmbeddedPostgres
 from local.terminal import StopRequest
 from tests.books import violations
 from tests.chaos.clientlog import ClientLog
+from tests.chaos.disturbances import Disturbances, Network
 from tests.chaos.figures import Figures, add_endings, kills_by_process
 from tests.chaos.fleet import Fleet, Journal
 from tests.chaos.options import Options
-from tests.chaos.plan import GIVES_UP, Plan
-from tests.chaos.promises import AUDIT, LEFT, RUN, STOP, Finding, compare, promises
+from tests.chaos.plan import GATEWAY, GIVES_UP, MARKED_WITHIN_S, ORCHESTRATORS, Plan
+from tests.chaos.promises import AUDIT, LEFT, RUN, STOP, WRONG, Finding, compare, promises
 from tests.chaos.report import Progress
 from tests.chaos.shop import Shop
-from tests.chaos.weather import Network, Storm
 from tests.system.stack import Stack
 
 LOOKS_EVERY_S = 0.25
 AUDITS_EVERY_S = 5
-REST = 0.02  # the storm ends when all orders are begun and no more than this share of them is unfinished
-REPLAYS = 200  # orders that are sent once more when all is over
+REST = 0.02  # the storm ends when all orders have begun and no more than this share is unfinished
+REPLAYS = 200  # orders that are sent once more at the end
 REPLAYED_WITHIN_S = 60
 
 
 class Interrupted(Exception):
-    """Somebody wants the run to end."""
+    """The run was stopped with Ctrl-C."""
 
 
 class Run:
@@ -51,7 +51,7 @@ class Run:
         self._audit_trouble: list[BaseException] = []
 
     def run(self) -> Figures:
-        """:raises Interrupted: on Ctrl-C; everything has been ended then, too"""
+        """:raises Interrupted: on Ctrl-C, after everything has been stopped"""
         with ExitStack() as parts:
             self._build(parts)
             self._storm()
@@ -60,11 +60,11 @@ class Run:
             self._shop.close()
             codes = self._fleet.stop()
             self._compare(codes)
-            self._weather.keep_log()
+            self._disturbances.keep_log()
         return self._figures
 
     def _build(self, parts: ExitStack) -> None:
-        """Start everything; it ends with `parts`."""
+        """Start everything; it stops with `parts`."""
         parts.callback(self._progress.end)
         self._progress.show("starting")
         self._server = parts.enter_context(EmbeddedPostgres(self._folder / "postgres"))
@@ -81,8 +81,10 @@ class Run:
         self._shop = Shop(self._stack.proxy.url("web"), self._products(), self._log, self._options.buyers)
         parts.callback(self._shop.close)
         self._network = Network(self._stack.proxy, self._plan, self._options.vanish_rate)
-        self._weather = Storm(self._plan, self._fleet, self._server, self._journal, self._folder / "postgres.log")
-        parts.callback(self._weather.end)
+        self._disturbances = Disturbances(
+            self._plan, self._fleet, self._server, self._journal, self._folder / "postgres.log"
+        )
+        parts.callback(self._disturbances.end)
 
     def _products(self) -> dict[str, str]:
         ids = {}
@@ -97,11 +99,11 @@ class Run:
     def _storm(self) -> None:
         began_at = time.monotonic()
         self._shop.open(self._plan.orders(), began_at)
-        self._weather.begin(began_at, freeze_s=1.1 * float(self._pace["LEASE_S"]) + 0.5)
+        self._disturbances.begin(began_at, freeze_s=1.1 * float(self._pace["LEASE_S"]) + 0.5)
         with self._audits():
             self._wait("storm", self._is_spent, began_at, self._options.seconds)
             self._shop.begin_no_more()
-            self._weather.end()
+            self._disturbances.end()
         self._figures.storm_s = time.monotonic() - began_at
         self._progress.show("calming down")
         self._network.calm()
@@ -117,14 +119,14 @@ class Run:
         self._figures.quiet_s = time.monotonic() - began_at
 
     def _replay(self) -> None:
-        """Answers are for good: every so many orders are sent once more."""
+        """Send some orders once more: their answers must not change."""
         begun = itertools.islice(self._plan.orders(), self._shop.begun)
-        answered = [order for order in begun if order.manner != GIVES_UP]
+        answered = [order for order in begun if order.behaviour != GIVES_UP]
         self._shop.replay(answered[:: max(1, len(answered) // REPLAYS)])
         self._wait("replay", lambda: self._shop.is_idle, time.monotonic(), REPLAYED_WITHIN_S)
 
     def _wait(self, phase: str, is_over: Callable[[], bool], began_at: float, limit_s: float) -> None:
-        """Until it is over, the limit is reached, or the run itself has broken down."""
+        """Wait until it is over, the limit is reached, or the run itself has failed."""
         while not (self._trouble() or is_over() or time.monotonic() - began_at > limit_s):
             if self._stop.made:
                 raise Interrupted
@@ -136,13 +138,13 @@ class Run:
         still = self._open()
         return (
             f"{self._shop.begun} of {self._options.orders} orders begun, {self._shop.unanswered} unanswered, "
-            f"{'database away' if still is None else f'{still} open'}, {self._kills()} kills, "
+            f"{'database down' if still is None else f'{still} open'}, {self._kills()} kills, "
             f"{self._journal.total('restart')} restarts"
         )
 
     def _open(self) -> int | None:
-        """Orders that have not ended; None: the database does not say."""
-        quietly = "-c client_min_messages=error"  # a server that is shut down would write into our line
+        """Orders that have not ended; None: the database is down."""
+        quietly = "-c client_min_messages=error"  # a server that shuts down would write into our line
         try:
             connection = psycopg2.connect(self._url, connect_timeout=2, options=quietly)
             with closing(connection), connection.cursor() as cursor:
@@ -155,11 +157,11 @@ class Run:
         return sum(number for (what, _), number in self._journal.counts.copy().items() if what.startswith("kill "))
 
     def _trouble(self) -> list[BaseException]:
-        return [*self._shop.trouble, *self._fleet.trouble, *self._weather.trouble, *self._audit_trouble]
+        return [*self._shop.trouble, *self._fleet.trouble, *self._disturbances.trouble, *self._audit_trouble]
 
     @contextmanager
     def _audits(self) -> Iterator[None]:
-        """Audit again and again meanwhile: the rules hold at any moment."""
+        """Audit repeatedly in the meantime: the rules hold at any moment."""
         over = threading.Event()
         thread = threading.Thread(target=self._audit_until, args=(over,), daemon=True)
         thread.start()
@@ -176,7 +178,7 @@ class Run:
                 self._add_audit(violations(self._url, at_rest=False), "in the storm")
                 self._figures.audits_in_storm += 1
                 pause_s = AUDITS_EVERY_S
-            except Exception as error:  # else it would end with this thread, and no audit look any more
+            except Exception as error:  # otherwise the thread would die unnoticed and the audits stop
                 if not _is_away(error):
                     self._audit_trouble.append(error)
                     return
@@ -195,6 +197,8 @@ class Run:
         figures.findings += [Finding(RUN, "", repr(error)) for error in self._trouble()]
         figures.findings += [Finding(LEFT, "", sentence) for sentence in self._fleet.left]
         figures.findings += [Finding(STOP, name, f"exit code {code}") for name, code in codes.items() if code != 0]
+        for id_ in self._disturbances.database.unmarked:
+            figures.findings.append(Finding(WRONG, id_, f"poisoned for {MARKED_WITHIN_S} s, and not marked"))
         figures.orders, figures.given_up, figures.unanswered = (
             self._shop.begun,
             self._shop.given_up,
@@ -202,8 +206,13 @@ class Run:
         )
         figures.answers = dict(promised.answers)
         figures.kills = kills_by_process(self._journal.counts)
-        figures.restarts, figures.freezes = self._journal.total("restart"), self._journal.total("freeze")
-        figures.longest_restart_s = self._weather.longest_outage_s
+        figures.restarts, figures.freezes = (
+            self._journal.total("restart"),
+            self._journal.total("freeze", *ORCHESTRATORS),
+        )
+        figures.hangs, figures.locks = self._journal.total("freeze", GATEWAY), self._journal.total("lock")
+        figures.poisoned, figures.marked = self._journal.total("poison"), self._journal.total("marked")
+        figures.longest_restart_s = self._disturbances.longest_outage_s
         figures.mishaps = self._network.mishaps
         add_endings(figures, self._url, self._quiet_at)
         figures.save(self._folder / "figures.json")

@@ -1,4 +1,4 @@
-"""The clients: several at work at once, each order sent again with its key until it is answered."""
+"""The clients: they work concurrently and send each order with its key until it is answered."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
+
+import requests
 
 from holdfast_client import HoldfastClient, HoldfastError, Unavailable
 from tests.chaos.clientlog import BEGIN, ClientLog, Recorder
 from tests.chaos.plan import AGAIN, GIVES_UP, TWICE, Order
 
-TRIES = 2  # of the client itself; after that the order waits for its turn, and its buyer serves another
-PATIENCE_S = (2.0, 10.0)  # to connect, and for an answer
+RETRY_FOR_S = 1  # by the client itself; then the order waits for its turn and the buyer serves another one
+PATIENCE_S = (2.0, 10.0)  # to connect, and to read
 GIVES_UP_AFTER_S = 0.02
-COMES_BACK_S = 1.0  # between two times that an unanswered order is sent
-AGAIN_S = 5.0  # after its answer, for those that are sent again
-CLOSES_WITHIN_S = 3  # then whoever still waits for an answer is left
-LOOKS_S = (0.5, 1, 2, 4)  # after the answer and between looks at how it stands; the last one for ever
+COMES_BACK_S = 1.0  # between two attempts at an unanswered order
+AGAIN_S = 5.0  # after the answer, for orders that are sent again
+CLOSES_WITHIN_S = 3  # then clients that still wait are abandoned
+LOOKS_S = (0.5, 1, 2, 4)  # after the answer and between polls; the last one repeats
 
 
 @dataclass(frozen=True)
@@ -47,19 +50,19 @@ class Shop:
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(buyers)]
 
     def open(self, orders: Iterable[Order], began_at: float) -> None:
-        """Begin each order at its time."""
+        """Send each order at its time."""
         for order in orders:
             self._at(began_at + order.at_s, lambda buyer, order=order: self._begin(order))
         for thread in self._threads:
             thread.start()
 
     def begin_no_more(self) -> None:
-        """What was not begun is left; what was is seen to its end."""
+        """Leave out orders that have not begun; follow the others to their end."""
         with self._changed:
             self._is_over = True
 
     def replay(self, orders: Iterable[Order]) -> None:
-        """Send orders that have been answered once more."""
+        """Send answered orders once more."""
         for order in orders:
             self._at(0, lambda buyer, order=order: self._place(buyer, order, follow=False))
 
@@ -74,25 +77,25 @@ class Shop:
 
     @property
     def is_idle(self) -> bool:
-        """Whether every order has its answer and has been seen to end."""
+        """Whether every order has its answer and its end."""
         with self._changed:
             return not self._tasks and not self._busy
 
     @property
     def unanswered(self) -> int:
-        """Orders whose clients still wait for a yes or a no."""
+        """Orders whose clients still wait for an answer."""
         with self._changed:
             return len(self._unanswered)
 
-    # What a buyer does
+    # Tasks of a buyer
 
     def _begin(self, order: Order) -> None:
         with self._changed:
             if self._is_over:
                 return
             self.begun += 1
-            self.given_up += order.manner == GIVES_UP
-            if order.manner != GIVES_UP:
+            self.given_up += order.behaviour == GIVES_UP
+            if order.behaviour != GIVES_UP:
                 self._unanswered.add(order.key)
         self._log.write(
             BEGIN,
@@ -100,13 +103,13 @@ class Shop:
             user_id=order.user_id,
             total_amount_cents=order.total_amount_cents,
             token=order.token,
-            manner=order.manner,
+            behaviour=order.behaviour,
         )
-        for _ in range(2 if order.manner == TWICE else 1):
+        for _ in range(2 if order.behaviour == TWICE else 1):
             self._at(0, lambda buyer: self._place(buyer, order))
 
     def _place(self, buyer: _Buyer, order: Order, follow: bool = True) -> None:
-        gives_up = order.manner == GIVES_UP
+        gives_up = order.behaviour == GIVES_UP
         try:
             placed = (buyer.impatient if gives_up else buyer.patient).place_order(
                 user_id=order.user_id,
@@ -120,12 +123,12 @@ class Shop:
                 self._in(COMES_BACK_S, lambda buyer: self._place(buyer, order, follow))
             return
         except HoldfastError:
-            self._answered(order)  # with what, is in the log
+            self._answered(order)  # the log has the answer
             return
         self._answered(order)
         if follow:
             self._in(LOOKS_S[0], lambda buyer: self._look(buyer, placed.order_ledger_id))
-            if order.manner == AGAIN:
+            if order.behaviour == AGAIN:
                 self._in(AGAIN_S, lambda buyer: self._place(buyer, order, follow=False))
 
     def _look(self, buyer: _Buyer, order_ledger_id: str, looks: int = 1) -> None:
@@ -134,7 +137,7 @@ class Shop:
         except Unavailable:
             ended = False
         except HoldfastError:
-            return  # what it said is in the log
+            return  # the log has the answer
         if not ended:
             pause = LOOKS_S[min(looks, len(LOOKS_S) - 1)]
             self._in(pause, lambda buyer: self._look(buyer, order_ledger_id, looks + 1))
@@ -143,7 +146,7 @@ class Shop:
         with self._changed:
             self._unanswered.discard(order.key)
 
-    # The list of what there is to do
+    # The queue of tasks
 
     def _in(self, seconds: float, task: _Task) -> None:
         self._at(time.monotonic() + seconds, task)
@@ -154,7 +157,7 @@ class Shop:
             self._changed.notify()
 
     def _next(self) -> _Task | None:
-        """The next task when it is due; None: the shop is closed."""
+        """Wait for the next task; None: the shop is closed."""
         with self._changed:
             while not self._closed:
                 left = self._tasks[0][0] - time.monotonic() if self._tasks else None
@@ -165,11 +168,10 @@ class Shop:
         return None
 
     def _work(self) -> None:
-        patient = HoldfastClient(self._url, timeout=PATIENCE_S, max_tries=TRIES, trust_env=False)
-        impatient = HoldfastClient(self._url, timeout=(2, GIVES_UP_AFTER_S), max_tries=1, trust_env=False)
+        options: dict[str, Any] = {"trust_env": False, "session": self._recorded}
+        patient = HoldfastClient(self._url, timeout=PATIENCE_S, retry_for=RETRY_FOR_S, **options)
+        impatient = HoldfastClient(self._url, timeout=(2, GIVES_UP_AFTER_S), retry_for=0, **options)
         with patient, impatient:
-            for client in (patient, impatient):
-                client._session.mount("http://", Recorder(self._log))
             while task := self._next():
                 try:
                     task(_Buyer(patient, impatient))
@@ -178,3 +180,8 @@ class Shop:
                 finally:
                     with self._changed:
                         self._busy -= 1
+
+    def _recorded(self) -> requests.Session:
+        session = requests.Session()
+        session.mount("http://", Recorder(self._log))
+        return session

@@ -1,4 +1,4 @@
-"""The storm in its short form; and that its judge sees what is wrong."""
+"""The short form of a chaos run, and its judge, which must find each kind of broken promise."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,16 @@ SHORT = {
     "KILL_EVERY_S": "1.5",
     "RESTART_EVERY_S": "6",
     "FREEZE_EVERY_S": "6",
+    "LOCK_EVERY_S": "6",
+    "HANG_EVERY_S": "12",
+    "POISON_EVERY_S": "6",
     "LEASE_S": "2",
     "RETRY_BASE_S": "0.1",
     "ABANDONED_AFTER_S": "5",
     "POLL_INTERVAL_S": "0.5",
 }
-AGAIN = "ORDERS SEED RATE KILL_EVERY_S RESTART_EVERY_S FREEZE_EVERY_S RETRY_BASE_S LEASE_S ABANDONED_AFTER_S".split()
+AGAIN = """ORDERS SEED RATE KILL_EVERY_S RESTART_EVERY_S FREEZE_EVERY_S LOCK_EVERY_S HANG_EVERY_S POISON_EVERY_S
+    RETRY_BASE_S LEASE_S ABANDONED_AFTER_S""".split()
 KEY, LATER = "chaos-1-000001", "chaos-1-000002"
 ACCEPTED = {"call": "place", "key": KEY, "answer": 202, "order_ledger_id": ID, "total_amount_cents": 999}
 COMPLETED = {"call": "look", "key": ID, "answer": 200, "order_ledger_id": ID, "status": "COMPLETED"}
@@ -40,7 +45,7 @@ COMPLETED = {"call": "look", "key": ID, "answer": 200, "order_ledger_id": ID, "s
 
 @pytest.fixture
 def storm(tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    """`storm(ORDERS="10")`: the command, under way; its folder is in `tmp_path`."""
+    """`storm(ORDERS="10")`: the running command; its folder is in `tmp_path`."""
     started: list[Running] = []
 
     def begin(**environ: str) -> Running:
@@ -59,7 +64,7 @@ def figures(folder: Path) -> dict[str, Any]:
     return dict(json.loads(found.read_text()))
 
 
-def test_orders_in_a_storm_keep_every_promise(storm: Callable[..., Running], tmp_path: Path) -> None:
+def test_disturbed_system_keeps_every_promise(storm: Callable[..., Running], tmp_path: Path) -> None:
     running = storm()
     code = running.process.wait(300)
     assert code == 0, running.output
@@ -72,6 +77,9 @@ def test_orders_in_a_storm_keep_every_promise(storm: Callable[..., Running], tmp
     assert sum(sum(ways.values()) for ways in found["kills"].values()) >= 3
     assert found["restarts"] >= 1
     assert found["freezes"] >= 1
+    assert found["locks"] >= 1
+    assert found["hangs"] >= 1
+    assert found["poisoned"] >= 1
     assert sum(found["mishaps"].values()) >= 3
     assert found["answers"]["503"] >= 3
     assert found["audits_in_storm"] >= 1
@@ -79,7 +87,7 @@ def test_orders_in_a_storm_keep_every_promise(storm: Callable[..., Running], tmp
     assert again == "make chaos " + " ".join(f"{name}={SHORT[name]}" for name in [*AGAIN, "POLL_INTERVAL_S"])
 
 
-def test_ctrl_c_ends_everything(storm: Callable[..., Running], tmp_path: Path) -> None:
+def test_ctrl_c_stops_everything(storm: Callable[..., Running], tmp_path: Path) -> None:
     running = storm()
     running.says("orders begun")
     started = descendants(running.process.pid)
@@ -88,34 +96,36 @@ def test_ctrl_c_ends_everything(storm: Callable[..., Running], tmp_path: Path) -
     eventually(lambda: not any(map(is_alive, started)), 60)
 
 
-def test_a_wrong_setting_is_named(storm: Callable[..., Running]) -> None:
+def test_invalid_setting_is_named(storm: Callable[..., Running]) -> None:
     running = storm(KILL_EVERY_S="often")
     assert running.ends() == 2
     assert running.output == "KILL_EVERY_S must be a number from 0 to 86400\n"
 
 
-def test_the_seed_alone_makes_the_plan() -> None:
+def test_seed_alone_makes_the_plan() -> None:
     def plan(seed: str) -> tuple[Any, ...]:
         made = Plan(Options.load({"SEED": seed, "ORDERS": "50"}))
-        kills, freezes = made.kills(), made.freezes()
-        return made.products, tuple(made.orders()), [next(kills) for _ in range(50)], [next(freezes) for _ in range(9)]
+        planned = [made.kills(), made.freezes(), made.restarts(), made.locks(), made.hangs(), made.poisons()]
+        return made.products, tuple(made.orders()), *(list(islice(each, 9)) for each in planned)
 
     assert plan("7") == plan("7")
     for of_one, of_another in zip(plan("7"), plan("8"), strict=True):
         assert of_one != of_another
 
 
-# The judge. One order that was completed as it should be; then each time something else is not as it was promised.
+# The judge: one order that is right, then one broken promise at a time.
 
 
 @pytest.fixture
 def judge(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    """`judge(lines, sql)`: the exit code and the words about a log and a database that is changed by `sql`."""
+    """`judge(lines, sql)`: exit code and output for a log and a database that `sql` changes."""
 
     def check(lines: list[dict[str, Any]], sql: str = "") -> tuple[int, str]:
         (tmp_path / "clients.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
-            cursor.execute("SET session_replication_role = replica")  # no trigger keeps us from planting what is wrong
+            cursor.execute(
+                "SET session_replication_role = replica"
+            )  # without triggers, so that anything can be planted
             cursor.execute(COMPLETED_ORDER)
             cursor.execute(sql or "SELECT 1")
         code = main(["check", str(tmp_path), "--database", url])
@@ -140,50 +150,51 @@ INSERT INTO orders (id, order_ledger_id, user_id, status, total_amount_cents, cu
 VALUES ('{{id}}', '{{id}}', '{ID}', 'CONFIRMED', 999, 'USD', '{DIGEST}');
 """
 COMPLETED_ORDER = ENTRY.format(id=ID, client="shop", key=KEY) + PAID.format(n=1) + CONFIRMED.format(id=ID)
-MEANT = {
+SENT = {
     "call": "begin",
     "key": KEY,
     "user_id": ID,
     "total_amount_cents": 999,
     "token": "tok_visa",
-    "manner": "patient",
+    "behaviour": "patient",
 }
-RIGHT = [MEANT, ACCEPTED, COMPLETED, ACCEPTED | {"replayed": True}]
+RIGHT = [SENT, ACCEPTED, COMPLETED, ACCEPTED | {"replayed": True}]
 DECLINED = {"call": "place", "key": KEY, "answer": 402, "error": "payment_declined"}
 
 PLANTED = {
     "lost: its entry is gone": (RIGHT, "DELETE FROM order_ledger", "lost"),
     "lost: its entry has another key": (RIGHT, f"UPDATE order_ledger SET client_request_id = '{LATER}'", "lost"),
     "lost: not found when looked at": ([*RIGHT, COMPLETED | {"answer": 404, "status": None}], "", "lost"),
-    "lost: one entry for two": ([*RIGHT, MEANT | {"key": LATER}, ACCEPTED | {"key": LATER}], "", "lost"),
+    "lost: one entry for two": ([*RIGHT, SENT | {"key": LATER}, ACCEPTED | {"key": LATER}], "", "lost"),
     "doubled: two entries": (RIGHT, ENTRY.format(id=OTHER_ID, client="other", key=KEY), "doubled"),
     "doubled: two promises": ([*RIGHT, ACCEPTED | {"order_ledger_id": OTHER_ID}], "", "doubled"),
     "doubled: charged twice": (RIGHT, PAID.format(n=2), "doubled"),
     "doubled: two confirmed orders": (RIGHT, CONFIRMED.format(id=OTHER_ID), "doubled"),
     "changed: another total": ([*RIGHT, ACCEPTED | {"total_amount_cents": 1}], "", "changed"),
-    "changed: declined, then accepted": ([MEANT, DECLINED, ACCEPTED], "", "changed"),
-    "changed: declined, and sold": ([MEANT, DECLINED], "", "changed"),
-    "changed: another end": ([MEANT, ACCEPTED, COMPLETED | {"status": "FAILED"}], "", "changed"),
-    "changed: another end, later": ([MEANT, ACCEPTED, COMPLETED | {"status": "FAILED"}, COMPLETED], "", "changed"),
+    "changed: declined, then accepted": ([SENT, DECLINED, ACCEPTED], "", "changed"),
+    "changed: declined, and sold": ([SENT, DECLINED], "", "changed"),
+    "changed: abandoned, and sold": ([SENT, DECLINED | {"answer": 409, "error": "request_abandoned"}], "", "changed"),
+    "changed: another end": ([SENT, ACCEPTED, COMPLETED | {"status": "FAILED"}], "", "changed"),
+    "changed: another end, later": ([SENT, ACCEPTED, COMPLETED | {"status": "FAILED"}, COMPLETED], "", "changed"),
     "changed: ended, then open": ([*RIGHT, COMPLETED | {"status": "AUTHORIZED"}], "", "changed"),
     "wrong: sold and not paid": (RIGHT, "DELETE FROM payment_authorizations", "wrong"),
     "wrong: sold and not confirmed": (RIGHT, "DELETE FROM orders", "wrong"),
-    "wrong: another total than meant": ([MEANT | {"total_amount_cents": 998}, *RIGHT[1:]], "", "wrong"),
-    "wrong: a capture that was refused": ([MEANT | {"token": "tok_fail_capture"}, *RIGHT[1:]], "", "wrong"),
-    "wrong: nobody meant it": ([], "", "wrong"),
+    "wrong: another total than sent": ([SENT | {"total_amount_cents": 998}, *RIGHT[1:]], "", "wrong"),
+    "wrong: a capture that was refused": ([SENT | {"token": "tok_fail_capture"}, *RIGHT[1:]], "", "wrong"),
+    "wrong: nobody sent it": ([], "", "wrong"),
     "wrong: paid, and no entry": ([], "DELETE FROM order_ledger", "wrong"),
-    "wrong: an answer that is none": ([*RIGHT, ACCEPTED | {"answer": 500}], "", "wrong"),
-    "open: never answered": ([MEANT], "", "open"),
+    "wrong: an answer that the contract does not have": ([*RIGHT, ACCEPTED | {"answer": 500}], "", "wrong"),
+    "open: never answered": ([SENT], "", "open"),
     "open: not ended": (RIGHT, f"UPDATE order_ledger SET status = 'PAYMENT_CAPTURED', due_at = '{NOW}'", "open"),
 }
 
 
-def test_the_judge_is_content_when_all_is_as_promised(judge: Callable[..., tuple[int, str]]) -> None:
+def test_judge_accepts_kept_promises(judge: Callable[..., tuple[int, str]]) -> None:
     assert judge(RIGHT) == (0, "Every promise was kept.")
 
 
 @pytest.mark.parametrize(("lines", "sql", "kind"), PLANTED.values(), ids=PLANTED.keys())
-def test_the_judge_sees(
+def test_judge_finds_broken_promise(
     judge: Callable[..., tuple[int, str]], lines: list[dict[str, Any]], sql: str, kind: str
 ) -> None:
     code, words = judge(lines, sql)

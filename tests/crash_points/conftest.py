@@ -1,4 +1,4 @@
-"""Crash points are reached on a server of their own."""
+"""These tests use a database server of their own."""
 
 from tests.own_server import admin, own_server
 

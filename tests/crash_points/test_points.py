@@ -1,4 +1,4 @@
-"""Crash points: their names, and a process that ends at one."""
+"""Crash points: their names, and the kill."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from crash_points.points import Trigger, parse
 from local.postgres import EmbeddedPostgres
 
 PROJECT = Path(__file__).parents[2]
-# Three processes, one after the other, come to two points twice each; then this one does.
+# Three child processes, one after the other, reach two points twice each; then this one does.
 FORKED = """
 import os, sys
 from common.process import moments
@@ -37,7 +37,7 @@ for _ in range(3):
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 moments.reached("saga.before_call", "capture_payment")
 """
-# A request of a participant that writes a row and reads it.
+# A participant's request that writes a row and returns it.
 WRITING = """
 import sys
 from flask import Flask
@@ -64,11 +64,11 @@ def run(command: list[str], **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_steps_are_those_of_the_saga() -> None:
+def test_steps_match_the_saga() -> None:
     assert tuple(step.do for step in orchestrator.saga.STEPS) == crash.STEPS
 
 
-def test_the_writes_are_those_of_the_participants() -> None:
+def test_writes_match_the_participants() -> None:
     apis = (orders_service.routes.api, inventory_service.routes.api, payments_service.routes.api)
     writes = [operation.view.__name__ for api in apis for operation in api.operations if operation.may_change]
     assert sorted(writes) == sorted(crash.WRITES)
@@ -85,7 +85,7 @@ def test_the_writes_are_those_of_the_participants() -> None:
         ("undo", {point for point in crash.POINTS if point.startswith("undo.")}, 1),
     ],
 )
-def test_what_a_name_means(text: str, points: set[str], nth: int) -> None:
+def test_name_selects_points(text: str, points: set[str], nth: int) -> None:
     assert parse(text) == Trigger(frozenset(points), nth)
 
 
@@ -119,8 +119,8 @@ def test_unknown_point_is_refused_with_the_list_of_points(text: str) -> None:
         ("saga.before_call.create_order", [0, 0, 0]),
     ],
 )
-def test_of_the_forked_processes_one_ends_there(text: str, ends: list[int]) -> None:
-    """Each of them arms itself again, as a new worker might, and does not start the count anew."""
+def test_one_of_the_forked_processes_is_killed(text: str, ends: list[int]) -> None:
+    """Each process arms itself again, as a new worker does, and keeps the count."""
     result = python(FORKED, text)
     assert ([int(line) for line in result.stdout.split()], result.returncode) == (ends, 0)
     assert result.stderr.count("crash point saga.before_call.c") == ends.count(-signal.SIGKILL)
@@ -135,10 +135,10 @@ def test_of_the_forked_processes_one_ends_there(text: str, ends: list[int]) -> N
         ("participant.after_commit.release", 2, 0),
     ],
 )
-def test_a_commit_of_the_operation_in_hand(
+def test_kill_at_the_commit_of_the_current_operation(
     own_server: EmbeddedPostgres, admin: Callable[..., Any], point: str, rows: int, end: int, way: str
 ) -> None:
-    """What was written outside of it is there in any case."""
+    """The row that was written outside the request remains in any case."""
     result = python(WRITING, own_server.url, point, way)
     assert result.returncode == end, result.stderr
     assert admin("SELECT count(*) FROM t") == [(rows,)]
@@ -147,7 +147,7 @@ def test_a_commit_of_the_operation_in_hand(
 @pytest.mark.parametrize(
     "program", ["-m orchestrator", "-m gunicorn --config gunicorn.conf.py edge_api.app:create_app()"]
 )
-def test_an_armed_process_does_not_start_in_production(program: str) -> None:
+def test_armed_process_does_not_start_in_production(program: str) -> None:
     environ = {"DATABASE_URL": "postgresql://nowhere/x", "APP_ENV": "production", "CRASH_AT": "edge.before_t1"}
     result = run([sys.executable, *program.split()], **environ)
     assert result.returncode == 1

@@ -1,6 +1,6 @@
-"""`make mutants`: takes each protection out in turn and shows which test turns red.
+"""`make mutants`: remove each protection in turn and show which test fails.
 
-Exits 1 when a mutant survives, when the text that it replaces is gone, or when the tests are red without it.
+Exits 1 if a mutant survives, if its edit does not apply, or if a test fails without any mutant.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from fnmatch import fnmatch
 from pathlib import Path
 
-from tests.mutants import report
+from tests.mutants import report, upkeep
 from tests.mutants.mutant import Mutant, load
 from tests.mutants.proof import Verdict, check_base, judge
 from tests.mutants.tree import PROJECT, Tree
@@ -27,6 +27,36 @@ def main(arguments: list[str]) -> int:
     mutants = _chosen(options.only)
     if not mutants:
         return _say(f"no mutant is called {options.only}") or 1
+    if options.command == "naming":
+        return _say(upkeep.naming(mutants, options.argument)) or 0
+    if options.command == "rename":
+        return _say(upkeep.rename(Path(options.argument))) or 0
+    if wrong := upkeep.broken(mutants, PROJECT):
+        return _say(f"{wrong}\n\n{upkeep.ADVICE}") or 1
+    return 0 if options.command == "broken" else _run(mutants, options)
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="make mutants",
+        description=(__doc__ or "").partition("\n")[0],
+        epilog="broken: list the mutants that do not fit the code. naming TEST: list the mutants that name a test. "
+        "rename FILE: apply renames of tests and code, one `old new` a line.",
+    )
+    parser.add_argument("command", nargs="?", default="run", choices=["run", "broken", "naming", "rename"])
+    parser.add_argument("argument", nargs="?", default="", help="a test or a file, see below")
+    parser.add_argument("--only", default="", help="names, separated by commas; * matches anything")
+    parser.add_argument("--jobs", type=int, default=2, help="how many run at a time (2)")
+    parser.add_argument("--show", action="store_true", help="print the output of the failed tests")
+    return parser.parse_args(arguments)
+
+
+def _chosen(only: str) -> list[Mutant]:
+    patterns = only.split(",") if only else ["*"]
+    return [mutant for mutant in load() if any(fnmatch(mutant.name, pattern) for pattern in patterns)]
+
+
+def _run(mutants: list[Mutant], options: argparse.Namespace) -> int:
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="holdfast-mutants-") as folder:
         base = Tree.of_project(Path(folder).resolve() / "base")
@@ -38,30 +68,17 @@ def main(arguments: list[str]) -> int:
     _say("\n" + report.table(verdicts))
     for survivor in survivors:
         _say(f"\n{survivor.mutant.name}: {survivor.why}")
-    _say(f"\n{len(verdicts)} protections taken out, {len(survivors)} not missed, {time.monotonic() - begun:.0f} s")
+    _say(f"\n{len(verdicts)} protections removed, {len(survivors)} survived, {time.monotonic() - begun:.0f} s")
     if not options.only and not survivors:
         DOCUMENT.write_text(report.document(verdicts), encoding="utf-8")
     return 1 if survivors else 0
 
 
-def _options(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make mutants", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--only", default="", help="names, separated by commas; * stands for anything")
-    parser.add_argument("--jobs", type=int, default=2, help="how many at a time (2)")
-    parser.add_argument("--show", action="store_true", help="what the red tests said")
-    return parser.parse_args(arguments)
-
-
-def _chosen(only: str) -> list[Mutant]:
-    patterns = only.split(",") if only else ["*"]
-    return [mutant for mutant in load() if any(fnmatch(mutant.name, pattern) for pattern in patterns)]
-
-
 def _not_green(base: Tree, mutants: list[Mutant], jobs: int) -> str:
-    """What is red without any mutant. A second run of the same tests would be red for that reason, too."""
-    nodes = sorted({node for mutant in mutants for node in mutant.missed_by})
-    _say(f"{len(mutants)} mutants; first their {len(nodes)} tests on the code as it is")
-    shares = [tuple(nodes[number::jobs]) for number in range(min(jobs, len(nodes)))]
+    """The tests that fail without any mutant. They would fail with one for the same reason."""
+    nodes = sorted({node for mutant in mutants for node in mutant.nodes(PROJECT)})
+    _say(f"{len(mutants)} mutants; first their {len(nodes)} tests on the unchanged code")
+    shares = [nodes[number::jobs] for number in range(min(jobs, len(nodes)))]
     trees = [base] + [base.copy(base.root.with_name(f"base{number}")) for number in range(1, len(shares))]
     with ThreadPoolExecutor(jobs) as pool:
         runs = list(pool.map(lambda tree, share: tree.pytest(share), trees, shares))
@@ -78,7 +95,7 @@ def _judged(mutants: list[Mutant], base: Tree, options: argparse.Namespace) -> I
                 if options.show:
                     _say(verdict.why)
                 yield verdict
-        except BaseException:  # Ctrl-C: what is at work has been told as well, the rest is not begun
+        except BaseException:  # Ctrl-C reaches the running tests as well; the others must not start
             pool.shutdown(cancel_futures=True)
             raise
 

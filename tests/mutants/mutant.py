@@ -1,54 +1,117 @@
-"""The list of mutants. Each takes one protection out by replacing a piece of text, and names the tests that miss it."""
+"""The list of mutants: which protection each removes, by which edit, and the test that must then fail."""
 
 from __future__ import annotations
 
+import ast
+import re
+import textwrap
 import tomllib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.mutants import definitions, nodes
+from tests.mutants.definitions import MIGRATIONS, Definition, NotFound, span_of
+from tests.mutants.source import Span, nearest, occurrences, tokens, without_comments
+
 LISTS = Path(__file__).parent
+VERBS = {"replace", "drop", "negate", "set", "begin"}
 
 
 class DoesNotApply(Exception):
-    """The text that a mutant replaces is not in its file exactly once: the list has to follow the code."""
+    """A mutant does not fit the code. The message says what was looked for and what resembles it."""
 
 
 @dataclass(frozen=True)
 class Edit:
-    file: str
-    old: str
-    new: str
+    """One change within one definition.
 
-    def apply(self, root: Path) -> None:
-        """Replace `old` by `new` in the tree at `root`. :raises DoesNotApply:"""
-        (root / self.file).write_text(self._replaced(root), encoding="utf-8")
+    replace: put `by` in the place of `text`. drop: remove `text` (a whole statement becomes `pass`).
+    negate: turn the condition `text` around. set: give the constant the value `text`.
+    begin: put the statement `text` first in the function.
+    """
 
-    def check(self, root: Path) -> None:
-        """:raises DoesNotApply:"""
-        self._replaced(root)
+    target: str
+    verb: str
+    text: str
+    by: str = ""
+    after: str = ""
+    """`text` is looked for behind this; the first occurrence is taken."""
 
-    def _replaced(self, root: Path) -> str:
-        text = (root / self.file).read_text(encoding="utf-8")
-        if (found := text.count(self.old)) != 1:
-            raise DoesNotApply(f"{self.file} has {found} times what is to be replaced:\n{self.old}")
-        return text.replace(self.old, self.new)
+    def apply(self, root: Path) -> Path:
+        """Edit the tree at `root`. :returns: the file. :raises DoesNotApply:"""
+        path, text = self.result(root)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def result(self, root: Path) -> tuple[Path, str]:
+        """The file and its text after the edit. :raises DoesNotApply:"""
+        try:
+            definition = definitions.find(root, self.target)
+        except NotFound as error:
+            raise DoesNotApply(str(error)) from None
+        source = definition.path.read_text(encoding="utf-8")
+        span, new = self._change(source, definition)
+        result = source[: span.start] + _indented(new, source, span.start) + source[span.end :]
+        if definition.is_python:
+            _check_syntax(result, self.target)
+        return definition.path, result
+
+    def _change(self, source: str, definition: Definition) -> tuple[Span, str]:
+        if self.verb == "set":
+            return span_of(source, _value(definition, self.target)), self.text
+        if self.verb == "begin":
+            start = span_of(source, _first_statement(definition, self.target)).start
+            return Span(start, start), self.text + "\n"
+        span = self._find(source, definition)
+        if self.verb == "negate":
+            return span, f"not ({source[span.start : span.end]})"
+        if self.verb == "drop" and definition.is_python:
+            return (span, "pass") if span in _statements(source) else (_with_comma(source, span), "")
+        return span, self.by
+
+    def _find(self, source: str, definition: Definition) -> Span:
+        span = definition.span
+        if self.after:
+            span = Span(self._once(self.after, source, span, definition).end, span.end)
+        return self._once(self.text, source, span, definition, is_first=bool(self.after))
+
+    def _once(self, text: str, source: str, within: Span, definition: Definition, *, is_first: bool = False) -> Span:
+        blanked = without_comments(source, is_python=definition.is_python)
+        wanted = [token.text for token in tokens(without_comments(text, is_python=False))]
+        where = tokens(blanked, within)
+        if self.target.startswith(f"{MIGRATIONS}:"):  # SQL does not tell upper case from lower case
+            wanted, where = [word.lower() for word in wanted], [each._replace(text=each.text.lower()) for each in where]
+        found = occurrences(where, wanted)
+        if len(found) == 1 or (found and is_first):
+            return found[0]
+        place = f"{self.target} ({definition.path.name}, line {source.count(chr(10), 0, within.start) + 1})"
+        if found:
+            raise DoesNotApply(f"{place} contains {len(found)} times: {text}\nMake it longer, or say `after`.")
+        likely = nearest(where, wanted)
+        hint = f"Nearest: {source[likely.start : likely.end]}" if likely else "Nothing there resembles it."
+        raise DoesNotApply(f"{place} does not contain: {text}\n{hint}")
 
 
 @dataclass(frozen=True)
 class Mutant:
     name: str
     section: str
-    """Of protocol.md, with its title."""
+    """Of the protocol, with its title."""
     protects: str
-    """What nothing keeps any more once the edits are made."""
+    """The promise that nothing keeps once the edits are made."""
     edits: tuple[Edit, ...]
-    missed_by: tuple[str, ...]
-    """Node ids of tests, of which at least one must fail."""
+    tests: tuple[str, ...]
+    """Names of tests, see `nodes.find()`. At least one must fail."""
 
-    def apply(self, root: Path) -> None:
-        for edit in self.edits:
-            edit.apply(root)
+    def apply(self, root: Path) -> list[Path]:
+        """:returns: the edited files. :raises DoesNotApply:"""
+        return [edit.apply(root) for edit in self.edits]
+
+    def nodes(self, root: Path) -> list[str]:
+        """pytest's node ids of its tests. :raises NotFound:"""
+        return [nodes.find(root, test) for test in self.tests]
 
 
 def load() -> list[Mutant]:
@@ -58,15 +121,55 @@ def load() -> list[Mutant]:
 
 def _read(path: Path) -> list[Mutant]:
     content = tomllib.loads(path.read_text(encoding="utf-8"))
-    return [_mutant(content["section"], fields) for fields in content["mutant"]]
+    section = content.pop("section")
+    return [_mutant(name, section, fields) for name, fields in content.items()]
 
 
-def _mutant(section: str, fields: dict[str, Any]) -> Mutant:
-    edits = [fields, *fields.get("also", [])]
-    return Mutant(
-        name=fields["name"],
-        section=section,
-        protects=fields["protects"],
-        edits=tuple(Edit(each.get("file", fields["file"]), each["old"], each["new"]) for each in edits),
-        missed_by=tuple(fields["missed_by"]),
-    )
+def _mutant(name: str, section: str, fields: dict[str, Any]) -> Mutant:
+    edits = [_edit(fields)] + [_edit({"target": fields["target"], **also}) for also in fields.get("also", [])]
+    tests = fields["test"] if isinstance(fields["test"], list) else [fields["test"]]
+    return Mutant(name, section, fields["protects"], tuple(edits), tuple(tests))
+
+
+def _edit(fields: dict[str, Any]) -> Edit:
+    (verb,) = VERBS & fields.keys()
+    return Edit(fields["target"], verb, fields[verb], fields.get("by", ""), fields.get("after", ""))
+
+
+def _value(definition: Definition, target: str) -> ast.expr:
+    if isinstance(definition.node, ast.Assign | ast.AnnAssign) and definition.node.value:
+        return definition.node.value
+    raise DoesNotApply(f"{target} is not a constant; `set` needs one.")
+
+
+def _first_statement(definition: Definition, target: str) -> ast.stmt:
+    if not isinstance(definition.node, ast.FunctionDef):
+        raise DoesNotApply(f"{target} is not a function; `begin` needs one.")
+    body = definition.node.body
+    return body[1] if ast.get_docstring(definition.node) and len(body) > 1 else body[0]
+
+
+@cache
+def _statements(source: str) -> frozenset[Span]:
+    return frozenset(span_of(source, node) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt))
+
+
+def _with_comma(source: str, span: Span) -> Span:
+    """An argument or an element together with the comma behind it."""
+    before = without_comments(source, is_python=True)[: span.start].rstrip()
+    comma = re.compile(r"\s*,").match(source, span.end)
+    return Span(span.start, comma.end()) if comma and before[-1:] in {"(", "[", "{", ","} else span
+
+
+def _indented(new: str, source: str, start: int) -> str:
+    """`new` with its further lines as far in as the line that it is put into."""
+    line = source[source.rfind("\n", 0, start) + 1 : start]
+    margin = line[: len(line) - len(line.lstrip())]
+    return textwrap.indent(textwrap.dedent(new), margin).removeprefix(margin) + (margin if new.endswith("\n") else "")
+
+
+def _check_syntax(source: str, target: str) -> None:
+    try:
+        ast.parse(source)
+    except SyntaxError as error:
+        raise DoesNotApply(f"{target} would not be valid Python: {error}") from None

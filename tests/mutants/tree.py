@@ -1,4 +1,4 @@
-"""A copy of the project, in which tests run against the code of the copy and not that of the folder it came from."""
+"""A copy of the project whose tests import the code of the copy."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 
 PROJECT = Path(__file__).resolve().parents[2]
-LIMIT_S = 180  # for one mutant's tests, which take 2 to 30 s; one that hangs is ended
-FAREWELL_S = 30  # in which pytest, interrupted, ends the processes that its tests started
-# As a console script is started (gunicorn): from a folder of its own, with the project as the current one.
+LIMIT_S = 180  # one mutant's tests take 2 to 30 s; a test that hangs is interrupted
+FAREWELL_S = 30  # an interrupted pytest needs time to stop the processes of its tests
+# Runs like a console script (gunicorn): the script is in another folder, the project is the current one.
 WHERE = """
 import importlib, sys
 for name in sys.argv[1:]:
@@ -26,42 +26,42 @@ for name in sys.argv[1:]:
 
 @dataclass(frozen=True)
 class Run:
-    """What came of a run of pytest."""
+    """The outcome of a run of pytest."""
 
     returncode: int
     output: str
 
     @property
     def failed(self) -> list[str]:
-        """Node ids of the tests that failed; one that broke in its preparation is not among them."""
+        """Node ids of the tests that failed. A test whose fixture failed is not among them."""
         return re.findall(r"^FAILED (.+?)(?: - .*)?$", self.output, re.MULTILINE)
 
 
 class Tree:
-    """A copy in `root`. Nothing that its tests do is seen in the project."""
+    """A copy in `root`. Its tests do not change the project."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     @classmethod
     def of_project(cls, root: Path) -> Tree:
-        """A copy without what .gitignore names: the environment, data, caches."""
+        """A copy without the files that .gitignore names: the environment, data, caches."""
         ignored = [line.strip("/") for line in (PROJECT / ".gitignore").read_text().split()]
         shutil.copytree(PROJECT, root, ignore=shutil.ignore_patterns(".git", *ignored), symlinks=True)
         return cls(root)
 
     def copy(self, root: Path) -> Tree:
-        """With what has been compiled, which saves each mutant a second."""
+        """A copy with the compiled files, which saves each mutant a second."""
         shutil.copytree(self.root, root, symlinks=True)
         return Tree(root)
 
-    def pytest(self, nodes: tuple[str, ...], *options: str) -> Run:
-        """Run these tests; one that is still at it after LIMIT_S is interrupted."""
+    def pytest(self, nodes: list[str], *options: str) -> Run:
+        """Run these tests for at most LIMIT_S."""
         command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", *options]
         return self._run([*command, f"--basetemp={self.root}.tmp", *nodes])
 
     def modules_of(self, names: list[str]) -> list[Path]:
-        """Where Python finds these modules. :raises ImportError: with what it says where it cannot import them"""
+        """The files of these modules. :raises ImportError: with the output of Python"""
         script = Path(f"{self.root}.scripts") / "where.py"
         script.parent.mkdir(exist_ok=True)
         script.write_text(WHERE)
@@ -75,19 +75,19 @@ class Tree:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _run(self, command: list[str]) -> Run:
-        environ = {**os.environ, "PYTHONPATH": str(self.root)}  # before the editable install, in child processes too
+        environ = {**os.environ, "PYTHONPATH": str(self.root)}  # precedes the editable install, also in child processes
         with subprocess.Popen(
             command, cwd=self.root, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as process:
             try:
                 output, _ = process.communicate(timeout=LIMIT_S)
             except subprocess.TimeoutExpired:
-                output = _end(process) + f"\nended after {LIMIT_S} s"
+                output = _end(process) + f"\ninterrupted after {LIMIT_S} s"
         return Run(process.returncode, output)
 
 
 def _end(process: subprocess.Popen[str]) -> str:
-    """Interrupt, so that what its tests started is ended; then make sure of it. :returns: what it had said"""
+    """Interrupt pytest, so that it stops what its tests started; then kill what is left. :returns: its output"""
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
     try:

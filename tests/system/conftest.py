@@ -54,7 +54,7 @@ def place(stack: Stack, product: str, count: int, *, buyers: int = 8, token: str
 
     def buy(share: list[str]) -> dict[str, str]:
         placed = {}
-        with stack.client(max_tries=50, sleep=lambda seconds: time.sleep(min(seconds, 0.1))) as client:
+        with stack.client(sleep=lambda seconds: time.sleep(min(seconds, 0.1))) as client:
             for key in share:
                 try:
                     order = client.place_order(

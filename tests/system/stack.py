@@ -25,6 +25,7 @@ WEB_PROCESSES = ("web", "orders_service", "inventory_service", "payments_service
 LINES = dict(line.split(": ", 1) for line in (PROJECT / "Procfile").read_text().splitlines())
 # Short delays; a lease that is as short as a test allows and still longer than its calls.
 QUICK = {
+    "APP_ENV": "test",
     "RETRY_BASE_S": "0.05",
     "RETRY_FACTOR": "2",
     "LEASE_S": "2",

@@ -108,7 +108,7 @@ def test_database_url_is_required(environ):
 
 @pytest.mark.parametrize(("name", "limits"), RANGES.items())
 def test_limits_of_a_range_are_accepted(name, limits):
-    assert [value_of(name, **{name: str(limit)}) for limit in limits] == list(limits)
+    assert [value_of(name, **{name: str(limit), "APP_ENV": "test"}) for limit in limits] == list(limits)
 
 
 @pytest.mark.parametrize(("name", "value"), BAD_VALUES)

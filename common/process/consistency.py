@@ -1,0 +1,42 @@
+"""Settings that are valid one by one and would break a promise together."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+CALL_S = 10  # the longest that one call to a participant takes: 2 s to connect and 8 s for the answer
+# A lease is renewed when less than three quarters of it are left, and two calls must fit into the rest: 20 / 0.75.
+SHORTEST_LEASE_S = 27
+
+
+class Checked(Protocol):
+    """The settings that are compared with one another."""
+
+    @property
+    def app_env(self) -> str: ...
+    @property
+    def crash_at(self) -> str: ...
+    @property
+    def lease_s(self) -> float: ...
+    @property
+    def abandoned_after_s(self) -> float: ...
+
+
+def problems(settings: Checked) -> list[str]:
+    """One sentence for each promise that these settings would break. Tests may use shorter times (APP_ENV=test)."""
+    found = []
+    if settings.crash_at and settings.app_env == "production":
+        found.append("CRASH_AT must not be set where APP_ENV is production: it kills processes")
+    if settings.app_env == "test":
+        return found
+    if settings.lease_s < SHORTEST_LEASE_S:
+        found.append(
+            f"LEASE_S must be {SHORTEST_LEASE_S} or more, and is {settings.lease_s:g}: an order's lease must not end "
+            f"during the calls that it covers, each of which can take {CALL_S} s"
+        )
+    if settings.abandoned_after_s < settings.lease_s:
+        found.append(
+            f"ABANDONED_AFTER_S must not be less than LEASE_S ({settings.lease_s:g}), and is "
+            f"{settings.abandoned_after_s:g}: a request would be closed before its client can repeat it"
+        )
+    return found

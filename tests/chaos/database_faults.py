@@ -1,0 +1,107 @@
+"""Disturb the database: hold a lock on a product, poison a ledger entry."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg2
+
+from tests.chaos.fleet import Journal
+from tests.system.stack import PROJECT
+
+RETRY_S = 0.2  # after an error: the database is being restarted
+LOCK = "SELECT id FROM products WHERE sku = %s FOR UPDATE"
+# A poisoned entry refuses every write.
+POISON = """
+CREATE TABLE chaos_poison (order_ledger_id uuid PRIMARY KEY);
+CREATE FUNCTION chaos_refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  IF EXISTS (SELECT FROM chaos_poison WHERE order_ledger_id = NEW.id) THEN
+    RAISE EXCEPTION 'this entry is poisoned';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER chaos_poison BEFORE UPDATE ON order_ledger FOR EACH ROW EXECUTE FUNCTION chaos_refuse();
+"""
+POISON_ONE = """
+INSERT INTO chaos_poison
+SELECT id FROM order_ledger WHERE due_at IS NOT NULL AND status <> 'AWAITING_AUTHORIZATION'
+ORDER BY created_at DESC LIMIT 1 FOR UPDATE SKIP LOCKED
+RETURNING order_ledger_id::text
+"""
+CURE = "WITH gone AS (DELETE FROM chaos_poison WHERE order_ledger_id = %s) SELECT true"
+IS_MARKED = "SELECT order_ledger_id FROM audit_attention WHERE order_ledger_id = %s"
+
+
+class DatabaseFaults:
+    """`over`: set when the disturbances end. Every method survives a restart of the database."""
+
+    def __init__(self, url: str, journal: Journal, over: threading.Event) -> None:
+        self._url, self._journal, self._over = url, journal, over
+        self.unmarked: list[str] = []
+        """Entries that were poisoned for the whole of their time and were not marked."""
+        with self._cursor() as cursor:
+            cursor.execute(POISON)
+
+    def lock_product(self, sku: str, seconds: float) -> None:
+        """Hold the lock that a reservation of this product needs."""
+        self._journal.write("lock", sku, seconds=seconds)
+        try:
+            with self._cursor() as cursor:
+                cursor.execute(LOCK, (sku,))
+                self._over.wait(seconds)
+        except psycopg2.Error:
+            self._journal.write("lock lost", sku)
+
+    def poison(self, seconds: float) -> None:
+        """Poison an entry that is being processed; cure it when it is marked, or when the time is up."""
+        id_ = self._until_found(POISON_ONE)
+        if id_ is None:
+            return
+        self._journal.write("poison", id_)
+        deadline = time.monotonic() + seconds
+        while not (is_marked := self._first(IS_MARKED, id_)) and time.monotonic() < deadline:
+            if self._over.wait(RETRY_S):
+                break
+        else:
+            self._journal.write("marked" if is_marked else "unmarked", id_)
+            if not is_marked:
+                self.unmarked.append(id_)
+        self._cure(id_)
+
+    def _cure(self, id_: str) -> None:
+        """Remove the cause and tell the orchestrator to try again, as an operator would."""
+        while self._first(CURE, id_) is None:
+            time.sleep(RETRY_S)
+        command = [sys.executable, "-m", "ops", "attention", "retry", id_]
+        environ = {"DATABASE_URL": self._url, "PATH": "/usr/bin:/bin"}
+        done = subprocess.run(command, cwd=PROJECT, env=environ, capture_output=True, text=True, check=False)
+        self._journal.write("cure", id_, retry=done.returncode)
+
+    def _until_found(self, sql: str) -> str | None:
+        while not (found := self._first(sql)):
+            if self._over.wait(RETRY_S):
+                return None
+        return found
+
+    def _first(self, sql: str, *values: Any) -> str | None:
+        """The first value that the statement returns; None also while the database is away."""
+        try:
+            with self._cursor() as cursor:
+                cursor.execute(sql, values or None)
+                row = cursor.fetchone()
+                return str(row[0]) if row else None
+        except psycopg2.Error:
+            return None
+
+    @contextmanager
+    def _cursor(self) -> Iterator[Any]:
+        """A cursor in a transaction of its own."""
+        connection = psycopg2.connect(self._url, connect_timeout=2)
+        with closing(connection), connection, connection.cursor() as cursor:
+            yield cursor

@@ -1,0 +1,5 @@
+"""The real system, for the tests of the client that place orders."""
+
+from tests.faults.shared_stack import shared_stack, stack
+
+__all__ = ["shared_stack", "stack"]
