@@ -1,4 +1,4 @@
-"""The migrations: up, down, up again, twice at once; and they make what the models declare."""
+"""The migrations: upgrade, downgrade, several at once. They create what the models declare."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ REVISIONS = [revision.revision for revision in HISTORY.walk_revisions()][::-1]
 
 @pytest.fixture
 def empty(new_database, connect):
-    """A new database: its address, and a way to look at it."""
+    """A new database: its address, and a function that runs SQL in it."""
     url = new_database()
     return url, connect(url)
 

@@ -43,7 +43,7 @@ def tables(url: str) -> int:
 def test_two_migrations_at_once_both_succeed(empty_url: str, tmp_path: Path) -> None:
     both = [Running(COMMAND, tmp_path / str(i), DATABASE_URL=empty_url) for i in range(2)]
     assert [each.ends() for each in both] == [0, 0]
-    # One has run the migrations, the other has waited and found nothing to do.
+    # One ran the migrations, the other waited and found nothing to do.
     assert sorted("Running upgrade" in each.output for each in both) == [False, True]
     assert tables(empty_url) > 0
 

@@ -1,4 +1,4 @@
-"""Transactions, and what the pool makes of conflicts, lost connections and a server that is not itself."""
+"""Transactions, conflicts, and too few connections."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -65,7 +65,7 @@ def test_a_transaction_may_consist_of_statements_sent_with_commit(database, admi
 
 
 def test_a_statement_that_commits_by_itself_refuses_another_one_with_commit(database, admin):
-    """It would be lost: there is no COMMIT that it could go along with."""
+    """There is no COMMIT to send it with, so it would be lost."""
     with pytest.raises(TypeError, match="no COMMIT"):
         database.statement(lambda tx: tx.execute_at_the_end(INSERT))
     assert names(admin) == []
@@ -149,7 +149,7 @@ def test_limits_are_set_on_every_connection(database):
 
 
 def a_conflict(times, counter, sqlstate="40001"):
-    """Work that meets a conflict a few times, then succeeds."""
+    """Work that meets a conflict `times` times, then succeeds."""
 
     def work(tx):
         tx.execute(INSERT)

@@ -1,4 +1,4 @@
-"""Connections that are lost, a server that restarts, hangs or refuses to write, and processes that fork."""
+"""Lost connections, a server that restarts, freezes or is read-only, and processes that fork."""
 
 import os
 import signal
@@ -30,12 +30,12 @@ def pid(database):
 
 
 def terminate(admin, pid):
-    """End a backend, and return when it is gone."""
+    """Terminate a backend and wait until it is gone."""
     assert admin("SELECT pg_terminate_backend(%s, 10000)", pid) == [(True,)]
 
 
 def hold_connections(database, count):
-    """Have this many connections open at the same time, and give them all back: their backends."""
+    """Use this many connections at once and return them to the pool. :returns: their backends"""
     calls = [partial(database.one, "SELECT pg_backend_pid() AS pid, pg_sleep(0.05)")] * count
     pids = {row["pid"] for row in at_once(calls)}
     assert len(pids) == count
@@ -227,7 +227,7 @@ def quick_watch(monkeypatch):
 
 @pytest.fixture
 def hang():
-    """`hang(backend)`: it keeps its connection and does nothing. Somebody has to give it up in 30 s."""
+    """`hang(backend)`: freeze it. It keeps its connection, which the test's subject must abandon within 30 s."""
     timers = []
 
     def stop(backend):

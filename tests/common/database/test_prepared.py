@@ -1,4 +1,4 @@
-"""Prepared statements: their text, and what becomes of them when something happens behind their back."""
+"""Prepared statements: their text, and their end by a migration, a pooler or DEALLOCATE."""
 
 import psycopg2
 import pytest
@@ -20,13 +20,13 @@ MODULES = (
 LONGEST_NAME = 63  # what is longer PostgreSQL cuts off
 INSERT = "INSERT INTO t (name) VALUES (%(name)s)"
 ONE = "SELECT 1 AS n"
-# Of the connection that is asked. It is prepared itself, and leaves itself out.
+# Prepared statements of the connection that runs it, except this one.
 KNOWN = "SELECT statement, generic_plans AS runs FROM pg_prepared_statements WHERE statement NOT LIKE '%%pg_prepared%%'"
 
 
 @pytest.fixture
 def database(new_database):
-    """One connection, so that each statement meets what the one before has left."""
+    """One connection, so that each statement sees what the last one prepared."""
     return new_database(size=1)
 
 
@@ -111,7 +111,7 @@ def test_a_statement_that_failed_to_prepare_is_prepared_later(database, admin):
     assert prepared_in(database) == {sql: 1}
 
 
-# Behind its back
+# Lost or changed by others
 
 
 @pytest.mark.parametrize("change", ["ADD COLUMN more int", "ALTER COLUMN name TYPE varchar(9)", "DROP COLUMN at"])
@@ -137,7 +137,7 @@ def test_lost_prepared_statements_turn_preparing_off(database):
 
 
 def test_a_duplicate_prepared_statement_turns_preparing_off(database):
-    """As a pooler does it that gives us one server connection now and another then."""
+    """A pooler in transaction mode switches between server connections, and another client may have used this one."""
     database.one(f"PREPARE {prepared(ONE).name} AS SELECT 2 AS n")
     assert database.one(ONE) == {"n": 1}
 

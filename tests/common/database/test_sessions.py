@@ -109,6 +109,18 @@ def test_nothing_is_prepared_behind_a_pooler(
     assert admin("SELECT count(*) FROM t") == [(9,)]
 
 
+def test_notifications_for_others_do_not_accumulate(
+    own_server: EmbeddedPostgres, new_database: Callable[..., Database], admin: object
+) -> None:
+    """A pooler shares server connections, and a LISTEN stays on one of them."""
+    database = new_database(size=1)
+    database.one("LISTEN here")
+    for _ in range(3):
+        database.one("SELECT pg_notify('here', '')")
+    (pooled,) = database._pool._idle
+    assert pooled.connection.notifies == []
+
+
 def test_a_direct_connection_sends_no_limits_with_its_statements(own_server: EmbeddedPostgres) -> None:
     session = Sessions(own_server.url, "test").open()
     session.connection.close()
