@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg2
+
+from common.api.errors import ApiError
 from common.api.idempotency import StoredResponse
 from common.database.database import Database, Row, Transaction
+from common.database.errors import DatabaseUnavailable
 from common.process import moments
 from domain.ids import new_order_ledger_id
 from domain.states import CHANNEL
 from edge_api.notifier import Notifier
+from edge_api.retry_queue import RetryQueue
 
-CLAIMANT = f"edge:{socket.gethostname()}:{os.getpid()}"
+HOST = socket.gethostname()
 
 # What the Edge API needs to know of an entry.
 _ENTRY = """id, client, client_request_id, fingerprint, status, claim_number, user_id, total_amount_cents, currency,
@@ -107,7 +114,9 @@ WHERE id = %(id)s AND status = 'AUTHORIZATION_FAILED' AND response_status IS NUL
 # Everything that GET shows, in one round trip. Another client's entry is not found.
 GET_ORDER = """
 SELECT l.id AS order_ledger_id, l.client_request_id, l.status, l.user_id, l.email, l.total_amount_cents, l.currency,
-  l.payment_authorization_id, l.order_id, l.retry_count, l.next_retry_at, l.needs_attention_at,
+  l.payment_authorization_id, l.order_id, l.retry_count, l.next_retry_at,
+  COALESCE(l.needs_attention_at, (SELECT since FROM set_aside_entries AS aside WHERE aside.order_ledger_id = l.id
+    AND aside.retry_at IS NOT NULL AND l.due_at IS NOT NULL)) AS needs_attention_at,
   l.created_at, l.updated_at,
   CASE WHEN l.failure_code IS NOT NULL
     THEN json_build_object('code', l.failure_code, 'message', l.failure_message) END AS failure,
@@ -120,7 +129,8 @@ SELECT l.id AS order_ledger_id, l.client_request_id, l.status, l.user_id, l.emai
 FROM order_ledger l WHERE l.id = %(id)s AND l.client = %(client)s
 """
 
-IS_TERMINAL = "SELECT due_at IS NULL AS is_terminal FROM order_ledger WHERE id = %(id)s AND client = %(client)s"
+# Those of these entries that have ended.
+TERMINAL = "SELECT id FROM order_ledger WHERE id = ANY(%(ids)s::uuid[]) AND due_at IS NULL"
 
 # Token bucket: one token for each request, refilled as time passes. No row: the bucket is empty.
 TAKE_TOKEN = """
@@ -139,8 +149,10 @@ UPDATE rate_limits SET tokens = LEAST(%(limit)s, tokens + 1) WHERE client = %(cl
 # For how many seconds authorized orders have waited to be processed. Of the longest overdue the tenth counts: a few
 # entries that cannot be claimed must not stop all sales.
 BACKLOG_AGE = """
-SELECT extract(epoch FROM now() - due_at)::float AS seconds FROM order_ledger
-WHERE due_at <= now() AND status <> 'AWAITING_AUTHORIZATION' ORDER BY due_at OFFSET 9 LIMIT 1
+SELECT extract(epoch FROM now() - due_at)::float AS seconds FROM order_ledger AS entry
+WHERE due_at <= now() AND status <> 'AWAITING_AUTHORIZATION' AND NOT EXISTS (
+  SELECT FROM set_aside_entries AS aside WHERE aside.order_ledger_id = entry.id AND aside.retry_at > now())
+ORDER BY due_at OFFSET 9 LIMIT 1
 """
 
 
@@ -152,13 +164,17 @@ class Store:
     lease_s: float
     abandoned_after_s: float
     notifier: Notifier
+    retry_queue: RetryQueue = field(default_factory=RetryQueue, repr=False)
 
     def insert_entry(self, client: str, key: str, entry: dict[str, Any]) -> Row | None:
         """T1. None: the key has been used."""
         moments.reached("edge.before_t1")
-        row = self.database.one(
-            INSERT_ENTRY, client=client, key=key, id=new_order_ledger_id(), **entry, **self._claim()
-        )  # fmt: skip
+        id_ = new_order_ledger_id()
+        try:
+            row = self.database.one(INSERT_ENTRY, client=client, key=key, id=id_, **entry, **self._claim())
+        except DatabaseUnavailable:
+            self.let_go_later({"id": id_, "claim_number": 1})  # it may have been committed
+            raise
         moments.reached("edge.after_t1")
         return row
 
@@ -175,27 +191,55 @@ class Store:
 
     def take_over(self, entry: Row) -> Row | None:
         """None: another request processes it, or it has moved on."""
-        return self.database.one(TAKE_OVER, id=entry["id"], **self._claim())
+        try:
+            return self.database.one(TAKE_OVER, id=entry["id"], **self._claim())
+        except DatabaseUnavailable:
+            self.let_go_later(entry | {"claim_number": entry["claim_number"] + 1})  # it may have been committed
+            raise
 
     def let_go(self, entry: Row) -> None:
         self.database.one(
             LET_GO, id=entry["id"], claim_number=entry["claim_number"], abandoned_after_s=self.abandoned_after_s
         )
 
+    def let_go_later(self, entry: Row) -> None:
+        """Give the claim back as soon as the database answers."""
+        self.retry_queue.add(lambda: self.let_go(entry))
+
+    @contextmanager
+    def released_on_error(self, entry: Row) -> Iterator[None]:
+        """Give the claim back if the request breaks off, so that the next one with its key can go on."""
+        try:
+            yield
+        except ApiError:
+            raise
+        except Exception:
+            self.let_go_later(entry)
+            raise
+
     def authorized(self, entry: Row, authorization_id: str, response: StoredResponse) -> bool:
         """T2. False: the entry is not ours any more."""
         notify = self.notifier.is_due()
+        try:
+            is_ours = self._t2(entry, authorization_id, response, notify=notify)
+        except psycopg2.errors.ProgramLimitExceeded:
+            if not notify:
+                raise
+            self.notifier.queue_is_full()
+            notify = False
+            is_ours = self._t2(entry, authorization_id, response, notify=False)
+        moments.reached("edge.after_t2")
+        if not notify:
+            self.notifier.later()
+        return is_ours
 
+    def _t2(self, entry: Row, authorization_id: str, response: StoredResponse, *, notify: bool) -> bool:
         def t2(tx: Transaction) -> Row | None:
             row = tx.one(AUTHORIZED, authorization_id=authorization_id, notify=notify, **_fenced(entry, response))
             moments.reached("edge.in_t2")
             return row
 
-        row = self.database.statement(t2)
-        moments.reached("edge.after_t2")
-        if not notify:
-            self.notifier.later()
-        return row is not None
+        return self.database.statement(t2) is not None
 
     def refused(self, entry: Row, failure_code: str, failure_message: str, response: StoredResponse) -> bool:
         """False: the entry is not ours any more."""
@@ -212,9 +256,9 @@ class Store:
     def get(self, client: str, order_ledger_id: str) -> Row | None:
         return self.database.one(GET_ORDER, client=client, id=order_ledger_id)
 
-    def is_terminal(self, client: str, order_ledger_id: str) -> bool:
-        row = self.database.one(IS_TERMINAL, client=client, id=order_ledger_id)
-        return row is None or bool(row["is_terminal"])
+    def terminal(self, order_ledger_ids: Collection[str]) -> list[str]:
+        """Those of the entries that are in a terminal state."""
+        return [row["id"] for row in self.database.all(TERMINAL, ids=list(order_ledger_ids))]
 
     def take_token(self, client: str, limit: int) -> bool:
         return self.database.one(TAKE_TOKEN, client=client, limit=limit) is not None
@@ -227,7 +271,7 @@ class Store:
         return row["seconds"] if row else 0.0
 
     def _claim(self) -> dict[str, Any]:
-        return {"claimant": CLAIMANT, "lease_s": self.lease_s, "abandoned_after_s": self.abandoned_after_s}
+        return {"claimant": claimant(), "lease_s": self.lease_s, "abandoned_after_s": self.abandoned_after_s}
 
 
 def _fenced(entry: Row, response: StoredResponse) -> dict[str, Any]:
@@ -237,3 +281,8 @@ def _fenced(entry: Row, response: StoredResponse) -> dict[str, Any]:
         "status": response.status,
         "body": response.body,
     }
+
+
+def claimant() -> str:
+    """This process, which may have been forked after this module was loaded."""
+    return f"edge:{HOST}:{os.getpid()}"

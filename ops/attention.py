@@ -1,4 +1,4 @@
-"""`python -m ops attention`: the orders that want a person, and one of them tried again at once."""
+"""`python -m ops attention`: list the orders that need a person, and try one of them again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from common.database.database import Row
 from domain.states import CHANNEL, Status
-from ops.database import transaction
+from ops.database import Unusable, transaction
 from ops.table import table
 
 DONE, REFUSED = 0, 1
@@ -15,17 +15,20 @@ TIMEOUT_S = 30
 
 LIST = "SELECT * FROM audit_attention ORDER BY needs_attention_at"
 
-# Due at once, and the orchestrators are told. Not while a lease runs: its worker is about to write. Not while a request
-# waits for its client: to come due is what closes it for good.
-RETRY = f"""
+# Makes an order due now. Not during a lease: its worker is about to write. Not while a request waits for its client:
+# the orchestrator closes such a request for good as soon as it is due. An entry that needs attention is past that.
+RETRY = """
 WITH due AS (
-  UPDATE order_ledger SET due_at = LEAST(due_at, now()),
+  UPDATE order_ledger AS entry SET due_at = LEAST(due_at, now()),
     next_retry_at = CASE WHEN next_retry_at IS NOT NULL THEN LEAST(next_retry_at, now()) END
   WHERE id = %(id)s AND due_at IS NOT NULL AND (claimed_until IS NULL OR claimed_until <= now())
-    AND (status <> 'AWAITING_AUTHORIZATION' OR failure_code IS NOT NULL)
+    AND (status <> 'AWAITING_AUTHORIZATION' OR failure_code IS NOT NULL OR needs_attention_at IS NOT NULL OR EXISTS (
+      SELECT FROM set_aside_entries AS aside WHERE aside.order_ledger_id = entry.id AND aside.retry_at IS NOT NULL))
   RETURNING id, status
+), set_aside AS (
+  UPDATE set_aside_entries SET retry_at = now() FROM due WHERE order_ledger_id = due.id AND retry_at IS NOT NULL
 )
-SELECT status, pg_notify('{CHANNEL}', '') FROM due
+SELECT status FROM due
 """
 WHY_NOT = """
 SELECT status, claimed_by, due_at, claimed_until, claimed_until > now() AS is_claimed FROM order_ledger
@@ -34,7 +37,7 @@ WHERE id = %(id)s
 
 
 class Refused(Exception):
-    """The order cannot be tried again now. The message is one line that says why."""
+    """The order cannot be tried again now. The message says why, in one line."""
 
 
 def attention_table(rows: Sequence[Row]) -> str:
@@ -56,7 +59,7 @@ def attention_table(rows: Sequence[Row]) -> str:
 
 
 def show(environ: Mapping[str, str] | None) -> int:
-    """List the orders that want a person, the longest waiting first. :raises Unusable:"""
+    """List the orders that need a person, the longest waiting first. :raises Unusable:"""
     with transaction(environ, timeout_s=TIMEOUT_S, readonly=True) as tx:
         rows = tx.all(LIST)
     sys.stdout.write(attention_table(rows) if rows else "No order needs attention.\n")
@@ -64,13 +67,14 @@ def show(environ: Mapping[str, str] | None) -> int:
 
 
 def retry(environ: Mapping[str, str] | None, order_ledger_id: str) -> int:
-    """Make an order due at once: 0 where it is, 1 where that is refused. :raises Unusable:"""
+    """Make an order due now. :returns: 0, or 1 if that is refused :raises Unusable:"""
     try:
         status = make_due(environ, order_ledger_id)
     except Refused as refused:
         sys.stderr.write(f"{order_ledger_id} {refused}\n")
         return REFUSED
-    sys.stdout.write(f"{order_ledger_id} is {status} and due now; the orchestrators have been told.\n")
+    told = "have been notified" if _notify(environ) else "will find it when they poll"
+    sys.stdout.write(f"{order_ledger_id} is {status} and due now. The orchestrators {told}.\n")
     return DONE
 
 
@@ -83,20 +87,26 @@ def make_due(environ: Mapping[str, str] | None, order_ledger_id: str) -> str:
         raise Refused(_why_not(tx.one(WHY_NOT, id=order_ledger_id)))
 
 
+def _notify(environ: Mapping[str, str] | None) -> bool:
+    """A transaction of its own, because a notification can fail when the queue is full, and is only a hint."""
+    try:
+        with transaction(environ, timeout_s=TIMEOUT_S) as tx:
+            tx.execute(f"NOTIFY {CHANNEL}")
+    except Unusable:
+        return False
+    return True
+
+
 def _why_not(entry: Row | None) -> str:
     if entry is None:
-        return "is no order_ledger_id of this database"
+        return "is not an order_ledger_id of this database"
     if Status(entry["status"]).is_terminal:
-        return f"is {entry['status']}: it has ended, and nothing is left to be tried"
+        return f"is {entry['status']}: the order has ended, and there is nothing left to try"
     if entry["is_claimed"]:
-        return (
-            f"is in the hands of {entry['claimed_by']} until {_minute(entry['claimed_until'])}: it is being tried now"
-        )
+        return f"is claimed by {entry['claimed_by']} until {_minute(entry['claimed_until'])}: it is being processed now"
     if entry["status"] == Status.AWAITING_AUTHORIZATION:
-        return (
-            f"waits for its client until {_minute(entry['due_at'])}, and would be closed for good: nothing to be tried"
-        )
-    return "has changed at this moment: look again"
+        return f"waits for its client until {_minute(entry['due_at'])}: trying it again would close it for good"
+    return "changed just now: look again"
 
 
 def _minute(time: object) -> str:

@@ -1,6 +1,6 @@
-"""The orchestrator process: wires its parts, runs its threads, drains on SIGTERM.
+"""The orchestrator process: wires its parts, runs its threads, and drains on SIGTERM.
 
-`python -m orchestrator`. Any number may run at once.
+Start it with `python -m orchestrator`. Any number may run at once.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 
-from common.calls.breaker import Breaker
 from common.calls.client import ServiceClient
 from common.database.database import Database
+from common.database.soundness import warn_once
 from common.process import logs
 from common.process.settings import SettingError, Settings
 from crash_points import points as crash_points
@@ -29,19 +30,20 @@ from orchestrator.store import Store
 
 log = logging.getLogger("orchestrator")
 
-CONNECTIONS = 4  # one writes for all threads, one claims; the others are for what is given back at the end
-SIGNAL_SEEN_WITHIN_S = 0.5
-DRAIN_WITHIN_S = 22  # a platform kills after 25 to 30 s; two calls of 10 s each are the most that a thread has in hand
+CONNECTIONS = 4  # one saves for all threads, one claims; the others save or release a single entry
+DRAIN_WITHIN_S = 22  # a platform kills after 25 to 30 s; a thread has at most two calls of 10 s each left to make
 
 
 class Orchestrator:
-    """A listener thread, a polling thread and the saga threads; `wait` returns when asked to stop or when one died."""
+    """A listener thread, a polling thread, and the saga threads."""
 
     def __init__(self, settings: Settings) -> None:
         database = Database(settings.database_url, name="orchestrator", size=CONNECTIONS)
         self.claimant = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4()}"
         store = Store(database, self.claimant, settings.lease_s)
-        self._stop = threading.Event()
+        self._stop_reader, self.stop_writer = os.pipe()
+        os.set_blocking(self.stop_writer, False)
+        self._is_stopping = threading.Event()
         self._failed = False
         engine = Engine(
             ask=_participants(settings).ask,
@@ -50,46 +52,52 @@ class Orchestrator:
             policy=RetryPolicy(
                 settings.retry_base_s, settings.retry_factor, settings.retry_max_attempts, settings.retry_jitter
             ),
-            is_stopping=self._stop.is_set,
+            is_stopping=self._is_stopping.is_set,
         )
         self._dispatcher = Dispatcher(store, engine.run, settings.worker_threads, settings.poll_interval_s)
-        self._listener = Listener(settings.database_direct_url, self._dispatcher.wake, self._stop)
+        warn_once(database)
+        self._listener = Listener(settings.database_direct_url, self._dispatcher.wake, self._is_stopping)
 
     def run(self) -> int:
         """Work until told to stop. :returns: the exit code: 0, or 1 when a thread died"""
         self._start("listener", self._listener.run)
         self._start("dispatcher", self._dispatcher.run)
-        # In short turns: a signal that the kernel hands to another thread does not end an unlimited wait of this one.
-        while not self._stop.wait(SIGNAL_SEEN_WITHIN_S):
-            pass
-        log.info("stopping with %d orders in hand", self._dispatcher.in_hand)
+        os.read(self._stop_reader, 1)
+        self._is_stopping.set()
+        log.info("stopping with %d orders in flight", self._dispatcher.in_flight)
         drain = threading.Thread(target=self._dispatcher.stop, name="drain", daemon=True)
         drain.start()
         drain.join(DRAIN_WITHIN_S)
         if drain.is_alive():
-            log.warning("after %d s, %d orders are left to their leases", DRAIN_WITHIN_S, self._dispatcher.in_hand)
+            log.warning("%d orders are left to their leases after %d s", self._dispatcher.in_flight, DRAIN_WITHIN_S)
         return 1 if self._failed else 0
 
     def stop(self) -> None:
-        self._stop.set()
+        """Make `run` return, once the entries in flight are done. Safe to call from any thread."""
+        with suppress(BlockingIOError):  # the pipe is full of such requests
+            os.write(self.stop_writer, b"\0")
 
     def _start(self, name: str, work: Callable[[], None]) -> None:
         threading.Thread(target=self._watched, args=(name, work), name=name, daemon=True).start()
 
     def _watched(self, name: str, work: Callable[[], None]) -> None:
-        """A thread that dies takes the process with it: the supervisor starts a new one."""
+        """End the process when the thread dies. The supervisor starts a new one."""
         try:
             work()
         except BaseException:
             log.critical("the %s thread died", name, exc_info=True)
             self._failed = True
         finally:
-            self._stop.set()
+            self.stop()
 
 
 def _participants(settings: Settings) -> Participants:
     def participant(name: str, url: str) -> Participant:
-        return Participant(ServiceClient(name, url), Breaker(pause_s=settings.retry_base_s))
+        return Participant(
+            ServiceClient(name, url, settings.ca_bundle),
+            pause_s=settings.retry_base_s,
+            max_calls_while_busy=max(settings.worker_threads // 2, 1),
+        )
 
     return Participants(
         orders=participant("orders", settings.orders_service_url),
@@ -107,13 +115,22 @@ def main() -> int:
         return 1
     logs.configure("orchestrator", settings.log_level, settings.log_format)
     orchestrator = Orchestrator(settings)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: orchestrator.stop())
+    _stop_on_signals(orchestrator)
     log.info("started with %d threads", settings.worker_threads, extra={"process_id": os.getpid()})
     code = orchestrator.run()
     log.info("stopped")
     logging.shutdown()
-    os._exit(code)  # the interpreter would wait for a saga's thread that hangs; whatever is saved is in the database
+    os._exit(code)  # the interpreter would wait for a saga thread that hangs; all that matters is in the database
+
+
+def _stop_on_signals(orchestrator: Orchestrator) -> None:
+    """Have the C level write to the pipe, whichever thread the signal interrupts.
+
+    A handler in Python must not set an Event: it would wait for the lock that the interrupted code may hold.
+    """
+    signal.set_wakeup_fd(orchestrator.stop_writer)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
 
 
 if __name__ == "__main__":

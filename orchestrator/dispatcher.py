@@ -1,17 +1,19 @@
-"""Wake or tick → free threads → claim → submit. Nothing is claimed that has no free thread."""
+"""Claims due orders and hands them to the thread pool. It never claims more than there are free threads."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 from common.database.errors import TransientDatabaseError
+from orchestrator import blame
 from orchestrator.saga import Saga
 from orchestrator.store import Store
 
-NOTHING_CLAIMED_PAUSE_S = 0.02  # what is due may be locked by somebody who is about to claim it
+# When entries are due and none can be claimed, another session holds their locks, mostly to claim them.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0
 log = logging.getLogger(__name__)
 
 
@@ -21,81 +23,106 @@ class Dispatcher:
     def __init__(self, store: Store, run: Callable[[Saga], Saga], threads: int, poll_interval_s: float) -> None:
         self._store, self._run, self._threads, self._poll_interval_s = store, run, threads, poll_interval_s
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="saga")
-        self._in_hand: set[Future[None]] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards the next two
+        self._in_flight: set[tuple[str, int]] = set()  # ids and claim numbers
+        self._has_stranded_claims = False
         self._claiming = threading.Lock()
         self._woken = threading.Event()
-        self._is_behind = False
+        self._has_backlog = False
         self.stopping = threading.Event()
 
     def wake(self) -> None:
-        """Look now. Safe to call from any thread, as often as anything may have come due."""
+        """Look for due entries now. Safe to call from any thread, at any time."""
         self._woken.set()
 
     def run(self) -> None:
         """Dispatch until stopped."""
-        pause = 0.0
+        pause = shortest = 0.0
         while not self.stopping.is_set():
             self._woken.wait(pause)
             self._woken.clear()
             claimed = self.run_once()
-            pause = max(self._seconds_to_next_look(), 0 if claimed else NOTHING_CLAIMED_PAUSE_S)
+            shortest = 0 if claimed else min(max(2 * shortest, FIRST_PAUSE_S), LONGEST_PAUSE_S)
+            pause = max(self._seconds_to_next_look(), shortest)
 
     def run_once(self) -> int:
-        """Claim what is due, as far as threads are free. :returns: how many were claimed"""
+        """Claim what is due, at most one entry per free thread. :returns: how many were claimed"""
         with self._claiming:
-            free = self._threads - self.in_hand
+            free = self._threads - self.in_flight
             if free <= 0 or self.stopping.is_set():
                 return 0
             try:
+                self._release_stranded()
                 sagas = self._store.claim(free)
             except TransientDatabaseError as error:
-                log.warning("cannot look for orders, will go on: %s", error.__cause__ or error)
+                log.warning("cannot claim orders, will retry: %s", blame.reason(error))
+                self._note_stranded()  # the answer that was lost may have been that of a claim
                 return 0
-            self._is_behind = len(sagas) == free
+            self._has_backlog = len(sagas) == free
             for saga in sagas:
                 self._submit(saga)
             return len(sagas)
 
     def stop(self) -> None:
-        """Claim nothing more, and wait for what is in hand; a claim that is under way is in hand."""
+        """Stop claiming, and wait for the entries in flight, including those that are being claimed."""
         with self._claiming:
             self.stopping.set()
         self.wake()
         self._executor.shutdown(wait=True)
 
     @property
-    def in_hand(self) -> int:
+    def in_flight(self) -> int:
+        """How many entries are being processed."""
         with self._lock:
-            return len(self._in_hand)
+            return len(self._in_flight)
 
     def _submit(self, saga: Saga) -> None:
-        future = self._executor.submit(self._work, saga)
         with self._lock:
-            self._in_hand.add(future)
-        future.add_done_callback(self._done)
+            self._in_flight.add((saga.id, saga.claim_number))
+        self._executor.submit(self._work, saga)
 
     def _work(self, saga: Saga) -> None:
+        is_stranded, is_waiting = False, False
         try:
-            result = self._run(saga)
-            if result.wait_s is not None:
-                self.wake()  # so that the next look is not later than this saga's next attempt
-        except TransientDatabaseError as error:
-            log.warning("left to its lease: %s", error.__cause__ or error, extra={"order_ledger_id": saga.id})
-        except Exception:  # one bad entry must not stop the others: it is left to its lease, and set aside in the end
-            log.exception("cannot go on with this order", extra={"order_ledger_id": saga.id})
+            is_waiting = self._run(saga).retry_in_s is not None
+        except Exception as error:
+            is_stranded = self._handle(saga, error)
+        finally:
+            with self._lock:
+                self._in_flight.discard((saga.id, saga.claim_number))
+            if is_stranded:
+                self._note_stranded()
+            if self._has_backlog or is_stranded or is_waiting:
+                self.wake()  # a thread is free, or an entry may come due before the next look
 
-    def _done(self, future: Future[None]) -> None:
+    def _handle(self, saga: Saga, error: Exception) -> bool:
+        """:returns: whether the claim is to be given back as soon as the database answers"""
+        if blame.may_be_one_entry(error):
+            self._store.set_aside(saga, error)
+            return False
+        log.warning(
+            "cannot save the order, its claim will be given back: %s",
+            blame.reason(error),
+            extra={"order_ledger_id": saga.id},
+        )
+        return True
+
+    def _note_stranded(self) -> None:
         with self._lock:
-            self._in_hand.discard(future)
-        if self._is_behind:
-            self.wake()
+            self._has_stranded_claims = True
+
+    def _release_stranded(self) -> None:
+        with self._lock:
+            in_flight = {id_ for id_, _ in self._in_flight}
+            has_stranded_claims, self._has_stranded_claims = self._has_stranded_claims, False
+        if has_stranded_claims:
+            self._store.release_stranded(in_flight)
 
     def _seconds_to_next_look(self) -> float:
-        if self._is_behind:
+        if self._has_backlog:
             return self._poll_interval_s  # a thread that becomes free wakes us
         try:
             next_due_in = self._store.next_due_in()
         except TransientDatabaseError:
-            return min(self._poll_interval_s, 1.0)
+            return min(self._poll_interval_s, LONGEST_PAUSE_S)
         return self._poll_interval_s if next_due_in is None else min(self._poll_interval_s, next_due_in)

@@ -1,4 +1,4 @@
-"""Walks a saga from where it stands: ask, decide, write down, until it ends, must wait, or belongs to somebody else."""
+"""Runs a claimed saga: ask, decide, save, until it ends, has to wait, or turns out to be claimed by another process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from common.calls.client import AnswerTo
+from common.calls.client import Answer
 from common.process import moments
 from common.process.logs import request_id
 from domain.states import Status
@@ -18,19 +18,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Engine:
-    """No I/O of its own: `ask` reaches a participant, `save` the ledger, `release` gives an entry back unfinished."""
+    """Does no I/O itself: `ask` calls a participant, `save` writes to the ledger, `release` gives the claim back."""
 
-    ask: Callable[[Saga], AnswerTo | Deferred]
+    ask: Callable[[Saga], Answer | Deferred]
     save: Callable[[Saga, Saga], bool]
     release: Callable[[Saga], None]
     policy: RetryPolicy
     is_stopping: Callable[[], bool] = lambda: False
 
     def run(self, saga: Saga) -> Saga:
-        """Work on a claimed saga; what it has become as far as we know."""
+        """Work on a claimed saga. :returns: its last known state"""
         request_id.set(saga.request_id)
         moments.reached("saga.after_claim", saga.next_action)
-        while saga.is_in_hand:
+        while saga.is_runnable:
             if self.is_stopping():
                 self.release(saga)
                 break
@@ -42,29 +42,29 @@ class Engine:
             if now.status == Status.FAILED:
                 moments.reached("undo.before_failed")
             if not self.save(saga, now):
-                log.warning("somebody else has taken the order over", extra=_about(saga, action))
+                log.warning("another process has claimed the order, so this one stops", extra=_fields(saga, action))
                 break
             moments.reached("saga.after_checkpoint", action)
-            _tell(saga, now, action)
+            _log_progress(saga, now, action)
             saga = now
         return saga
 
 
-def _tell(was: Saga, now: Saga, action: str) -> None:
-    about = _about(now, action)
+def _log_progress(was: Saga, now: Saga, action: str) -> None:
+    fields = _fields(now, action)
     if was.attention and not now.attention:
-        log.info("needs no attention any more", extra=about)
+        log.info("no longer needs attention", extra=fields)
     if now.attention and not was.attention:
-        log.error("needs attention: %s", now.attention, extra=about)
-    elif now.wait_s is not None:
-        log.warning("%s; again in %.1f s", now.detail or "waiting", now.wait_s, extra=about)
+        log.error("needs attention: %s", now.attention, extra=fields)
+    elif now.retry_in_s is not None:
+        log.warning("%s; retrying in %.1f s", now.detail or "waiting", now.retry_in_s, extra=fields)
     elif now.status.is_terminal:
-        log.info("%s", now.status, extra=about | ({"failure": now.failure[0]} if now.failure else {}))
+        log.info("%s", now.status, extra=fields | ({"failure": now.failure[0]} if now.failure else {}))
     else:
-        log.debug("%s", now.status, extra=about)
+        log.debug("%s", now.status, extra=fields)
 
 
-def _about(saga: Saga, action: str) -> dict[str, Any]:
+def _fields(saga: Saga, action: str) -> dict[str, Any]:
     return {
         "order_ledger_id": saga.id,
         "action": action,

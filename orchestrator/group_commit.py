@@ -1,8 +1,8 @@
-"""Group commit: what several threads want to write at the same time becomes durable in one transaction.
+"""Group commit: items that several threads write at the same time become durable in one transaction.
 
-A commit waits for the disk, and while it does, others come with something to write. Whoever is next then writes for
-all who wait. Nobody waits on purpose: one thread alone commits at once. (The idea is that of databases themselves:
-D. DeWitt et al., "Implementation Techniques for Main Memory Database Systems", 1984.)
+A commit waits for the disk. Meanwhile other threads arrive with items of their own; the first of them then writes
+all of these items. Nobody waits on purpose: a thread that is alone commits at once. The idea comes from databases:
+D. DeWitt et al., "Implementation Techniques for Main Memory Database Systems", 1984.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from common.database.errors import TransientDatabaseError
-
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 class _Ticket(Generic[T, R]):
-    """One thread's wish, and in the end what came of it."""
+    """The item of one thread, and the result or the error of its write."""
 
     def __init__(self, item: T) -> None:
         self.item = item
@@ -29,7 +27,7 @@ class _Ticket(Generic[T, R]):
         self._turn.acquire()
 
     def wait(self) -> None:
-        """Until it is done, or it is this thread's turn to write."""
+        """Block until the item is written or it is this thread's turn to write."""
         self._turn.acquire()
 
     def wake(self) -> None:
@@ -37,16 +35,19 @@ class _Ticket(Generic[T, R]):
 
 
 class GroupCommit(Generic[T, R]):
-    """`write` makes a group of items durable in one transaction, and says of each what came of it."""
+    """`write` makes a group of items durable in one transaction and returns a result for each of them."""
 
     def __init__(self, write: Callable[[Sequence[T]], Sequence[R]]) -> None:
         self._write = write
         self._waiting: list[_Ticket[T, R]] = []
         self._is_writing = False
-        self._lock = threading.Lock()  # for the two above; nothing is waited for while it is held
+        self._lock = threading.Lock()  # guards the two fields above, and is never held while waiting
 
     def __call__(self, item: T) -> R:
-        """Write this item, with whatever else waits. :returns: once it is durable; raises what `write` raises"""
+        """Write this item together with those that wait. :returns: once it is durable
+
+        An error of `write` is raised in each thread of the group: nothing was written, and any item may be the cause.
+        """
         ticket: _Ticket[T, R] = _Ticket(item)
         with self._lock:
             self._waiting.append(ticket)
@@ -54,34 +55,28 @@ class GroupCommit(Generic[T, R]):
         if not is_alone:
             ticket.wait()
         if not ticket.is_done:
-            self._write_all_that_wait()
+            self._write_waiting()
         if ticket.error:
             raise ticket.error
         return ticket.result  # type: ignore[return-value]
 
-    def _write_all_that_wait(self) -> None:
+    def _write_waiting(self) -> None:
         with self._lock:
             group, self._waiting = self._waiting, []
         try:
             self._settle(group)
         finally:
             with self._lock:
-                next_turn, self._is_writing = self._waiting[:1], bool(self._waiting)
-            for ticket in (*next_turn, *group):  # the next write first: it will wait for the disk
+                next_writer, self._is_writing = self._waiting[:1], bool(self._waiting)
+            for ticket in (*next_writer, *group):  # the next writer first, because it will wait for the disk
                 ticket.wake()
 
     def _settle(self, group: list[_Ticket[T, R]]) -> None:
         try:
             for ticket, result in zip(group, self._write([each.item for each in group]), strict=True):
                 ticket.result = result
-        except TransientDatabaseError as error:
+        except Exception as error:
             for ticket in group:
                 ticket.error = error
-        except Exception as error:  # one item may be the reason, and must not take the others with it
-            if len(group) > 1:
-                for ticket in group:
-                    self._settle([ticket])
-            else:
-                group[0].error = error
         for ticket in group:
             ticket.is_done = True

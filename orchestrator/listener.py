@@ -1,4 +1,4 @@
-"""LISTEN and poll(). A notification is a hint and nothing more: all this does is say "wake"."""
+"""Waits for notifications on a connection of its own. A notification is only a hint: all it does is wake someone."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from domain.states import CHANNEL
 
 log = logging.getLogger(__name__)
 
-PROVE_EVERY_S = 4.0  # with the answer's time below, a half-open connection is found within 10 s
+PROVE_EVERY_S = 4.0  # together with the time for the answer below, a half-open connection is found within 10 s
 ANSWER_WITHIN_S = 3.0
 RECONNECT_FIRST_S, RECONNECT_AT_MOST_S = 0.1, 5.0
 
 
 class Listener:
-    """Calls `wake` for each notification and after each reconnect. Never gives up; ends when `stopping` is set."""
+    """Calls `wake` for each notification and after each reconnect. It never gives up, and ends with `stopping`."""
 
     def __init__(self, url: str, wake: Callable[[], None], stopping: threading.Event) -> None:
         self._url, self._wake, self._stopping = url, wake, stopping
@@ -38,7 +38,7 @@ class Listener:
                     delays = _delays()
                     self.is_listening.set()
                     connection.notifies.clear()
-                    self._wake()  # what was committed while nobody listened
+                    self._wake()  # for what was committed while nobody listened
                     self._listen(connection)
                 finally:
                     self.is_listening.clear()
@@ -48,20 +48,29 @@ class Listener:
                 self._stopping.wait(next(delays) * (1 + random.random() / 10))
 
     def _connect(self) -> Any:
-        """A connection that listens, and has shown that a notification from another connection reaches it."""
-        connection = nonblocking.open_async(
-            self._url, "orchestrator listen", deadline := time.monotonic() + ANSWER_WITHIN_S
-        )
+        """A connection that listens, after a check that notifications from other connections reach it."""
+        deadline = time.monotonic() + ANSWER_WITHIN_S
+        connection = nonblocking.open_async(self._url, "orchestrator listen", deadline)
         try:
             _execute(connection, f"LISTEN {CHANNEL}", deadline)
-            if not self._hears(connection):
-                log.error(
-                    "LISTEN hears nothing, polling only. Behind a pooler in transaction mode, set DATABASE_DIRECT_URL."
-                )
+            self._check(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _check(self, connection: Any) -> None:
+        """Log an error when notifications do not come through. Polling alone then finds the orders."""
+        try:
+            if not self._hears(connection):
+                log.error(
+                    "notifications do not arrive, so orders are found by polling only."
+                    " Behind a pooler in transaction mode, set DATABASE_DIRECT_URL."
+                )
+        except psycopg2.errors.ProgramLimitExceeded:
+            log.warning(
+                "the queue of NOTIFY is full: orders are found by polling until its slowest listener catches up"
+            )
 
     def _hears(self, connection: Any) -> bool:
         deadline = time.monotonic() + ANSWER_WITHIN_S
@@ -94,5 +103,5 @@ def _execute(connection: Any, sql: str, deadline: float) -> None:
 
 def _delays() -> Any:
     delays = backoff.expo(factor=RECONNECT_FIRST_S, max_value=RECONNECT_AT_MOST_S)
-    next(delays)  # it yields a None first
+    next(delays)  # the generator yields None first
     return delays

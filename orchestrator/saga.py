@@ -1,11 +1,11 @@
-"""The saga: its steps, their undo, and what every kind of answer means. No I/O here.
+"""The saga: its steps, their undo, and what each kind of answer means. No I/O here.
 
     AUTHORIZED → ORDER_CREATED → INVENTORY_RESERVED → PAYMENT_CAPTURED → COMPLETED
          └──────────────┴─────────────────┴──────────────────┴→ COMPENSATING → FAILED
 
-An action asks a participant. *Yes* is written down, *no* turns the saga back, *nothing* is asked again with the same
-key; nothing, too often, turns it back too. Turning back undoes the step in hand as well, for its request may have
-landed, or may yet land.
+An action asks a participant. *Yes* is saved. *No* starts the compensation. *Nothing* is retried with the same key, and
+starts the compensation when the attempts are used up. The compensation also undoes the step that was in flight, because
+its request may have been executed, or may yet be.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from itertools import islice
 
 import backoff
 
-from common.calls.client import AnswerTo, No, Nothing, Yes
+from common.calls.client import Answer, No, Nothing, Yes
 from domain.states import ABANDONED, Status
 
 
 @dataclass(frozen=True)
 class Step:
     at: Status
-    """Where the saga stands when this step is due."""
+    """The saga's status when this step is next."""
     do: str
     reaches: Status
     undo: tuple[str, ...]
-    """What takes it back from here to nothing, in this order: the customer's money first."""
+    """What undoes everything done up to here, in this order: the customer's money first."""
 
 
 STEPS = (
@@ -37,25 +37,26 @@ STEPS = (
          ("void_payment", "release_inventory", "cancel_order")),
     Step(Status.INVENTORY_RESERVED, "capture_payment", Status.PAYMENT_CAPTURED,
          ("void_payment", "release_inventory", "cancel_order")),
-    # Cancelled first: if the order is confirmed already, only the answer was lost, and the sale stands.
+    # The cancel comes first: if the order is already confirmed, only the answer was lost, and the sale stands.
     Step(Status.PAYMENT_CAPTURED, "confirm_order", Status.COMPLETED,
          ("cancel_order", "void_payment", "release_inventory")),
 )  # fmt: skip
 STEP_AT = {step.at: step for step in STEPS}
 CLOSE_ABANDONED = "void_abandoned_authorization"
-UNDO_EVERY_S = 300  # an undo that has failed five times is tried every five minutes, for ever
+UNDO_EVERY_S = 300  # an undo that has failed five times is retried every five minutes, without end
 
 
 @dataclass(frozen=True)
 class Deferred:
-    """Not asked at all: the participant is known to be down (see breaker.py). Costs no attempt."""
+    """The participant was not called, or the call is known to have had no effect (see breaker.py). Costs no attempt."""
 
-    seconds: float
+    retry_in_s: float
+    awaits: str = "a participant that is down"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Saga:
-    """A ledger entry in hand: what its actions need, and all that an answer may change."""
+    """A claimed ledger entry: what its actions need, and everything that an answer may change."""
 
     id: str
     claim_number: int
@@ -73,16 +74,16 @@ class Saga:
     failure: tuple[str, str] | None = None
     retry_count: int = 0
     attention: str | None = None
-    """Why a person should look; None: nobody needs to."""
+    """Why an operator should look at it. None: no need."""
     detail: str | None = None
-    wait_s: float | None = None
-    """Seconds until it is due again; None: go on now."""
-    undoing_s: float = 0
-    """While it is undone: seconds since it turned back or an undo was done."""
+    retry_in_s: float | None = None
+    """Seconds until it is due again. None: continue now."""
+    stalled_s: float = 0
+    """During the compensation: seconds since it started or since an undo last succeeded."""
 
     @property
-    def is_in_hand(self) -> bool:
-        return self.wait_s is None and not self.status.is_terminal
+    def is_runnable(self) -> bool:
+        return self.retry_in_s is None and not self.status.is_terminal
 
     @property
     def next_action(self) -> str:
@@ -99,7 +100,7 @@ class Saga:
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """When an unanswered action is asked again (contract.md, "Orchestrator")."""
+    """When an unanswered action is retried."""
 
     base_s: float = 1
     factor: float = 4
@@ -107,35 +108,31 @@ class RetryPolicy:
     jitter: float = 0.1
 
     def delay(self, failures: int) -> float:
-        """Seconds to wait after this many unanswered attempts at a step: 1, 4, 16, 64. Jitter only adds."""
+        """Seconds to wait after this many unanswered attempts at a step: 1, 4, 16, 64. Jitter only adds to it."""
         return self._schedule()[failures - 1] * (1 + random.random() * self.jitter)
 
     def undo_delay(self, failures: int) -> float:
-        """The same for an undo, which never gives up: 1, 4, 16, 64, then five minutes each."""
-        steady = UNDO_EVERY_S * self.base_s  # where tests make the delays short, this one too
+        """The same for an undo, which never gives up: 1, 4, 16, 64, then always five minutes."""
+        steady = UNDO_EVERY_S * self.base_s  # tests that shorten the other delays shorten this one too
         delays = [*self._schedule(), steady]
         return min(delays[min(failures, len(delays)) - 1], steady) * (1 + random.random() * self.jitter)
 
     @property
-    def patience_s(self) -> float:
-        """How long an undo may take before it is marked: all the attempts of a step, 85 s."""
+    def stall_limit_s(self) -> float:
+        """How long an undo may take before an operator is told: as long as all attempts at a step, 85 s."""
         return sum(self._schedule())
 
     def _schedule(self) -> Sequence[float]:
         exponential = backoff.expo(base=self.factor, factor=self.base_s)
-        next(exponential)  # it yields a None first
+        next(exponential)  # the generator yields None first
         return list(islice(exponential, self.max_attempts - 1))
 
 
-def after(saga: Saga, answer: AnswerTo | Deferred, policy: RetryPolicy) -> Saga:
-    """What the saga becomes when its next action is answered so."""
+def after(saga: Saga, answer: Answer | Deferred, policy: RetryPolicy) -> Saga:
+    """The saga after this answer to its next action."""
     now = replace(saga, detail=None)
     if isinstance(answer, Deferred):
-        reason = f"{saga.next_action} waits for a participant that is down"
-        is_late = saga.undoing_s > policy.patience_s
-        return replace(
-            now, wait_s=answer.seconds, detail=reason, attention=saga.attention or (reason if is_late else None)
-        )
+        return _after_deferral(now, answer, policy)
     if saga.status == Status.AWAITING_AUTHORIZATION:
         return _after_closing(now, answer, policy)
     if saga.status == Status.COMPENSATING:
@@ -143,23 +140,29 @@ def after(saga: Saga, answer: AnswerTo | Deferred, policy: RetryPolicy) -> Saga:
     return _after_step(now, answer, policy)
 
 
-def _after_step(saga: Saga, answer: AnswerTo, policy: RetryPolicy) -> Saga:
+def _after_deferral(saga: Saga, answer: Deferred, policy: RetryPolicy) -> Saga:
+    reason = f"{saga.next_action} waits for {answer.awaits}"
+    attention = reason if saga.stalled_s > policy.stall_limit_s else None
+    return replace(saga, retry_in_s=answer.retry_in_s, detail=reason, attention=saga.attention or attention)
+
+
+def _after_step(saga: Saga, answer: Answer, policy: RetryPolicy) -> Saga:
     step = STEP_AT[saga.status]
     match answer:
         case Yes():
             return replace(saga, status=step.reaches, retry_count=0, attention=None)
         case No(code, message):
-            return _turn_back(saga, code, message)
+            return _compensate(saga, code, message)
         case Nothing(reason):
             failures = saga.retry_count + 1
             if failures >= policy.max_attempts:
-                return _turn_back(
-                    saga, f"{step.do}_unanswered", f"No answer in {failures} attempts; the last: {reason}."
+                return _compensate(
+                    saga, f"{step.do}_unanswered", f"No answer after {failures} attempts. The last error: {reason}."
                 )
-            return replace(saga, retry_count=failures, wait_s=policy.delay(failures), detail=reason)
+            return replace(saga, retry_count=failures, retry_in_s=policy.delay(failures), detail=reason)
 
 
-def _turn_back(saga: Saga, code: str, message: str) -> Saga:
+def _compensate(saga: Saga, code: str, message: str) -> Saga:
     return replace(
         saga,
         status=Status.COMPENSATING,
@@ -170,29 +173,23 @@ def _turn_back(saga: Saga, code: str, message: str) -> Saga:
     )
 
 
-def _after_undo(saga: Saga, answer: AnswerTo, policy: RetryPolicy) -> Saga:
+def _after_undo(saga: Saga, answer: Answer, policy: RetryPolicy) -> Saga:
     action = saga.next_action
     match answer:
         case Yes():
             undone = (*saga.undone, action)
             status = Status.COMPENSATING if set(saga.undo) - set(undone) else Status.FAILED
             return replace(saga, status=status, undone=undone, retry_count=0, attention=None, detail=f"{action} done")
-        case No() if _is_confirmed_already(saga, action, answer):
-            return replace(
-                saga,
-                status=Status.COMPLETED,
-                failure=None,
-                retry_count=0,
-                attention=None,
-                detail="was confirmed already",
-            )
+        case No() if _is_already_confirmed(saga, action, answer):
+            detail = "was already confirmed"
+            return replace(saga, status=Status.COMPLETED, failure=None, retry_count=0, attention=None, detail=detail)
         case No(code, message):
-            return _ask_undo_again(saga, f"{action} was refused: {code}: {message}", policy, at_once=True)
+            return _retry_undo(saga, f"{action} was refused: {code}: {message}", policy, is_refused=True)
         case Nothing(reason):
-            return _ask_undo_again(saga, f"{action} got no answer: {reason}", policy)
+            return _retry_undo(saga, f"{action} got no answer: {reason}", policy)
 
 
-def _is_confirmed_already(saga: Saga, action: str, no: No) -> bool:
+def _is_already_confirmed(saga: Saga, action: str, no: No) -> bool:
     return (
         saga.compensating_from == Status.PAYMENT_CAPTURED
         and action == "cancel_order"
@@ -201,27 +198,24 @@ def _is_confirmed_already(saga: Saga, action: str, no: No) -> bool:
     )
 
 
-def _ask_undo_again(saga: Saga, reason: str, policy: RetryPolicy, *, at_once: bool = False) -> Saga:
+def _retry_undo(saga: Saga, reason: str, policy: RetryPolicy, *, is_refused: bool = False) -> Saga:
     failures = saga.retry_count + 1
-    needs_attention = at_once or failures >= policy.max_attempts
+    needs_attention = is_refused or failures >= policy.max_attempts
     return replace(
         saga,
         retry_count=failures,
-        wait_s=policy.undo_delay(failures),
+        retry_in_s=policy.undo_delay(failures),
         detail=reason,
         attention=reason if needs_attention else saga.attention,
     )
 
 
-def _after_closing(saga: Saga, answer: AnswerTo, policy: RetryPolicy) -> Saga:
-    """The client never came back. The entry ends when it is certain that no hold is left behind."""
-    if isinstance(answer, Yes):
-        return replace(
-            saga,
-            status=Status.AUTHORIZATION_FAILED,
-            retry_count=0,
-            attention=None,
-            detail=ABANDONED,
-        )
-    reason = answer.reason if isinstance(answer, Nothing) else f"{answer.code}: {answer.message}"
-    return _ask_undo_again(saga, f"{CLOSE_ABANDONED}: {reason}", policy, at_once=isinstance(answer, No))
+def _after_closing(saga: Saga, answer: Answer, policy: RetryPolicy) -> Saga:
+    """The client never came back. The entry is closed once it is certain that no hold is left."""
+    match answer:
+        case Yes():
+            return replace(saga, status=Status.AUTHORIZATION_FAILED, retry_count=0, attention=None, detail=ABANDONED)
+        case No(code, message):
+            return _retry_undo(saga, f"{CLOSE_ABANDONED} was refused: {code}: {message}", policy, is_refused=True)
+        case Nothing(reason):
+            return _retry_undo(saga, f"{CLOSE_ABANDONED} got no answer: {reason}", policy)

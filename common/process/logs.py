@@ -60,7 +60,7 @@ class _Json(logging.Formatter):
             "service": self._service,
             "request_id": request_id.get(),
             "logger": record.name,
-            "message": _without_secrets(record.getMessage()),
+            "message": without_secrets(record.getMessage()),
             **_extra(record),
             "exception": _traceback(self, record),
         }
@@ -70,7 +70,7 @@ class _Json(logging.Formatter):
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         words = [f"{_utc(record):%H:%M:%S}.{record.msecs:03.0f}", f"{record.levelname:<7}"]
-        words += [_CONTROL.sub(lambda found: repr(found[0])[1:-1], _without_secrets(record.getMessage()))]
+        words += [_CONTROL.sub(lambda found: repr(found[0])[1:-1], without_secrets(record.getMessage()))]
         words += [f"{key}={value}" for key, value in _extra(record).items()]
         words += [f"[{request_id.get()}]"] if request_id.get() else []
         text = " ".join(words)
@@ -94,7 +94,7 @@ def _masked(name: str, value: Any) -> Any:
         return {str(key): _masked(str(key), inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_masked("", inner) for inner in value]
-    return _without_secrets(value) if isinstance(value, str) else value
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 @lru_cache(1000)
@@ -102,7 +102,8 @@ def _is_secret(name: str) -> bool:
     return _SECRET_NAME.search(name) is not None
 
 
-def _without_secrets(text: str) -> str:
+def without_secrets(text: str) -> str:
+    """The text without tokens, e-mail addresses, and the values of a row that PostgreSQL has refused."""
     if "token" in text.lower():
         text = _SECRET_IN_TEXT.sub(r"\1***", text)
     if "DETAIL: " in text:
@@ -113,4 +114,4 @@ def _without_secrets(text: str) -> str:
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     parts = [formatter.formatException(record.exc_info)] if record.exc_info and record.exc_info[0] else []
     parts += [formatter.formatStack(record.stack_info)] if record.stack_info else []
-    return _without_secrets("\n".join(parts))
+    return without_secrets("\n".join(parts))

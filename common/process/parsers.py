@@ -6,7 +6,9 @@ No message repeats the text, because it may hold a password.
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg2
@@ -108,3 +110,13 @@ def api_keys(text: str) -> dict[str, tuple[str, bool]]:
             raise ValueError("a comma-separated list of NAME=SHA256HEX or NAME=SHA256HEX:read")
         keys[digest] = (name, role != "read")
     return keys
+
+
+def ca_bundle(text: str) -> str:
+    """The path of certificates in PEM: a file, or a folder as `c_rehash` makes it."""
+    try:
+        if text and not Path(text).is_dir():
+            ssl.create_default_context(cafile=text)
+    except OSError:
+        raise ValueError("a file of certificates in PEM, or a folder of them") from None
+    return text

@@ -13,6 +13,7 @@ from typing import Any
 from common.process import addresses, consistency
 from common.process.parsers import (
     api_keys,
+    ca_bundle,
     choice,
     currency,
     database_url,
@@ -48,11 +49,18 @@ class Settings:
     )
     web_concurrency: int = setting(whole(1, 64), "2", "gunicorn workers of each web process")
     web_threads: int = setting(whole(1, 256), "8", "threads of each gunicorn worker")
+    web_worker: str = setting(
+        choice("holdfast", "gthread"), "holdfast", "`gthread`: gunicorn's own worker, for use behind deploy/nginx.conf"
+    )
     log_level: str = setting(choice("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "least severe line that is logged")
     log_format: str = setting(choice("json", "text"), "json", "one JSON object a line, or text for a person")
     orders_service_url: str = setting(http_url, "http://127.0.0.1:8100", "where the orders service is")
     inventory_service_url: str = setting(http_url, "http://127.0.0.1:8200", "where the inventory service is")
     payments_service_url: str = setting(http_url, "http://127.0.0.1:8300", "where the payments service is")
+    requests_ca_bundle: str = setting(
+        ca_bundle, "", "file or folder with the certificates to trust for services at `https://` addresses"
+    )
+    ssl_cert_file: str = setting(ca_bundle, "", "the same, where `REQUESTS_CA_BUNDLE` is not set")
     api_keys: dict[str, tuple[str, bool]] = setting(
         api_keys, "", "clients of the Edge API, `NAME=SHA256HEX[:read],…`; empty: open, all callers are one client"
     )
@@ -101,6 +109,11 @@ class Settings:
         str, "", "tests: `POINT` or `POINT:N`, where a process of this service is to kill itself, once"
     )
 
+    @property
+    def ca_bundle(self) -> str:
+        """Empty: the usual certificates."""
+        return self.requests_ca_bundle or self.ssl_cert_file
+
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, service: str = "") -> Settings:
         """Read and check every setting.
@@ -134,7 +147,7 @@ class Settings:
 
 def _read(each: Field[Any], environ: Mapping[str, str], defaults: Mapping[str, str]) -> Any:
     name = each.name.upper()
-    text = environ.get(name) or defaults.get(name) or each.metadata["default"]
+    text = environ.get(name, "").strip() or defaults.get(name) or each.metadata["default"]
     if text is None:
         raise SettingError(f"{name} is not set: {each.metadata['doc']}")
     try:

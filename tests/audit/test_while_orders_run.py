@@ -98,6 +98,6 @@ def test_an_undo_that_cannot_be_done_is_seen_everywhere_and_can_be_tried_at_once
         assert (ended.status, ended.needs_attention_at) == ("FAILED", None)
         assert ended.updated_at < order.next_retry_at, "it did not wait for its turn"
         assert run(url, "attention", "retry", id_)[0] == 1
-    assert "needs no attention any more" in stack.log("orchestrator.1")
+    assert "no longer needs attention" in stack.log("orchestrator.1")
     assert run(url, "attention")[1] == "No order needs attention.\n"
     assert violations(url) == {}

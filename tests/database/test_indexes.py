@@ -7,7 +7,7 @@ import pytest
 
 import edge_api.store
 import inventory_service.operations
-import orchestrator.store
+import orchestrator.statements
 import orders_service.operations
 import payments_service.operations
 from common.api import idempotency
@@ -18,14 +18,16 @@ from tests.database.statements import statements_of
 FEW, MANY = 1_000, 100_000
 CLAIMED = 16  # as many as WORKER_THREADS
 DUE_INDEX = "ix_order_ledger_due_at"
-DOES_NOT_GROW = {"rate_limits"}  # one row for each client
+DOES_NOT_GROW = {"rate_limits", "set_aside_entries"}  # one row for each client; one for each unwritable entry
 DIGEST = "0" * 32
 ORDER, PRODUCT = known_id("order", 5), known_id("product", 5)
 KEY = authorize_key(ORDER)
 NEW = known_id("new", 1)
 LINES = {"product_ids": [PRODUCT, known_id("product", 6)], "quantities": [1, 2], "prices": [999, 999]}
 
-ENTRIES = json.dumps([{"id": ORDER, "claim_number": 0, "was": "AUTHORIZED", "status": "FAILED", "is_over": True}])
+ENTRIES = json.dumps(
+    [{"id": ORDER, "claim_number": 0, "expected_status": "AUTHORIZED", "status": "FAILED", "is_terminal": True}]
+)
 
 # What the parameters of each module's statements are called, and a value that is in the database.
 PARAMETERS = {
@@ -33,8 +35,9 @@ PARAMETERS = {
     | {"id": ORDER, "client": "shop", "key": "k5", "fingerprint": DIGEST, "user_id": NEW, "email": "a@b.example"}
     | {"total": 2997, "currency": "USD", "request_id": "r", "claimant": "edge", "claim_number": 0, "lease_s": 30}
     | {"abandoned_after_s": 60, "authorization_id": "auth_5", "status": 202, "body": "{}", "limit": 100}
-    | {"failure_code": "payment_declined", "failure_message": "no", "notify": True},
-    orchestrator.store: {"id": ORDER, "claim_number": 0, "was": "AUTHORIZED", "entries": ENTRIES, "lease_s": 30}
+    | {"failure_code": "payment_declined", "failure_message": "no", "notify": True, "ids": [ORDER]},
+    orchestrator.statements: {"id": ORDER, "claim_number": 0, "entries": ENTRIES, "lease_s": 30, "delay_s": 0}
+    | {"in_flight": [ORDER], "reason": "why", "ids": [ORDER]}
     | {"renew_below_s": 22, "limit": CLAIMED, "claimant": "worker", "max_claims": 5, "set_aside_s": 300}
     | {"abandoned": "abandoned", "abandoned_message": "nobody came back"},
     inventory_service.operations: LINES
@@ -105,6 +108,14 @@ def quiet(new_migrated_database, connect):
     return sql
 
 
+@pytest.fixture(scope="module")
+def behind(new_migrated_database, connect):
+    """The orchestrators have not kept up with the orders."""
+    sql = connect(new_migrated_database())
+    fill(sql, finished=FEW, elsewhere=FEW, due=100 * DUE)
+    return sql
+
+
 def explain(sql, statement, *options, **params):
     """The plan as data. The statement is not run, unless the options say ANALYZE; then it is taken back."""
     sql("BEGIN")
@@ -143,8 +154,8 @@ def test_the_check_sees_a_whole_table(crowded):
 
 
 def claim(sql):
-    params = PARAMETERS[orchestrator.store]
-    return partial(explain, sql, orchestrator.store.CLAIM, **params)
+    params = PARAMETERS[orchestrator.statements]
+    return partial(explain, sql, orchestrator.statements.CLAIM, **params)
 
 
 def test_a_claim_goes_by_what_is_due(crowded):
@@ -167,3 +178,13 @@ def test_a_claim_does_not_read_more_when_a_hundred_times_as_many_orders_are_fini
     # A larger index may be a level deeper: a block more for each claimed entry where it is found, its lines are found,
     # and its new version is put into the indexes. The 99,000 orders themselves are some 4,000 blocks.
     assert many <= few + 5 * CLAIMED
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(orchestrator.statements, "CLAIM"), (orchestrator.statements, "NEXT_DUE"), (edge_api.store, "BACKLOG_AGE")],
+)
+def test_statement_does_not_read_more_with_a_hundred_times_the_backlog(quiet, behind, module, name):
+    statement, params = getattr(module, name), PARAMETERS[module]
+    few, many = (buffers(explain(sql, statement, "ANALYZE", "BUFFERS", **params)) for sql in (quiet, behind))
+    assert many <= few + 5 * CLAIMED  # as above: indexes are a level deeper

@@ -11,6 +11,7 @@ import pytest
 
 from common.database.database import Database
 from domain.states import CHANNEL
+from edge_api import notifier as module
 from edge_api.notifier import Notifier
 from tests.waiting import eventually
 
@@ -81,3 +82,48 @@ def test_a_burst_of_orders_is_notified_once(payments, inventory, shop_with, hear
     assert {answer.status_code for answer in answers} == {202}
     assert heard() == 1
     assert len(planned) == 1, "and one more when the window ends"
+
+
+class FullQueue(Database):
+    """A database whose queue of NOTIFY is full until `has_room` is set."""
+
+    def __init__(self) -> None:
+        self.has_room, self.statements = threading.Event(), []
+
+    def one(self, sql: str, **params: object) -> None:
+        self.statements.append(sql)
+        if sql == module.NOTIFY and not self.has_room.is_set():
+            raise psycopg2.errors.ProgramLimitExceeded("too many notifications in the NOTIFY queue")
+
+
+class TestFullQueue:
+    @pytest.fixture(autouse=True)
+    def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "FULL_RETRY_S", 0.01)
+
+    def test_no_commit_carries_a_notification_until_one_gets_through(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "FULL_RETRY_S", NEVER_S)
+        notifier = Notifier(FullQueue(), 0)
+        notifier.queue_is_full()
+        assert [notifier.is_due() for _ in range(3)] == [False] * 3
+
+    def test_notification_is_retried_until_it_gets_through(self) -> None:
+        database = FullQueue()
+        notifier = Notifier(database, 0)
+        notifier.queue_is_full()
+        notifier.later()
+        eventually(lambda: database.statements.count(module.NOTIFY) >= 3)
+        database.has_room.set()
+        eventually(lambda: notifier.is_due() and notifier.is_due())
+        assert module.EMPTY_QUEUE in database.statements, "else PostgreSQL keeps what has been read"
+
+    def test_warning_is_logged_once_a_minute(
+        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        notifier = Notifier(FullQueue(), 0)
+        for _ in range(5):
+            notifier.queue_is_full()
+        assert caplog.text.count("the queue of NOTIFY is full") == 1
+        monkeypatch.setattr(module, "WARN_EVERY_S", 0)
+        notifier.queue_is_full()
+        assert caplog.text.count("the queue of NOTIFY is full") == 2

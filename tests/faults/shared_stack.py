@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from common.schema import migrate
+from local.binaries import find_binaries, major_version
 from local.postgres import EmbeddedPostgres
 from tests.books import violations
 from tests.severable import Severable
@@ -156,7 +157,10 @@ def new_key() -> str:
 def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedStack]:
     folder = tmp_path_factory.mktemp("shared")
     # A test kills the server, not the machine: what was written to a file stays without fsync, too.
-    with EmbeddedPostgres(folder / "postgres", settings={"fsync": "off"}) as server:
+    settings = {"fsync": "off"}
+    if major_version(find_binaries() / "postgres") >= 17:
+        settings["max_notify_queue_pages"] = "64"  # the least there is, so that a test can fill it
+    with EmbeddedPostgres(folder / "postgres", settings) as server:
         migrate.upgrade(server.url)
         with SharedStack(server, folder) as stack:
             yield stack

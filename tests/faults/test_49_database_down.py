@@ -37,4 +37,4 @@ def test_processes_wait_for_the_database_and_recover(stack: SharedStack) -> None
 
 
 def complaints(stack: SharedStack, name: str) -> int:
-    return stack.log(name).count("cannot look for orders")
+    return stack.log(name).count("cannot claim orders")

@@ -1,4 +1,4 @@
-"""A ledger with authorized entries, and the orchestrator's store on it."""
+"""A ledger with authorized entries, and the orchestrator's store."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def store(database: Database) -> Store:
 
 @pytest.fixture
 def other_store(database: Database) -> Store:
-    """Another orchestrator's."""
+    """The store of another orchestrator."""
     return Store(database, "other", LEASE_S)
 
 
 @pytest.fixture
 def requested(database: Database) -> Callable[..., str]:
-    """Makes an entry that awaits its authorization; its id."""
+    """Create an entry that awaits its authorization. :returns: its id"""
 
     def make() -> str:
         entry = EdgeStore(database, LEASE_S, 60, Notifier(database, 0)).insert_entry(
@@ -63,7 +63,7 @@ def requested(database: Database) -> Callable[..., str]:
 
 @pytest.fixture
 def authorized(database: Database, requested: Callable[..., str]) -> Callable[..., str]:
-    """Makes an entry that has been authorized and waits to be claimed; its id."""
+    """Create an authorized entry that waits to be claimed. :returns: its id"""
 
     def make() -> str:
         entry = {"id": requested(), "claim_number": 1}
@@ -88,7 +88,7 @@ def row(database: Database) -> Callable[[str], Row]:
 
 @pytest.fixture
 def change(database: Database) -> Callable[..., None]:
-    """`change(id, "due_at = now()")`: what a test needs to be otherwise in an entry."""
+    """`change(id, "due_at = now()")`: change an entry."""
 
     def update(order_ledger_id: str, assignment: str) -> None:
         database.one(f"UPDATE order_ledger SET {assignment} WHERE id = %(id)s", id=order_ledger_id)

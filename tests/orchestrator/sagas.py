@@ -1,4 +1,4 @@
-"""Sagas to begin a test with."""
+"""Sagas for tests."""
 
 from typing import Any
 

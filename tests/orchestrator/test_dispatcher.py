@@ -1,4 +1,4 @@
-"""The polling loop and its threads, on a real ledger; what a saga does is in the test's hand."""
+"""The polling loop and its threads, on a real ledger. The tests decide what a saga does."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def is_completed(row: Read, *ids: str) -> Callable[[], bool]:
 
 
 class TestClaiming:
-    def test_nothing_is_claimed_that_has_no_free_thread(
+    def test_claims_no_more_than_there_are_free_threads(
         self, store: Store, authorized: Make, database: Database
     ) -> None:
         for _ in range(5):
@@ -59,18 +59,18 @@ class TestClaiming:
 
         dispatcher = Dispatcher(store, hold, threads=2, poll_interval_s=FOR_EVER)
         assert (dispatcher.run_once(), dispatcher.run_once()) == (2, 0)
-        assert dispatcher.in_hand == 2
+        assert dispatcher.in_flight == 2
         assert database.one("SELECT count(*) AS n FROM order_ledger WHERE claimed_by IS NOT NULL") == {"n": 2}
         go.set()
         dispatcher.stop()
 
-    def test_a_backlog_is_drained_without_waiting_for_the_poll(self, store: Store, authorized: Make, row: Read) -> None:
+    def test_backlog_is_drained_without_waiting_for_the_poll(self, store: Store, authorized: Make, row: Read) -> None:
         ids = [authorized() for _ in range(12)]
         with running(Dispatcher(store, walk(store), threads=2, poll_interval_s=FOR_EVER)):
             eventually(is_completed(row, *ids))
 
-    def test_twelve_slow_calls_run_side_by_side(self, store: Store, authorized: Make, row: Read) -> None:
-        """They all wait for one another: one after the other would never end."""
+    def test_twelve_slow_calls_run_in_parallel(self, store: Store, authorized: Make, row: Read) -> None:
+        """They all wait for one another, so in sequence they would never end."""
         ids = [authorized() for _ in range(12)]
         together = threading.Barrier(12, timeout=20)
 
@@ -81,7 +81,7 @@ class TestClaiming:
         with running(Dispatcher(store, walk(store, ask), threads=12, poll_interval_s=FOR_EVER)):
             eventually(is_completed(row, *ids))
 
-    def test_a_hanging_call_does_not_hold_up_the_others(self, store: Store, authorized: Make, row: Read) -> None:
+    def test_hanging_call_does_not_delay_other_orders(self, store: Store, authorized: Make, row: Read) -> None:
         hanging, ids, go = authorized(), [authorized() for _ in range(6)], threading.Event()
 
         def ask(saga: Saga) -> Yes:
@@ -96,20 +96,18 @@ class TestClaiming:
 
 
 class TestWaking:
-    def test_a_wake_is_enough(self, store: Store, authorized: Make, row: Read) -> None:
+    def test_wake_is_enough(self, store: Store, authorized: Make, row: Read) -> None:
         with running(Dispatcher(store, walk(store), threads=1, poll_interval_s=FOR_EVER)) as dispatcher:
             id_ = authorized()
             dispatcher.wake()
             eventually(is_completed(row, id_))
 
-    def test_the_poll_finds_what_nobody_told(self, store: Store, authorized: Make, row: Read) -> None:
+    def test_poll_finds_orders_without_a_notification(self, store: Store, authorized: Make, row: Read) -> None:
         with running(Dispatcher(store, walk(store), threads=1, poll_interval_s=0.05)):
             id_ = authorized()
             eventually(is_completed(row, id_))
 
-    def test_a_retry_is_taken_up_when_it_is_due_not_at_the_next_poll(
-        self, store: Store, authorized: Make, row: Read
-    ) -> None:
+    def test_retry_runs_when_it_is_due_not_at_the_next_poll(self, store: Store, authorized: Make, row: Read) -> None:
         id_, answers = authorized(), [Nothing("x"), Nothing("x")]
 
         def ask(_: Saga) -> Yes | Nothing:
@@ -118,33 +116,75 @@ class TestWaking:
         with running(Dispatcher(store, walk(store, ask), threads=1, poll_interval_s=FOR_EVER)):
             eventually(is_completed(row, id_))
 
-    def test_a_retry_of_another_orchestrator_is_taken_up_when_it_is_due(
+    def test_retry_of_another_orchestrator_runs_when_it_is_due(
         self, store: Store, other_store: Store, authorized: Make, row: Read
     ) -> None:
         id_ = authorized()
         (saga,) = other_store.claim(1)
-        other_store.save(saga, replace(saga, wait_s=0.2))
+        other_store.save(saga, replace(saga, retry_in_s=0.2))
         with running(Dispatcher(store, walk(store), threads=1, poll_interval_s=FOR_EVER)):
             eventually(is_completed(row, id_))
 
 
 class TestTrouble:
-    @pytest.mark.parametrize("error", [ValueError("bad row"), DatabaseUnavailable()])
-    def test_one_bad_entry_does_not_stop_the_others(
-        self, store: Store, authorized: Make, row: Read, error: Exception
-    ) -> None:
+    def test_failing_entry_does_not_stop_the_others(self, store: Store, authorized: Make, row: Read) -> None:
         bad, ids = authorized(), [authorized() for _ in range(5)]
 
         def ask(saga: Saga) -> Yes:
             if saga.id == bad:
-                raise error
+                raise ValueError("bad row")
             return Yes({})
 
         with running(Dispatcher(store, walk(store, ask), threads=2, poll_interval_s=FOR_EVER)):
             eventually(is_completed(row, *ids))
-        assert row(bad)["claimed_by"] == "me", "left to its lease"
+            eventually(lambda: row(bad)["needs_attention_at"])
+        assert (row(bad)["claimed_by"], row(bad)["attention_reason"]) == (None, "ValueError: bad row")
 
-    def test_a_database_that_is_away_is_asked_again(self, store: Store, authorized: Make, row: Read) -> None:
+    def test_lost_connection_gives_the_claim_back(self, store: Store, authorized: Make, row: Read) -> None:
+        id_, errors = authorized(), [DatabaseUnavailable()]
+
+        def ask(saga: Saga) -> Yes:
+            if errors:
+                raise errors.pop()
+            return Yes({})
+
+        with running(Dispatcher(store, walk(store, ask), threads=2, poll_interval_s=FOR_EVER)):
+            eventually(is_completed(row, id_))
+
+    def test_other_claims_stay_when_one_is_given_back(self, store: Store, authorized: Make, row: Read) -> None:
+        lost, kept = authorized(), authorized()
+        errors, go = [DatabaseUnavailable()], threading.Event()
+
+        def ask(saga: Saga) -> Yes:
+            if saga.id == kept:
+                go.wait(10)
+            elif errors:
+                raise errors.pop()
+            return Yes({})
+
+        with running(Dispatcher(store, walk(store, ask), threads=2, poll_interval_s=FOR_EVER)):
+            eventually(is_completed(row, lost))
+            assert (row(kept)["claimed_by"], row(kept)["claim_number"]) == ("me", 2)
+            go.set()
+            eventually(is_completed(row, kept))
+
+    def test_looks_ever_less_often_at_entries_that_it_cannot_claim(self, store: Store, monkeypatch) -> None:
+        """They are locked, or the database is read-only: a busy loop would not help."""
+        pauses: list[float] = []
+        dispatcher = Dispatcher(store, walk(store), threads=1, poll_interval_s=FOR_EVER)
+        monkeypatch.setattr(store, "claim", lambda limit: [])
+        monkeypatch.setattr(store, "next_due_in", lambda: 0.0)
+
+        def wait(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 9:
+                dispatcher.stop()
+
+        monkeypatch.setattr(dispatcher._woken, "wait", wait)
+        dispatcher.run()
+        assert pauses == pytest.approx([0, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1, 1])
+
+    def test_claim_is_retried_when_the_database_is_down(self, store: Store, authorized: Make, row: Read) -> None:
         refusals = [DatabaseUnavailable(), DatabaseUnavailable()]
 
         class Flaky(Store):
@@ -158,8 +198,8 @@ class TestTrouble:
         with running(Dispatcher(flaky, walk(store), threads=1, poll_interval_s=0.05)):
             eventually(is_completed(row, id_))
 
-    def test_what_is_being_claimed_while_it_stops_is_in_hand(self, store: Store, authorized: Make) -> None:
-        """Neither lost to the lease nor the end of the thread: the claim's answer is still submitted."""
+    def test_entries_being_claimed_at_shutdown_are_processed(self, store: Store, authorized: Make) -> None:
+        """They are not left to their leases."""
         authorized()
         claiming, go, ran = threading.Event(), threading.Event(), []
 
@@ -184,9 +224,9 @@ class TestTrouble:
         looking.join()
         assert len(ran) == 1
         authorized()
-        assert dispatcher.run_once() == 0, "claim nothing more"
+        assert dispatcher.run_once() == 0, "claims no more"
 
-    def test_stopping_waits_for_what_is_in_hand_and_claims_nothing_more(
+    def test_stop_waits_for_entries_in_flight_and_claims_no_more(
         self, store: Store, authorized: Make, row: Read
     ) -> None:
         first, begun, go = authorized(), threading.Event(), threading.Event()
@@ -204,6 +244,6 @@ class TestTrouble:
             eventually(dispatcher.stopping.is_set)
             go.set()
             stopper.join()
-            assert dispatcher.in_hand == 0
+            assert dispatcher.in_flight == 0
         assert row(first)["status"] == Status.COMPLETED
         assert row(second)["claimed_by"] is None

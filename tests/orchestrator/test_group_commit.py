@@ -1,4 +1,4 @@
-"""Who writes for whom, and who is told what. The database is not needed for that."""
+"""Which thread writes which items, and what each thread is told. This needs no database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from common.database.errors import DatabaseBusy, DatabaseUnavailable
 from orchestrator.group_commit import GroupCommit
 from tests.waiting import eventually
 
@@ -17,7 +16,7 @@ Come = Callable[..., list[Future[str]]]
 
 
 class Writing:
-    """A write that takes until it is let go on. It notes its groups, and fails for an item that is named so."""
+    """A write that blocks until it may end. It records its groups, and fails for an item named "bad"."""
 
     def __init__(self) -> None:
         self.groups: list[list[str]] = []
@@ -49,7 +48,7 @@ def commit(writing: Writing) -> GroupCommit[str, str]:
 
 @pytest.fixture
 def come(writing: Writing, commit: GroupCommit[str, str]) -> Iterator[Come]:
-    """`come("a", "b")`: each in a thread of its own wants to write its item; both wait, or the first of all writes."""
+    """`come("a", "b")`: two threads write an item each."""
     with ThreadPoolExecutor(10) as threads:
 
         def submit(*items: str) -> list[Future[str]]:
@@ -61,7 +60,7 @@ def come(writing: Writing, commit: GroupCommit[str, str]) -> Iterator[Come]:
 
 @pytest.fixture
 def wait_while_one_writes(writing: Writing, commit: GroupCommit[str, str], come: Come) -> Come:
-    """`wait_while_one_writes("b", "c")`: they have come while "first" is being written, and that may end now."""
+    """`wait_while_one_writes("b", "c")`: both wait while "first" is being written."""
 
     def submit(*items: str) -> list[Future[str]]:
         futures = come("first")
@@ -77,7 +76,7 @@ def results(futures: list[Future[str]]) -> list[str]:
     return [future.result(PATIENCE_S) for future in futures]
 
 
-def test_one_alone_is_written_at_once(writing: Writing, come: Come) -> None:
+def test_single_item_is_written_at_once(writing: Writing, come: Come) -> None:
     for item in ("a", "b"):
         (future,) = come(item)
         writing.may_end.release()
@@ -85,18 +84,14 @@ def test_one_alone_is_written_at_once(writing: Writing, come: Come) -> None:
     assert writing.groups == [["a"], ["b"]]
 
 
-def test_what_comes_during_a_write_is_written_in_one_group_and_each_is_told_of_its_own(
-    writing: Writing, wait_while_one_writes: Come
-) -> None:
+def test_items_that_arrive_during_a_write_form_one_group(writing: Writing, wait_while_one_writes: Come) -> None:
     futures = wait_while_one_writes("a", "b", "c", "d")
     writing.may_end.release(2)
     assert results(futures) == [f"{item} is written" for item in ("first", "a", "b", "c", "d")]
     assert writing.groups == [["first"], ["a", "b", "c", "d"]]
 
 
-def test_nobody_is_answered_before_the_write_with_his_item_has_ended(
-    writing: Writing, wait_while_one_writes: Come
-) -> None:
+def test_no_thread_continues_before_its_item_is_written(writing: Writing, wait_while_one_writes: Come) -> None:
     first, *others = futures = wait_while_one_writes("a", "b")
     assert not [future for future in futures if future.done()]
     writing.may_end.release()
@@ -107,30 +102,15 @@ def test_nobody_is_answered_before_the_write_with_his_item_has_ended(
     assert results(others) == ["a is written", "b is written"]
 
 
-def test_one_that_cannot_be_written_does_not_take_the_others_with_it(
-    writing: Writing, wait_while_one_writes: Come
-) -> None:
-    _, a, bad, c = wait_while_one_writes("a", "bad", "c")
-    writing.may_end.release(5)
-    assert results([a, c]) == ["a is written", "c is written"]
-    assert bad.exception(PATIENCE_S) is writing.error
-    assert writing.groups[:2] == [["first"], ["a", "bad", "c"]]
-    assert sorted(writing.groups[2:]) == [["a"], ["bad"], ["c"]]
-
-
-@pytest.mark.parametrize("error", [DatabaseUnavailable(), DatabaseBusy()])
-def test_without_a_database_nobody_has_written_and_all_are_told(
-    writing: Writing, wait_while_one_writes: Come, error: Exception
-) -> None:
-    writing.error = error
+def test_error_is_raised_in_each_thread_of_the_group(writing: Writing, wait_while_one_writes: Come) -> None:
     first, *others = wait_while_one_writes("a", "bad", "c")
     writing.may_end.release(2)
     assert first.result(PATIENCE_S) == "first is written"
-    assert [future.exception(PATIENCE_S) for future in others] == [error] * 3
-    assert len(writing.groups) == 2, "and it is not asked again for each of them"
+    assert [future.exception(PATIENCE_S) for future in others] == [writing.error] * 3
+    assert len(writing.groups) == 2, "and the group is not written again"
 
 
-def test_the_next_group_is_written_after_one_that_failed(writing: Writing, come: Come) -> None:
+def test_next_group_is_written_after_a_failed_one(writing: Writing, come: Come) -> None:
     writing.may_end.release(2)
     (bad,) = come("bad")
     assert bad.exception(PATIENCE_S) is writing.error
@@ -138,6 +118,6 @@ def test_the_next_group_is_written_after_one_that_failed(writing: Writing, come:
     assert good.result(PATIENCE_S) == "good is written"
 
 
-def test_a_write_that_does_not_answer_for_each_is_an_error_and_no_result() -> None:
+def test_write_must_return_a_result_for_each_item() -> None:
     with pytest.raises(ValueError, match="shorter"):
         GroupCommit[str, str](lambda items: [])("a")

@@ -1,4 +1,4 @@
-"""LISTEN and poll() on a real server: hears, reconnects, notices a silent connection, finds a pooler out."""
+"""The listener on a real server: it hears, reconnects, and notices a silent connection or a pooler."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def backends(url: str) -> list[int]:
     return [pid for (pid,) in rows]
 
 
-def test_a_notification_wakes(url: str) -> None:
+def test_notification_wakes(url: str) -> None:
     wakes = Wakes()
     with running(url, wakes):
         before = eventually(lambda: wakes.count)
@@ -70,7 +70,7 @@ def test_a_notification_wakes(url: str) -> None:
         eventually(lambda: wakes.count > before)
 
 
-def test_after_a_lost_connection_it_listens_again_and_then_drains(url: str) -> None:
+def test_reconnects_and_wakes_after_a_lost_connection(url: str) -> None:
     wakes = Wakes()
     with running(url, wakes) as listener:
         (pid,) = backends(url)
@@ -81,8 +81,8 @@ def test_after_a_lost_connection_it_listens_again_and_then_drains(url: str) -> N
         eventually(listener.is_listening.is_set)
 
 
-def test_it_listens_before_it_drains(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is committed while it drains must be heard: at the first wake, the server knows the listener already."""
+def test_listens_before_the_first_wake(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orders committed during the first wake must be heard too."""
     heard = []
 
     def wake() -> None:
@@ -108,8 +108,8 @@ def test_it_listens_before_it_drains(url: str, monkeypatch: pytest.MonkeyPatch) 
     assert heard[0]
 
 
-def test_a_connection_that_went_silent_is_noticed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server's process is stopped in its tracks: the socket stays open and nothing ever comes."""
+def test_silent_connection_is_detected(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's process is stopped: the socket stays open, and no data arrives."""
 
     wakes = Wakes()
     with running(url, wakes):
@@ -123,10 +123,10 @@ def test_a_connection_that_went_silent_is_noticed(url: str, monkeypatch: pytest.
             os.kill(pid, signal.SIGCONT)
 
 
-def test_it_says_so_when_notifications_do_not_come_through(
+def test_error_is_logged_when_notifications_do_not_arrive(
     url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As behind a pooler in transaction mode: here, because they are sent in another database."""
+    """As behind a pooler in transaction mode. Here they are sent in another database."""
     open_async = nonblocking.open_async
 
     def elsewhere(url: str, name: str, deadline: float) -> Any:
@@ -136,10 +136,10 @@ def test_it_says_so_when_notifications_do_not_come_through(
     wakes = Wakes()
     with caplog.at_level(logging.ERROR), running(url, wakes):
         eventually(lambda: wakes.count)
-    assert "polling only" in caplog.text
+    assert "by polling only" in caplog.text
 
 
-def test_a_database_that_is_away_is_tried_again_until_stopped(url: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_connecting_is_retried_until_stopped(url: str, caplog: pytest.LogCaptureFixture) -> None:
     stopping = threading.Event()
     thread = threading.Thread(target=Listener(url + "&port=1", Wakes(), stopping).run, daemon=True)
     with caplog.at_level(logging.WARNING):
@@ -149,15 +149,30 @@ def test_a_database_that_is_away_is_tried_again_until_stopped(url: str, caplog: 
     thread.join()
 
 
-def test_it_reconnects_ever_more_slowly_up_to_five_seconds() -> None:
+def test_reconnect_delay_grows_to_five_seconds() -> None:
     delays = module._delays()
     assert [next(delays) for _ in range(8)] == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5])
 
 
-def test_its_connection_notices_a_host_that_vanished(url: str) -> None:
+def test_connection_has_tcp_keepalives(url: str) -> None:
     with closing(nonblocking.open_async(url, "test", time.monotonic() + 10)) as connection:
         given = connection.info.dsn_parameters
     assert {name: int(given[name]) for name in ("keepalives_idle", "keepalives_interval", "keepalives_count")} == {
         "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
     }  # fmt: skip
     assert int(given["tcp_user_timeout"]) == 10_000  # ms
+
+
+def test_full_notify_queue_does_not_prevent_listening(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_: object, __: object) -> bool:
+        raise psycopg2.errors.ProgramLimitExceeded("too many notifications in the NOTIFY queue")
+
+    monkeypatch.setattr(Listener, "_hears", refuse)
+    wakes = Wakes()
+    with caplog.at_level(logging.WARNING), running(url, wakes):
+        before = eventually(lambda: wakes.count)
+        sql(url, f"NOTIFY {CHANNEL}")
+        eventually(lambda: wakes.count > before)
+    assert "the queue of NOTIFY is full" in caplog.text

@@ -1,4 +1,4 @@
-"""The process as a whole: it ends with its threads, and waits for a database that is away."""
+"""The process: it exits when a thread dies or when told to, and waits for the database."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.waiting import eventually
 
 
 @pytest.mark.parametrize("kind", [Dispatcher, Listener])
-def test_a_thread_that_dies_takes_the_process_with_it(
+def test_process_exits_when_a_thread_dies(
     settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: type
 ) -> None:
     def die(_: object) -> None:
@@ -35,7 +35,7 @@ def test_a_thread_that_dies_takes_the_process_with_it(
     assert "out of luck" in caplog.text
 
 
-def test_it_ends_with_0_when_it_is_told_to(settings: Callable[..., Settings]) -> None:
+def test_stop_exits_with_0(settings: Callable[..., Settings]) -> None:
     orchestrator = Orchestrator(settings())
     codes: list[int] = []
     thread = threading.Thread(target=lambda: codes.append(orchestrator.run()), daemon=True)
@@ -46,7 +46,7 @@ def test_it_ends_with_0_when_it_is_told_to(settings: Callable[..., Settings]) ->
 
 
 class Hanging:
-    """A call to a participant that is out until `go`."""
+    """A call to a participant that does not return before `go`."""
 
     def __init__(self) -> None:
         self.is_out, self.go = threading.Event(), threading.Event()
@@ -65,14 +65,14 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
     call.go.set()
 
 
-def test_a_call_that_hangs_does_not_hold_up_the_end(
+def test_hanging_call_does_not_block_shutdown(
     settings: Callable[..., Settings],
     authorized: Callable[[], str],
     hanging: Hanging,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What it has in hand is left to its lease: a platform would kill the process a little later."""
+    """Its order is left to its lease, because a platform would soon kill the process."""
     monkeypatch.setattr(module, "DRAIN_WITHIN_S", 0.1)
     authorized()
     orchestrator = Orchestrator(settings())
@@ -87,7 +87,7 @@ def test_a_call_that_hangs_does_not_hold_up_the_end(
     assert "1 orders are left to their leases" in caplog.text
 
 
-def test_no_transaction_is_open_while_a_call_is_out(
+def test_no_transaction_is_open_during_a_call(
     settings: Callable[..., Settings], authorized: Callable[[], str], hanging: Hanging, database: Database
 ) -> None:
     authorized()
@@ -102,14 +102,14 @@ def test_no_transaction_is_open_while_a_call_is_out(
     assert open_ones == []
 
 
-def test_a_database_that_is_away_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+def test_process_waits_for_the_database(caplog: pytest.LogCaptureFixture) -> None:
     away = Settings.load({"DATABASE_URL": "postgresql://holdfast@127.0.0.1:1/none", "POLL_INTERVAL_S": "0.05"})
     orchestrator = Orchestrator(away)
     codes: list[int] = []
     thread = threading.Thread(target=lambda: codes.append(orchestrator.run()), daemon=True)
     with caplog.at_level(logging.WARNING):
         thread.start()
-        eventually(lambda: caplog.text.count("cannot look for orders") >= 3)
+        eventually(lambda: caplog.text.count("cannot claim orders") >= 3)
     assert not codes
     orchestrator.stop()
     thread.join(25)
@@ -117,7 +117,7 @@ def test_a_database_that_is_away_is_waited_for(caplog: pytest.LogCaptureFixture)
 
 
 @pytest.mark.parametrize(("name", "value"), [("RETRY_BASE_S", "soon"), ("WORKER_THREADS", "0"), ("DATABASE_URL", "")])
-def test_a_bad_setting_is_one_line(name: str, value: str) -> None:
+def test_invalid_setting_is_reported_in_one_line(name: str, value: str) -> None:
     environ = {"DATABASE_URL": "postgresql://x/y", name: value}
     done = subprocess.run(
         [sys.executable, "-m", "orchestrator"], env=environ, capture_output=True, text=True, check=False
@@ -127,8 +127,8 @@ def test_a_bad_setting_is_one_line(name: str, value: str) -> None:
     assert name in done.stderr
 
 
-def test_no_two_processes_claim_under_one_name(settings: Callable[..., Settings]) -> None:
-    """Host and pid come again after a restart, in a container above all: the name is made anew at each start."""
+def test_each_process_has_its_own_claimant_name(settings: Callable[..., Settings]) -> None:
+    """After a restart, host and pid may be the same again, in containers above all."""
     names = {Orchestrator(settings()).claimant for _ in range(2)}
     assert len(names) == 2
     assert all(re.fullmatch(rf".+:{os.getpid()}:[0-9a-f-]{{36}}", name) for name in names)

@@ -1,4 +1,4 @@
-"""The saga's table, walked through every answer at every step, without any I/O."""
+"""The saga table: every answer at every step, without I/O."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ POLICY = RetryPolicy(jitter=0)
 MONEY_FIRST = ("void_payment", "release_inventory", "cancel_order")
 
 
-def test_the_steps_lead_from_authorized_to_completed() -> None:
+def test_steps_lead_from_authorized_to_completed() -> None:
     assert [step.at for step in STEPS] + [STEPS[-1].reaches] == [
         "AUTHORIZED", "ORDER_CREATED", "INVENTORY_RESERVED", "PAYMENT_CAPTURED", "COMPLETED",
     ]  # fmt: skip
@@ -33,7 +33,7 @@ def test_the_steps_lead_from_authorized_to_completed() -> None:
         (Status.PAYMENT_CAPTURED, ("cancel_order", "void_payment", "release_inventory")),
     ],
 )
-def test_what_is_undone_when_it_turns_back_at(at: Status, undo: tuple[str, ...]) -> None:
+def test_compensation_undoes_in_this_order(at: Status, undo: tuple[str, ...]) -> None:
     now, done = turned_back(at), []
     while not now.status.is_terminal:
         done.append(now.next_action)
@@ -45,61 +45,61 @@ def test_what_is_undone_when_it_turns_back_at(at: Status, undo: tuple[str, ...])
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.do)
 class TestEveryStep:
-    def test_yes_is_written_down_and_the_count_starts_anew(self, step: Step) -> None:
+    def test_yes_advances_and_resets_the_retry_count(self, step: Step) -> None:
         now = after(saga(status=step.at, retry_count=3), Yes({}), POLICY)
-        assert (now.status, now.retry_count, now.wait_s) == (step.reaches, 0, None)
+        assert (now.status, now.retry_count, now.retry_in_s) == (step.reaches, 0, None)
 
-    def test_no_turns_back_at_once(self, step: Step) -> None:
+    def test_no_starts_the_compensation_at_once(self, step: Step) -> None:
         now = after(saga(status=step.at), No("insufficient_stock", "Sold out."), POLICY)
-        assert (now.status, now.compensating_from, now.wait_s) == (Status.COMPENSATING, step.at, None)
+        assert (now.status, now.compensating_from, now.retry_in_s) == (Status.COMPENSATING, step.at, None)
         assert now.failure == ("insufficient_stock", "Sold out.")
         assert now.detail == f"{step.do}: insufficient_stock"
 
-    def test_nothing_is_asked_again_after_1_4_16_64_seconds_then_turns_back(self, step: Step) -> None:
+    def test_nothing_is_retried_after_1_4_16_64_seconds_then_compensated(self, step: Step) -> None:
         now, delays = saga(status=step.at), []
         while now.status == step.at:
-            now = after(replace(now, wait_s=None), Nothing("ReadTimeout"), POLICY)
-            delays.append(now.wait_s)
+            now = after(replace(now, retry_in_s=None), Nothing("ReadTimeout"), POLICY)
+            delays.append(now.retry_in_s)
         assert delays == [1, 4, 16, 64, None]
         assert (now.status, now.compensating_from, now.retry_count) == (Status.COMPENSATING, step.at, 0)
         assert now.failure is not None
         assert now.failure[0] == f"{step.do}_unanswered"
         assert "ReadTimeout" in now.failure[1]
 
-    def test_an_open_breaker_costs_no_attempt(self, step: Step) -> None:
+    def test_open_circuit_costs_no_attempt(self, step: Step) -> None:
         now = after(saga(status=step.at, retry_count=4), Deferred(2.5), POLICY)
-        assert (now.status, now.retry_count, now.wait_s) == (step.at, 4, 2.5)
+        assert (now.status, now.retry_count, now.retry_in_s) == (step.at, 4, 2.5)
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.do)
 class TestEveryUndo:
-    def test_nothing_is_asked_again_for_ever_and_marked_after_the_fifth(self, step: Step) -> None:
+    def test_nothing_is_retried_without_end_and_marked_after_the_fifth(self, step: Step) -> None:
         now, delays, marked = turned_back(step.at), [], []
         for _ in range(8):
-            now = after(replace(now, wait_s=None), Nothing("ConnectionError"), POLICY)
-            delays.append(now.wait_s)
+            now = after(replace(now, retry_in_s=None), Nothing("ConnectionError"), POLICY)
+            delays.append(now.retry_in_s)
             marked.append(now.attention is not None)
         assert delays == [1, 4, 16, 64, 300, 300, 300, 300]
         assert marked == [False] * 4 + [True] * 4
         assert now.status == Status.COMPENSATING
 
-    def test_a_no_is_marked_at_once_and_tried_again(self, step: Step) -> None:
+    def test_refused_undo_is_marked_at_once_and_retried(self, step: Step) -> None:
         now = after(turned_back(step.at), No("validation_error", "What?"), POLICY)
-        assert (now.status, now.wait_s) == (Status.COMPENSATING, 1)
+        assert (now.status, now.retry_in_s) == (Status.COMPENSATING, 1)
         assert now.attention is not None
 
-    def test_a_yes_takes_the_mark_away(self, step: Step) -> None:
+    def test_yes_removes_the_mark(self, step: Step) -> None:
         now = after(turned_back(step.at, retry_count=7, attention="why"), Yes({}), POLICY)
         assert (now.attention, now.retry_count, len(now.undone)) == (None, 0, 1)
 
-    def test_a_participant_that_stays_down_is_marked_too(self, step: Step) -> None:
-        early, late = (turned_back(step.at, undoing_s=seconds) for seconds in (84, 86))
+    def test_undo_is_marked_when_the_participant_stays_down(self, step: Step) -> None:
+        early, late = (turned_back(step.at, stalled_s=seconds) for seconds in (84, 86))
         assert after(early, Deferred(1), POLICY).attention is None
         now = after(late, Deferred(1), POLICY)
         assert now.attention is not None
-        assert (now.retry_count, now.wait_s) == (0, 1)
+        assert (now.retry_count, now.retry_in_s) == (0, 1)
 
-    def test_failed_is_written_only_when_every_undo_said_yes(self, step: Step) -> None:
+    def test_failed_requires_a_yes_from_every_undo(self, step: Step) -> None:
         for left_out in step.undo:
             undone = tuple(name for name in step.undo if name != left_out)
             now = turned_back(step.at, undone=undone)
@@ -112,7 +112,7 @@ class TestEveryUndo:
 CONFIRMED = No("invalid_status_transition", "", {"current_status": "CONFIRMED", "attempted_status": "CANCELLED"})
 
 
-def test_a_sale_that_was_confirmed_already_goes_forward() -> None:
+def test_order_that_is_already_confirmed_completes() -> None:
     now = after(turned_back(Status.PAYMENT_CAPTURED), CONFIRMED, POLICY)
     assert (now.status, now.failure) == (Status.COMPLETED, None)
 
@@ -120,16 +120,16 @@ def test_a_sale_that_was_confirmed_already_goes_forward() -> None:
 @pytest.mark.parametrize(
     "no", [No("invalid_status_transition", "", {"current_status": "CREATED"}), No("not_found", "")]
 )
-def test_only_a_confirmed_order_goes_forward(no: No) -> None:
+def test_only_a_confirmed_order_completes(no: No) -> None:
     assert after(turned_back(Status.PAYMENT_CAPTURED), no, POLICY).status == Status.COMPENSATING
 
 
-def test_no_order_goes_forward_from_an_earlier_step() -> None:
+def test_compensation_from_an_earlier_step_never_completes() -> None:
     at_cancel = turned_back(Status.INVENTORY_RESERVED, undone=("void_payment", "release_inventory"))
     assert after(at_cancel, CONFIRMED, POLICY).status == Status.COMPENSATING
 
 
-def test_an_abandoned_request_is_closed_only_by_a_yes() -> None:
+def test_abandoned_request_is_closed_only_by_a_yes() -> None:
     waiting = saga(status=Status.AWAITING_AUTHORIZATION, payment_authorization_id=None)
     assert waiting.next_action == CLOSE_ABANDONED
     closed = after(waiting, Yes({}), POLICY)
@@ -137,7 +137,7 @@ def test_an_abandoned_request_is_closed_only_by_a_yes() -> None:
     assert closed.detail == "abandoned"
     for answer in (Nothing("x"), No("already_captured", "")):
         now = after(waiting, answer, POLICY)
-        assert (now.status, now.wait_s) == (Status.AWAITING_AUTHORIZATION, 1)
+        assert (now.status, now.retry_in_s) == (Status.AWAITING_AUTHORIZATION, 1)
 
 
 def test_every_move_is_legal() -> None:
@@ -151,7 +151,7 @@ def test_every_move_is_legal() -> None:
             assert now.status == start.status or now.status in LEGAL_MOVES[start.status]
 
 
-def test_jitter_only_adds_and_at_most_its_share() -> None:
+def test_jitter_only_adds_at_most_its_share() -> None:
     jittery = RetryPolicy(jitter=0.1)
     delays = [jittery.delay(2) for _ in range(200)]
     assert min(delays) >= 4

@@ -1,4 +1,4 @@
-"""Claiming and fenced writes, on a real PostgreSQL."""
+"""Claims and fenced writes on a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from domain.ids import order_id_for
 from domain.states import Status
 from edge_api.notifier import Notifier
 from edge_api.store import Store as EdgeStore
-from orchestrator import store as statements
+from orchestrator.entries import entry_of
 from orchestrator.saga import RetryPolicy, Saga, after
-from orchestrator.store import Store
+from orchestrator.store import MAX_UNPRODUCTIVE_CLAIMS, SET_ASIDE_S, Store
 from tests.orchestrator.conftest import ENTRY
-from tests.waiting import eventually
 
 POLICY = RetryPolicy(jitter=0)
 Make = Callable[[], str]
@@ -31,7 +30,7 @@ Change = Callable[[str, str], None]
 
 
 def finish(store: Store, saga: Saga) -> Saga:
-    while saga.is_in_hand:
+    while saga.is_runnable:
         now = after(saga, Yes({}), POLICY)
         assert store.save(saga, now)
         saga = now
@@ -39,7 +38,7 @@ def finish(store: Store, saga: Saga) -> Saga:
 
 
 class TestClaim:
-    def test_brings_all_that_the_saga_needs(self, store: Store, authorized: Make, row: Read) -> None:
+    def test_returns_everything_the_saga_needs(self, store: Store, authorized: Make, row: Read) -> None:
         id_ = authorized()
         (saga,) = store.claim(10)
         ledger = row(id_)
@@ -56,23 +55,19 @@ class TestClaim:
         assert now["claimed_until"] == now["due_at"]
         assert timedelta(seconds=25) < now["claimed_until"] - datetime.now(UTC) < timedelta(seconds=35)
 
-    def test_takes_at_most_the_limit_and_the_longest_overdue_first(
-        self, store: Store, authorized: Make, change: Change
-    ) -> None:
+    def test_claims_the_longest_overdue_up_to_the_limit(self, store: Store, authorized: Make, change: Change) -> None:
         new, old, oldest = authorized(), authorized(), authorized()
         change(old, "due_at = now() - interval '5 s', retry_count = 1")
         change(oldest, "due_at = now() - interval '9 s', retry_count = 1")
         assert {saga.id for saga in store.claim(2)} == {old, oldest}
         assert {saga.id for saga in store.claim(2)} == {new}
 
-    def test_takes_nothing_that_is_not_due(
-        self, store: Store, authorized: Make, requested: Make, change: Change
-    ) -> None:
+    def test_claims_only_due_entries(self, store: Store, authorized: Make, requested: Make, change: Change) -> None:
         change(authorized(), "due_at = now() + interval '1 s'")
         requested()
         assert store.claim(10) == []
 
-    def test_a_claimed_entry_is_nobody_elses_until_its_lease_ends(
+    def test_claimed_entry_is_exclusive_until_its_lease_expires(
         self, store: Store, other_store: Store, authorized: Make, change: Change
     ) -> None:
         id_ = authorized()
@@ -82,20 +77,20 @@ class TestClaim:
         (theirs,) = other_store.claim(10)
         assert theirs.claim_number == mine.claim_number + 1
 
-    def test_skips_what_is_locked_instead_of_waiting(self, store: Store, authorized: Make, url: str) -> None:
+    def test_skips_locked_entries(self, store: Store, authorized: Make, url: str) -> None:
         locked, free = authorized(), authorized()
         with psycopg2.connect(url) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT FROM order_ledger WHERE id = %s FOR UPDATE", (locked,))
             assert [saga.id for saga in store.claim(10)] == [free]
         connection.close()
 
-    def test_no_transaction_stays_open(self, store: Store, authorized: Make, database: Database) -> None:
+    def test_claim_leaves_no_transaction_open(self, store: Store, authorized: Make, database: Database) -> None:
         authorized()
         store.claim(1)
         idle = "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name = 'test' AND state LIKE 'idle in%%'"
         assert database.one(idle) == {"n": 0}
 
-    def test_of_eight_orchestrators_each_entry_has_one(self, database: Database, authorized: Make) -> None:
+    def test_eight_orchestrators_claim_each_entry_once(self, database: Database, authorized: Make) -> None:
         ids = {authorized() for _ in range(60)}
         barrier = threading.Barrier(8)
 
@@ -114,10 +109,10 @@ class TestClaim:
 
 
 class TestAbandoned:
-    def test_it_is_marked_before_the_void_is_sent(
+    def test_entry_is_marked_before_the_void_is_sent(
         self, store: Store, requested: Make, row: Read, change: Change
     ) -> None:
-        """From the claim on it cannot become a sale, whatever arrives late: it is durable when the call leaves."""
+        """From the claim on it cannot become a sale. This is durable before the call is sent."""
         change(id_ := requested(), "due_at = now()")
         (saga,) = store.claim(1)
         assert (row(id_)["failure_code"], saga.status) == ("abandoned", Status.AWAITING_AUTHORIZATION)
@@ -125,8 +120,8 @@ class TestAbandoned:
         assert store.save(saga, closed)
         assert (row(id_)["status"], row(id_)["due_at"]) == (Status.AUTHORIZATION_FAILED, None)
 
-    def test_it_is_not_closed_while_its_request_is_at_work(self, database: Database, row: Read) -> None:
-        """However short ABANDONED_AFTER_S is: the request's lease comes first."""
+    def test_entry_is_not_due_during_the_lease_of_its_request(self, database: Database, row: Read) -> None:
+        """Even if ABANDONED_AFTER_S is shorter than the lease."""
         edge = EdgeStore(database, 30, 0.05, Notifier(database, 0))
         entry = edge.insert_entry("shop", "k", ENTRY)
         assert entry is not None
@@ -136,14 +131,14 @@ class TestAbandoned:
         assert taken is not None
         assert row(entry["id"])["due_at"] >= row(entry["id"])["claimed_until"]
 
-    def test_no_other_entry_is_marked_by_its_claim(self, store: Store, authorized: Make, row: Read) -> None:
+    def test_claim_marks_no_authorized_entry(self, store: Store, authorized: Make, row: Read) -> None:
         id_ = authorized()
         store.claim(1)
         assert row(id_)["failure_code"] is None
 
 
 class TestFence:
-    def test_after_a_takeover_the_first_owner_changes_nothing(
+    def test_former_owner_changes_nothing_after_a_takeover(
         self, store: Store, other_store: Store, authorized: Make, row: Read, change: Change
     ) -> None:
         id_ = authorized()
@@ -157,32 +152,19 @@ class TestFence:
         assert row(id_) == before
         assert finish(other_store, owner).status == Status.COMPLETED
 
-    def test_who_is_saved_together_with_the_one_that_took_over_is_not_told_that_he_was(
-        self, store: Store, authorized: Make, row: Read, change: Change, url: str
+    def test_former_owner_in_the_same_group_is_told_that_its_claim_is_lost(
+        self, store: Store, authorized: Make, row: Read, change: Change
     ) -> None:
-        """Both are threads of one orchestrator, whose saves wait for each other's."""
-        first, id_ = authorized(), authorized()
-        sagas = {saga.id: saga for saga in store.claim(2)}
-        zombie = sagas[id_]
+        """Both are threads of one orchestrator."""
+        id_ = authorized()
+        (zombie,) = store.claim(1)
         change(id_, "due_at = now(), claimed_until = now()")
         (owner,) = store.claim(1)
-
-        def save(saga: Saga) -> bool:
-            return store.save(saga, after(saga, Yes({}), POLICY))
-
-        with ThreadPoolExecutor(3) as threads, psycopg2.connect(url) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT FROM order_ledger WHERE id = %s FOR UPDATE", (first,))
-            before_them = threads.submit(save, sagas[first])
-            eventually(lambda: store._save._is_writing and not store._save._waiting)
-            together = [threads.submit(save, saga) for saga in (zombie, owner)]
-            eventually(lambda: len(store._save._waiting) == 2)
-            connection.rollback()
-            assert before_them.result(10)
-            assert [each.result(10) for each in together] == [False, True]
-        connection.close()
+        group = [entry_of(saga, after(saga, Yes({}), POLICY)) for saga in (zombie, owner)]
+        assert store._save(group) == [False, True]
         assert row(id_)["status"] == Status.ORDER_CREATED
 
-    def test_a_write_names_the_status_it_believes_in(self, store: Store, authorized: Make, row: Read) -> None:
+    def test_save_requires_the_expected_status(self, store: Store, authorized: Make, row: Read) -> None:
         id_ = authorized()
         (saga,) = store.claim(1)
         moved = after(saga, Yes({}), POLICY)
@@ -192,7 +174,7 @@ class TestFence:
 
 
 class TestSave:
-    def test_the_end_closes_the_outbox_event_in_the_same_statement(
+    def test_terminal_status_closes_the_outbox_event(
         self, store: Store, authorized: Make, database: Database, row: Read
     ) -> None:
         ids = [authorized(), authorized()]
@@ -209,7 +191,7 @@ class TestSave:
             ledger = row(id_)
             assert (ledger["due_at"], ledger["claimed_by"], ledger["next_retry_at"]) == (None, None, None)
 
-    def test_a_retry_stands_in_the_ledger_and_is_free_for_anyone(
+    def test_waiting_retry_is_unclaimed(
         self, store: Store, other_store: Store, authorized: Make, row: Read, change: Change
     ) -> None:
         id_ = authorized()
@@ -223,15 +205,15 @@ class TestSave:
         (again,) = other_store.claim(1)
         assert again.retry_count == 1
 
-    def test_the_database_clock_decides_what_is_due_next(self, store: Store, authorized: Make) -> None:
+    def test_database_clock_decides_what_is_due(self, store: Store, authorized: Make) -> None:
         assert store.next_due_in() is None
         authorized()
         assert store.next_due_in() == 0
         (saga,) = store.claim(1)
-        store.save(saga, replace(saga, wait_s=100.0))
+        store.save(saga, replace(saga, retry_in_s=100.0))
         assert store.next_due_in() == pytest.approx(100, abs=20)
 
-    def test_the_lease_is_renewed_when_the_next_call_could_outlast_it(
+    def test_lease_is_renewed_when_the_next_call_could_outlast_it(
         self, store: Store, authorized: Make, row: Read, change: Change
     ) -> None:
         id_ = authorized()
@@ -248,11 +230,11 @@ class TestSave:
 
 
 class TestPoison:
-    def test_an_entry_that_is_claimed_five_times_in_vain_is_set_aside_and_marked(
+    def test_entry_claimed_five_times_without_an_outcome_is_set_aside(
         self, store: Store, authorized: Make, row: Read, change: Change
     ) -> None:
         poison, good = authorized(), authorized()
-        for _ in range(statements.MAX_UNPRODUCTIVE_CLAIMS):
+        for _ in range(MAX_UNPRODUCTIVE_CLAIMS):
             change(poison, "due_at = now()")
             assert poison in {saga.id for saga in store.claim(10)}
             assert row(poison)["needs_attention_at"] is None
@@ -263,28 +245,15 @@ class TestPoison:
         assert row(poison)["due_at"] - row(good)["due_at"] > timedelta(minutes=4)
         assert row(poison)["claimed_until"] == row(good)["claimed_until"], "it is in somebody's hands for a lease only"
 
-    def test_what_is_set_aside_is_not_taken_from_a_worker_with_a_longer_lease(
+    def test_poison_entry_stays_with_a_worker_that_has_a_longer_lease(
         self, database: Database, authorized: Make, row: Read, change: Change
     ) -> None:
         id_ = authorized()
-        change(id_, f"unproductive_claims = {statements.MAX_UNPRODUCTIVE_CLAIMS}")
-        Store(database, "me", lease_s=2 * statements.SET_ASIDE_S).claim(1)
+        change(id_, f"unproductive_claims = {MAX_UNPRODUCTIVE_CLAIMS}")
+        Store(database, "me", lease_s=2 * SET_ASIDE_S).claim(1)
         assert row(id_)["due_at"] == row(id_)["claimed_until"]
 
-    def test_an_entry_that_cannot_be_read_does_not_stop_the_others(
-        self, store: Store, authorized: Make, row: Read, change: Change, database: Database
-    ) -> None:
-        bad, good = authorized(), authorized()
-        database.one("DELETE FROM order_ledger_items WHERE order_ledger_id = %(id)s", id=bad)
-        for _ in range(statements.MAX_UNPRODUCTIVE_CLAIMS + 1):
-            change(bad, "due_at = now()")
-            change(good, "due_at = now()")
-            assert [saga.id for saga in store.claim(10)] == [good]
-        assert "6 times" in row(bad)["attention_reason"] or "5 times" in row(bad)["attention_reason"]
-
-    def test_whatever_is_written_down_counts_as_progress(
-        self, store: Store, authorized: Make, row: Read, change: Change
-    ) -> None:
+    def test_every_save_counts_as_progress(self, store: Store, authorized: Make, row: Read, change: Change) -> None:
         id_ = authorized()
         for _ in range(8):
             change(id_, "due_at = now(), retry_count = 0")
@@ -292,9 +261,7 @@ class TestPoison:
             assert store.save(saga, after(saga, Nothing("x"), POLICY))
         assert (row(id_)["unproductive_claims"], row(id_)["needs_attention_at"]) == (0, None)
 
-    def test_a_claim_given_back_at_shutdown_is_not_held_against_it(
-        self, store: Store, authorized: Make, row: Read
-    ) -> None:
+    def test_released_claim_does_not_count_as_unproductive(self, store: Store, authorized: Make, row: Read) -> None:
         id_ = authorized()
         for _ in range(8):
             (saga,) = store.claim(1)

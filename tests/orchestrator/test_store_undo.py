@@ -1,4 +1,4 @@
-"""What the ledger keeps of an undo, on a real PostgreSQL."""
+"""Saved compensations on a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Change = Callable[[str, str], None]
 
 
 def undo(store: Store, saga: Saga) -> Saga:
-    """One undo more says yes."""
+    """The next undo says yes."""
     now = after(saga, Yes({}), POLICY)
     assert store.save(saga, now)
     return now
 
 
-def test_each_undo_is_written_down(store: Store, authorized: Make, row: Read, change: Change) -> None:
-    """Whoever takes the entry up after a crash goes on with the next."""
+def test_each_undo_is_saved(store: Store, authorized: Make, row: Read, change: Change) -> None:
+    """After a crash, the next owner continues with the next undo."""
     id_ = authorized()
     (saga,) = store.claim(1)
     back = after(saga, No("x", ""), POLICY)
@@ -40,20 +40,20 @@ def test_each_undo_is_written_down(store: Store, authorized: Make, row: Read, ch
     assert (row(id_)["undone"], row(id_)["status"]) == (["void_payment", "cancel_order"], "FAILED")
 
 
-def test_how_long_an_undo_takes_is_told_by_the_database(
+def test_time_since_the_last_undo_comes_from_the_database(
     store: Store, authorized: Make, change: Change, database: Database
 ) -> None:
     id_ = authorized()
     (saga,) = store.claim(1)
-    assert saga.undoing_s == 0
+    assert saga.stalled_s == 0
     assert store.save(saga, after(saga, No("x", ""), POLICY))
     database.one("UPDATE order_ledger_history SET at = at - interval '90 s'")
     change(id_, "due_at = now()")
     (again,) = store.claim(1)
-    assert again.undoing_s == pytest.approx(90, abs=30)
+    assert again.stalled_s == pytest.approx(90, abs=30)
 
 
-def test_a_mark_stays_until_the_undo_is_done(store: Store, authorized: Make, row: Read, change: Change) -> None:
+def test_mark_stays_until_the_undo_succeeds(store: Store, authorized: Make, row: Read, change: Change) -> None:
     id_ = authorized()
     (saga,) = store.claim(1)
     back = after(saga, No("x", ""), POLICY)

@@ -1,0 +1,55 @@
+"""A saga as a row of the ledger, and back."""
+
+from __future__ import annotations
+
+from common.database.database import Row
+from domain.ids import order_id_for
+from domain.states import Status
+from orchestrator.saga import Saga
+
+WITHOUT_ORDER = (Status.AWAITING_AUTHORIZATION, Status.AUTHORIZATION_FAILED, Status.AUTHORIZED)
+
+
+def saga_of(row: Row) -> Saga:
+    """:raises ValueError: when the entry cannot be processed as it is"""
+    if not row["items"]:
+        raise ValueError("the entry has no lines")
+    return Saga(
+        id=row["id"],
+        claim_number=row["claim_number"],
+        request_id=row["request_id"],
+        user_id=row["user_id"],
+        order_id=order_id_for(row["id"]),
+        currency=row["currency"],
+        total_amount_cents=row["total_amount_cents"],
+        payment_authorization_id=row["payment_authorization_id"],
+        items=tuple(row["items"]),
+        status=Status(row["status"]),
+        compensating_from=Status(row["compensating_from"]) if row["compensating_from"] else None,
+        undone=tuple(row["undone"]),
+        failure=(row["failure_code"], row["failure_message"]) if row["failure_code"] else None,
+        retry_count=row["retry_count"],
+        attention=row["attention_reason"],
+        stalled_s=row["stalled_s"] or 0,
+    )
+
+
+def entry_of(was: Saga, now: Saga) -> Row:
+    """What SAVE needs to turn `was` into `now`."""
+    code, message = now.failure or (None, None)
+    return {
+        "id": was.id,
+        "claim_number": was.claim_number,
+        "expected_status": was.status,
+        "status": now.status,
+        "detail": now.detail,
+        "order_id": None if now.status in WITHOUT_ORDER else now.order_id,
+        "retry_count": now.retry_count,
+        "compensating_from": now.compensating_from,
+        "undone": list(now.undone),
+        "failure_code": code,
+        "failure_message": message,
+        "attention": now.attention,
+        "retry_in_s": now.retry_in_s,
+        "is_terminal": now.status.is_terminal,
+    }
