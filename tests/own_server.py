@@ -1,4 +1,4 @@
-"""A server of our own for the tests that do not treat it well, and pools of connections to it."""
+"""A server for tests that restart, freeze or break it, and pools of connections to it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPos
 
 @pytest.fixture
 def admin(own_server: EmbeddedPostgres) -> Callable[..., list[tuple[Any, ...]]]:
-    """Statements from outside, each on a connection of its own: `admin("SELECT …")` → rows. There is a table `t`."""
+    """`admin("SELECT …")` → rows: a statement on a connection of its own. There is a table `t`."""
 
     def run(text: str, *params: Any) -> list[tuple[Any, ...]]:
         with closing(psycopg2.connect(own_server.url, options="-c default_transaction_read_only=off")) as connection:
@@ -40,7 +40,7 @@ def admin(own_server: EmbeddedPostgres) -> Callable[..., list[tuple[Any, ...]]]:
 
 @pytest.fixture
 def new_database(own_server: EmbeddedPostgres, admin: object) -> Iterator[Callable[..., Database]]:
-    """`new_database(size=2)`: a pool; it is closed in the end."""
+    """`new_database(size=2)`: a pool. It is closed after the test."""
     made: list[Database] = []
 
     def make(size: int = 2, url: str | None = None) -> Database:

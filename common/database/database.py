@@ -1,6 +1,6 @@
 """A bounded pool of connections, one way to run a transaction, and one reading of every error.
 
-The statements are plain SQL and stand beside the operations that need them (docs/decisions/0001).
+Statements are plain SQL. They are in the modules of the operations that run them (docs/decisions/0001).
 """
 
 from __future__ import annotations
@@ -194,13 +194,14 @@ class Database:
         return True
 
     def _check(self) -> None:
-        with self._connection() as pooled, pooled.connection.cursor() as cursor:
-
-            def holds(sql: str) -> bool:
-                cursor.execute(sql)
-                return bool(cursor.fetchone()[0])
-
-            self._is_current = holds(version.HAS_TABLE) and holds(version.IS_CURRENT)
+        try:
+            with self._connection() as pooled, pooled.connection.cursor() as cursor:
+                cursor.execute(version.IS_CURRENT)
+                self._is_current = bool(cursor.fetchone()[0])
+        except psycopg2.errors.UndefinedTable:
+            self._is_current = False
+        except psycopg2.errors.InsufficientPrivilege:  # the table is there; this role was granted the others only
+            self._is_current = True
         if not self._is_current:
             raise NotMigrated()
 

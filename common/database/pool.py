@@ -59,6 +59,7 @@ class Pool:
 
     def give_back(self, pooled: Pooled) -> None:
         pooled.used_at = time.monotonic()
+        pooled.connection.notifies.clear()  # behind a pooler, another client's LISTEN may fill this list
         surplus = None
         with self._lock:
             is_current = pooled.generation == self._generation

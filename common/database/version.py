@@ -20,5 +20,4 @@ def newest(folder: Path = MIGRATIONS) -> str:
 
 
 NEWEST = newest()
-HAS_TABLE = f"SELECT to_regclass('{TABLE}') IS NOT NULL"
 IS_CURRENT = f"SELECT COALESCE(max(version_num) >= '{NEWEST}' COLLATE \"C\", false) FROM {TABLE}"

@@ -1,7 +1,7 @@
-"""Cuts a database connection that has been in use for longer than any transaction may take.
+"""Cut a database connection that has been in use for longer than any transaction may take.
 
-The server's own limits (statement_timeout and its like) end what takes too long there. They cannot end the wait for a
-server that has stopped to answer while its host keeps the connection alive, and libpq has no limit for that wait.
+The server's own limits, such as statement_timeout, end a slow statement. They cannot end the wait for a server that is
+frozen while its host keeps the connection alive, and libpq has no limit for that wait.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ LOOK_EVERY_S = 1.0
 
 
 class _Watch:
-    """One thread for all the connections of this process; it is started with the first of them."""
+    """One thread for all connections of this process. It starts with the first of them."""
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """In a fork: it has none of its parent's threads, and the parent's connections are not its own to cut."""
+        """Start afresh in a forked process: it has no thread yet, and must not cut its parent's connections."""
         self._busy: dict[int, tuple[Any, float]] = {}
         self._lock = threading.Lock()
         self._has_thread = False
@@ -46,7 +46,7 @@ class _Watch:
         while True:
             time.sleep(LOOK_EVERY_S)
             now = time.monotonic()
-            with self._lock:  # while we hold it, none of these goes back to its pool
+            with self._lock:  # while it is held, none of these returns to its pool
                 for connection, limit in self._busy.values():
                     if now > limit and not connection.closed:
                         _cut(connection)
@@ -56,8 +56,8 @@ _watch = _Watch()
 os.register_at_fork(after_in_child=_watch.forget)
 
 
-class watched:  # used as a function
-    """What waits for `connection` for more than LIMIT_S seconds meets a lost connection."""
+class watched:  # lower case, because it is used like a function
+    """Within its block, a wait for `connection` of more than LIMIT_S seconds ends with a lost connection."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection

@@ -6,128 +6,26 @@ The README's table of settings is checked against this file by a test.
 from __future__ import annotations
 
 import os
-import re
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-
-import psycopg2
-import psycopg2.extensions
 
 from common.process import addresses, consistency
-from domain.money import CURRENCIES
-
-ESCAPES = "a postgresql:// address, with / ? @ and % as %2F %3F %40 and %25 in its password and parameters"
+from common.process.parsers import (
+    api_keys,
+    ca_bundle,
+    choice,
+    currency,
+    database_url,
+    database_url_or_nothing,
+    http_url,
+    number,
+    whole,
+)
 
 
 class SettingError(Exception):
     """A setting is missing or out of range. The message names the variable and says what it may be."""
-
-
-def whole(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not (re.fullmatch("-?[0-9]{1,18}", text) and low <= int(text) <= high):
-            raise ValueError(f"a whole number from {low} to {high}")
-        return int(text)
-
-    return parse
-
-
-def number(low: float, high: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not low <= value <= high:  # also refuses nan
-            raise ValueError(f"a number from {low:g} to {high:g}")
-        return value
-
-    return parse
-
-
-def one_of(*words: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in words:
-            raise ValueError("one of " + ", ".join(words))
-        return text
-
-    return parse
-
-
-def http_url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        parts.port  # noqa: B018  # looked at only here: raises where it is no number
-    except ValueError:  # its words would repeat the address, and what may be secret in it
-        parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        raise ValueError("an http:// or https:// address, without a user")
-    return text.rstrip("/")
-
-
-def ca_bundle(text: str) -> str:
-    """The path of certificates in PEM: a file, or a folder as `c_rehash` makes it."""
-    try:
-        if text and not Path(text).is_dir():
-            ssl.create_default_context(cafile=text)
-    except OSError:
-        raise ValueError("a file of certificates in PEM, or a folder of them") from None
-    return text
-
-
-def database_url(text: str) -> str:
-    """A PostgreSQL address as libpq takes it. Heroku's `postgres://` and SQLAlchemy's `+driver` are understood."""
-    scheme, separator, rest = text.partition("://")
-    url = f"postgresql://{rest}"
-    if not separator or scheme.split("+")[0] not in ("postgres", "postgresql") or not rest:
-        raise ValueError("a postgresql:// address")
-    # libpq would take a part of an unescaped password for a host, a database or a parameter, and repeat it in errors.
-    user_and_hosts, path_and_parameters = re.fullmatch("([^/?]*)(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr]
-    if user_and_hosts.count("@") > 1 or "@" in path_and_parameters:
-        raise ValueError(ESCAPES)
-    for name, value in re.findall("[?&]([A-Za-z_]+)=([^&]*)", path_and_parameters):
-        if not _parses(f"postgresql://?{name}=true"):
-            raise ValueError(f"an address without `{name}`, a parameter that PostgreSQL's client does not know")
-        if "=" in value:
-            raise ValueError(f"an address with = as %3D in the value of its parameter `{name}`")
-    if not _parses(url) or not re.fullmatch("[0-9,]*", psycopg2.extensions.parse_dsn(url).get("port", "")):
-        raise ValueError(ESCAPES)
-    return url
-
-
-def database_url_or_nothing(text: str) -> str:
-    return database_url(text) if text else ""
-
-
-def _parses(dsn: str) -> bool:
-    try:
-        psycopg2.extensions.parse_dsn(dsn)
-    except psycopg2.ProgrammingError:  # its message would repeat the address
-        return False
-    return True
-
-
-def currency(text: str) -> str:
-    if text not in CURRENCIES:
-        raise ValueError("an ISO 4217 currency code such as USD or EUR")
-    return text
-
-
-def api_keys(text: str) -> dict[str, tuple[str, bool]]:
-    """`name=sha256hex` or `name=sha256hex:read`, separated by commas → {sha256hex: (name, may_write)}."""
-    keys = {}
-    for entry in filter(None, (part.strip() for part in text.split(","))):
-        name, _, secret = entry.partition("=")
-        digest, _, role = secret.partition(":")
-        well_formed = len(digest) == 64 and set(digest) <= set("0123456789abcdef")
-        if not name or not well_formed or role not in ("", "read"):
-            raise ValueError("a comma-separated list of NAME=SHA256HEX or NAME=SHA256HEX:read")
-        keys[digest] = (name, role != "read")
-    return keys
 
 
 def setting(parse: Callable[[str], Any], default: str | None, doc: str) -> Any:
@@ -152,10 +50,10 @@ class Settings:
     web_concurrency: int = setting(whole(1, 64), "2", "gunicorn workers of each web process")
     web_threads: int = setting(whole(1, 256), "8", "threads of each gunicorn worker")
     web_worker: str = setting(
-        one_of("holdfast", "gthread"), "holdfast", "`gthread`: gunicorn's own worker, for use behind deploy/nginx.conf"
+        choice("holdfast", "gthread"), "holdfast", "`gthread`: gunicorn's own worker, for use behind deploy/nginx.conf"
     )
-    log_level: str = setting(one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "least severe line that is logged")
-    log_format: str = setting(one_of("json", "text"), "json", "one JSON object a line, or text for a person")
+    log_level: str = setting(choice("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "least severe line that is logged")
+    log_format: str = setting(choice("json", "text"), "json", "one JSON object a line, or text for a person")
     orders_service_url: str = setting(http_url, "http://127.0.0.1:8100", "where the orders service is")
     inventory_service_url: str = setting(http_url, "http://127.0.0.1:8200", "where the inventory service is")
     payments_service_url: str = setting(http_url, "http://127.0.0.1:8300", "where the payments service is")
@@ -205,7 +103,7 @@ class Settings:
         "how long an unauthorized order waits for its client before it is closed; at least `LEASE_S`",
     )
     app_env: str = setting(
-        one_of("development", "test", "staging", "production"), "development", "`production` refuses `CRASH_AT`"
+        choice("development", "test", "staging", "production"), "development", "`production` refuses `CRASH_AT`"
     )
     crash_at: str = setting(
         str, "", "tests: `POINT` or `POINT:N`, where a process of this service is to kill itself, once"

@@ -51,7 +51,7 @@ def alone(url: str) -> Iterator[None]:
     """Hold the lock that lets one migration run at a time.
 
     The lock belongs to a transaction on a connection of its own. It is held between the migrations' transactions, and
-    ends with the connection, also behind a pooler in transaction mode, which would keep a session's lock for ever.
+    ends with the connection, also behind a pooler in transaction mode, which would keep a session's lock forever.
     Between statements, this transaction has no snapshot: it does not delay CREATE INDEX CONCURRENTLY.
 
     :raises LockUnavailable: after ALONE_WITHIN_S

@@ -1,4 +1,4 @@
-"""The migrations: up, down, up again, twice at once; and they make what the models declare."""
+"""The migrations: upgrade, downgrade, several at once. They create what the models declare."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ REVISIONS = [revision.revision for revision in HISTORY.walk_revisions()][::-1]
 
 @pytest.fixture
 def empty(new_database, connect):
-    """A new database: its address, and a way to look at it."""
+    """A new database: its address, and a function that runs SQL in it."""
     url = new_database()
     return url, connect(url)
 
@@ -41,12 +41,12 @@ def engine(empty):
     engine.dispose()
 
 
-def test_there_is_one_history():
+def test_migrations_have_one_history():
     assert HISTORY.get_heads() == [REVISIONS[-1]]
     assert HISTORY.get_bases() == [REVISIONS[0]]
 
 
-def test_up_down_and_up_again(empty):
+def test_downgrade_undoes_upgrade(empty):
     url, sql = empty
     at_first = catalog(sql)
     migrate.upgrade(url)
@@ -58,7 +58,7 @@ def test_up_down_and_up_again(empty):
     assert catalog(sql) == full
 
 
-def test_each_step_can_be_taken_back(empty):
+def test_each_migration_can_be_undone(empty):
     url, sql = empty
     for revision in REVISIONS:
         before = catalog(sql)
@@ -80,7 +80,7 @@ def test_a_second_upgrade_changes_nothing(empty):
     assert sql("SELECT client FROM rate_limits") == [("shop",)]
 
 
-def test_upgrades_at_the_same_time(empty, connect, migrated_url):
+def test_simultaneous_upgrades_run_each_migration_once(empty, connect, migrated_url):
     url, sql = empty
     environ = {name: value for name, value in os.environ.items() if name != "HONCHO_PROCESS_NAME"}
     command = [sys.executable, "-m", "ops", "migrate"]

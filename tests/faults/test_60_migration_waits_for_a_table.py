@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from alembic.config import Config
 
 from common.schema import locks, migrate
-from tests.faults.shared_stack import SharedStack
+from tests.faults.shared_stack import SharedStack, new_key
 from tests.system.conftest import place
 from tests.waiting import eventually
 
@@ -24,10 +25,13 @@ revision, down_revision = "holdfast_9999", "{head}"
 
 
 def upgrade():
+    with op.get_context().autocommit_block():  # it commits by itself, and may run again
+        op.execute("CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_colour ON order_ledger (email)")
     op.execute("ALTER TABLE order_ledger ADD COLUMN colour text")
 
 
 def downgrade():
+    op.execute("DROP INDEX IF EXISTS ix_colour")
     op.execute("ALTER TABLE order_ledger DROP COLUMN colour")
 """
 COLUMNS = "information_schema.columns WHERE table_name = 'order_ledger' AND column_name = 'colour'"
@@ -66,17 +70,20 @@ def test_orders_complete_while_a_migration_waits_for_the_ledger(
     monkeypatch.setattr(locks.time, "sleep", lambda seconds: (tries.append(seconds), stopped.wait(seconds)))
     stopped = threading.Event()
     product = stack.product(stock=10 * ORDERS)
-    migration = threading.Thread(target=migrate.upgrade, args=[stack.server.url])
+    migration = threading.Thread(target=migrate.upgrade, args=[stack.server.url], daemon=True)
     with long_read(stack):
         migration.start()
         waiting = "pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' AND relation = 'order_ledger'::regclass"
         eventually(lambda: stack.count(waiting))
-        place(stack, product, ORDERS)
+        with ThreadPoolExecutor(4) as shops:
+            answers = list(shops.map(lambda _: stack.post_order(new_key(), product), range(ORDERS)))
+        assert [answer.status_code for answer in answers] == [202] * ORDERS
         eventually(lambda: stack.by_status() == {"COMPLETED": ORDERS})
         eventually(lambda: len(tries) > 1)
         assert stack.count(COLUMNS) == 0
     migration.join(60)
     assert stack.count(COLUMNS) == 1
+    assert stack.count("pg_index WHERE indexrelid = 'ix_colour'::regclass AND indisvalid") == 1
     place(stack, product, ORDERS)
     stack.settle()
     assert stack.by_status() == {"COMPLETED": 2 * ORDERS}

@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from common.process.settings import database_url
+from common.process.parsers import database_url
 from local import binaries
 from local.postgres import EmbeddedPostgres, PostgresError
 

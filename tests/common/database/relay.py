@@ -1,4 +1,4 @@
-"""A way to a server that can be cut: it passes everything on, until the answer to one statement is lost."""
+"""A connection to a server that breaks when a given statement is answered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transactions, and what the pool makes of conflicts, lost connections and a server that is not itself."""
+"""Transactions, conflicts, and too few connections."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +28,7 @@ def names(admin):
 # Transactions and rows
 
 
-def test_what_was_done_is_committed_together(database, admin):
+def test_statements_of_a_transaction_commit_together(database, admin):
     def work(tx):
         assert tx.execute(INSERT) == 1
         assert tx.all("INSERT INTO t (name) VALUES (%(name)s) RETURNING name", name="b") == [{"name": "b"}]
@@ -39,7 +39,7 @@ def test_what_was_done_is_committed_together(database, admin):
     assert names(admin) == ["a", "b"]
 
 
-def test_what_goes_along_with_commit_comes_last_and_in_its_order(database, admin):
+def test_statements_sent_with_commit_run_last_and_in_order(database, admin):
     def work(tx):
         tx.execute_at_the_end("INSERT INTO t (name) SELECT 'b' || count(*) FROM t")
         tx.execute_at_the_end("INSERT INTO t (name) SELECT %(prefix)s || count(*) FROM t", prefix="c;%")
@@ -52,7 +52,7 @@ def test_what_goes_along_with_commit_comes_last_and_in_its_order(database, admin
         admin("DELETE FROM t")
 
 
-def test_what_goes_along_with_commit_may_be_all_there_is(database, admin):
+def test_a_transaction_may_consist_of_statements_sent_with_commit(database, admin):
     def work(tx):
         tx.execute_at_the_end(INSERT)
         tx.execute_at_the_end("INSERT INTO t (id) VALUES (NULL)")
@@ -64,14 +64,14 @@ def test_what_goes_along_with_commit_may_be_all_there_is(database, admin):
     assert names(admin) == ["a"]
 
 
-def test_what_commits_by_itself_has_no_end(database, admin):
-    """It would be lost: there is no COMMIT that it could go along with."""
+def test_a_statement_that_commits_by_itself_refuses_another_one_with_commit(database, admin):
+    """There is no COMMIT to send it with, so it would be lost."""
     with pytest.raises(TypeError, match="no COMMIT"):
         database.statement(lambda tx: tx.execute_at_the_end(INSERT))
     assert names(admin) == []
 
 
-def test_before_a_crash_point_at_commit_all_is_written(database, monkeypatch):
+def test_every_statement_is_sent_before_a_crash_point_at_commit(database, monkeypatch):
     monkeypatch.setattr(moments, "separates_commits", lambda: True)
 
     def work(tx):
@@ -81,7 +81,7 @@ def test_before_a_crash_point_at_commit_all_is_written(database, monkeypatch):
     assert database.transact(work) == {"n": 1}
 
 
-def test_where_the_end_is_refused_nothing_is_kept_and_the_connection_is_as_new(database, admin):
+def test_error_in_a_statement_sent_with_commit_rolls_back_and_keeps_the_connection(database, admin):
     def work(tx):
         tx.execute(INSERT)
         tx.execute_at_the_end("INSERT INTO t (id) VALUES (NULL)")
@@ -94,7 +94,7 @@ def test_where_the_end_is_refused_nothing_is_kept_and_the_connection_is_as_new(d
 
 
 @pytest.mark.parametrize("error", [ValueError("a mistake"), ApiError("a refusal"), KeyboardInterrupt()])
-def test_after_an_exception_nothing_is_kept_and_the_connection_is_as_new(database, admin, error):
+def test_exception_rolls_back_and_keeps_the_connection(database, admin, error):
     def work(tx):
         tx.execute(INSERT)
         raise error
@@ -106,7 +106,7 @@ def test_after_an_exception_nothing_is_kept_and_the_connection_is_as_new(databas
     assert database.one(PID) == before
 
 
-def test_a_wrong_statement_is_our_mistake_and_says_so(database):
+def test_a_mistake_in_a_statement_is_raised_unchanged(database):
     with pytest.raises(psycopg2.errors.SyntaxError):
         database.one("SELEC 1")
     with pytest.raises(psycopg2.errors.NotNullViolation):
@@ -114,7 +114,7 @@ def test_a_wrong_statement_is_our_mistake_and_says_so(database):
 
 
 @pytest.mark.parametrize("statement", ["SELECT * FROM nowhere", "SELECT nothing FROM t"])
-def test_a_schema_that_is_not_migrated_yet_is_waited_for(database, statement):
+def test_an_undefined_table_or_column_is_transient(database, statement):
     with pytest.raises(DatabaseUnavailable):
         database.one(statement)
 
@@ -149,7 +149,7 @@ def test_limits_are_set_on_every_connection(database):
 
 
 def a_conflict(times, counter, sqlstate="40001"):
-    """Work that meets a conflict a few times, then succeeds."""
+    """Work that meets a conflict `times` times, then succeeds."""
 
     def work(tx):
         tx.execute(INSERT)
@@ -162,7 +162,7 @@ def a_conflict(times, counter, sqlstate="40001"):
 
 
 @pytest.mark.parametrize("sqlstate", ["40001", "40P01", "55P03"])
-def test_after_a_conflict_the_whole_work_runs_again(database, admin, sqlstate):
+def test_conflict_repeats_the_whole_transaction(database, admin, sqlstate):
     runs = []
     assert database.transact(a_conflict(3, runs, sqlstate)) == "done"
     assert len(runs) == 4
@@ -170,7 +170,7 @@ def test_after_a_conflict_the_whole_work_runs_again(database, admin, sqlstate):
 
 
 @pytest.mark.parametrize("sqlstate", ["40001", "40P01", "55P03"])
-def test_after_the_fourth_conflict_it_is_told_to_come_again(database, admin, sqlstate):
+def test_fourth_conflict_raises_database_busy(database, admin, sqlstate):
     runs = []
     with pytest.raises(DatabaseBusy):
         database.transact(a_conflict(4, runs, sqlstate))
@@ -178,7 +178,7 @@ def test_after_the_fourth_conflict_it_is_told_to_come_again(database, admin, sql
     assert names(admin) == []
 
 
-def test_a_conflict_at_the_end_is_one_too(database, admin):
+def test_conflict_in_a_statement_sent_with_commit_repeats_the_transaction(database, admin):
     runs = []
 
     def work(tx):
@@ -190,7 +190,7 @@ def test_a_conflict_at_the_end_is_one_too(database, admin):
     assert names(admin) == ["a"]
 
 
-def test_a_conflict_found_by_commit_is_one_too(database, admin):
+def test_conflict_at_commit_repeats_the_transaction(database, admin):
     admin(
         "CREATE OR REPLACE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN RAISE EXCEPTION USING ERRCODE = '40001'; END $$;"
@@ -203,7 +203,7 @@ def test_a_conflict_found_by_commit_is_one_too(database, admin):
     assert len(runs) == 4
 
 
-def test_of_two_that_wait_for_each_other_both_get_through(database, admin):
+def test_both_transactions_of_a_deadlock_commit(database, admin):
     admin("INSERT INTO t (name) VALUES ('a'), ('b')")
     both_hold_one = threading.Barrier(2)
 
@@ -276,7 +276,7 @@ def test_limit_for_locks_ends_with_its_transaction(new_database, monkeypatch):
 # Too few connections, and none
 
 
-def test_where_all_connections_are_in_use_the_wait_is_bounded(new_database, monkeypatch):
+def test_wait_for_a_free_connection_is_bounded(new_database, monkeypatch):
     monkeypatch.setattr(db, "POOL_WAIT_S", 0.05)
     database = new_database(size=1)
 
@@ -289,12 +289,12 @@ def test_where_all_connections_are_in_use_the_wait_is_bounded(new_database, monk
     assert database.one("SELECT 1 AS one") == {"one": 1}
 
 
-def test_more_threads_than_connections_all_get_their_turn(new_database, admin):
+def test_more_threads_than_connections_all_finish(new_database, admin):
     database = new_database(size=2)
     at_once([partial(database.transact, lambda tx: tx.execute(INSERT))] * 12)
     assert len(names(admin)) == 12
     assert admin("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'test'")[0][0] <= 2
 
 
-def test_no_connection_before_the_first_statement(database, admin):
+def test_no_connection_is_opened_before_the_first_statement(database, admin):
     assert admin("SELECT * FROM pg_stat_activity WHERE application_name = 'test'") == []

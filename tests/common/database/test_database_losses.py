@@ -1,4 +1,4 @@
-"""Connections that are lost, a server that restarts, hangs or refuses to write, and processes that fork."""
+"""Lost connections, a server that restarts, freezes or is read-only, and processes that fork."""
 
 import os
 import signal
@@ -30,12 +30,12 @@ def pid(database):
 
 
 def terminate(admin, pid):
-    """End a backend, and return when it is gone."""
+    """Terminate a backend and wait until it is gone."""
     assert admin("SELECT pg_terminate_backend(%s, 10000)", pid) == [(True,)]
 
 
 def hold_connections(database, count):
-    """Have this many connections open at the same time, and give them all back: their backends."""
+    """Use this many connections at once and return them to the pool. :returns: their backends"""
     calls = [partial(database.one, "SELECT pg_backend_pid() AS pid, pg_sleep(0.05)")] * count
     pids = {row["pid"] for row in at_once(calls)}
     assert len(pids) == count
@@ -51,7 +51,7 @@ def failures_until_it_works(database):
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
-def test_after_a_restart_at_most_one_statement_fails(own_server, new_database, mode):
+def test_at_most_one_statement_fails_after_a_restart(own_server, new_database, mode):
     database = new_database(size=3)
     hold_connections(database, 3)
     own_server.restart(mode)
@@ -66,7 +66,7 @@ def test_a_terminated_connection_is_replaced(database, admin):
     assert pid(database) != before
 
 
-def test_what_one_connection_met_the_idle_ones_need_not_meet(new_database, admin):
+def test_a_lost_connection_invalidates_the_idle_ones(new_database, admin):
     database = new_database(size=3)
     for each in hold_connections(database, 3):
         terminate(admin, each)
@@ -74,7 +74,7 @@ def test_what_one_connection_met_the_idle_ones_need_not_meet(new_database, admin
     hold_connections(database, 3)
 
 
-def test_a_loss_does_not_leave_more_connections_open_than_the_pool_may_have(new_database, admin):
+def test_a_lost_connection_does_not_exceed_the_size_of_the_pool(new_database, admin):
     database = new_database(size=3)
     all_are_open = threading.Barrier(3)
 
@@ -95,13 +95,13 @@ def test_a_loss_does_not_leave_more_connections_open_than_the_pool_may_have(new_
     assert admin("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'test'") == [(3,)]
 
 
-def test_an_idle_connection_that_died_is_noticed_before_use(database, admin, monkeypatch):
+def test_a_dead_idle_connection_is_detected_before_use(database, admin, monkeypatch):
     monkeypatch.setattr(db, "IDLE_CHECK_S", -1)  # any time is too long
     terminate(admin, pid(database))
     assert failures_until_it_works(database) == 0
 
 
-def test_a_connection_lost_in_mid_transaction_has_changed_nothing(database, admin):
+def test_a_connection_lost_during_a_transaction_changes_nothing(database, admin):
     def work(tx):
         tx.execute(INSERT)
         terminate(admin, tx.one("SELECT pg_backend_pid() AS pid")["pid"])
@@ -114,7 +114,7 @@ def test_a_connection_lost_in_mid_transaction_has_changed_nothing(database, admi
     assert failures_until_it_works(database) == 0
 
 
-def test_a_refusal_after_the_connection_was_lost_is_still_told(database, admin):
+def test_an_error_of_ours_survives_a_lost_connection(database, admin):
     def work(tx):
         terminate(admin, tx.one("SELECT pg_backend_pid() AS pid")["pid"])
         raise KeyError("what the work had to say")
@@ -124,7 +124,7 @@ def test_a_refusal_after_the_connection_was_lost_is_still_told(database, admin):
     assert failures_until_it_works(database) == 0
 
 
-def test_idle_for_too_long_in_a_transaction(new_database, admin, monkeypatch):
+def test_a_transaction_idle_for_too_long_is_unavailable(new_database, admin, monkeypatch):
     monkeypatch.setitem(sessions.LIMITS, "idle_in_transaction_session_timeout", "20ms")
     database = new_database()
 
@@ -138,13 +138,13 @@ def test_idle_for_too_long_in_a_transaction(new_database, admin, monkeypatch):
     assert database.one("SELECT 1 AS one") == {"one": 1}
 
 
-def test_a_statement_that_takes_too_long(new_database, monkeypatch):
+def test_a_statement_that_takes_too_long_is_unavailable(new_database, monkeypatch):
     monkeypatch.setitem(sessions.LIMITS, "statement_timeout", "20ms")
     with pytest.raises(DatabaseUnavailable):
         new_database().one("SELECT pg_sleep(30)")
 
 
-def test_a_connection_that_ends_in_commit_leaves_the_outcome_open(database, admin):
+def test_a_connection_lost_in_commit_leaves_the_outcome_unknown(database, admin):
     admin(
         "CREATE OR REPLACE FUNCTION leave() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()), pg_sleep(30); RETURN NULL; END $$;"
@@ -158,7 +158,7 @@ def test_a_connection_that_ends_in_commit_leaves_the_outcome_open(database, admi
     assert failures_until_it_works(database) == 0
 
 
-def test_the_change_may_have_been_saved_when_the_answer_to_commit_is_lost(own_server, new_database, admin):
+def test_a_change_may_be_saved_although_the_answer_to_commit_is_lost(own_server, new_database, admin):
     folder = parse_qs(urlsplit(own_server.url).query)["host"][0]
     with closing(Relay(f"{folder}/.s.PGSQL.5432", lose_answer_to=b"COMMIT")) as relay:
         database = new_database(url=f"postgresql://holdfast@127.0.0.1:{relay.port}/holdfast")
@@ -169,7 +169,7 @@ def test_the_change_may_have_been_saved_when_the_answer_to_commit_is_lost(own_se
     assert admin(COUNT) == [(1,)]
 
 
-def test_a_server_that_does_not_write_for_now(new_database, admin):
+def test_a_read_only_server_is_unavailable_until_it_writes_again(new_database, admin):
     admin("ALTER DATABASE holdfast SET default_transaction_read_only = on")
     try:
         database = new_database()
@@ -188,7 +188,7 @@ def test_a_server_that_does_not_write_for_now(new_database, admin):
 @pytest.mark.parametrize(
     "url", ["postgresql://127.0.0.1:1/x", "postgresql://x@/x?host=/nowhere", "postgresql://no-such-host.invalid/x"]
 )
-def test_an_address_where_nobody_is(new_database, url):
+def test_an_address_without_a_server_is_unavailable(new_database, url):
     database = new_database(url=url)
     with pytest.raises(DatabaseUnavailable):
         database.one("SELECT 1")
@@ -205,12 +205,12 @@ def test_ping_needs_no_free_connection(new_database):
     assert database.transact(lambda tx: database.ping())
 
 
-def test_ping_of_an_address_that_never_answers(new_database):
+def test_ping_of_a_silent_address_is_bounded(new_database):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert not new_database(url=f"postgresql://x@127.0.0.1:{silent.getsockname()[1]}/x").ping(timeout=0.1)
 
 
-def test_ping_of_a_server_that_hangs(own_server, new_database):
+def test_ping_of_a_frozen_server_is_bounded(own_server, new_database):
     database = new_database()
     os.kill(own_server.pid, signal.SIGSTOP)
     try:
@@ -249,7 +249,7 @@ def quick_watch(monkeypatch):
 
 @pytest.fixture
 def hang():
-    """`hang(backend)`: it keeps its connection and does nothing. Somebody has to give it up in 30 s."""
+    """`hang(backend)`: freeze it. It keeps its connection, which the test's subject must abandon within 30 s."""
     timers = []
 
     def stop(backend):
@@ -270,21 +270,21 @@ def go_on(backend):
         os.kill(backend, signal.SIGCONT)
 
 
-def test_a_statement_of_a_server_that_hangs_is_given_up(database, quick_watch, hang):
+def test_a_statement_on_a_frozen_server_is_abandoned(database, quick_watch, hang):
     hang(pid(database))
     with pytest.raises(DatabaseUnavailable):
         database.one("SELECT 1")
     assert database.one("SELECT 1 AS n") == {"n": 1}, "on another connection"
 
 
-def test_an_idle_connection_that_hangs_is_replaced(database, quick_watch, hang, monkeypatch):
+def test_a_frozen_idle_connection_is_replaced(database, quick_watch, hang, monkeypatch):
     monkeypatch.setattr(db, "IDLE_CHECK_S", 0)
     backend = pid(database)
     hang(backend)
     assert pid(database) != backend
 
 
-def test_a_commit_of_a_server_that_hangs_may_be_saved(admin, database, quick_watch, hang):
+def test_a_commit_on_a_frozen_server_may_be_saved(admin, database, quick_watch, hang):
     backend = pid(database)
 
     def work(tx):
@@ -297,7 +297,7 @@ def test_a_commit_of_a_server_that_hangs_may_be_saved(admin, database, quick_wat
     eventually(lambda: admin(COUNT) == [(1,)])
 
 
-def test_a_rollback_that_hangs_is_given_up(database, quick_watch, hang):
+def test_a_rollback_on_a_frozen_server_is_abandoned(database, quick_watch, hang):
     backend = pid(database)
 
     def work(tx):
@@ -310,7 +310,7 @@ def test_a_rollback_that_hangs_is_given_up(database, quick_watch, hang):
     assert pid(database) != backend
 
 
-def test_what_is_at_work_is_not_given_up_before_its_time(database):
+def test_a_slow_statement_within_the_limit_is_not_abandoned(database):
     assert database.one("SELECT pg_sleep(1.5), 1 AS n")["n"] == 1
 
 

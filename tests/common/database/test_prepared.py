@@ -1,4 +1,4 @@
-"""Prepared statements: their text, and what becomes of them when something happens behind their back."""
+"""Prepared statements: their text, and their end by a migration, a pooler or DEALLOCATE."""
 
 import psycopg2
 import pytest
@@ -20,13 +20,13 @@ MODULES = (
 LONGEST_NAME = 63  # what is longer PostgreSQL cuts off
 INSERT = "INSERT INTO t (name) VALUES (%(name)s)"
 ONE = "SELECT 1 AS n"
-# Of the connection that is asked. It is prepared itself, and leaves itself out.
+# Prepared statements of the connection that runs it, except this one.
 KNOWN = "SELECT statement, generic_plans AS runs FROM pg_prepared_statements WHERE statement NOT LIKE '%%pg_prepared%%'"
 
 
 @pytest.fixture
 def database(new_database):
-    """One connection, so that each statement meets what the one before has left."""
+    """One connection, so that each statement sees what the last one prepared."""
     return new_database(size=1)
 
 
@@ -37,7 +37,7 @@ def prepared_in(database):
 # The text
 
 
-def test_each_place_of_a_parameter_has_a_number_and_keeps_its_type():
+def test_each_occurrence_of_a_parameter_is_numbered_and_keeps_its_type():
     name, prepare, execute = prepared("SELECT %(a)s::uuid[], %(b)s FROM t WHERE %(a)s::text LIKE '5 %%' || %(b)s")
     assert prepare == f"PREPARE {name} AS SELECT $1::uuid[], $2 FROM t WHERE $3::text LIKE '5 %' || $4"
     assert execute == f"EXECUTE {name}(%(a)s::uuid[], %(b)s, %(a)s::text, %(b)s)"
@@ -51,11 +51,11 @@ def test_a_statement_without_parameters():
 @pytest.mark.parametrize(
     "sql", ["DO $$ BEGIN END $$", "LOCK TABLE t", "CREATE TABLE u ()", "BEGIN", "SELECTED", "-- ?"]
 )
-def test_what_cannot_be_prepared_is_left_as_it_is(sql):
+def test_other_statements_are_not_prepared(sql):
     assert prepared(sql) is None
 
 
-def test_no_two_statements_of_all_the_services_have_one_name():
+def test_no_two_statements_share_a_name():
     texts = {text for module in MODULES for text in statements_of(module).values()}
     names = {statement.name for text in texts if (statement := prepared(text))}
     assert len(names) == len(texts) > 30
@@ -65,20 +65,20 @@ def test_no_two_statements_of_all_the_services_have_one_name():
 # On a server
 
 
-def test_a_parameter_of_two_types_in_two_places(database):
+def test_a_parameter_may_have_two_types(database):
     sql = "SELECT %(n)s::int + 1 AS next, %(n)s::text || '%%' AS percent, %(all)s::uuid[] AS ids"
     for n in (7, 8):
         assert database.one(sql, n=n, all=[]) == {"next": n + 1, "percent": f"{n}%", "ids": "{}"}
 
 
 @pytest.mark.parametrize("value", ["50 %", "%(name)s", "$1", "it's", "\\", "", None])
-def test_a_value_is_a_value_whatever_it_looks_like(database, admin, value):
+def test_special_characters_in_a_value_are_kept(database, admin, value):
     for _ in range(2):
         assert database.one(INSERT + " RETURNING name", name=value) == {"name": value}
     assert admin("SELECT name FROM t") == [(value,)] * 2
 
 
-def test_a_statement_is_prepared_once_and_run_often(database, admin):
+def test_a_statement_is_prepared_once_for_many_runs(database, admin):
     for name in ("a", "b"):
         database.one(INSERT, name=name)
         database.transact(lambda tx, name=name: [tx.execute(INSERT, name=name), tx.one(ONE)])
@@ -86,7 +86,7 @@ def test_a_statement_is_prepared_once_and_run_often(database, admin):
     assert admin("SELECT count(*) FROM t") == [(4,)]
 
 
-def test_what_a_transaction_has_prepared_outlives_its_rollback(database, admin):
+def test_prepared_statements_survive_a_rollback(database, admin):
     def in_vain(tx):
         tx.one(ONE)
         tx.execute(INSERT, name="a")
@@ -100,7 +100,7 @@ def test_what_a_transaction_has_prepared_outlives_its_rollback(database, admin):
     assert admin("SELECT name FROM t") == [("b",)]
 
 
-def test_what_could_not_be_prepared_is_prepared_when_it_can_be(database, admin):
+def test_a_statement_that_failed_to_prepare_is_prepared_later(database, admin):
     sql = "SELECT colour FROM t"
     with pytest.raises(psycopg2.errors.SyntaxError):
         database.one("SELECT SELECT")
@@ -111,11 +111,11 @@ def test_what_could_not_be_prepared_is_prepared_when_it_can_be(database, admin):
     assert prepared_in(database) == {sql: 1}
 
 
-# Behind its back
+# Lost or changed by others
 
 
 @pytest.mark.parametrize("change", ["ADD COLUMN more int", "ALTER COLUMN name TYPE varchar(9)", "DROP COLUMN at"])
-def test_after_a_migration_a_statement_goes_on_without_an_error(new_database, admin, change):
+def test_a_migration_does_not_break_prepared_statements(new_database, admin, change):
     database = new_database(size=2)
     sql = "SELECT * FROM t"
     columns = "SELECT count(*) FROM information_schema.columns WHERE table_name = 't'"
@@ -128,7 +128,7 @@ def test_after_a_migration_a_statement_goes_on_without_an_error(new_database, ad
     assert admin("SELECT name FROM t ORDER BY name") == [("a",), ("b",)], "what had to be tried again was done once"
 
 
-def test_where_prepared_statements_are_thrown_away_it_goes_on_without_any(database):
+def test_lost_prepared_statements_turn_preparing_off(database):
     database.one(ONE)
     database.one("DEALLOCATE ALL")
     assert database.one(ONE) == {"n": 1}
@@ -136,13 +136,13 @@ def test_where_prepared_statements_are_thrown_away_it_goes_on_without_any(databa
     assert prepared_in(database) == {}
 
 
-def test_where_another_has_prepared_it_already_it_goes_on_without(database):
-    """As a pooler does it that gives us one server connection now and another then."""
+def test_a_duplicate_prepared_statement_turns_preparing_off(database):
+    """A pooler in transaction mode switches between server connections, and another client may have used this one."""
     database.one(f"PREPARE {prepared(ONE).name} AS SELECT 2 AS n")
     assert database.one(ONE) == {"n": 1}
 
 
-def test_a_transaction_that_found_its_statements_gone_is_made_from_its_beginning(database, admin):
+def test_a_transaction_that_lost_its_prepared_statements_starts_again(database, admin):
     database.one(ONE)
     database.one("DEALLOCATE ALL")
     runs = []

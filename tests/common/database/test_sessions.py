@@ -85,7 +85,7 @@ def test_slow_statement_is_cancelled(
         database.transact(lambda tx: tx.one("SELECT pg_sleep(30)"))
 
 
-def test_lock_is_not_awaited_without_end(
+def test_wait_for_a_lock_is_bounded(
     any_url: str, own_server: EmbeddedPostgres, new_database: Callable[..., Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sessions.LIMITS, "lock_timeout", "20ms")
@@ -107,6 +107,18 @@ def test_nothing_is_prepared_behind_a_pooler(
         database.transact(lambda tx: [tx.execute(INSERT), tx.execute_at_the_end(INSERT)])
     assert database.one("SELECT count(*) AS n FROM pg_prepared_statements") == {"n": 0}
     assert admin("SELECT count(*) FROM t") == [(9,)]
+
+
+def test_notifications_for_others_do_not_accumulate(
+    own_server: EmbeddedPostgres, new_database: Callable[..., Database], admin: object
+) -> None:
+    """A pooler shares server connections, and a LISTEN stays on one of them."""
+    database = new_database(size=1)
+    database.one("LISTEN here")
+    for _ in range(3):
+        database.one("SELECT pg_notify('here', '')")
+    (pooled,) = database._pool._idle
+    assert pooled.connection.notifies == []
 
 
 def test_a_direct_connection_sends_no_limits_with_its_statements(own_server: EmbeddedPostgres) -> None:

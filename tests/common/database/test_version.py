@@ -14,6 +14,7 @@ from common.database import version
 from common.database.database import Database
 from common.database.errors import DatabaseUnavailable, NotMigrated
 from common.schema import migrate
+from local.postgres import EmbeddedPostgres
 
 Admin = Callable[..., list[tuple[Any, ...]]]
 
@@ -58,6 +59,16 @@ def test_database_without_a_version_is_not_migrated(database: Database, admin: A
     finally:
         admin(f"DROP TABLE IF EXISTS {version.TABLE}")
         admin(f"ALTER TABLE aside RENAME TO {version.TABLE}")
+
+
+def test_a_role_that_may_not_read_the_version_is_served(
+    own_server: EmbeddedPostgres, new_database: Callable[..., Database], admin: Admin
+) -> None:
+    admin("CREATE ROLE clerk LOGIN")
+    try:
+        new_database(url=own_server.url.replace("//holdfast@", "//clerk@")).check(timeout=20)
+    finally:
+        admin("DROP ROLE clerk")
 
 
 MISMATCHES = {

@@ -7,7 +7,8 @@ from pathlib import Path
 import certifi
 import pytest
 
-from common.process.settings import ESCAPES, SettingError, Settings
+from common.process.parsers import ESCAPES
+from common.process.settings import SettingError, Settings
 
 README = Path(__file__).parents[3] / "README.md"
 URL = "postgresql://shop:hunter2@db.example/holdfast"
@@ -100,18 +101,18 @@ def value_of(name, **environ):
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
-def test_a_default(name):
+def test_default_of_each_setting(name):
     assert value_of(name) == value_of(name, **{name: ""}) == DEFAULTS[name]
 
 
 @pytest.mark.parametrize("environ", [{}, {"DATABASE_URL": ""}])
-def test_the_database_must_be_named(environ):
+def test_database_url_is_required(environ):
     with pytest.raises(SettingError, match=r"^DATABASE_URL is not set: the PostgreSQL "):
         Settings.load(environ)
 
 
 @pytest.mark.parametrize(("name", "limits"), RANGES.items())
-def test_the_ends_of_a_range_are_in_it(name, limits):
+def test_limits_of_a_range_are_accepted(name, limits):
     assert [value_of(name, **{name: str(limit), "APP_ENV": "test"}) for limit in limits] == list(limits)
 
 
@@ -139,12 +140,12 @@ def test_a_bad_value_is_not_repeated(name):
         ("ORDERS_SERVICE_URL", "http://shop:hunter2@exa\u2100mple"),
     ],
 )
-def test_what_the_parsers_of_python_say_is_not_passed_on(name, value):
+def test_messages_of_pythons_parsers_are_not_repeated(name, value):
     with pytest.raises(SettingError, match=f"^{name} must be (a|an) (whole number|http)"):
         load(**{name: value})
 
 
-def test_no_setting_is_left_out_here():
+def test_every_setting_is_tested_here():
     assert set(SETTINGS) == {"DATABASE_URL", *DEFAULTS}
     numbers = {name for name, value in DEFAULTS.items() if isinstance(value, int | float)}
     assert set(RANGES) == numbers
@@ -219,18 +220,18 @@ def test_certificates_are_a_file_or_a_folder(tmp_path):
     assert load(REQUESTS_CA_BUNDLE=str(tmp_path), SSL_CERT_FILE=certifi.where()).ca_bundle == str(tmp_path)
 
 
-def test_nothing_may_be_armed_in_production():
+def test_crash_points_are_refused_in_production():
     load(CRASH_AT="edge", APP_ENV="staging")
     load(APP_ENV="production")
     with pytest.raises(SettingError, match=r"^CRASH_AT must not be set where APP_ENV is production"):
         load(CRASH_AT="edge", APP_ENV="production")
 
 
-def test_other_variables_are_nobodys_business():
+def test_other_variables_are_ignored():
     assert load(PATH="/bin", HOLDFAST_API_KEY="x") == load()
 
 
-def test_the_environment_is_read_where_nothing_else_is_given(monkeypatch):
+def test_settings_come_from_the_environment_by_default(monkeypatch):
     monkeypatch.setenv("DATABASE_URL", URL)
     monkeypatch.setenv("PORT", "9000")
     assert Settings.load().port == 9000
