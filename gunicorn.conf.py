@@ -1,4 +1,4 @@
-"""How gunicorn runs each of the four web processes. common/process/settings.py has the settings' meanings."""
+"""How gunicorn runs each of the four web processes. common/process/settings.py explains the settings."""
 
 import gc
 import logging
@@ -19,7 +19,7 @@ except SettingError as error:
 
 
 class Logger(glogging.Logger):
-    """gunicorn's own messages go the way of all others, so that there is one format."""
+    """Sends gunicorn's own messages through our logging, so that there is one format."""
 
     def setup(self, cfg):
         super().setup(cfg)
@@ -30,13 +30,13 @@ class Logger(glogging.Logger):
 
 
 def post_worker_init(worker):
-    """Let the service see that its worker is about to end, so that a long `?wait=` is cut short."""
-    worker.wsgi.config["IS_STOPPING"] = lambda: not worker.alive
+    """Tell the service when its worker stops, so that it ends each `?wait=`."""
+    worker.app.wsgi().config["IS_STOPPING"] = lambda: not worker.alive
 
 
 def when_ready(server):
-    """One line instead of the five that gunicorn tells at INFO."""
-    gc.freeze()  # what is there before the fork stays shared: a collection would write to every page of it
+    """Log one line instead of the five that gunicorn logs at INFO."""
+    gc.freeze()  # a collection would write to every page that the workers share
     addresses = ", ".join(str(listener) for listener in server.LISTENERS)
     size = f"{settings.web_concurrency} workers × {settings.web_threads} threads"
     logging.getLogger("gunicorn.ready").info("listening at %s, %s", addresses, size)
@@ -45,28 +45,31 @@ def when_ready(server):
 _host = f"[{settings.bind_host}]" if ":" in settings.bind_host else settings.bind_host  # IPv6
 bind = f"{_host}:{settings.port}"
 logger_class = Logger
-# One level less than ours: at INFO it tells five lines at each start, at DEBUG every path, whatever may stand in it.
+# One level less than ours: gunicorn logs five lines at each start at INFO, and at DEBUG every path, secrets included.
 loglevel = {"DEBUG": "info", "INFO": "warning"}.get(settings.log_level, settings.log_level.lower())
 accesslog = None  # each service logs its requests itself, with their request ids
 
-# Threads, because a request mostly waits for the database or for another service, and because only this kind of
-# worker keeps connections alive, which the services' calls to each other live on.
-worker_class = "common.server.worker.Worker"
-preload_app = True  # the workers share the memory of what is loaded once: a fifth less for all processes together
+# Threads, because a request mostly waits for the database or for another service, and because gunicorn's process
+# workers close each connection after one response. docs/decisions/0022 compares the two.
+IS_OURS = settings.web_worker == "holdfast"
+worker_class = "common.server.worker.Worker" if IS_OURS else "common.server.gthread.Worker"
+preload_app = True  # the workers share what is loaded once: a fifth less memory for all processes together
 workers = settings.web_concurrency
-threads = settings.web_threads
-# 75 s: longer than the 60 s for which usual proxies and load balancers keep a connection. Whoever is the first to
-# close should be the caller: the other way round its next request may meet a connection that is just being closed.
+# Under gthread a request that waits (`?wait=`) holds a thread. edge_api/app.py lets half of the threads wait.
+threads = settings.web_threads * (1 if IS_OURS else 2)
+# 75 s: longer than the 60 s of usual proxies and load balancers. The caller should close idle connections first:
+# otherwise its next request may meet a connection that is being closed.
 keepalive = 75
-# 20 s: platforms and `make run` wait 25 to 30 s from SIGTERM to SIGKILL; the longest answer, `?wait=30`, is cut short
-# by the service itself. Idle kept-alive connections do not hold up the end.
+# 20 s: platforms and `make run` wait 25 to 30 s from SIGTERM to SIGKILL. The service ends each `?wait=` at once, and
+# idle connections do not delay the stop.
 graceful_timeout = 20
-# 60 s without a sign of life, twice the longest `?wait=`: the worker hangs and is replaced. A thread that waits does
-# not count, as the signs are given by the worker's main thread.
+# A worker whose main thread gives no sign of life for 60 s is replaced. Busy threads do not count.
 timeout = 60
-# The sign of life is a file's time. On a disk that is busy writing, the worker would seem to hang.
+# The sign of life is a file's time. On a busy disk the worker would seem to hang.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
-# A header of the client's may not say which path it asks for, wherever it comes from.
+# No header of a client may say which path it asks for, or by which scheme: nothing here depends on the scheme, and
+# proxies that disagree about it would get 400.
 forwarder_headers = ""
-# gunicorn opens one control socket per user, and the second of our four processes would take it over.
+secure_scheme_headers = {}
+# gunicorn opens one control socket per user. Each of our four processes would take it over from the one before.
 control_socket_disable = True

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-
-from flask import Flask, current_app
+from flask import Flask
 
 from common.api.service import create_service
+from common.api.waits import Waits
 from common.calls.client import ServiceClient
 from common.database.database import Database
 from common.process.settings import Settings
@@ -32,14 +31,15 @@ def create_app(settings: Settings | None = None) -> Flask:
     edge = Edge(
         store=store,
         gateways=Gateways(
-            inventory=Gateway(ServiceClient("inventory", settings.inventory_service_url), bulkhead),
-            payments=Gateway(ServiceClient("payments", settings.payments_service_url), bulkhead),
+            inventory=Gateway(
+                ServiceClient("inventory", settings.inventory_service_url, settings.ca_bundle), bulkhead
+            ),
+            payments=Gateway(ServiceClient("payments", settings.payments_service_url, settings.ca_bundle), bulkhead),
         ),
         bulkhead=bulkhead,
         backlog=Backlog(store.backlog_age_s, settings.max_backlog_age_s),
         rate_limit_per_minute=settings.rate_limit_per_minute,
-        may_wait=threading.Semaphore(settings.web_threads // 2),
-        is_stopping=lambda: bool(current_app.config["IS_STOPPING"]()),
+        waits=Waits(store.terminal, settings.web_threads, is_stopping=lambda: bool(app.config["IS_STOPPING"]())),
     )
     app = create_service("edge_api", api, edge, settings, database)
     app.before_request(identify(settings.api_keys))

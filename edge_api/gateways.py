@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.calls.breaker import Breaker
-from common.calls.client import AnswerTo, No, Nothing, ServiceClient, Yes
+from common.calls.client import Answer, Busy, No, Nothing, ServiceClient, Yes
 from common.database.database import Row
 from domain.money import CURRENCIES, MAX_CENTS
 from domain.states import authorize_key
@@ -31,10 +31,10 @@ class Gateway:
         """0: call now. Otherwise the service has not answered for some time; call again after as many seconds."""
         return math.ceil(self._breaker.wait_s())
 
-    def ask(self, method: str, path: str, body: dict[str, Any] | None = None, **options: Any) -> AnswerTo:
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None, **options: Any) -> Answer:
         """As `ServiceClient.ask`."""
         answer = self._client.ask(method, path, body, **options)
-        is_answered = not isinstance(answer, Nothing)
+        is_answered = not isinstance(answer, Nothing) or isinstance(answer, Busy)
         self._breaker.note(answered=is_answered)
         if is_answered:
             self._bulkhead.note_answer()
@@ -82,7 +82,7 @@ class Gateways:
                 pause_s,
             )
 
-    def authorize(self, entry: Row, payment_token: str) -> AnswerTo:
+    def authorize(self, entry: Row, payment_token: str) -> Answer:
         """Ask for a hold on the entry's total, under a key of the entry's own: however often it is asked, one hold."""
         answer = self.payments.ask(
             "POST",

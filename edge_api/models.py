@@ -1,4 +1,4 @@
-"""The ledger, its lines, its history, and the outbox. The Edge API writes the beginning, the orchestrator the rest."""
+"""The tables of the ledger. The Edge API writes an entry's beginning, and the orchestrator writes the rest."""
 
 from sqlalchemy import (
     ARRAY,
@@ -8,7 +8,6 @@ from sqlalchemy import (
     Column,
     Double,
     ForeignKey,
-    Identity,
     Index,
     Integer,
     String,
@@ -20,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from common.schema.tables import cents_column, id_column, metadata, one_of, time_column
+from common.schema.tables import cents_column, id_column, identifier, is_one_of, metadata, time_column
 from domain.money import MAX_CENTS
 from domain.states import Status
 
@@ -28,16 +27,16 @@ order_ledger = Table(
     "order_ledger",
     metadata,
     id_column(),
-    # Who asked for what
-    Column("client", Text, nullable=False),
-    Column("client_request_id", String(255), nullable=False),
+    # The request
+    Column("client", identifier(), nullable=False),
+    Column("client_request_id", identifier(255), nullable=False),
     Column("fingerprint", String(64), nullable=False),
     id_column("user_id", nullable=False),
     Column("email", Text, nullable=False),
     cents_column("total_amount_cents"),
     Column("currency", String(3), nullable=False),
     Column("request_id", Text, nullable=False),
-    # Where the saga stands, and why
+    # The state of the saga
     Column("status", Text, nullable=False),
     Column("status_detail", Text),
     Column("payment_authorization_id", Text),
@@ -46,7 +45,7 @@ order_ledger = Table(
     Column("undone", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
     Column("failure_code", Text),
     Column("failure_message", Text),
-    # Who works on it, and when somebody should: `due_at` is the one thing that claiming looks at
+    # The lease, and when the entry is to be claimed: claiming looks at `due_at` only
     time_column("due_at", nullable=True),
     Column("claimed_by", Text),
     time_column("claimed_until", nullable=True),
@@ -56,13 +55,13 @@ order_ledger = Table(
     time_column("next_retry_at", nullable=True),
     time_column("needs_attention_at", nullable=True),
     Column("attention_reason", Text),
-    # The answer that a repeated request gets again
+    # The stored response
     Column("response_status", Integer),
     Column("response_body", Text),
     time_column("created_at"),
     time_column("updated_at"),
     UniqueConstraint("client", "client_request_id"),
-    CheckConstraint(one_of("status", tuple(Status)), name="status"),
+    CheckConstraint(is_one_of("status", tuple(Status)), name="status"),
     CheckConstraint(f"total_amount_cents BETWEEN 1 AND {MAX_CENTS}", name="total_amount_cents"),
     CheckConstraint(
         "(status IN ('AUTHORIZATION_FAILED', 'COMPLETED', 'FAILED')) = (due_at IS NULL)", name="due_until_terminal"
@@ -78,7 +77,7 @@ order_ledger = Table(
     CheckConstraint(
         "status NOT IN ('AUTHORIZATION_FAILED', 'FAILED') OR failure_code IS NOT NULL", name="failure_has_reason"
     ),
-    # FAILED means that nothing is left behind: every undo that may be needed has said yes.
+    # FAILED means that nothing is left behind: every undo that may be needed has succeeded.
     CheckConstraint(
         "status <> 'FAILED' OR undone @> CASE WHEN compensating_from = 'AUTHORIZED'"
         " THEN '{void_payment,cancel_order}'::text[]"
@@ -91,7 +90,7 @@ order_ledger = Table(
         "needs_attention_at",
         postgresql_where=text("needs_attention_at IS NOT NULL"),
     ),
-    # Room on the page keeps the checkpoints heap-only, off the indexes: of what these hold they change nothing.
+    # Free space on each page keeps the checkpoints heap-only: they change no indexed column.
     postgresql_with={"fillfactor": "70"},
 )
 
@@ -111,8 +110,8 @@ order_ledger_items = Table(
 order_ledger_history = Table(
     "order_ledger_history",
     metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("order_ledger_id", ForeignKey("order_ledger.id"), nullable=False, index=True),
+    Column("order_ledger_id", ForeignKey("order_ledger.id"), primary_key=True),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),  # numbers the rows of one entry
     time_column("at"),
     Column("from_status", Text),
     Column("to_status", Text, nullable=False),
@@ -123,14 +122,13 @@ order_ledger_history = Table(
 outbox = Table(
     "outbox",
     metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("order_ledger_id", ForeignKey("order_ledger.id"), nullable=False, unique=True),
+    Column("order_ledger_id", ForeignKey("order_ledger.id"), primary_key=True),
     Column("event_type", Text, nullable=False),
     Column("payload", JSONB, nullable=False),
     Column("status", Text, nullable=False, server_default=text("'PENDING'")),
     time_column("created_at"),
     time_column("processed_at", nullable=True),
-    CheckConstraint(one_of("status", ("PENDING", "PROCESSED", "FAILED")), name="status"),
+    CheckConstraint(is_one_of("status", ("PENDING", "PROCESSED", "FAILED")), name="status"),
     CheckConstraint("(status = 'PENDING') = (processed_at IS NULL)", name="processed_at"),
 )
 
@@ -145,12 +143,12 @@ set_aside_entries = Table(
     time_column("retry_at", nullable=True),  # null: it has been claimed since
 )
 
-# Requests that were refused before there was anything to keep of them but the answer (422 unknown_product).
+# Responses to requests that were refused before an entry was made (422 unknown_product).
 refused_requests = Table(
     "refused_requests",
     metadata,
-    Column("client", Text, primary_key=True),
-    Column("client_request_id", String(255), primary_key=True),
+    Column("client", identifier(), primary_key=True),
+    Column("client_request_id", identifier(255), primary_key=True),
     Column("fingerprint", String(64), nullable=False),
     Column("response_status", Integer, nullable=False),
     Column("response_body", Text, nullable=False),
@@ -160,7 +158,7 @@ refused_requests = Table(
 rate_limits = Table(
     "rate_limits",
     metadata,
-    Column("client", Text, primary_key=True),
+    Column("client", identifier(), primary_key=True),
     Column("tokens", Double, nullable=False),
     time_column("refilled_at"),
     CheckConstraint("tokens >= 0", name="tokens"),
@@ -184,19 +182,20 @@ END $$;
 """
 event.listen(refused_requests, "after_create", DDL(KEY_FUNCTIONS.replace("%", "%%")))  # type: ignore[no-untyped-call]
 
-# The database itself writes the history and refuses a move that the state machine does not have.
+# The database itself writes the history, and refuses a change that the state machine does not have.
 LEDGER_GUARD = """
 CREATE FUNCTION order_ledger_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
   is_legal boolean;
+  last_id bigint;
 BEGIN
   IF TG_OP = 'INSERT' THEN
     IF NEW.status <> 'AWAITING_AUTHORIZATION' THEN
       RAISE EXCEPTION 'an order_ledger entry begins as AWAITING_AUTHORIZATION, not as %', NEW.status
         USING ERRCODE = 'check_violation', CONSTRAINT = 'order_ledger_legal_move';
     END IF;
-    INSERT INTO order_ledger_history (order_ledger_id, at, from_status, to_status, detail, claim_number)
-      VALUES (NEW.id, clock_timestamp(), NULL, NEW.status, NEW.status_detail, NEW.claim_number);
+    INSERT INTO order_ledger_history (order_ledger_id, id, at, from_status, to_status, detail, claim_number)
+      VALUES (NEW.id, 1, clock_timestamp(), NULL, NEW.status, NEW.status_detail, NEW.claim_number);
     RETURN NULL;
   END IF;
   is_legal := CASE OLD.status
@@ -215,8 +214,10 @@ BEGIN
       OLD.id, OLD.status, OLD.claim_number, NEW.status, NEW.claim_number
       USING ERRCODE = 'check_violation', CONSTRAINT = 'order_ledger_legal_move';
   END IF;
-  INSERT INTO order_ledger_history (order_ledger_id, at, from_status, to_status, detail, claim_number)
-    VALUES (NEW.id, clock_timestamp(), OLD.status, NEW.status, NEW.status_detail, NEW.claim_number);
+  SELECT id INTO last_id FROM order_ledger_history WHERE order_ledger_id = NEW.id ORDER BY id DESC LIMIT 1;
+  INSERT INTO order_ledger_history (order_ledger_id, id, at, from_status, to_status, detail, claim_number)
+    VALUES (NEW.id, COALESCE(last_id, 0) + 1, clock_timestamp(), OLD.status, NEW.status, NEW.status_detail,
+      NEW.claim_number);
   RETURN NULL;
 END $$;
 

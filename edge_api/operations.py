@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from common.api.errors import ApiError, IdempotencyKeyReused, RateLimited, RequestInProgress
 from common.api.idempotency import Fingerprint, StoredResponse
+from common.api.routes import Reply
+from common.api.waits import IS_RESUMED, Waits
 from common.calls.client import Nothing
 from common.database.database import Row
 from common.database.errors import TransientDatabaseError
@@ -26,7 +27,6 @@ from edge_api.store import Store
 
 # How long a repeat waits for the first request before it is told to come again: an authorization takes milliseconds.
 REPEAT_WAITS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
-LOOK_FIRST_S, LOOK_AT_MOST_S = 0.005, 0.25  # a waiting GET looks at the entry less and less often
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,7 @@ class Edge:
     bulkhead: Bulkhead
     backlog: Backlog
     rate_limit_per_minute: int
-    may_wait: threading.Semaphore = field(repr=False)
-    """Threads that may be held by a waiting GET; the others are left for orders."""
-    is_stopping: Callable[[], bool] = lambda: False
-    """Whether this worker is about to end: a waiting GET then answers with what it has."""
+    waits: Waits = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -111,29 +108,27 @@ def _rate_token(edge: Edge, client: str) -> Iterator[None]:
         raise
 
 
-def get_order(edge: Edge, client: str, order_ledger_id: str, wait_s: float) -> Row:
-    """The order as it stands; with `wait_s`, as soon as it is in a terminal state or the time is up.
+def get_order(edge: Edge, client: str, order_ledger_id: str, wait_s: float, environ: dict[str, Any]) -> Row | Reply:
+    """The current order. With `wait_s`, respond once it is in a terminal state or the time is up.
 
+    Where this process has no room for another wait, respond at once and say when to ask again.
+
+    :param environ: of the WSGI request
     :raises OrderNotFound: no such order, or another client's
     """
-    if wait_s and edge.may_wait.acquire(blocking=False):
-        try:
-            _wait_until_terminal(edge, client, order_ledger_id, time.monotonic() + wait_s)
-        finally:
-            edge.may_wait.release()
+    found = _found(edge, client, order_ledger_id)
+    if not wait_s or Status(found["status"]).is_terminal:
+        return found
+    if not edge.waits.wait(order_ledger_id, wait_s, environ):
+        return Reply(found, 200, {"Retry-After": "1"})
+    return found if environ.get(IS_RESUMED) else _found(edge, client, order_ledger_id)
+
+
+def _found(edge: Edge, client: str, order_ledger_id: str) -> Row:
     found = edge.store.get(client, order_ledger_id)
     if found is None:
         raise OrderNotFound(order_ledger_id=order_ledger_id)
     return found
-
-
-def _wait_until_terminal(edge: Edge, client: str, order_ledger_id: str, deadline: float) -> None:
-    pause = LOOK_FIRST_S
-    while (left := deadline - time.monotonic()) > 0 and not edge.is_stopping():
-        if edge.store.is_terminal(client, order_ledger_id):
-            return
-        time.sleep(min(pause, left))
-        pause = min(pause * 1.5, LOOK_AT_MOST_S)
 
 
 def _repeat(edge: Edge, request: Request) -> StoredResponse:

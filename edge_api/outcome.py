@@ -8,7 +8,7 @@ import backoff
 
 from common.api.errors import RequestInProgress
 from common.api.idempotency import StoredResponse
-from common.calls.client import AnswerTo, No, Nothing, Yes
+from common.calls.client import Answer, No, Nothing, Yes
 from common.database.database import Row
 from common.database.errors import TransientDatabaseError
 from domain.states import ABANDONED, Status
@@ -22,7 +22,7 @@ class Authorization:
     """What the payment service said to the request for a hold; `entry` is claimed by us."""
 
     entry: Row
-    answer: AnswerTo
+    answer: Answer
 
 
 def finish(store: Store, authorization: Authorization) -> StoredResponse:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import g
+from flask import g, request
 
 from common.api import errors
 from common.api.idempotency import StoredResponse
-from common.api.routes import Api
+from common.api.routes import Api, Reply
 from common.database.database import Row
 from edge_api import operations, schemas
 from edge_api.errors import (
@@ -67,6 +67,6 @@ def place_order(edge: Edge, idempotency_key: str, body: dict[str, Any], sent: di
     answer=schemas.Order,
     errors=(*CREDENTIALS, OrderNotFound),
 )
-def get_order(edge: Edge, order_ledger_id: str, query: dict[str, float]) -> Row:
+def get_order(edge: Edge, order_ledger_id: str, query: dict[str, float]) -> Row | Reply:
     """Show an order and its history."""
-    return operations.get_order(edge, g.client, order_ledger_id, query["wait"])
+    return operations.get_order(edge, g.client, order_ledger_id, query["wait"], request.environ)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +21,7 @@ from domain.states import CHANNEL
 from edge_api.notifier import Notifier
 from edge_api.retry_queue import RetryQueue
 
-CLAIMANT = f"edge:{socket.gethostname()}:{os.getpid()}"
+HOST = socket.gethostname()
 
 # What the Edge API needs to know of an entry.
 _ENTRY = """id, client, client_request_id, fingerprint, status, claim_number, user_id, total_amount_cents, currency,
@@ -129,7 +129,8 @@ SELECT l.id AS order_ledger_id, l.client_request_id, l.status, l.user_id, l.emai
 FROM order_ledger l WHERE l.id = %(id)s AND l.client = %(client)s
 """
 
-IS_TERMINAL = "SELECT due_at IS NULL AS is_terminal FROM order_ledger WHERE id = %(id)s AND client = %(client)s"
+# Those of these entries that have ended.
+TERMINAL = "SELECT id FROM order_ledger WHERE id = ANY(%(ids)s::uuid[]) AND due_at IS NULL"
 
 # Token bucket: one token for each request, refilled as time passes. No row: the bucket is empty.
 TAKE_TOKEN = """
@@ -255,9 +256,9 @@ class Store:
     def get(self, client: str, order_ledger_id: str) -> Row | None:
         return self.database.one(GET_ORDER, client=client, id=order_ledger_id)
 
-    def is_terminal(self, client: str, order_ledger_id: str) -> bool:
-        row = self.database.one(IS_TERMINAL, client=client, id=order_ledger_id)
-        return row is None or bool(row["is_terminal"])
+    def terminal(self, order_ledger_ids: Collection[str]) -> list[str]:
+        """Those of the entries that are in a terminal state."""
+        return [row["id"] for row in self.database.all(TERMINAL, ids=list(order_ledger_ids))]
 
     def take_token(self, client: str, limit: int) -> bool:
         return self.database.one(TAKE_TOKEN, client=client, limit=limit) is not None
@@ -270,7 +271,7 @@ class Store:
         return row["seconds"] if row else 0.0
 
     def _claim(self) -> dict[str, Any]:
-        return {"claimant": CLAIMANT, "lease_s": self.lease_s, "abandoned_after_s": self.abandoned_after_s}
+        return {"claimant": claimant(), "lease_s": self.lease_s, "abandoned_after_s": self.abandoned_after_s}
 
 
 def _fenced(entry: Row, response: StoredResponse) -> dict[str, Any]:
@@ -280,3 +281,8 @@ def _fenced(entry: Row, response: StoredResponse) -> dict[str, Any]:
         "status": response.status,
         "body": response.body,
     }
+
+
+def claimant() -> str:
+    """This process, which may have been forked after this module was loaded."""
+    return f"edge:{HOST}:{os.getpid()}"

@@ -1,4 +1,4 @@
-"""What the tables, the bodies and the verbs of this service agree on."""
+"""Constants shared by the tables, the schemas and the operations of this service."""
 
 MAX_STOCK = 2_147_483_647  # what an integer column holds
 RESERVED, RELEASED = "RESERVED", "RELEASED"

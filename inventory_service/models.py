@@ -18,7 +18,15 @@ from sqlalchemy import (
     true,
 )
 
-from common.schema.tables import cents_column, id_column, idempotency_table, metadata, one_of, time_column
+from common.schema.tables import (
+    cents_column,
+    id_column,
+    idempotency_table,
+    identifier,
+    is_one_of,
+    metadata,
+    time_column,
+)
 from domain.money import MAX_CENTS
 from inventory_service.domain import IDEMPOTENCY_TABLE, INITIAL_STOCK, MORE_OR_LESS, ONLY_MORE, RELEASED, RESERVED
 
@@ -26,7 +34,7 @@ products = Table(
     "products",
     metadata,
     id_column(),
-    Column("sku", String(100), nullable=False),
+    Column("sku", identifier(100), nullable=False),
     Column("name", String(255), nullable=False),
     cents_column("price_cents"),
     Column("stock_quantity", Integer, nullable=False),
@@ -50,12 +58,12 @@ inventory_adjustments = Table(
     Column("notes", String(1000)),
     time_column("created_at"),
     CheckConstraint("quantity <> 0", name="quantity"),
-    CheckConstraint(one_of("reason", (INITIAL_STOCK, *ONLY_MORE, *MORE_OR_LESS)), name="reason"),
+    CheckConstraint(is_one_of("reason", (INITIAL_STOCK, *ONLY_MORE, *MORE_OR_LESS)), name="reason"),
     Index(None, "product_id"),
 )
 
-# One row for each order, whether it was first heard of by a reservation or by a release: the primary key is what
-# makes the two exclude each other, and a release that came first stays here, so that its reservation is refused.
+# One row for each order, made by its reservation or by its release, whichever arrives first. The primary key makes the
+# two exclude each other. A release that came first leaves its row, and the late reservation is refused.
 order_reservations = Table(
     "order_reservations",
     metadata,
@@ -64,7 +72,7 @@ order_reservations = Table(
     Column("fingerprint", String(64)),  # of the merged lines; null: released before it was reserved
     time_column("created_at"),
     time_column("released_at", nullable=True),
-    CheckConstraint(one_of("status", (RESERVED, RELEASED)), name="status"),
+    CheckConstraint(is_one_of("status", (RESERVED, RELEASED)), name="status"),
     CheckConstraint("fingerprint IS NOT NULL OR status = 'RELEASED'", name="fingerprint"),
     CheckConstraint("(status = 'RELEASED') = (released_at IS NOT NULL)", name="released_at"),
 )

@@ -1,16 +1,18 @@
-"""The verbs of the inventory service. Each owns its transaction.
+"""The operations of the inventory service. Each owns its transaction.
 
-Locks are always taken in one order – the order's row, then the products by id – so that no two can wait for each other.
+Locks are always taken in the same order – the order's row, then products by id – so no two calls can deadlock.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
-from common.api.errors import IdempotencyKeyReused, ValidationFailed
+from common.api.errors import Busy, IdempotencyKeyReused, ValidationFailed
 from common.api.idempotency import Fingerprint, StoredResponse, fingerprint_of, once
 from common.database.database import Database, Row, Transaction
+from common.database.errors import RowsLocked
 from inventory_service.domain import IDEMPOTENCY_TABLE, MAX_STOCK, RELEASED
 from inventory_service.errors import DuplicateSku, InsufficientStock, ProductNotFound, ReservationReleased
 from inventory_service.schemas import ChangedStock
@@ -18,7 +20,7 @@ from inventory_service.schemas import ChangedStock
 PAGE_SIZE = 50
 BEFORE_ALL = str(uuid.UUID(int=0))
 
-# A new product, with its first stock as an adjustment; no row where the SKU is taken.
+# Insert a product, with its initial stock as an adjustment. No row: the SKU is taken.
 INSERT_PRODUCT = """
 WITH product AS (
     INSERT INTO products (id, sku, name, price_cents, currency, stock_quantity)
@@ -32,29 +34,38 @@ WITH product AS (
 SELECT * FROM product
 """
 
-# The product that has a SKU.
+# Find a product by its SKU.
 PRODUCT_ID_OF_SKU = "SELECT id FROM products WHERE sku = %(sku)s"
 
-# Those of the given products that there are.
+# Find products by their ids.
 PRODUCTS_BY_IDS = "SELECT * FROM products WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id"
 
-# The products that follow one. By id, so that what is added meanwhile moves nothing between pages.
+# Read the products after a given one, by id, so new products move nothing between pages.
 PRODUCTS_AFTER = "SELECT * FROM products WHERE id > %(cursor)s ORDER BY id LIMIT %(limit)s"
 
-# How much of one product can be reserved.
+# Read how much of a product can be reserved.
 AVAILABILITY = """
 SELECT id AS product_id, sku, stock_quantity, stock_quantity > 0 AS available FROM products WHERE id = %(product_id)s
 """
 
-# Some products, held until the end of the transaction. By id: the order in which everything locks them.
+# Lock products until the end of the transaction, by id, the order in which all code locks them.
 LOCK_PRODUCTS = "SELECT * FROM products WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR UPDATE"
 
-# All that was ever added to a product and taken from it other than by orders.
+# Find which of these products another transaction has locked.
+LOCKED_PRODUCTS = """
+SELECT id FROM unnest(%(ids)s::uuid[]) AS wanted (id)
+EXCEPT ALL SELECT id FROM (SELECT id FROM products WHERE id = ANY(%(ids)s::uuid[]) FOR UPDATE SKIP LOCKED) AS free
+"""
+
+# Find the products that an order has reserved.
+PRODUCTS_OF_ORDER = "SELECT product_id FROM inventory_reservations WHERE order_id = %(order_id)s"
+
+# Sum up all changes of a product's stock other than by orders.
 SUM_OF_ADJUSTMENTS = """
 SELECT coalesce(sum(quantity), 0) AS total FROM inventory_adjustments WHERE product_id = %(product_id)s
 """
 
-# A change of stock and its record.
+# Change the stock of a product, and record it.
 ADJUST_STOCK = """
 WITH adjustment AS (
     INSERT INTO inventory_adjustments (id, product_id, quantity, reason, reference_id, notes)
@@ -69,13 +80,13 @@ SELECT product.id AS product_id, sku, stock_quantity - quantity AS previous_quan
 FROM product, adjustment
 """
 
-# The order's one row; none where there is one already. Waits for a transaction that is about to make or release it.
+# Insert the order's row. No row: there is one already. Waits for a transaction that inserts or releases it.
 BEGIN_RESERVATION = """
 INSERT INTO order_reservations (order_id, status, fingerprint) VALUES (%(order_id)s, 'RESERVED', %(fingerprint)s)
 ON CONFLICT DO NOTHING
 """
 
-# What was first reserved for an order.
+# Read an order's first reservation.
 RESERVATION = """
 SELECT status, fingerprint,
     ARRAY(SELECT id::text FROM inventory_reservations AS line WHERE line.order_id = reservation.order_id
@@ -83,7 +94,7 @@ SELECT status, fingerprint,
 FROM order_reservations AS reservation WHERE order_id = %(order_id)s
 """
 
-# Each line out of stock and into the books. The caller holds the products and has seen that there is enough.
+# Take each line out of stock and record it. The caller has locked the products and checked their stock.
 TAKE_STOCK = """
 WITH line AS (
     SELECT * FROM unnest(%(ids)s::uuid[], %(product_ids)s::uuid[], %(quantities)s::integer[])
@@ -95,20 +106,20 @@ INSERT INTO inventory_reservations (id, order_id, product_id, quantity)
 SELECT id, %(order_id)s, product_id, quantity FROM line
 """
 
-# Released from now on, also where it was never seen: a reservation that arrives later finds this. No row: it was so.
+# Mark an order as released, even an unknown one, so a later reservation is refused. No row: it was marked already.
 MARK_RELEASED = """
 INSERT INTO order_reservations AS known (order_id, status, released_at) VALUES (%(order_id)s, 'RELEASED', now())
 ON CONFLICT (order_id) DO UPDATE SET status = 'RELEASED', released_at = now() WHERE known.status = 'RESERVED'
 RETURNING fingerprint IS NOT NULL AS was_reserved
 """
 
-# The products of an order's live lines, in the same order.
+# Lock the products of an order's live lines, by id.
 LOCK_RESERVED_PRODUCTS = """
 SELECT products.id FROM products JOIN inventory_reservations AS line ON line.product_id = products.id
 WHERE order_id = %(order_id)s AND released_at IS NULL ORDER BY products.id FOR UPDATE OF products
 """
 
-# Each live line back into stock. The caller holds the products.
+# Put each live line back into stock. The caller has locked the products.
 GIVE_BACK_STOCK = """
 WITH released AS (
     UPDATE inventory_reservations SET released_at = now() WHERE order_id = %(order_id)s AND released_at IS NULL
@@ -120,33 +131,33 @@ SELECT count(*) AS released_count, coalesce(sum(quantity), 0) AS total_quantity_
 """
 
 
-def create_product(db: Database, product: Row, default_currency: str) -> Row:
+def create_product(database: Database, product: Row, default_currency: str) -> Row:
     """:raises DuplicateSku: another product has this SKU"""
-    created = db.one(INSERT_PRODUCT, **{"currency": default_currency, **product})
+    created = database.one(INSERT_PRODUCT, **{"currency": default_currency, **product})
     if created is None:
-        taken = db.one(PRODUCT_ID_OF_SKU, sku=product["sku"]) or {}
+        taken = database.one(PRODUCT_ID_OF_SKU, sku=product["sku"]) or {}
         raise DuplicateSku(existing_product_id=taken["id"])
     return created
 
 
-def products_by_ids(db: Database, ids: list[str]) -> Row:
-    return {"products": db.all(PRODUCTS_BY_IDS, ids=ids), "next_cursor": None}
+def products_by_ids(database: Database, ids: list[str]) -> Row:
+    return {"products": database.all(PRODUCTS_BY_IDS, ids=ids), "next_cursor": None}
 
 
-def page_of_products(db: Database, limit: int = PAGE_SIZE, cursor: str = BEFORE_ALL) -> Row:
-    found = db.all(PRODUCTS_AFTER, cursor=cursor, limit=limit + 1)
+def page_of_products(database: Database, limit: int = PAGE_SIZE, cursor: str = BEFORE_ALL) -> Row:
+    found = database.all(PRODUCTS_AFTER, cursor=cursor, limit=limit + 1)
     page = found[:limit]
     return {"products": page, "next_cursor": page[-1]["id"] if len(found) > limit else None}
 
 
-def availability(db: Database, product_id: str) -> Row:
-    found = db.one(AVAILABILITY, product_id=product_id)
+def availability(database: Database, product_id: str) -> Row:
+    found = database.one(AVAILABILITY, product_id=product_id)
     if found is None:
         raise ProductNotFound(product_ids=[product_id])
     return found
 
 
-def change_stock(db: Database, product_id: str, key: str, change: Row, sent: Row) -> StoredResponse:
+def change_stock(database: Database, product_id: str, key: str, change: Row, sent: Row) -> StoredResponse:
     """:raises ProductNotFound, InsufficientStock, ValidationFailed: and those of `common.api.idempotency.once`"""
 
     fingerprint = Fingerprint({"product_id": product_id, **sent})
@@ -154,7 +165,8 @@ def change_stock(db: Database, product_id: str, key: str, change: Row, sent: Row
     def work(tx: Transaction) -> StoredResponse:
         return once(tx, IDEMPOTENCY_TABLE, "stock", key, fingerprint, lambda: _change_stock(tx, product_id, change))
 
-    return db.transact(work)
+    with _naming_locked_products(database, lambda: [product_id]):
+        return database.transact(work)
 
 
 def _change_stock(tx: Transaction, product_id: str, change: Row) -> StoredResponse:
@@ -162,24 +174,25 @@ def _change_stock(tx: Transaction, product_id: str, change: Row) -> StoredRespon
     quantity = change["quantity"]
     if product["stock_quantity"] + quantity < 0:
         raise _insufficient(product, -quantity)
-    # The sum, not the stock: what is reserved may come back, and a release must never be refused.
+    # The sum, not the stock: reserved pieces may come back, and a release must never be refused.
     total = (tx.one(SUM_OF_ADJUSTMENTS, product_id=product_id) or {})["total"]
     if total + quantity > MAX_STOCK:
-        raise ValidationFailed(quantity=[f"The stock and what is reserved of it would exceed {MAX_STOCK}."])
+        raise ValidationFailed(quantity=[f"The stock plus its reservations would exceed {MAX_STOCK}."])
     row = tx.one(ADJUST_STOCK, product_id=product_id, **{"reference_id": None, "notes": None, **change})
     return StoredResponse.dumped(200, ChangedStock, row)
 
 
-def reserve(db: Database, order_id: str, items: Iterable[Row]) -> tuple[Row, bool]:
-    """Take all the lines out of stock for an order, or none.
+def reserve(database: Database, order_id: str, items: Iterable[Row]) -> tuple[Row, bool]:
+    """Reserve all lines of an order, or none.
 
-    :returns: the reservation, and whether it had been made before
-    :raises InsufficientStock, ProductNotFound: nothing is kept, the order may try again
-    :raises ReservationReleased: it was released, perhaps before it was ever made
-    :raises IdempotencyKeyReused: it was made with other lines
+    :returns: the reservation, and whether it existed before
+    :raises InsufficientStock, ProductNotFound: nothing is stored, the order may try again
+    :raises ReservationReleased: it was released, perhaps before it existed
+    :raises IdempotencyKeyReused: it exists with other lines
     """
     lines = _merged(items)
-    return db.transact(lambda tx: _reserve(tx, order_id, lines))
+    with _naming_locked_products(database, lambda: list(lines)):
+        return database.transact(lambda tx: _reserve(tx, order_id, lines))
 
 
 def _merged(items: Iterable[Row]) -> dict[str, int]:
@@ -224,11 +237,21 @@ def _described(order_id: str, lines: dict[str, int], ids: list[str]) -> Row:
 
 
 def _lock_products(tx: Transaction, ids: list[str]) -> list[Row]:
-    """:raises ProductNotFound: naming all that there are not"""
+    """:raises ProductNotFound: naming all unknown ids"""
     products = tx.all(LOCK_PRODUCTS, ids=ids)
     if len(products) < len(ids):
         raise ProductNotFound(product_ids=sorted(set(ids) - {product["id"] for product in products}))
     return products
+
+
+@contextmanager
+def _naming_locked_products(database: Database, ids: Callable[[], list[str]]) -> Iterator[None]:
+    """Say which products could not be locked, so that callers hold back only what needs these."""
+    try:
+        yield
+    except RowsLocked as error:
+        locked = sorted(row["id"] for row in database.all(LOCKED_PRODUCTS, ids=ids()))
+        raise (Busy(product_ids=locked) if locked else Busy()) from error
 
 
 def _insufficient(product: Row, requested: int) -> InsufficientStock:
@@ -238,9 +261,12 @@ def _insufficient(product: Row, requested: int) -> InsufficientStock:
     )
 
 
-def release(db: Database, order_id: str) -> Row:
-    """Give back what an order has reserved, and refuse it from now on, whether it had been seen before or not."""
-    return {"order_id": order_id, **db.transact(lambda tx: _release(tx, order_id))}
+def release(database: Database, order_id: str) -> Row:
+    """Release an order's reservation and refuse it from now on, even if the order is unknown."""
+    with _naming_locked_products(
+        database, lambda: [row["product_id"] for row in database.all(PRODUCTS_OF_ORDER, order_id=order_id)]
+    ):
+        return {"order_id": order_id, **database.transact(lambda tx: _release(tx, order_id))}
 
 
 def _release(tx: Transaction, order_id: str) -> Row:

@@ -1,4 +1,4 @@
-"""The calls of the inventory service: load → operation → dump."""
+"""The routes of the inventory service: load → operation → dump."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def list_products(context: Context, query: dict[str, Any]) -> Row:
     errors=(ProductNotFound,),
 )
 def get_availability(context: Context, product_id: str) -> Row:
-    """Say how much of a product is in stock and not reserved."""
+    """Get how much of a product is in stock and not reserved."""
     return operations.availability(context.database, product_id)
 
 
@@ -90,9 +90,9 @@ def change_stock(context: Context, product_id: str, idempotency_key: str, body: 
     errors=(InsufficientStock, ProductNotFound, ReservationReleased, IdempotencyKeyReused),
 )
 def reserve(context: Context, body: Row) -> Reply:
-    """Reserve all the lines of an order, or none.
+    """Reserve all lines of an order, or none.
 
-    Lines for one product are added up. The same order again gets the first answer again; after its release, a refusal.
+    Lines for one product are added up. Repeating the call returns the first answer. After a release it is refused.
     """
     reservation, was_made_before = operations.reserve(context.database, **body)
     return Reply(reservation, 201, {"Idempotency-Replayed": "true"} if was_made_before else {})
@@ -100,8 +100,8 @@ def reserve(context: Context, body: Row) -> Reply:
 
 @api.route("DELETE", "/inventory/reservations/<uuid:order_id>", answer=schemas.Release)
 def release(context: Context, order_id: str) -> Row:
-    """Give back what an order has reserved.
+    """Release an order's reservation.
 
-    The same again, or for an order never seen: zeros; either way a reservation that arrives later is refused.
+    Repeating the call, or releasing an unknown order, returns zeros. A reservation that arrives later is refused.
     """
     return operations.release(context.database, order_id)

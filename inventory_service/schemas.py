@@ -1,4 +1,4 @@
-"""What may come into the inventory service, and what goes out."""
+"""The bodies of the inventory service's requests and responses."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from common.api.fields import UUID_TEXT, Cents, Currency, Id, SingleLine, Timestamp, WholeNumber
+from common.api.fields import UUID_TEXT, Cents, Currency, HumanText, Id, SingleLine, Timestamp, WholeNumber
 from inventory_service.domain import MAX_STOCK, MORE_OR_LESS, ONLY_MORE
 
-MAX_CHANGE = 1_000_000_000  # far above any delivery; far enough within integer that no sum of two overflows
-MAX_IDS = 100  # as many fit into the request line that gunicorn reads (4,094 bytes), also with each comma as %2C
+MAX_CHANGE = 1_000_000_000  # far above any delivery, and no sum of two overflows an integer column
+MAX_IDS = 100  # as many as fit into the request line that gunicorn reads (4,094 bytes), even with each comma as %2C
 MAX_PAGE = 100
 
 
@@ -26,7 +26,7 @@ class IdList(fields.String):
 
 
 class PageSize(fields.Integer):
-    """A whole number as it stands in an address: digits."""
+    """A whole number in a query string: digits only."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> int:
         if not re.fullmatch("[0-9]{1,9}", str(value)):
@@ -35,7 +35,7 @@ class PageSize(fields.Integer):
 
 
 class NewProduct(Schema):
-    name = SingleLine(1, 255, required=True)
+    name = HumanText(1, 255, required=True)
     sku = SingleLine(1, 100, pattern="^[A-Za-z0-9_-]+$", required=True)
     price_cents = Cents(required=True)
     currency = Currency()
@@ -57,7 +57,7 @@ class ProductQuery(Schema):
     ids = IdList(
         metadata={
             "description": f"UUIDs separated by commas, at most {MAX_IDS}; unknown ones are left out. All come in one"
-            " page, so that `limit` and `cursor` may not stand beside it.",
+            " page, so that `limit` and `cursor` cannot be combined with it.",
             "pattern": f"^{UUID_TEXT.pattern}(,{UUID_TEXT.pattern}){{0,{MAX_IDS - 1}}}$",
         }
     )
@@ -67,7 +67,7 @@ class ProductQuery(Schema):
     @validates_schema
     def check_ids_stand_alone(self, data: dict[str, Any], **_: Any) -> None:
         if "ids" in data and len(data) > 1:
-            raise ValidationError("Products asked for by ids come in one page: no limit, no cursor.", "ids")
+            raise ValidationError("Products selected by ids come in one page, without limit or cursor.", "ids")
 
 
 class ProductPage(Schema):
@@ -85,15 +85,15 @@ class Availability(Schema):
 class StockChange(Schema):
     quantity = WholeNumber(-MAX_CHANGE, MAX_CHANGE, required=True, metadata={"not": {"enum": [0]}})
     reason = fields.String(required=True, validate=validate.OneOf((*ONLY_MORE, *MORE_OR_LESS)))
-    reference_id = SingleLine(1, 255)
-    notes = SingleLine(0, 1000)
+    reference_id = HumanText(1, 255)
+    notes = HumanText(0, 1000)
 
     @validates_schema
     def check_sign(self, data: dict[str, Any], **_: Any) -> None:
         if data["quantity"] == 0:
             raise ValidationError("Must not be 0.", "quantity")
         if data["quantity"] < 0 and data["reason"] in ONLY_MORE:
-            raise ValidationError(f"Must be 1 or more where the reason is {data['reason']}.", "quantity")
+            raise ValidationError(f"Must be 1 or more if the reason is {data['reason']}.", "quantity")
 
 
 class ChangedStock(Schema):

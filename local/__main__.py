@@ -1,4 +1,4 @@
-"""`python -m local run`, `… demo`, and the commands of `ops`: `… audit`, `… attention`."""
+"""`python -m local run`, `… demo`, and the commands of `ops`: `… check`, `… audit`, `… attention`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 from pathlib import Path
+
+ON_DUTY = ("check", "audit", "attention")
 
 
 def main() -> int:
@@ -19,11 +21,11 @@ def main() -> int:
     start.add_argument("--procfile", type=Path, default=run.PROCFILE, help="what to start")
     start.add_argument("--data", type=Path, default=run.DATA, help="where the embedded database keeps its data")
     commands.add_parser("demo", help="show what the running system does")
-    for name in ("audit", "attention"):
+    for name in ON_DUTY:
         on_duty = commands.add_parser(name, add_help=False, help=f"`python -m ops {name}` on the database of `run`")
         on_duty.add_argument("--data", type=Path, default=run.DATA)
     arguments, others = parser.parse_known_args()
-    if arguments.command in ("audit", "attention"):
+    if arguments.command in ON_DUTY:
         from local import operate  # noqa: PLC0415
 
         return operate.main([arguments.command, *others], os.environ, arguments.data)

@@ -1,4 +1,4 @@
-"""`make audit` and `make attention`: the commands of `ops`, on the database of `make run` where none is named."""
+"""`make check`, `make audit` and `make attention`: the commands of `ops`, by default on the database of `make run`."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from local.plan import Plan, PortTaken
 from local.postgres import EmbeddedPostgres
 from local.processes import how_it_ended, run_together
 from local.terminal import StopRequest, foreground, say
+from ops.check import check
+from ops.database import Unusable
 
 PROJECT = Path(__file__).resolve().parent.parent
 PROCFILE = PROJECT / "Procfile"
@@ -87,6 +89,8 @@ def _how_it_ended(server: EmbeddedPostgres) -> str:
 def _serve(plan: Plan, url: str, trouble: Callable[[], str], folder: Path, stop: StopRequest) -> int:
     if not _release(plan, url, folder, stop) and not stop.made:
         return 1
+    if not stop.made:
+        _check(plan.environ_of("release", url))
     why = (
         ""
         if stop.made
@@ -106,6 +110,17 @@ def _release(plan: Plan, url: str, folder: Path, stop: StopRequest) -> bool:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGTERM)  # what it did not commit is rolled back
     return process.wait() == 0 and not stop.made
+
+
+def _check(environ: Mapping[str, str]) -> None:
+    """Say what about the database would break a promise. The start goes on: most of it does no harm on one machine."""
+    try:
+        problems = [problem for _, found in check(environ) for problem in found]
+    except Unusable as error:
+        say(f"the database cannot be checked: {error}")
+        return
+    for problem in problems:
+        say(f"database: {problem.what}. To mend it: {problem.remedy}")
 
 
 def _announce(plan: Plan, url: str, stop: StopRequest) -> None:

@@ -1,4 +1,4 @@
-"""`python -m ops migrate`, `audit` and `attention`: for operators, on the database in DATABASE_URL."""
+"""`python -m ops check`, `migrate`, `audit` and `attention`: for operators, on the database in DATABASE_URL."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import traceback
 import uuid
 from collections.abc import Mapping, Sequence
 
-UNUSABLE = 2  # as argparse ends after a mistake in the arguments; 1 would say that something is wrong with the books
+UNUSABLE = 2  # the exit code of argparse after an error; 1 means that something is wrong with the books
 
 try:
-    from ops import attention, audit
+    from ops import attention, audit, check
     from ops.database import Unusable
 except ImportError as missing:
     sys.stderr.write(f"{missing}: run it with the Python of .venv/bin\n")
@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
         if given.command == "migrate":
             # Imported here: it loads SQLAlchemy, and the other commands need not wait for that.
             return int(importlib.import_module("ops.migrate").run(environ))
+        if given.command == "check":
+            return check.run(environ, given.format)
         if given.command == "audit":
             return audit.run(environ, given.format, given.show)
         if given.action == "retry":
@@ -34,9 +36,9 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
         return attention.show(environ)
     except Unusable as error:
         sys.stderr.write(f"{error}\n")
-    except Exception:  # whatever it is, it says nothing about the books
+    except Exception:  # an error of the command says nothing about the books
         traceback.print_exc()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where what could not be written may go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what could not be written
     return UNUSABLE
 
 
@@ -44,13 +46,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ops", description="Look after a running Holdfast.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("migrate", help="migrate the database to the newest schema; safe to repeat")
-    check = commands.add_parser("audit", help="do the books agree? 0: yes, 1: no, 2: it cannot be told")
-    check.add_argument("--format", choices=sorted(audit.FORMATS), default="text")
-    check.add_argument("--show", type=_count, default=audit.SHOWN, metavar="N", help="rows of each check at most")
-    look = commands.add_parser("attention", help="list the orders that want a person, or try one of them again")
-    look.set_defaults(action="list")
-    actions = look.add_subparsers(dest="action")
-    again = actions.add_parser("retry", help="make an order that waits due at once")
+    sound = commands.add_parser("check", help="are the database and the settings sound? 0: yes, 1: no, 2: not known")
+    sound.add_argument("--format", choices=sorted(check.FORMATS), default="text")
+    books = commands.add_parser("audit", help="do the books agree? 0: yes, 1: no, 2: not known")
+    books.add_argument("--format", choices=sorted(audit.FORMATS), default="text")
+    books.add_argument("--show", type=_count, default=audit.SHOWN, metavar="N", help="rows of each check at most")
+    waiting = commands.add_parser("attention", help="list the orders that need a person, or try one of them again")
+    waiting.set_defaults(action="list")
+    actions = waiting.add_subparsers(dest="action")
+    again = actions.add_parser("retry", help="make a waiting order due now")
     again.add_argument("order_ledger_id", type=_uuid)
     return parser
 
@@ -59,7 +63,7 @@ def _uuid(text: str) -> str:
     return str(uuid.UUID(text))
 
 
-_uuid.__name__ = "order_ledger_id"  # what argparse says it is not
+_uuid.__name__ = "order_ledger_id"  # argparse: "invalid order_ledger_id value"
 
 
 def _count(text: str) -> int:

@@ -1,4 +1,4 @@
-"""`python -m ops attention`: the orders that want a person, and one of them tried again at once."""
+"""`python -m ops attention`: list the orders that need a person, and try one of them again."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ TIMEOUT_S = 30
 
 LIST = "SELECT * FROM audit_attention ORDER BY needs_attention_at"
 
-# Make it due at once. Not while a lease runs, because its worker is about to write. Not while a request waits for its
-# client either, because that would close it for good; one that needs attention is past that.
+# Makes an order due now. Not during a lease: its worker is about to write. Not while a request waits for its client:
+# the orchestrator closes such a request for good as soon as it is due. An entry that needs attention is past that.
 RETRY = """
 WITH due AS (
   UPDATE order_ledger AS entry SET due_at = LEAST(due_at, now()),
@@ -37,7 +37,7 @@ WHERE id = %(id)s
 
 
 class Refused(Exception):
-    """The order cannot be tried again now. The message is one line that says why."""
+    """The order cannot be tried again now. The message says why, in one line."""
 
 
 def attention_table(rows: Sequence[Row]) -> str:
@@ -59,7 +59,7 @@ def attention_table(rows: Sequence[Row]) -> str:
 
 
 def show(environ: Mapping[str, str] | None) -> int:
-    """List the orders that want a person, the longest waiting first. :raises Unusable:"""
+    """List the orders that need a person, the longest waiting first. :raises Unusable:"""
     with transaction(environ, timeout_s=TIMEOUT_S, readonly=True) as tx:
         rows = tx.all(LIST)
     sys.stdout.write(attention_table(rows) if rows else "No order needs attention.\n")
@@ -67,14 +67,14 @@ def show(environ: Mapping[str, str] | None) -> int:
 
 
 def retry(environ: Mapping[str, str] | None, order_ledger_id: str) -> int:
-    """Make an order due at once: 0 where it is, 1 where that is refused. :raises Unusable:"""
+    """Make an order due now. :returns: 0, or 1 if that is refused :raises Unusable:"""
     try:
         status = make_due(environ, order_ledger_id)
     except Refused as refused:
         sys.stderr.write(f"{order_ledger_id} {refused}\n")
         return REFUSED
-    told = "have been told" if _notify(environ) else "will find it when they poll"
-    sys.stdout.write(f"{order_ledger_id} is {status} and due now; the orchestrators {told}.\n")
+    told = "have been notified" if _notify(environ) else "will find it when they poll"
+    sys.stdout.write(f"{order_ledger_id} is {status} and due now. The orchestrators {told}.\n")
     return DONE
 
 
@@ -99,18 +99,14 @@ def _notify(environ: Mapping[str, str] | None) -> bool:
 
 def _why_not(entry: Row | None) -> str:
     if entry is None:
-        return "is no order_ledger_id of this database"
+        return "is not an order_ledger_id of this database"
     if Status(entry["status"]).is_terminal:
-        return f"is {entry['status']}: it has ended, and nothing is left to be tried"
+        return f"is {entry['status']}: the order has ended, and there is nothing left to try"
     if entry["is_claimed"]:
-        return (
-            f"is in the hands of {entry['claimed_by']} until {_minute(entry['claimed_until'])}: it is being tried now"
-        )
+        return f"is claimed by {entry['claimed_by']} until {_minute(entry['claimed_until'])}: it is being processed now"
     if entry["status"] == Status.AWAITING_AUTHORIZATION:
-        return (
-            f"waits for its client until {_minute(entry['due_at'])}, and would be closed for good: nothing to be tried"
-        )
-    return "has changed at this moment: look again"
+        return f"waits for its client until {_minute(entry['due_at'])}: trying it again would close it for good"
+    return "changed just now: look again"
 
 
 def _minute(time: object) -> str:

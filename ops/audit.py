@@ -1,4 +1,4 @@
-"""`python -m ops audit`: do the books agree? All checks see one moment of the database, while orders run."""
+"""`python -m ops audit`: check that the books agree. All checks see one snapshot, while orders run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ops.table import table
 
 HEALTHY, UNHEALTHY = 0, 1
 TIMEOUT_S = 600  # 100,000 orders take some 5 s
-SHOWN = 20  # rows of each check; the rest is counted
+SHOWN = 20  # rows of each check; the rest are counted
 
 CHECKS = "SELECT check_number, check_name FROM audit_checks ORDER BY check_number"
 VIOLATIONS = """
@@ -32,9 +32,9 @@ ATTENTION = "SELECT * FROM audit_attention ORDER BY needs_attention_at LIMIT %(s
 @dataclass(frozen=True)
 class Report:
     found: Mapping[str, int]
-    """How many violations of each check, also where there are none."""
+    """The number of violations of every check, including zero."""
     violations: list[Row]
-    """The first of each check."""
+    """The first ones of each check."""
     attention: list[Row]
     summary: Row
     seconds: float
@@ -45,10 +45,10 @@ class Report:
 
 
 def audit(environ: Mapping[str, str] | None, shown: int = SHOWN) -> Report:
-    """Look at one snapshot of the books. :raises Unusable:"""
+    """Check one snapshot of the books. :raises Unusable:"""
     began = time.monotonic()
     with transaction(environ, timeout_s=TIMEOUT_S, isolation_level="REPEATABLE READ", readonly=True) as tx:
-        # Sorting and hashing in memory; compiling the plan would take longer than running it.
+        # Sort and hash in memory. To compile the plan takes longer than to run it.
         tx.execute("SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true)")
         names = [row["check_name"] for row in tx.all(CHECKS)]
         violations = tx.all(VIOLATIONS, shown=shown)
@@ -96,14 +96,14 @@ def as_json(report: Report) -> str:
 
 
 def as_metrics(report: Report) -> str:
-    """The text format of Prometheus, for a textfile collector."""
+    """Prometheus text format, for a textfile collector."""
     text = _help("violations", "Violations found by the audit, by check.")
     text += "".join(f'holdfast_audit_violations{{check="{name}"}} {found}\n' for name, found in report.found.items())
     for name, value, about in (
-        ("orders_checked", report.summary["orders"], "Ledger entries that the audit looked at."),
-        ("needs_attention", report.summary["needs_attention"], "Open orders that want a person."),
+        ("orders_checked", report.summary["orders"], "Ledger entries that were checked."),
+        ("needs_attention", report.summary["needs_attention"], "Open orders that need a person."),
         ("duration_seconds", f"{report.seconds:.3f}", "How long the audit took."),
-        ("timestamp_seconds", f"{report.summary['at']:.3f}", "The moment that the audit looked at, in Unix time."),
+        ("timestamp_seconds", f"{report.summary['at']:.3f}", "Time of the snapshot, in Unix time."),
     ):
         text += f"{_help(name, about)}holdfast_audit_{name} {value}\n"
     return text
@@ -113,10 +113,10 @@ FORMATS = {"text": as_text, "json": as_json, "prometheus": as_metrics}
 
 
 def run(environ: Mapping[str, str] | None, form: str, shown: int) -> int:
-    """Print the report; 0 where it is healthy, else 1. :raises Unusable:"""
+    """Print the report. :returns: 0 if the books agree, else 1 :raises Unusable:"""
     report = audit(environ, shown)
     sys.stdout.write(FORMATS[form](report))
-    sys.stdout.flush()  # now, while it can still be told that it went wrong
+    sys.stdout.flush()  # an error in writing must change the exit code
     return UNHEALTHY if report.total else HEALTHY
 
 
@@ -124,7 +124,7 @@ def _attention(report: Report) -> str:
     found = report.summary["needs_attention"]
     if not found:
         return ""
-    text = f"\n{_count(found, 'order')} in need of attention, which is no violation:\n\n"
+    text = f"\n{_count(found, 'order')} in need of attention (not a violation):\n\n"
     text += attention_table(report.attention)
     more = found - len(report.attention)
     return text + (f"… and {more:,} more\n" if more else "")

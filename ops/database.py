@@ -1,10 +1,10 @@
-"""One connection for one command, and one reading of what can go wrong with it."""
+"""The connection of one command, and the reasons why it cannot be used, in words for an operator."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg2
 
@@ -17,9 +17,15 @@ REASONS = (
     (psycopg2.errors.UndefinedTable, NOT_MIGRATED),
     (psycopg2.errors.UndefinedColumn, NOT_MIGRATED),
     (psycopg2.errors.InsufficientPrivilege, "the role in DATABASE_URL may not do this: {}"),
-    (psycopg2.errors.QueryCanceled, "the database took too long, and was told to stop"),
-    (psycopg2.errors.LockNotAvailable, "somebody else holds what is to be changed: try again"),
+    (psycopg2.errors.QueryCanceled, "the database took too long: the statement was cancelled"),
+    (psycopg2.errors.LockNotAvailable, "another transaction holds a lock on this: try again"),
 )
+
+
+class Opened(NamedTuple):
+    tx: Transaction
+    settings: Settings
+    connection: Any
 
 
 class Unusable(Exception):
@@ -28,21 +34,28 @@ class Unusable(Exception):
 
 @contextmanager
 def transaction(environ: Mapping[str, str] | None, *, timeout_s: int, **session: Any) -> Iterator[Transaction]:
-    """One transaction on the database that DATABASE_URL names, in `environ` or else in the process's own environment.
+    """One transaction on the database in DATABASE_URL, taken from `environ` or else from the process's environment.
 
     :param timeout_s: for each statement
     :param session: as psycopg2's `set_session` takes it
     :raises Unusable: no such setting, no such database, not migrated, no right to do this, not in time
     """
+    with opened(environ, timeout_s=timeout_s, **session) as (tx, _, _):
+        yield tx
+
+
+@contextmanager
+def opened(environ: Mapping[str, str] | None, *, timeout_s: int, **session: Any) -> Iterator[Opened]:
+    """As `transaction`, with the settings that were read and the connection."""
     try:
-        url = Settings.load(environ).database_direct_url
-        with closing(connect(url, name="holdfast ops")) as connection:
+        settings = Settings.load(environ)
+        with closing(connect(settings.database_direct_url, name="holdfast ops")) as connection:
             connection.set_session(**session)
             with connection, connection.cursor() as cursor:
                 # Within the transaction: a pooler in transaction mode drops the settings of a session.
                 cursor.execute("SELECT set_config('statement_timeout', %s, true)", (f"{timeout_s}s",))
                 cursor.execute("SELECT set_config('timezone', 'UTC', true)")  # for times within a text
-                yield Transaction(cursor)
+                yield Opened(Transaction(cursor), settings, connection)
     except SettingError as error:
         raise Unusable(str(error)) from None
     except psycopg2.Error as error:

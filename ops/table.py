@@ -1,4 +1,4 @@
-"""Rows as text in columns, for a person."""
+"""Format rows as a text table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Each column as wide as its widest cell; lines end in a line feed."""
+    """A table whose columns are as wide as their widest cell."""
     cells = [list(headings), *([" ".join(str(cell).split()) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     cells.insert(1, ["-" * width for width in widths])

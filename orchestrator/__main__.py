@@ -15,9 +15,9 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 
-from common.calls.breaker import Breaker
 from common.calls.client import ServiceClient
 from common.database.database import Database
+from common.database.soundness import warn_once
 from common.process import logs
 from common.process.settings import SettingError, Settings
 from crash_points import points as crash_points
@@ -55,6 +55,7 @@ class Orchestrator:
             is_stopping=self._is_stopping.is_set,
         )
         self._dispatcher = Dispatcher(store, engine.run, settings.worker_threads, settings.poll_interval_s)
+        warn_once(database)
         self._listener = Listener(settings.database_direct_url, self._dispatcher.wake, self._is_stopping)
 
     def run(self) -> int:
@@ -92,7 +93,11 @@ class Orchestrator:
 
 def _participants(settings: Settings) -> Participants:
     def participant(name: str, url: str) -> Participant:
-        return Participant(ServiceClient(name, url), Breaker(pause_s=settings.retry_base_s))
+        return Participant(
+            ServiceClient(name, url, settings.ca_bundle),
+            pause_s=settings.retry_base_s,
+            max_calls_while_busy=max(settings.worker_threads // 2, 1),
+        )
 
     return Participants(
         orders=participant("orders", settings.orders_service_url),

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from common.calls.client import AnswerTo
+from common.calls.client import Answer
 from common.process import moments
 from common.process.logs import request_id
 from domain.states import Status
-from orchestrator.saga import CircuitOpen, RetryPolicy, Saga, after
+from orchestrator.saga import Deferred, RetryPolicy, Saga, after
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 class Engine:
     """Does no I/O itself: `ask` calls a participant, `save` writes to the ledger, `release` gives the claim back."""
 
-    ask: Callable[[Saga], AnswerTo | CircuitOpen]
+    ask: Callable[[Saga], Answer | Deferred]
     save: Callable[[Saga, Saga], bool]
     release: Callable[[Saga], None]
     policy: RetryPolicy

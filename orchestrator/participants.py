@@ -1,31 +1,61 @@
-"""One function per call to a participant. Every id it sends is known before, every key is the same on each attempt."""
+"""One function for each call to a participant. Ids are known before the call, and keys are the same on each attempt."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from common.calls.breaker import Breaker
-from common.calls.client import AnswerTo, No, Nothing, ServiceClient, Yes
+from common.calls.breaker import Breaker, Bulkhead, LockedRows
+from common.calls.client import Answer, Busy, No, Nothing, ServiceClient, Yes
 from common.process import moments
 from domain.states import authorize_key
-from orchestrator.saga import CLOSE_ABANDONED, CircuitOpen, Saga
+from orchestrator.saga import CLOSE_ABANDONED, Deferred, Saga
 
+BUSY = "rows that are locked"
 NEVER_HAPPENED = Yes({})
-"""What was to be undone is not there; the participant remembers, and refuses it should it still arrive."""
+"""There is nothing to undo. The participant remembers that, and refuses the request if it still arrives."""
 
 
-@dataclass(frozen=True)
 class Participant:
-    client: ServiceClient
-    breaker: Breaker
+    """One service, and what keeps calls away from it that would only wait in vain."""
+
+    def __init__(self, client: ServiceClient, pause_s: float, max_calls_while_busy: int = 8) -> None:
+        """:param pause_s: seconds until it is asked again after it was down or busy; longer each time"""
+        self._client, self._pause_s = client, pause_s
+        self._breaker = Breaker(pause_s)
+        self._locked_rows = LockedRows(pause_s)
+        self._bulkhead = Bulkhead(max_calls_while_busy)
+
+    def ask(self, action: Callable[[ServiceClient, Saga], Answer], saga: Saga, row_ids: list[str]) -> Answer | Deferred:
+        """:param row_ids: the rows shared with other orders that the participant locks for this action"""
+        with self._bulkhead.place() as is_free:
+            if not is_free:
+                return Deferred(self._pause_s * (1 + random.random()), BUSY)
+            if wait_s := self._locked_rows.wait_s(row_ids):
+                return Deferred(wait_s, BUSY)
+            if wait_s := self._breaker.wait_s():
+                return Deferred(wait_s)
+            answer = action(self._client, saga)
+        self._breaker.note(answered=not isinstance(answer, Nothing) or isinstance(answer, Busy))
+        if isinstance(answer, Busy):
+            return self._deferred(answer, row_ids)
+        if not isinstance(answer, Nothing):
+            self._locked_rows.note(row_ids, locked=False)
+        return answer
+
+    def _deferred(self, answer: Busy, row_ids: list[str]) -> Deferred:
+        """Busy costs no attempt: the call had no effect, and a lock that lasts must not undo sales."""
+        self._bulkhead.note_busy()
+        locked = answer.details.get("product_ids")
+        self._locked_rows.note([id_ for id_ in row_ids if isinstance(locked, list) and id_ in locked], locked=True)
+        return Deferred(self._locked_rows.wait_s(row_ids) or self._pause_s * (1 + random.random()), BUSY)
 
 
 class Participants:
-    """The services that a saga calls, each behind its breaker."""
+    """The services that a saga calls."""
 
     def __init__(self, orders: Participant, inventory: Participant, payments: Participant) -> None:
-        self._actions: dict[str, tuple[Participant, Callable[[ServiceClient, Saga], AnswerTo]]] = {
+        self._actions: dict[str, tuple[Participant, Callable[[ServiceClient, Saga], Answer]]] = {
             "create_order": (orders, create_order),
             "reserve_inventory": (inventory, reserve_inventory),
             "capture_payment": (payments, capture_payment),
@@ -36,18 +66,14 @@ class Participants:
             CLOSE_ABANDONED: (payments, void_abandoned_authorization),
         }
 
-    def ask(self, saga: Saga) -> AnswerTo | CircuitOpen:
-        """The answer to the saga's next action."""
+    def ask(self, saga: Saga) -> Answer | Deferred:
+        """Ask for the saga's next action."""
         participant, action = self._actions[saga.next_action]
-        wait_s = participant.breaker.wait_s()
-        if wait_s:
-            return CircuitOpen(wait_s)
-        answer = action(participant.client, saga)
-        participant.breaker.note(answered=not isinstance(answer, Nothing))
-        return answer
+        locks_products = action in (reserve_inventory, release_inventory)
+        return participant.ask(action, saga, [str(item["product_id"]) for item in saga.items] if locks_products else [])
 
 
-def create_order(orders: ServiceClient, saga: Saga) -> AnswerTo:
+def create_order(orders: ServiceClient, saga: Saga) -> Answer:
     body = {
         "order_ledger_id": saga.id,
         "user_id": saga.user_id,
@@ -64,7 +90,7 @@ def create_order(orders: ServiceClient, saga: Saga) -> AnswerTo:
     )
 
 
-def reserve_inventory(inventory: ServiceClient, saga: Saga) -> AnswerTo:
+def reserve_inventory(inventory: ServiceClient, saga: Saga) -> Answer:
     items = [{"product_id": item["product_id"], "quantity": item["quantity"]} for item in saga.items]
     return inventory.ask(
         "POST",
@@ -75,7 +101,7 @@ def reserve_inventory(inventory: ServiceClient, saga: Saga) -> AnswerTo:
     )
 
 
-def capture_payment(payments: ServiceClient, saga: Saga) -> AnswerTo:
+def capture_payment(payments: ServiceClient, saga: Saga) -> Answer:
     return payments.ask(
         "POST",
         f"/payments/capture/{saga.payment_authorization_id}",
@@ -89,7 +115,7 @@ def capture_payment(payments: ServiceClient, saga: Saga) -> AnswerTo:
     )
 
 
-def confirm_order(orders: ServiceClient, saga: Saga) -> AnswerTo:
+def confirm_order(orders: ServiceClient, saga: Saga) -> Answer:
     answer = orders.ask(
         "PUT",
         f"/orders/{saga.order_id}/confirm",
@@ -99,8 +125,8 @@ def confirm_order(orders: ServiceClient, saga: Saga) -> AnswerTo:
     return _misrouted(answer, saga) or answer
 
 
-def void_payment(payments: ServiceClient, saga: Saga) -> AnswerTo:
-    """Give the money back: void the hold, or refund it where it was captured."""
+def void_payment(payments: ServiceClient, saga: Saga) -> Answer:
+    """Return the money: void the hold, or refund what was captured."""
     answer = payments.ask(
         "POST",
         f"/payments/void/{saga.payment_authorization_id}",
@@ -117,7 +143,7 @@ def void_payment(payments: ServiceClient, saga: Saga) -> AnswerTo:
     return answer
 
 
-def _refund(payments: ServiceClient, saga: Saga) -> AnswerTo:
+def _refund(payments: ServiceClient, saga: Saga) -> Answer:
     answer = payments.ask(
         "POST",
         f"/payments/refund/{saga.payment_authorization_id}",
@@ -128,11 +154,11 @@ def _refund(payments: ServiceClient, saga: Saga) -> AnswerTo:
     moments.reached("undo.after_refund")
     match answer:
         case No("already_voided") | No("invalid_status_transition", details={"current_status": "REFUNDED"}):
-            return Yes({})  # somebody has given it all back already
+            return Yes({})  # all of it has been refunded already
     return answer
 
 
-def release_inventory(inventory: ServiceClient, saga: Saga) -> AnswerTo:
+def release_inventory(inventory: ServiceClient, saga: Saga) -> Answer:
     answer = inventory.ask(
         "DELETE",
         f"/inventory/reservations/{saga.order_id}",
@@ -142,7 +168,7 @@ def release_inventory(inventory: ServiceClient, saga: Saga) -> AnswerTo:
     return answer
 
 
-def cancel_order(orders: ServiceClient, saga: Saga) -> AnswerTo:
+def cancel_order(orders: ServiceClient, saga: Saga) -> Answer:
     answer = orders.ask(
         "PUT",
         f"/orders/{saga.order_id}/cancel",
@@ -155,18 +181,18 @@ def cancel_order(orders: ServiceClient, saga: Saga) -> AnswerTo:
     return NEVER_HAPPENED if isinstance(answer, No) and answer.code == "not_found" else answer
 
 
-def _misrouted(answer: AnswerTo, saga: Saga) -> Nothing | None:
-    """A path that nobody serves is `not_found` as well, and a mistake in a deployment must not undo a sale.
+def _misrouted(answer: Answer, saga: Saga) -> Nothing | None:
+    """Detect a `not_found` from something other than the orders service. A misconfiguration must not undo a sale.
 
-    Only an answer that names the order comes from somebody who looked for it.
+    Only an answer that names the order comes from a service that looked for it.
     """
     if isinstance(answer, No) and answer.code == "not_found" and answer.details.get("order_id") != saga.order_id:
-        return Nothing("orders: nobody serves this path; is ORDERS_SERVICE_URL right?")
+        return Nothing("orders: unknown path; check ORDERS_SERVICE_URL")
     return None
 
 
-def void_abandoned_authorization(payments: ServiceClient, saga: Saga) -> AnswerTo:
-    """Void by the key of the authorize call, whose answer nobody knows; a call that arrives later is refused."""
+def void_abandoned_authorization(payments: ServiceClient, saga: Saga) -> Answer:
+    """Void by the key of the authorize call, whose answer is unknown. If that call arrives later, it is refused."""
     return payments.ask(
         "POST",
         "/payments/void",

@@ -17,7 +17,7 @@ from itertools import islice
 
 import backoff
 
-from common.calls.client import AnswerTo, No, Nothing, Yes
+from common.calls.client import Answer, No, Nothing, Yes
 from domain.states import ABANDONED, Status
 
 
@@ -47,10 +47,11 @@ UNDO_EVERY_S = 300  # an undo that has failed five times is retried every five m
 
 
 @dataclass(frozen=True)
-class CircuitOpen:
-    """The participant was not called, because it is known to be down (see breaker.py). Costs no attempt."""
+class Deferred:
+    """The participant was not called, or the call is known to have had no effect (see breaker.py). Costs no attempt."""
 
     retry_in_s: float
+    awaits: str = "a participant that is down"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +128,11 @@ class RetryPolicy:
         return list(islice(exponential, self.max_attempts - 1))
 
 
-def after(saga: Saga, answer: AnswerTo | CircuitOpen, policy: RetryPolicy) -> Saga:
+def after(saga: Saga, answer: Answer | Deferred, policy: RetryPolicy) -> Saga:
     """The saga after this answer to its next action."""
     now = replace(saga, detail=None)
-    if isinstance(answer, CircuitOpen):
-        return _after_circuit_open(now, answer, policy)
+    if isinstance(answer, Deferred):
+        return _after_deferral(now, answer, policy)
     if saga.status == Status.AWAITING_AUTHORIZATION:
         return _after_closing(now, answer, policy)
     if saga.status == Status.COMPENSATING:
@@ -139,13 +140,13 @@ def after(saga: Saga, answer: AnswerTo | CircuitOpen, policy: RetryPolicy) -> Sa
     return _after_step(now, answer, policy)
 
 
-def _after_circuit_open(saga: Saga, answer: CircuitOpen, policy: RetryPolicy) -> Saga:
-    reason = f"{saga.next_action} waits for a participant that is down"
+def _after_deferral(saga: Saga, answer: Deferred, policy: RetryPolicy) -> Saga:
+    reason = f"{saga.next_action} waits for {answer.awaits}"
     attention = reason if saga.stalled_s > policy.stall_limit_s else None
     return replace(saga, retry_in_s=answer.retry_in_s, detail=reason, attention=saga.attention or attention)
 
 
-def _after_step(saga: Saga, answer: AnswerTo, policy: RetryPolicy) -> Saga:
+def _after_step(saga: Saga, answer: Answer, policy: RetryPolicy) -> Saga:
     step = STEP_AT[saga.status]
     match answer:
         case Yes():
@@ -172,7 +173,7 @@ def _compensate(saga: Saga, code: str, message: str) -> Saga:
     )
 
 
-def _after_undo(saga: Saga, answer: AnswerTo, policy: RetryPolicy) -> Saga:
+def _after_undo(saga: Saga, answer: Answer, policy: RetryPolicy) -> Saga:
     action = saga.next_action
     match answer:
         case Yes():
@@ -209,7 +210,7 @@ def _retry_undo(saga: Saga, reason: str, policy: RetryPolicy, *, is_refused: boo
     )
 
 
-def _after_closing(saga: Saga, answer: AnswerTo, policy: RetryPolicy) -> Saga:
+def _after_closing(saga: Saga, answer: Answer, policy: RetryPolicy) -> Saga:
     """The client never came back. The entry is closed once it is certain that no hold is left."""
     match answer:
         case Yes():

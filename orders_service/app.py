@@ -12,5 +12,5 @@ from orders_service.routes import api
 
 def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or Settings.load()
-    db = Database(settings.database_url, name="orders_service", size=settings.web_threads)
-    return create_service("orders_service", api, db, settings, db)
+    database = Database(settings.database_url, name="orders_service", size=settings.web_threads)
+    return create_service("orders_service", api, database, settings, database)

@@ -1,4 +1,4 @@
-"""What the tables, the bodies and the verbs of this service agree on."""
+"""Constants shared by the tables, the schemas and the operations of this service."""
 
 CREATED, CONFIRMED, CANCELLED = "CREATED", "CONFIRMED", "CANCELLED"
 MAX_LINES = 50

@@ -1,15 +1,23 @@
-"""Every "no" that the orders service can say: those of common/api/errors.py, spelled out for orders."""
+"""The refusals of the orders service: those that all services share, in the words of orders."""
 
-from common.api.errors import InvalidStatusTransition, NotFound
+from __future__ import annotations
 
-
-def order_not_found(order_id: str) -> NotFound:
-    return NotFound("There is no such order.", order_id=order_id)
+from common.api import errors
 
 
-def not_allowed(current_status: str, attempted_status: str) -> InvalidStatusTransition:
-    return InvalidStatusTransition(
-        f"The order is {current_status} and cannot become {attempted_status}.",
-        current_status=current_status,
-        attempted_status=attempted_status,
-    )
+class OrderNotFound(errors.NotFound):
+    """There is no such order."""
+
+    def __init__(self, order_id: str) -> None:
+        super().__init__(order_id=order_id)
+
+
+class InvalidStatusTransition(errors.InvalidStatusTransition):
+    """The order's status does not allow this."""
+
+    def __init__(self, current_status: str, attempted_status: str) -> None:
+        super().__init__(
+            f"The order is {current_status} and cannot become {attempted_status}.",
+            current_status=current_status,
+            attempted_status=attempted_status,
+        )

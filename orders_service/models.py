@@ -1,14 +1,14 @@
 """The tables of the orders service.
 
-An order is CREATED, then CONFIRMED or CANCELLED, and never changes again. A row without content is the trace of a
-cancel that came before its create, so that the create is refused when it arrives.
+An order is CREATED, then CONFIRMED or CANCELLED, and never changes again. A row without content is the tombstone of
+a cancel that arrived before its create, so that the create is refused when it arrives.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import DDL, CheckConstraint, Column, ForeignKey, Integer, String, Table, Text, UniqueConstraint, event
 
-from common.schema.tables import cents_column, id_column, metadata, one_of, time_column
+from common.schema.tables import cents_column, id_column, is_one_of, metadata, time_column
 from domain.money import MAX_CENTS
 from orders_service.domain import CANCELLED, CONFIRMED, CREATED, MAX_QUANTITY
 
@@ -27,7 +27,7 @@ orders = Table(
     time_column("created_at"),
     time_column("updated_at"),
     UniqueConstraint("order_ledger_id"),
-    CheckConstraint(one_of("status", (CREATED, CONFIRMED, CANCELLED)), name="status"),
+    CheckConstraint(is_one_of("status", (CREATED, CONFIRMED, CANCELLED)), name="status"),
     CheckConstraint(f"total_amount_cents BETWEEN 1 AND {MAX_CENTS}", name="total_amount_cents"),
     CheckConstraint(
         f"num_nulls({CONTENT}) = 0 OR (status = 'CANCELLED' AND num_nonnulls({CONTENT}) = 0)", name="content"
@@ -47,7 +47,7 @@ order_items = Table(
     CheckConstraint(f"unit_price_cents BETWEEN 1 AND {MAX_CENTS}", name="unit_price_cents"),
 )
 
-# The database itself refuses what the state machine does not have, whatever code asks for it.
+# The database itself refuses a change that the state machine does not have.
 STATUS_GUARD = """
 CREATE OR REPLACE FUNCTION refuse_order_status() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

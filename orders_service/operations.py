@@ -1,7 +1,7 @@
-"""The verbs of the orders service. Each is one statement that commits by itself, and a look at what it found.
+"""The operations of the orders service. Each is one statement that commits by itself, and a look at the result.
 
-Of a confirm and a cancel at the same moment exactly one finds the order CREATED: the other waits for its row and then
-finds another status.
+When a confirm and a cancel race, exactly one finds the order CREATED. The other waits for the row and then finds
+another status.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from common.api.idempotency import Body, Fingerprint, with_defaults
 from common.database.database import Database, Row
 from domain.ids import order_id_for
 from orders_service.domain import CANCELLED, CONFIRMED, CREATED
-from orders_service.errors import not_allowed, order_not_found
+from orders_service.errors import InvalidStatusTransition, OrderNotFound
 
-# A new order with its lines; no row where there is one already, or the trace of its cancel.
+# Insert an order with its lines. No row: it exists already, or was cancelled before it existed.
 INSERT_ORDER = """
 WITH created AS (
     INSERT INTO orders (id, order_ledger_id, user_id, status, total_amount_cents, currency, fingerprint)
@@ -29,7 +29,7 @@ WITH created AS (
 SELECT * FROM created
 """
 
-# An order with its lines, in the order in which they came; `fingerprint` is null in the trace of a cancel.
+# An order with its lines in their original sequence. `fingerprint` is null in the tombstone of a cancel.
 _WITH_LINES = """*, (
     SELECT json_agg(json_build_object(
         'product_id', product_id, 'quantity', quantity, 'unit_price_cents', unit_price_cents) ORDER BY position)
@@ -38,30 +38,30 @@ _WITH_LINES = """*, (
 
 ORDER = f"SELECT {_WITH_LINES} FROM orders WHERE id = %(id)s"
 
-# Only from CREATED; no row where it was not.
+# Confirm an order that is CREATED. No row: it has another status.
 CONFIRM = f"""
 UPDATE orders SET status = 'CONFIRMED', updated_at = now() WHERE id = %(id)s AND status = 'CREATED'
 RETURNING {_WITH_LINES}
 """
 
-# Only from CREATED; where there is no order, the trace that refuses it when it arrives.
+# Cancel an order that is CREATED. An unknown order gets a tombstone, which refuses it when it arrives.
 CANCEL = """
 INSERT INTO orders (id, status) VALUES (%(id)s, 'CANCELLED')
 ON CONFLICT (id) DO UPDATE SET status = 'CANCELLED', updated_at = now() WHERE orders.status = 'CREATED'
 """
 
 
-def create(db: Database, new: Row, sent: Row) -> tuple[Row, bool]:
-    """Make the one order of a ledger entry.
+def create(database: Database, new: Row, sent: Row) -> tuple[Row, bool]:
+    """Create the order of a ledger entry.
 
-    :returns: the order as it is now, and whether it had been made before
-    :raises IdempotencyKeyReused: it was made with other content
-    :raises InvalidStatusTransition: it is cancelled, perhaps since before it was ever made
+    :returns: the order as it is now, and whether it existed before
+    :raises IdempotencyKeyReused: it exists with other content
+    :raises InvalidStatusTransition: it is cancelled, perhaps since before it existed
     """
     fingerprint = Fingerprint(sent, lambda: _as_0_1_read_it(sent))
     order_id = order_id_for(new["order_ledger_id"])
     items = new["items"]
-    created = db.one(
+    created = database.one(
         INSERT_ORDER,
         **new,
         id=order_id,
@@ -72,15 +72,15 @@ def create(db: Database, new: Row, sent: Row) -> tuple[Row, bool]:
     )
     if created:
         return {**created, "items": items}, False
-    return _made_before(db, order_id, fingerprint), True
+    return _made_before(database, order_id, fingerprint), True
 
 
-def _made_before(db: Database, order_id: str, fingerprint: Fingerprint) -> Row:
-    order = db.one(ORDER, id=order_id) or {}
+def _made_before(database: Database, order_id: str, fingerprint: Fingerprint) -> Row:
+    order = database.one(ORDER, id=order_id) or {}
     if order["fingerprint"] is not None and not fingerprint.matches(order["fingerprint"]):
         raise IdempotencyKeyReused("There is another order for this order_ledger_id.", order_id=order_id)
     if order["status"] == CANCELLED:
-        raise not_allowed(CANCELLED, CREATED)
+        raise InvalidStatusTransition(CANCELLED, CREATED)
     return order
 
 
@@ -89,28 +89,28 @@ def _as_0_1_read_it(sent: Body) -> Row:
     return with_defaults(sent, {}, ids=("order_ledger_id", "user_id")) | {"items": lines}
 
 
-def get(db: Database, order_id: str) -> Row:
-    """:raises NotFound: also where only a cancel has been heard of"""
-    order = db.one(ORDER, id=order_id)
+def get(database: Database, order_id: str) -> Row:
+    """:raises OrderNotFound: also if only its cancel has arrived"""
+    order = database.one(ORDER, id=order_id)
     if order is None or order["fingerprint"] is None:
-        raise order_not_found(order_id)
+        raise OrderNotFound(order_id)
     return order
 
 
-def confirm(db: Database, order_id: str) -> Row:
-    """:raises NotFound, InvalidStatusTransition:"""
-    return db.one(CONFIRM, id=order_id) or _expect(db, order_id, CONFIRMED)
+def confirm(database: Database, order_id: str) -> Row:
+    """:raises OrderNotFound, InvalidStatusTransition:"""
+    return database.one(CONFIRM, id=order_id) or _expect(database, order_id, CONFIRMED)
 
 
-def cancel(db: Database, order_id: str) -> Row:
-    """:raises InvalidStatusTransition: it is confirmed :raises NotFound: and it will be refused if it ever comes"""
-    db.one(CANCEL, id=order_id)
-    return _expect(db, order_id, CANCELLED)
+def cancel(database: Database, order_id: str) -> Row:
+    """:raises InvalidStatusTransition: it is confirmed :raises OrderNotFound: and a later create is refused"""
+    database.one(CANCEL, id=order_id)
+    return _expect(database, order_id, CANCELLED)
 
 
-def _expect(db: Database, order_id: str, status: str) -> Row:
-    """The order, in the status that it was to get; both are final, so it does not matter that this reads later."""
-    order = get(db, order_id)
+def _expect(database: Database, order_id: str, status: str) -> Row:
+    """The order in the wanted status. Both statuses are final, so it does not matter that this reads later."""
+    order = get(database, order_id)
     if order["status"] != status:
-        raise not_allowed(order["status"], status)
+        raise InvalidStatusTransition(order["status"], status)
     return order

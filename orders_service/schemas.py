@@ -1,4 +1,4 @@
-"""What may come into the orders service, and what goes out."""
+"""The bodies of the orders service's requests and responses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class NewOrder(Schema):
     @validates_schema
     def check_products_differ(self, data: dict[str, Any], **_: Any) -> None:
         if len({line["product_id"] for line in data["items"]}) < len(data["items"]):
-            raise ValidationError("Each product may stand in one line only.", "items")
+            raise ValidationError("Each product may be in one line only.", "items")
 
     @validates_schema
     def check_total(self, data: dict[str, Any], **_: Any) -> None:

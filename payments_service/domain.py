@@ -1,7 +1,7 @@
-"""What the tables, the bodies and the verbs of this service agree on."""
+"""Constants shared by the tables, the schemas and the operations of this service."""
 
 AUTHORIZED = "AUTHORIZED"
-CAPTURED = "CAPTURED"  # wholly or in part; also while a part of it is refunded
+CAPTURED = "CAPTURED"  # in full or in part; also after a partial refund
 VOIDED = "VOIDED"
 REFUNDED = "REFUNDED"  # every captured cent
 DECLINED = "DECLINED"

@@ -1,17 +1,21 @@
-"""Every "no" that the payments service can say, beside those that all services share."""
+"""The refusals of the payments service, on top of those that all services share.
+
+A message must be complete without its details: it may become the `failure` of an order.
+"""
 
 from __future__ import annotations
 
-from common.api.errors import ApiError
+from common.api.errors import ApiError, InvalidStatusTransition
+from payments_service.domain import REFUNDED
 
 
 class PaymentDeclined(ApiError):
-    """The payment was declined; `details.decline_code` says why."""
+    """The payment was declined. `details.decline_code` says why."""
 
     status, code, is_final = 402, "payment_declined", True
 
     def __init__(self, decline_code: str) -> None:
-        super().__init__(decline_code=decline_code, is_retryable=False)
+        super().__init__(f"The payment was declined: {decline_code}.", decline_code=decline_code, is_retryable=False)
 
 
 class AuthorizationNotFound(ApiError):
@@ -27,12 +31,26 @@ class AlreadyVoided(ApiError):
 
 
 class AlreadyCaptured(ApiError):
-    """The payment has been captured, by `details.capture_id`."""
+    """The payment has been captured. `details.capture_id` names the capture."""
 
     status, code = 409, "already_captured"
 
+    def __init__(self, capture_id: str) -> None:
+        super().__init__(f"The payment has been captured: {capture_id}.", capture_id=capture_id)
+
+
+class NothingToRefund(InvalidStatusTransition):
+    """No captured money is left to refund."""
+
+    def __init__(self, current_status: str) -> None:
+        super().__init__(
+            f"No captured money is left to refund: the payment is {current_status}.",
+            current_status=current_status,
+            attempted_status=REFUNDED,
+        )
+
 
 class GatewayError(ApiError):
-    """The gateway did not answer. It may or may not have done its work: send the same request again."""
+    """The gateway did not answer. The request may or may not have taken effect. Send the same request again."""
 
     status, code, retry_after = 503, "gateway_error", 1

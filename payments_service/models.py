@@ -1,4 +1,4 @@
-"""The simulated gateway's books. The database itself refuses what no gateway may do, whatever the code asks for."""
+"""The simulated gateway's books. The database itself refuses whatever no gateway may do."""
 
 from __future__ import annotations
 
@@ -18,31 +18,39 @@ from sqlalchemy import (
     text,
 )
 
-from common.schema.tables import cents_column, id_column, idempotency_table, metadata, one_of, time_column
+from common.schema.tables import (
+    cents_column,
+    id_column,
+    idempotency_table,
+    identifier,
+    is_one_of,
+    metadata,
+    time_column,
+)
 from domain.money import MAX_CENTS
 from payments_service.domain import IDEMPOTENCY_TABLE, STATUSES
 
-# A row without user, amount and currency is a tombstone: its key was voided before any authorize with it arrived. It
-# stands in this table, so that one unique index decides between the void and an authorize that comes at the same time.
+# A row without user, amount and currency is a tombstone: its key or its id was voided before any authorize arrived. It
+# is in this table so that one unique index decides between the void and a concurrent authorize.
 payment_authorizations = Table(
     "payment_authorizations",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("idempotency_key", String(255), nullable=False, unique=True),
+    Column("id", identifier(), primary_key=True),
+    Column("idempotency_key", identifier(255), nullable=False, unique=True),
     id_column("user_id", nullable=True),
     cents_column("amount_cents", nullable=True),
     Column("currency", String(3)),
     Column("status", Text, nullable=False),
     Column("decline_code", Text),
     Column("refuses_capture", Boolean, nullable=False, server_default=false()),
-    Column("capture_id", Text, unique=True),
+    Column("capture_id", identifier(), unique=True),
     cents_column("captured_amount_cents", nullable=True),
     time_column("captured_at", nullable=True),
     Column("refunded_amount_cents", BigInteger, nullable=False, server_default=text("0")),
     time_column("voided_at", nullable=True),
     Column("void_reason", Text),
     time_column("created_at"),
-    CheckConstraint(one_of("status", STATUSES), name="status"),
+    CheckConstraint(is_one_of("status", STATUSES), name="status"),
     CheckConstraint(f"amount_cents BETWEEN 1 AND {MAX_CENTS}", name="amount"),
     CheckConstraint(
         "num_nulls(user_id, amount_cents, currency) = 0"
@@ -68,7 +76,7 @@ payment_authorizations = Table(
 payment_refunds = Table(
     "payment_refunds",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", identifier(), primary_key=True),
     Column("authorization_id", ForeignKey(payment_authorizations.c.id), nullable=False),
     cents_column("amount_cents"),
     Column("reason", Text),

@@ -1,4 +1,4 @@
-"""The verbs of the gateway. Each owns its transaction, locks the payment first, and only then looks at its state."""
+"""The operations of the gateway. Each owns its transaction and locks the payment before it reads its state."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from common.api.errors import InvalidStatusTransition, ValidationFailed
+from common.api.errors import ValidationFailed
 from common.api.idempotency import Fingerprint, StoredResponse, once, with_defaults
 from common.database.database import Database, Row, Transaction
 from payments_service import gateway, schemas
-from payments_service.domain import AUTHORIZED, DECLINED, IDEMPOTENCY_TABLE, REFUNDED, VOIDED
-from payments_service.errors import AlreadyCaptured, AlreadyVoided, AuthorizationNotFound, PaymentDeclined
+from payments_service.domain import AUTHORIZED, DECLINED, IDEMPOTENCY_TABLE, VOIDED
+from payments_service.errors import (
+    AlreadyCaptured,
+    AlreadyVoided,
+    AuthorizationNotFound,
+    NothingToRefund,
+    PaymentDeclined,
+)
 
 Body = dict[str, Any]
 
@@ -27,49 +33,54 @@ DEFAULTS_OF_0_1: dict[str, Body] = {
     "refund": {"amount_cents": None, "reason": None},
 }
 
-# Times are clock_timestamp(), read under the row's lock: now() is when the transaction began, maybe before it waited.
+# Times are clock_timestamp(), read under the row's lock. now() is the start of the transaction, maybe before a wait.
 
-# Hold the money, or note that the card was declined; no row where the key is taken.
+# Insert a hold, or a declined card. No row: the key or the id is taken.
 INSERT_AUTHORIZATION = """
     INSERT INTO payment_authorizations
         (id, idempotency_key, user_id, amount_cents, currency, status, decline_code, refuses_capture, created_at)
     VALUES (%(id)s, %(idempotency_key)s, %(user_id)s, %(amount_cents)s, %(currency)s, %(status)s, %(decline_code)s,
         %(refuses_capture)s, clock_timestamp())
-    ON CONFLICT (idempotency_key) DO NOTHING
+    ON CONFLICT DO NOTHING
     RETURNING *"""
-# Take a key out of use before an authorize with it arrives; no row where the key is taken.
+# Take a key out of use before an authorize with it arrives. No row: the key is taken.
 INSERT_TOMBSTONE = """
     INSERT INTO payment_authorizations (id, idempotency_key, status, void_reason, voided_at)
     VALUES (%(id)s, %(key)s, 'VOIDED', %(reason)s, clock_timestamp())
     ON CONFLICT (idempotency_key) DO NOTHING
     RETURNING NULL AS id, voided_at"""
-# One payment, for whoever changes it next. To the outside a declined one and a tombstone do not exist.
+# Take an id out of use. No client can send such a key: it is not ASCII.
+INSERT_TOMBSTONE_OF_ID = """
+    INSERT INTO payment_authorizations (id, idempotency_key, status, void_reason, voided_at)
+    VALUES (%(id)s, %(key)s, 'VOIDED', %(reason)s, clock_timestamp())
+    ON CONFLICT DO NOTHING"""
+# Lock a payment. Declined ones and tombstones do not exist to callers.
 LOCK_BY_ID = """
     SELECT * FROM payment_authorizations
     WHERE id = %(id)s AND status <> 'DECLINED' AND amount_cents IS NOT NULL FOR UPDATE"""
-# Whatever stands under the key of an authorize.
+# Lock whatever has the key of an authorize.
 LOCK_BY_KEY = "SELECT * FROM payment_authorizations WHERE idempotency_key = %(key)s FOR UPDATE"
-# Take the held money.
+# Capture a hold.
 CAPTURE = """
     UPDATE payment_authorizations SET status = 'CAPTURED', capture_id = %(capture_id)s,
         captured_amount_cents = %(amount_cents)s, captured_at = clock_timestamp()
     WHERE id = %(id)s RETURNING *"""
-# Let the held money go.
+# Void a hold.
 VOID = """
     UPDATE payment_authorizations SET status = 'VOIDED', void_reason = %(reason)s, voided_at = clock_timestamp()
     WHERE id = %(id)s RETURNING *"""
-# Count money that is given back; the last cent ends the payment.
+# Add to the refunded amount. The last cent makes the payment REFUNDED.
 ADD_REFUNDED_AMOUNT = """
     UPDATE payment_authorizations SET refunded_amount_cents = refunded_amount_cents + %(amount_cents)s,
         status = CASE WHEN refunded_amount_cents + %(amount_cents)s = captured_amount_cents
             THEN 'REFUNDED' ELSE status END
     WHERE id = %(authorization_id)s"""
-# Write down one refund.
+# Record a refund.
 INSERT_REFUND = """
     INSERT INTO payment_refunds (id, authorization_id, amount_cents, reason, created_at)
     VALUES (%(id)s, %(authorization_id)s, %(amount_cents)s, %(reason)s, clock_timestamp())
     RETURNING *"""
-# A payment, once for each of its refunds: one statement, so that the sum and its parts are of the same moment.
+# Read a payment, once for each refund. One statement, so the sum and its parts are of the same moment.
 SELECT_WITH_REFUNDS = """
     SELECT p.*, r.id AS refund_id, r.amount_cents AS refund_cents, r.created_at AS refund_at
     FROM payment_authorizations p LEFT JOIN payment_refunds r ON r.authorization_id = p.id
@@ -77,52 +88,56 @@ SELECT_WITH_REFUNDS = """
     ORDER BY r.created_at, r.id"""
 
 
-def authorize(db: Database, body: Body, sent: Body) -> StoredResponse:
+def authorize(database: Database, body: Body, sent: Body) -> StoredResponse:
     """Hold money. :raises AlreadyVoided: the key was voided before this request arrived"""
-    return _once(db, "authorize", sent, lambda tx: _authorize(tx, body))
+    return _once(database, "authorize", sent, lambda tx: _authorize(tx, body))
 
 
-def capture(db: Database, authorization_id: str, body: Body, sent: Body) -> StoredResponse:
-    """Take the held money, or a part of it, once."""
+def capture(database: Database, authorization_id: str, body: Body, sent: Body) -> StoredResponse:
+    """Capture a hold, in full or in part, once."""
     request = {**sent, "authorization_id": _checked(authorization_id)}
-    return _once(db, "capture", request, lambda tx: _capture(tx, authorization_id, body["amount_cents"]))
+    return _once(database, "capture", request, lambda tx: _capture(tx, authorization_id, body["amount_cents"]))
 
 
-def void(db: Database, authorization_id: str, body: Body, sent: Body) -> StoredResponse:
-    """Let the held money go."""
+def void(database: Database, authorization_id: str, body: Body, sent: Body) -> StoredResponse:
+    """Void a hold."""
     request = {**sent, "authorization_id": _checked(authorization_id)}
-    return _once(db, "void", request, lambda tx: _void_by_id(tx, authorization_id, body["reason"]))
+    return _once(database, "void", request, lambda tx: _void_by_id(tx, authorization_id, body["reason"]))
 
 
-def void_by_key(db: Database, body: Body, sent: Body) -> StoredResponse:
-    """Let go what an authorize with this key holds or would hold, whether or not it has arrived yet."""
-    return _once(db, "void_by_key", sent, lambda tx: _void_by_key(tx, body["authorization_key"], body["reason"]))
+def void_by_key(database: Database, body: Body, sent: Body) -> StoredResponse:
+    """Void what an authorize with this key holds, or would hold if it arrives later."""
+    return _once(database, "void_by_key", sent, lambda tx: _void_by_key(tx, body["authorization_key"], body["reason"]))
 
 
-def refund(db: Database, authorization_id: str, body: Body, sent: Body) -> StoredResponse:
-    """Give captured money back: all that is left, or a part of it."""
+def refund(database: Database, authorization_id: str, body: Body, sent: Body) -> StoredResponse:
+    """Refund captured money: all that is left, or a part of it."""
     request = {**sent, "authorization_id": _checked(authorization_id)}
-    return _once(db, "refund", request, lambda tx: _refund(tx, authorization_id, body["amount_cents"], body["reason"]))
+    return _once(
+        database, "refund", request, lambda tx: _refund(tx, authorization_id, body["amount_cents"], body["reason"])
+    )
 
 
-def show(db: Database, authorization_id: str) -> Row:
+def show(database: Database, authorization_id: str) -> Row:
     """A payment's state and its movements. :raises AuthorizationNotFound:"""
-    rows = db.all(SELECT_WITH_REFUNDS, id=_checked(authorization_id))
+    rows = database.all(SELECT_WITH_REFUNDS, id=_checked(authorization_id))
     if not rows:
         raise AuthorizationNotFound()
     captured = rows[0]["captured_amount_cents"] or 0
     return {**rows[0], "captured_amount_cents": captured, "movements": _movements(rows)}
 
 
-def _once(db: Database, verb: str, request: Body, work: Callable[[Transaction], StoredResponse]) -> StoredResponse:
+def _once(
+    database: Database, verb: str, request: Body, work: Callable[[Transaction], StoredResponse]
+) -> StoredResponse:
     key = request["idempotency_key"]
     fingerprint = Fingerprint(request, lambda: with_defaults(request, DEFAULTS_OF_0_1[verb], ids=("user_id",)))
-    return db.transact(lambda tx: once(tx, IDEMPOTENCY_TABLE, verb, key, fingerprint, lambda: work(tx)))
+    return database.transact(lambda tx: once(tx, IDEMPOTENCY_TABLE, verb, key, fingerprint, lambda: work(tx)))
 
 
 def _authorize(tx: Transaction, body: Body) -> StoredResponse:
     content = dict(body)
-    token = content.pop("payment_token")  # from here on it is gone: no statement and no answer can hold it
+    token = content.pop("payment_token")  # from here on no statement and no answer can contain it
     declined = gateway.decline_code(token)
     row = tx.one(
         INSERT_AUTHORIZATION,
@@ -133,8 +148,8 @@ def _authorize(tx: Transaction, body: Body) -> StoredResponse:
         refuses_capture=gateway.refuses_capture(token),
     )
     if row is None:
-        # It is a tombstone: an authorization has its stored answer since the same commit, and that would have been
-        # replayed before this. (So stored answers of authorize must not be pruned before their authorizations.)
+        # It is a tombstone. An authorization and its stored answer have the same commit, so the answer would have been
+        # replayed. (Stored answers of authorize must therefore not be pruned before their authorizations.)
         raise AlreadyVoided()
     if declined:
         raise PaymentDeclined(declined)
@@ -155,8 +170,12 @@ def _capture(tx: Transaction, authorization_id: str, amount_cents: int | None) -
 
 
 def _void_by_id(tx: Transaction, authorization_id: str, reason: str | None) -> StoredResponse:
-    row = _void(tx, _lock(tx, authorization_id), reason)
-    return StoredResponse.dumped(200, schemas.Void, row)
+    """Void a hold. An unknown id is refused and remembered: no authorization ever appears under it."""
+    payment = tx.one(LOCK_BY_ID, id=authorization_id)
+    if payment is None:
+        tx.execute(INSERT_TOMBSTONE_OF_ID, id=authorization_id, key=f"† {authorization_id}", reason=reason)
+        return StoredResponse.refusal(AuthorizationNotFound())
+    return StoredResponse.dumped(200, schemas.Void, _void(tx, payment, reason))
 
 
 def _void_by_key(tx: Transaction, key: str, reason: str | None) -> StoredResponse:
@@ -167,7 +186,7 @@ def _void_by_key(tx: Transaction, key: str, reason: str | None) -> StoredRespons
 
 
 def _void_found(tx: Transaction, key: str, reason: str | None) -> Row:
-    (found,) = tx.all(LOCK_BY_KEY, key=key)  # rows of this table are never deleted
+    (found,) = tx.all(LOCK_BY_KEY, key=key)  # no code deletes rows of this table
     if found["status"] == DECLINED:
         return {"id": None, "voided_at": found["created_at"]}  # nothing was ever held
     if found["amount_cents"] is None:
@@ -190,7 +209,7 @@ def _refund(tx: Transaction, authorization_id: str, amount_cents: int | None, re
         raise AlreadyVoided()
     left = (payment["captured_amount_cents"] or 0) - payment["refunded_amount_cents"]
     if not left:
-        raise InvalidStatusTransition(current_status=payment["status"], attempted_status=REFUNDED)
+        raise NothingToRefund(payment["status"])
     amount = _at_most(left, amount_cents)
     tx.execute(ADD_REFUNDED_AMOUNT, authorization_id=authorization_id, amount_cents=amount)
     row = tx.one(INSERT_REFUND, id=_new_id("re"), authorization_id=authorization_id, amount_cents=amount, reason=reason)
@@ -205,7 +224,7 @@ def _lock(tx: Transaction, authorization_id: str) -> Row:
 
 
 def _at_most(available: int, asked: int | None) -> int:
-    """What was asked for; all that is available where nothing was."""
+    """The amount asked for, or all that is available."""
     if asked is not None and asked > available:
         raise ValidationFailed(amount_cents=[f"Must be at most {available}."])
     return available if asked is None else asked
@@ -229,7 +248,7 @@ def _movements(rows: list[Row]) -> list[Row]:
 
 
 def _checked(authorization_id: str) -> str:
-    """What is not even spelled like an id never reaches the database. :raises AuthorizationNotFound:"""
+    """Keep malformed ids away from the database. :raises AuthorizationNotFound:"""
     if not AUTHORIZATION_ID.fullmatch(authorization_id):
         raise AuthorizationNotFound()
     return authorization_id

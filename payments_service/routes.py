@@ -1,4 +1,4 @@
-"""The payments service's operations: load → operation → dump. Those that move money pass the simulated gateway."""
+"""The routes of the payments service: load → operation → dump. Calls that move money pass the simulated gateway."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from payments_service.gateway import Gateway
 
 
 class AuthorizationId(PathId):
-    regex = r"(?!(?:authorize|void)$)[^/]+"  # these two are calls of their own, and take no GET
+    regex = r"(?!(?:authorize|void)$)[^/]+"  # these two are routes of their own, without GET
     pattern = f"^{operations.AUTHORIZATION_ID.pattern}$"
 
 
@@ -30,7 +30,7 @@ api = Api(
     "A simulated payment gateway. Its books are tables: every cent can be audited, any worker can answer.",
     ids={"authorization": AuthorizationId},
 )
-# The key of these calls stands in the body.
+# The key of these calls is in the body.
 ANY_TIME = (GatewayError, IdempotencyKeyReused, RequestInProgress)
 
 
@@ -52,8 +52,8 @@ class Context:
 def authorize(context: Context, body: dict[str, Any], sent: dict[str, Any]) -> StoredResponse:
     """Hold money on a card.
 
-    The token decides: one with `decline_insufficient`, `decline_expired`, `decline_stolen` or any other `decline_` in
-    it is declined; `fail_capture` authorizes, and then every capture is refused. Tokens are not kept.
+    The token decides. One that contains `decline_insufficient`, `decline_expired`, `decline_stolen` or any other
+    `decline_` is declined. `fail_capture` authorizes, and then refuses every capture. Tokens are not stored.
     """
     return context.gateway.call(lambda: operations.authorize(context.database, body, sent))
 
@@ -67,9 +67,9 @@ def authorize(context: Context, body: dict[str, Any], sent: dict[str, Any]) -> S
     errors=(PaymentDeclined, AuthorizationNotFound, AlreadyVoided, AlreadyCaptured, *ANY_TIME),
 )
 def capture(context: Context, authorization_id: str, body: dict[str, Any], sent: dict[str, Any]) -> StoredResponse:
-    """Take the held money.
+    """Capture a hold.
 
-    Once for each authorization; without `amount_cents` all of it. What is not captured then is held no longer.
+    Possible once for each authorization. Without `amount_cents` it captures all. The rest is no longer held.
     """
     return context.gateway.call(lambda: operations.capture(context.database, authorization_id, body, sent))
 
@@ -83,9 +83,9 @@ def capture(context: Context, authorization_id: str, body: dict[str, Any], sent:
     errors=(AuthorizationNotFound, AlreadyCaptured, *ANY_TIME),
 )
 def void(context: Context, authorization_id: str, body: dict[str, Any], sent: dict[str, Any]) -> StoredResponse:
-    """Let the held money go.
+    """Void a hold.
 
-    Again, also with another key: the same answer.
+    Repeating the call, even with another key, returns the same answer. An unknown id is refused and remembered.
     """
     return context.gateway.call(lambda: operations.void(context.database, authorization_id, body, sent))
 
@@ -99,10 +99,10 @@ def void(context: Context, authorization_id: str, body: dict[str, Any], sent: di
     errors=(AlreadyCaptured, *ANY_TIME),
 )
 def void_by_key(context: Context, body: dict[str, Any], sent: dict[str, Any]) -> StoredResponse:
-    """Void by the key of an authorize whose answer never arrived.
+    """Void by the key of an authorize call whose answer never arrived.
 
-    `authorization_key` is that authorize's `idempotency_key`. Where it has not arrived, it is refused with
-    `already_voided` once it does, and `authorization_id` is null here, as it is where the card was declined.
+    `authorization_key` is the `idempotency_key` of that call. If the call arrives later, it is refused with
+    `already_voided`. `authorization_id` is null if nothing is held, or if the card was declined.
     """
     return context.gateway.call(lambda: operations.void_by_key(context.database, body, sent))
 
@@ -116,9 +116,9 @@ def void_by_key(context: Context, body: dict[str, Any], sent: dict[str, Any]) ->
     errors=(AuthorizationNotFound, AlreadyVoided, InvalidStatusTransition, *ANY_TIME),
 )
 def refund(context: Context, authorization_id: str, body: dict[str, Any], sent: dict[str, Any]) -> StoredResponse:
-    """Give captured money back.
+    """Refund captured money.
 
-    Without `amount_cents` all that is left. A payment may be refunded in parts, each under its own key.
+    Without `amount_cents` it refunds all that is left. A payment may be refunded in parts, each with its own key.
     """
     return context.gateway.call(lambda: operations.refund(context.database, authorization_id, body, sent))
 

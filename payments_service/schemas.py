@@ -1,4 +1,4 @@
-"""What may come in and what goes out."""
+"""The bodies of the payments service's requests and responses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from common.api.fields import MAX_TOKEN, Cents, Currency, Id, SingleLine, Timestamp
+from common.api.fields import MAX_TOKEN, Cents, Currency, HumanText, Id, SingleLine, Timestamp
 from payments_service.domain import CAPTURED, REFUNDED, STATUSES, VOIDED
 
 MOVEMENTS = ("authorize", "capture", "void", "refund")
@@ -19,8 +19,8 @@ class Key(SingleLine):
         super().__init__(1, 255, r"^[\x20-\x7e]*$", required=True, **options)
 
 
-class Reason(SingleLine):
-    """A word for whoever reads the books later."""
+class Reason(HumanText):
+    """A note for people who read the books later."""
 
     def __init__(self) -> None:
         super().__init__(1, 1000, load_default=None, allow_none=False)
@@ -78,7 +78,7 @@ class Void(Schema):
 
 
 class VoidByKey(Void):
-    """`authorization_id` is null where nothing was ever held under the key."""
+    """`authorization_id` is null if nothing was ever held under the key."""
 
     authorization_id = fields.String(attribute="id", required=True, allow_none=True)
 

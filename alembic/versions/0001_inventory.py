@@ -1,8 +1,4 @@
-"""Products, their stock and reservations
-
-Revision: holdfast_0001
-Revises: nothing
-"""
+"""Products, their stock and its reservations."""
 
 from __future__ import annotations
 

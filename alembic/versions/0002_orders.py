@@ -1,8 +1,4 @@
-"""Orders and their lines
-
-Revision: holdfast_0002
-Revises: holdfast_0001
-"""
+"""Orders and their lines."""
 
 from __future__ import annotations
 

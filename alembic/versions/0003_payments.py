@@ -1,8 +1,4 @@
-"""Payments: the simulated gateway's books, and which way a payment may go.
-
-Revision: holdfast_0003
-Revises: holdfast_0002
-"""
+"""Payments: the books of the simulated gateway, and the changes of status that it allows."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The ledger: entries, lines, history, outbox; the answers to refused requests; the rate limits.
+"""The ledger with its lines, history and outbox; stored answers to refused requests; rate limits."""
 
-Revision ID: holdfast_0004
-Revises: holdfast_0003
-"""
+from __future__ import annotations
+
+from pathlib import Path
 
 from alembic import op
 
@@ -13,36 +13,36 @@ depends_on = None
 
 TABLES = """
 CREATE TABLE order_ledger (
-  id UUID NOT NULL,
-  client TEXT NOT NULL,
-  client_request_id VARCHAR(255) NOT NULL,
-  fingerprint VARCHAR(64) NOT NULL,
-  user_id UUID NOT NULL,
-  email TEXT NOT NULL,
-  total_amount_cents BIGINT NOT NULL,
-  currency VARCHAR(3) NOT NULL,
-  request_id TEXT NOT NULL,
-  status TEXT NOT NULL,
-  status_detail TEXT,
-  payment_authorization_id TEXT,
-  order_id UUID,
-  compensating_from TEXT,
-  undone TEXT[] DEFAULT '{}'::text[] NOT NULL,
-  failure_code TEXT,
-  failure_message TEXT,
-  due_at TIMESTAMP WITH TIME ZONE,
-  claimed_by TEXT,
-  claimed_until TIMESTAMP WITH TIME ZONE,
-  claim_number INTEGER DEFAULT 0 NOT NULL,
-  unproductive_claims INTEGER DEFAULT 0 NOT NULL,
-  retry_count INTEGER DEFAULT 0 NOT NULL,
-  next_retry_at TIMESTAMP WITH TIME ZONE,
-  needs_attention_at TIMESTAMP WITH TIME ZONE,
-  attention_reason TEXT,
-  response_status INTEGER,
-  response_body TEXT,
-  created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
-  updated_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+  id uuid NOT NULL,
+  client text NOT NULL,
+  client_request_id varchar(255) NOT NULL,
+  fingerprint varchar(64) NOT NULL,
+  user_id uuid NOT NULL,
+  email text NOT NULL,
+  total_amount_cents bigint NOT NULL,
+  currency varchar(3) NOT NULL,
+  request_id text NOT NULL,
+  status text NOT NULL,
+  status_detail text,
+  payment_authorization_id text,
+  order_id uuid,
+  compensating_from text,
+  undone text[] DEFAULT '{}'::text[] NOT NULL,
+  failure_code text,
+  failure_message text,
+  due_at timestamptz,
+  claimed_by text,
+  claimed_until timestamptz,
+  claim_number integer DEFAULT 0 NOT NULL,
+  unproductive_claims integer DEFAULT 0 NOT NULL,
+  retry_count integer DEFAULT 0 NOT NULL,
+  next_retry_at timestamptz,
+  needs_attention_at timestamptz,
+  attention_reason text,
+  response_status integer,
+  response_body text,
+  created_at timestamptz DEFAULT now() NOT NULL,
+  updated_at timestamptz DEFAULT now() NOT NULL,
   CONSTRAINT pk_order_ledger PRIMARY KEY (id),
   CONSTRAINT uq_order_ledger_client_client_request_id
     UNIQUE (client, client_request_id),
@@ -77,11 +77,11 @@ CREATE INDEX ix_order_ledger_needs_attention_at ON order_ledger (needs_attention
   WHERE needs_attention_at IS NOT NULL;
 
 CREATE TABLE order_ledger_items (
-  order_ledger_id UUID NOT NULL,
-  position INTEGER NOT NULL,
-  product_id UUID NOT NULL,
-  quantity INTEGER NOT NULL,
-  unit_price_cents BIGINT NOT NULL,
+  order_ledger_id uuid NOT NULL,
+  position integer NOT NULL,
+  product_id uuid NOT NULL,
+  quantity integer NOT NULL,
+  unit_price_cents bigint NOT NULL,
   CONSTRAINT pk_order_ledger_items PRIMARY KEY (order_ledger_id, position),
   CONSTRAINT uq_order_ledger_items_order_ledger_id_product_id
     UNIQUE (order_ledger_id, product_id),
@@ -90,32 +90,32 @@ CREATE TABLE order_ledger_items (
   CONSTRAINT ck_order_ledger_items_unit_price_cents
     CHECK (unit_price_cents BETWEEN 1 AND 999999999999),
   CONSTRAINT fk_order_ledger_items_order_ledger_id_order_ledger
-    FOREIGN KEY(order_ledger_id) REFERENCES order_ledger (id)
+    FOREIGN KEY (order_ledger_id) REFERENCES order_ledger (id)
 );
 
 CREATE TABLE order_ledger_history (
-  id BIGINT GENERATED ALWAYS AS IDENTITY,
-  order_ledger_id UUID NOT NULL,
-  at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
-  from_status TEXT,
-  to_status TEXT NOT NULL,
-  detail TEXT,
-  claim_number INTEGER NOT NULL,
+  id bigint GENERATED ALWAYS AS IDENTITY,
+  order_ledger_id uuid NOT NULL,
+  at timestamptz DEFAULT now() NOT NULL,
+  from_status text,
+  to_status text NOT NULL,
+  detail text,
+  claim_number integer NOT NULL,
   CONSTRAINT pk_order_ledger_history PRIMARY KEY (id),
   CONSTRAINT fk_order_ledger_history_order_ledger_id_order_ledger
-    FOREIGN KEY(order_ledger_id) REFERENCES order_ledger (id)
+    FOREIGN KEY (order_ledger_id) REFERENCES order_ledger (id)
 );
 
 CREATE INDEX ix_order_ledger_history_order_ledger_id ON order_ledger_history (order_ledger_id);
 
 CREATE TABLE outbox (
-  id BIGINT GENERATED ALWAYS AS IDENTITY,
-  order_ledger_id UUID NOT NULL,
-  event_type TEXT NOT NULL,
-  payload JSONB NOT NULL,
-  status TEXT DEFAULT 'PENDING' NOT NULL,
-  created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
-  processed_at TIMESTAMP WITH TIME ZONE,
+  id bigint GENERATED ALWAYS AS IDENTITY,
+  order_ledger_id uuid NOT NULL,
+  event_type text NOT NULL,
+  payload jsonb NOT NULL,
+  status text DEFAULT 'PENDING' NOT NULL,
+  created_at timestamptz DEFAULT now() NOT NULL,
+  processed_at timestamptz,
   CONSTRAINT pk_outbox PRIMARY KEY (id),
   CONSTRAINT ck_outbox_status
     CHECK (status IN ('PENDING', 'PROCESSED', 'FAILED')),
@@ -124,64 +124,32 @@ CREATE TABLE outbox (
   CONSTRAINT uq_outbox_order_ledger_id
     UNIQUE (order_ledger_id),
   CONSTRAINT fk_outbox_order_ledger_id_order_ledger
-    FOREIGN KEY(order_ledger_id) REFERENCES order_ledger (id)
+    FOREIGN KEY (order_ledger_id) REFERENCES order_ledger (id)
 );
 
 CREATE TABLE refused_requests (
-  client TEXT NOT NULL,
-  client_request_id VARCHAR(255) NOT NULL,
-  fingerprint VARCHAR(64) NOT NULL,
-  response_status INTEGER NOT NULL,
-  response_body TEXT NOT NULL,
-  created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+  client text NOT NULL,
+  client_request_id varchar(255) NOT NULL,
+  fingerprint varchar(64) NOT NULL,
+  response_status integer NOT NULL,
+  response_body text NOT NULL,
+  created_at timestamptz DEFAULT now() NOT NULL,
   CONSTRAINT pk_refused_requests PRIMARY KEY (client, client_request_id)
 );
 
 CREATE TABLE rate_limits (
-  client TEXT NOT NULL,
-  tokens DOUBLE PRECISION NOT NULL,
-  refilled_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+  client text NOT NULL,
+  tokens double precision NOT NULL,
+  refilled_at timestamptz DEFAULT now() NOT NULL,
   CONSTRAINT pk_rate_limits PRIMARY KEY (client),
   CONSTRAINT ck_rate_limits_tokens
     CHECK (tokens >= 0)
 );
 """
 
-GUARD = """
-CREATE FUNCTION order_ledger_guard() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-  is_legal boolean;
-BEGIN
-  IF TG_OP = 'INSERT' THEN
-    IF NEW.status <> 'AWAITING_AUTHORIZATION' THEN
-      RAISE EXCEPTION 'an order_ledger entry begins as AWAITING_AUTHORIZATION, not as %', NEW.status
-        USING ERRCODE = 'check_violation', CONSTRAINT = 'order_ledger_legal_move';
-    END IF;
-    INSERT INTO order_ledger_history (order_ledger_id, at, from_status, to_status, detail, claim_number)
-      VALUES (NEW.id, clock_timestamp(), NULL, NEW.status, NEW.status_detail, NEW.claim_number);
-    RETURN NULL;
-  END IF;
-  is_legal := CASE OLD.status
-    WHEN 'AWAITING_AUTHORIZATION' THEN NEW.status IN ('AUTHORIZED', 'AUTHORIZATION_FAILED')
-    WHEN 'AUTHORIZED' THEN NEW.status IN ('ORDER_CREATED', 'COMPENSATING')
-    WHEN 'ORDER_CREATED' THEN NEW.status IN ('INVENTORY_RESERVED', 'COMPENSATING')
-    WHEN 'INVENTORY_RESERVED' THEN NEW.status IN ('PAYMENT_CAPTURED', 'COMPENSATING')
-    WHEN 'PAYMENT_CAPTURED' THEN NEW.status IN ('COMPLETED', 'COMPENSATING')
-    WHEN 'COMPENSATING' THEN NEW.status IN ('COMPENSATING', 'FAILED')
-      OR NEW.status = 'COMPLETED' AND OLD.compensating_from = 'PAYMENT_CAPTURED' AND OLD.undone = '{}'
-    ELSE false END;
-  IF NOT is_legal OR NEW.claim_number < OLD.claim_number OR NOT NEW.undone @> OLD.undone
-      OR NEW.compensating_from IS DISTINCT FROM
-        COALESCE(OLD.compensating_from, CASE WHEN NEW.status = 'COMPENSATING' THEN OLD.status END) THEN
-    RAISE EXCEPTION 'order_ledger %: % (claim %) may not become % (claim %)',
-      OLD.id, OLD.status, OLD.claim_number, NEW.status, NEW.claim_number
-      USING ERRCODE = 'check_violation', CONSTRAINT = 'order_ledger_legal_move';
-  END IF;
-  INSERT INTO order_ledger_history (order_ledger_id, at, from_status, to_status, detail, claim_number)
-    VALUES (NEW.id, clock_timestamp(), OLD.status, NEW.status, NEW.status_detail, NEW.claim_number);
-  RETURN NULL;
-END $$;
+GUARD = Path(__file__).with_name("0004_guard.sql").read_text(encoding="utf-8")
 
+TRIGGERS = """
 CREATE TRIGGER order_ledger_begins AFTER INSERT ON order_ledger
   FOR EACH ROW EXECUTE FUNCTION order_ledger_guard();
 
@@ -195,6 +163,7 @@ CREATE TRIGGER order_ledger_moves AFTER UPDATE ON order_ledger
 def upgrade() -> None:
     op.execute(TABLES)
     op.execute(GUARD)
+    op.execute(TRIGGERS)
 
 
 def downgrade() -> None:

@@ -1,8 +1,6 @@
-"""The audit, as views; they stand beside this file, in 0005_audit.sql.
+"""The audit, as views. Their SQL is in 0005_audit.sql."""
 
-Revision ID: holdfast_0005
-Revises: holdfast_0004
-"""
+from __future__ import annotations
 
 import re
 from pathlib import Path

@@ -1,14 +1,15 @@
--- The audit: one view for each group of rules about the books, and all their violations in audit_violations.
+-- The audit: one view for each group of rules about the books. audit_violations collects what they find.
 --
--- No rows: every rule holds. A rule holds at any moment, also between any two commits of any process, so it allows for
--- what is done at a participant and not yet in the ledger. Each view reads whole tables, so all joins are by equality
--- and none by OR: a hash, never a loop over two tables. A row names a subject and all that is wrong with it.
+-- No rows means that every rule holds. A rule holds at any moment, even between two commits, so it allows for a step
+-- that a participant has done and the ledger does not show yet. Each view reads whole tables. Its joins compare for
+-- equality and never use OR, so that PostgreSQL hashes and never loops over two tables. A row names one subject and
+-- everything that is wrong with it.
 
 CREATE VIEW audit_checks (check_number, check_name) AS VALUES
   (1, 'stock'), (2, 'completed'), (3, 'nothing_left'), (4, 'confirmed_unpaid'), (5, 'stuck'), (6, 'money'), (7, 'keys'),
   (8, 'outbox'), (9, 'history'), (10, 'amounts'), (11, 'tombstones_and_orphans');
 
--- The state machine as the history must show it. A test compares it with domain.states.LEGAL_MOVES.
+-- The moves that the history may show. A test compares them with domain.states.LEGAL_MOVES.
 CREATE VIEW audit_legal_moves (from_status, to_status) AS VALUES
   (NULL::text, 'AWAITING_AUTHORIZATION'),
   ('AWAITING_AUTHORIZATION', 'AUTHORIZED'), ('AWAITING_AUTHORIZATION', 'AUTHORIZATION_FAILED'),
@@ -18,7 +19,7 @@ CREATE VIEW audit_legal_moves (from_status, to_status) AS VALUES
   ('PAYMENT_CAPTURED', 'COMPLETED'), ('PAYMENT_CAPTURED', 'COMPENSATING'),
   ('COMPENSATING', 'COMPENSATING'), ('COMPENSATING', 'COMPLETED'), ('COMPENSATING', 'FAILED');
 
--- Every payment of a ledger entry: by its key, because the gateway knows it before the ledger does, and by its id.
+-- Every payment of a ledger entry: found by key, because the gateway has it before the ledger does, and by id.
 CREATE VIEW audit_payments AS
 SELECT l.id AS order_ledger_id, l.status AS entry_status, l.total_amount_cents, l.currency AS entry_currency, l.undone,
   CASE l.status WHEN 'COMPENSATING' THEN l.compensating_from ELSE l.status END AS reached,
@@ -96,7 +97,7 @@ SELECT 'order_ledger ' || l.id, l.status || ', and order ' || o.id || ' is ' || 
 FROM order_ledger l JOIN orders o ON o.order_ledger_id = l.id
 WHERE l.status IN ('FAILED', 'AUTHORIZATION_FAILED') AND o.status <> 'CANCELLED';
 
--- On the way back from PAYMENT_CAPTURED the order may be confirmed until its cancel, the first undo, says no.
+-- A saga that turned back from PAYMENT_CAPTURED may find its order confirmed: the cancel, its first undo, tells.
 CREATE VIEW audit_confirmed_unpaid AS
 SELECT 'order ' || id AS subject, fault AS detail FROM (
   SELECT o.id, concat_ws('; ',
@@ -111,7 +112,7 @@ SELECT 'order ' || id AS subject, fault AS detail FROM (
   WHERE o.status = 'CONFIRMED'
 ) faults WHERE fault <> '';
 
--- Two days: an order may wait for its client for one, for a retry usually for a minute.
+-- Two days: an order waits at most one day for its client, and usually a minute for a retry.
 CREATE VIEW audit_stuck AS
 SELECT 'order_ledger ' || id AS subject, status || CASE
     WHEN is_far THEN ', and not due before ' || free_at
@@ -126,7 +127,7 @@ WHERE is_far OR (claimed_until IS NULL OR claimed_until <= now())
   AND (due_at IS NULL OR due_at < now() - CASE status WHEN 'AWAITING_AUTHORIZATION' THEN interval '120 s'
     ELSE interval '60 s' END);
 
--- What a saga may have taken follows from how far it came: nothing before its capture could have been asked for.
+-- How far a saga has come limits the money that it can have taken: nothing before it could ask for the capture.
 CREATE VIEW audit_money AS
 SELECT 'currency ' || COALESCE(currency, 'unknown') AS subject, 'captured less refunded are ' || sum(taken)
   || '; completed orders and live sagas account for ' || sum(accounted) AS detail
@@ -186,7 +187,7 @@ SELECT 'order_ledger ' || id AS subject, fault AS detail FROM (
   ) e ON e.order_ledger_id = l.id
 ) faults WHERE fault <> '';
 
--- One row of history for each change of status and for each undo; the last undo of a saga is also its end.
+-- The history has one row for each change of status and for each undo. The last undo is also the end of the saga.
 CREATE VIEW audit_history AS
 SELECT 'order_ledger ' || id AS subject, fault AS detail FROM (
   SELECT COALESCE(l.id, h.order_ledger_id) AS id, concat_ws('; ',
@@ -260,7 +261,8 @@ SELECT 'payment ' || id, fault FROM (
     FROM payment_refunds GROUP BY authorization_id) r ON r.authorization_id = a.id
 ) faults WHERE fault <> '';
 
--- The order and the reservation are asked for only after the entry says AUTHORIZED and ORDER_CREATED; the hold before.
+-- A saga asks for its order once the entry is AUTHORIZED, for its reservation once it is ORDER_CREATED. The hold comes
+-- first.
 CREATE VIEW audit_tombstones_and_orphans AS
 SELECT 'order ' || o.id AS subject, o.status || ', and no authorized entry asked for it' AS detail
 FROM orders o LEFT JOIN order_ledger l ON l.id = o.order_ledger_id AND l.status <> 'AWAITING_AUTHORIZATION'
@@ -315,7 +317,7 @@ SELECT check_number, check_name, subject, detail FROM audit_checks JOIN (
   UNION ALL SELECT 11, subject, detail FROM audit_tombstones_and_orphans
 ) violations USING (check_number);
 
--- What is no violation, but wants a person: shown until it is done.
+-- Orders that are not in violation, but need a person. They are listed until they are done.
 CREATE VIEW audit_attention AS
 SELECT id AS order_ledger_id, status, needs_attention_at, attention_reason, retry_count, due_at
 FROM order_ledger WHERE needs_attention_at IS NOT NULL;

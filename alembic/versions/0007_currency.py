@@ -1,8 +1,4 @@
-"""The currency of a product's price; one answer for each key of a client
-
-Revision: holdfast_0007
-Revises: holdfast_0005
-"""
+"""The currency of a product's price; one answer for each key of a client."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ from alembic import op
 from common.process.settings import Settings
 
 revision = "holdfast_0007"
-down_revision = "holdfast_0005"
+down_revision = "holdfast_0006"
 branch_labels = None
 depends_on = None
 

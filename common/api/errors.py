@@ -143,7 +143,7 @@ class ServiceUnavailable(ApiError):
 
 
 class Busy(ApiError):
-    """The service has more work than it can do in time; nothing was done. Send the same request again later."""
+    """The service is overloaded, or others use the same data; nothing was done. Send the same request again later."""
 
     status, code, retry_after = 503, "busy", 1
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
+from common.api.visible import is_visible
 from domain.money import CURRENCIES, MAX_CENTS
 
 UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
@@ -77,6 +78,16 @@ class SingleLine(fields.String):
         text = super()._deserialize(value, attr, data, **options)
         one_line(text)
         return str(text)
+
+
+class HumanText(SingleLine):
+    """Text that people read. Unless it is empty, at least one of its characters is visible."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> str:
+        text = super()._deserialize(value, attr, data, **options)
+        if text and not is_visible(text):
+            raise ValidationError("Must have at least one visible character.")
+        return text
 
 
 def one_line(text: str) -> None:

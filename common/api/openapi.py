@@ -15,7 +15,7 @@ from common.api.routes import Api, Operation, openapi_path
 from common.process import logs
 
 # What any route may answer, whatever it does.
-ALWAYS = (errors.ServiceUnavailable, errors.DatabaseUnavailable, errors.NotMigrated)
+ALWAYS = (errors.ServiceUnavailable, errors.Busy, errors.DatabaseUnavailable, errors.NotMigrated)
 WITH_BODY = (
     errors.ValidationFailed,
     errors.MalformedJson,

@@ -7,7 +7,6 @@ path parameters, `body`, `query`, `idempotency_key`, `sent`. It returns what the
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from common.api.errors import (
     ValidationFailed,
 )
 from common.json_text import encode
+from common.json_text.decode import NotJson, decode
 
 View = Callable[..., Any]
 
@@ -192,16 +192,13 @@ def json_body(default: Any = None) -> Any:
     if request.content_type != "application/json" and not _is_utf8_json(request.mimetype, request.mimetype_params):
         raise UnsupportedMediaType()
     try:
-        value = _strictly.decode(raw.decode("utf-8"))
-        if b"\\u" in raw:
-            _refuse_broken_text(value)
-    except (ValueError, RecursionError) as error:
-        raise MalformedJson(f"The body is not valid JSON in UTF-8: {_reason(error)}.") from None
-    return value
+        return decode(raw)
+    except NotJson as error:
+        raise MalformedJson(f"The body is not valid JSON in UTF-8: {error}.") from None
 
 
 def _is_utf8_json(mimetype: str, params: Mapping[str, str]) -> bool:
-    return mimetype == "application/json" and params.get("charset", "utf-8").lower() == "utf-8"
+    return mimetype == "application/json" and params.get("charset", "utf-8").lower() in ("utf-8", "utf8")
 
 
 def idempotency_key() -> str:
@@ -226,45 +223,3 @@ def _single_values(args: MultiDict[str, str]) -> dict[str, str]:
     if repeated:
         raise ValidationFailed(**{name: ["Given more than once."] for name in repeated})
     return args.to_dict()
-
-
-class _NotStrict(ValueError):
-    """What Python takes for JSON and the standard does not, or no text can be."""
-
-
-def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise _NotStrict("a name stands twice in one object")
-    return found
-
-
-def _no_constant(name: str) -> None:
-    raise _NotStrict(f"{name} is no number")
-
-
-_strictly = json.JSONDecoder(object_pairs_hook=_unique_names, parse_constant=_no_constant)
-
-
-def _refuse_broken_text(value: Any) -> None:
-    text = json.dumps(value, ensure_ascii=False)
-    text.encode("utf-8")  # raises UnicodeEncodeError, a ValueError, for half of a surrogate pair
-    if "\\u0000" in text.replace("\\\\", ""):
-        raise _NotStrict("a text has a NUL")
-
-
-def _reason(error: Exception) -> str:
-    """What is wrong with a body: never with a word of what it says, as that may be secret."""
-    match error:
-        case _NotStrict():
-            return str(error)
-        case json.JSONDecodeError():
-            return str(error)  # names a place
-        case UnicodeDecodeError():
-            return "it is not UTF-8"
-        case UnicodeEncodeError():
-            return "a text has half of a surrogate pair"
-        case RecursionError():
-            return "it is nested too deeply"
-        case _:
-            return "a number has too many digits"  # the one ValueError that is left

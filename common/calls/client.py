@@ -1,12 +1,13 @@
-"""Calls to another service, and the one place where a response becomes yes, no or nothing (style.md).
+"""Calls to another service, and the one place where a response becomes yes, no or nothing.
 
-*Yes*: a 2xx whose body can be read and is what was asked for. *No*: a refusal that the contract names for this call.
-*Nothing*: all else – a timeout, a reset, 5xx, a broken 2xx, a mistake in a deployment. It may or may not have happened.
+*Yes*: a 2xx that can be read and answers the request. *No*: a refusal that the API contract names for this call.
+*Nothing*: everything else, such as a timeout, a reset, a 5xx, a broken 2xx or a misconfigured deployment. The request
+may or may not have taken effect. *Busy* is a nothing that is known to have had no effect.
 """
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -15,18 +16,20 @@ from typing import Any
 from urllib.parse import urlencode
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
-from common.calls.transport import Transport
+from common.calls.transport import Transport, trusting
 from common.json_text import encode
+from common.json_text.decode import NotJson, decode
+from common.json_text.storable import storable
 from common.process.logs import request_id
 
 CONNECT_TIMEOUT_S = 2
 READ_TIMEOUT_S = 8
-# Any call may be refused with these; what else is a "no", each call names itself.
+# Any call may be refused with these codes. Each call names its own on top of them.
 ALWAYS_REFUSALS = frozenset({"validation_error", "malformed_json", "missing_idempotency_key", "idempotency_key_reused"})
 REFUSING_STATUSES = frozenset({400, 402, 404, 409, 422})
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,23 @@ class Nothing:
     reason: str
 
 
-AnswerTo = Yes | No | Nothing
+@dataclass(frozen=True)
+class Busy(Nothing):
+    """The service could not get at rows that others have locked. The request had no effect."""
+
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+Answer = Yes | No | Nothing
 
 
 class ServiceClient:
-    """One service's address. A thread has its own connections to it, kept alive; none outlives a fork."""
+    """One service's address. Each thread has its own connection to it, kept alive; none survives a fork."""
 
-    def __init__(self, name: str, base_url: str) -> None:
+    def __init__(self, name: str, base_url: str, ca_bundle: str = "") -> None:
+        """:param ca_bundle: the certificates to trust for https, as a file or a folder; empty: the usual ones"""
         self.name, self._base_url = name, base_url
+        self._tls = trusting(ca_bundle) if base_url.startswith("https:") else None
         self._local = threading.local()
 
     def ask(
@@ -65,28 +77,30 @@ class ServiceClient:
         params: dict[str, str] | None = None,
         refusals: frozenset[str] = frozenset(),
         is_yes: Callable[[dict[str, Any]], bool] = lambda _: True,
-    ) -> AnswerTo:
+    ) -> Answer:
         """Send one request, once. Never raises for what the network or the other side does.
 
-        :param refusals: the error codes that the contract names for this call
-        :param is_yes: whether a 2xx body is the answer to this request; if not, it counts as nothing
+        :param refusals: the error codes that the API contract names for this call
+        :param is_yes: whether a 2xx body answers this request; if not, it counts as nothing
         """
         try:
             response = self._transport().send(
                 self._prepared(method, path, body, params), timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
             )
-            content = response.content  # where the transport is the usual one, it is read only now
+        except requests.exceptions.SSLError as error:
+            log.warning("%s: the TLS connection failed: %s. REQUESTS_CA_BUNDLE names a private CA.", self.name, error)
+            return Nothing(f"{self.name}: SSLError")
         except requests.RequestException as error:
             return Nothing(f"{self.name}: {type(error).__name__}")
-        return self._read(response.status_code, content, refusals, is_yes)
+        return self._read(response.status_code, response.content, refusals, is_yes)
 
     def _read(
         self, status: int, content: bytes, refusals: frozenset[str], is_yes: Callable[[dict[str, Any]], bool]
-    ) -> AnswerTo:
+    ) -> Answer:
         unreadable = Nothing(f"{self.name}: unreadable answer with status {status}")
         try:
-            body = json.loads(content)
-        except (ValueError, RecursionError):
+            body = decode(content)
+        except NotJson:
             return unreadable
         if not isinstance(body, dict):
             return unreadable
@@ -95,29 +109,40 @@ class ServiceClient:
                 return Yes(body) if is_yes(body) else unreadable
             except (KeyError, TypeError, ValueError):
                 return unreadable
-        code = body.get("error")
-        is_named = isinstance(code, str) and code in refusals | ALWAYS_REFUSALS
-        if status in REFUSING_STATUSES and is_named:
-            details = body.get("details")
-            return No(str(code), str(body.get("message", "")), details if isinstance(details, dict) else {})
+        return self._read_refusal(status, body, refusals | ALWAYS_REFUSALS)
+
+    def _read_refusal(self, status: int, body: dict[str, Any], refusals: frozenset[str]) -> No | Nothing:
+        code, details = body.get("error"), body.get("details")
+        details = details if isinstance(details, dict) else {}
+        if status == 503 and code == "busy":
+            return Busy(f"{self.name}: busy", details)
+        if status in REFUSING_STATUSES and isinstance(code, str) and code in refusals:
+            return No(code, _message(code, body.get("message", ""), details), details)
         return Nothing(f"{self.name}: status {status}")
 
     def _prepared(
         self, method: str, path: str, body: dict[str, Any] | None, params: dict[str, str] | None
     ) -> requests.PreparedRequest:
-        """As `requests.Session` would prepare it, less what no call of ours needs and the most of the time it takes."""
+        """The request as `requests.Session` would prepare it, without the slow parts that our calls do not need."""
         request = requests.PreparedRequest()
         request.method = method
         request.url = self._base_url + path + (f"?{urlencode(params)}" if params else "")
         request.headers = CaseInsensitiveDict({"X-Request-ID": request_id.get(), "Content-Type": "application/json"})
         # In UTF-8: with escapes, a long payment token could exceed the limit of a body.
         request.body = None if body is None else encode.readable(body).encode()
-        request.prepare_content_length(request.body)  # else the adapter for https would send it in chunks
+        request.prepare_content_length(request.body)
         return request
 
-    def _transport(self) -> HTTPAdapter:
+    def _transport(self) -> Transport:
         owner, transport = getattr(self._local, "transport", (0, None))
-        if transport is None or owner != os.getpid():  # a thread that forks has its connection in the child too
-            transport = Transport(self._base_url) if self._base_url.startswith("http:") else HTTPAdapter()
+        if transport is None or owner != os.getpid():  # the child of a fork must not use its parent's connection
+            transport = Transport(self._base_url, self._tls)
             self._local.transport = os.getpid(), transport
         return transport
+
+
+def _message(code: str, message: Any, details: dict[str, Any]) -> str:
+    """A refusal in words. It may end up in the order's `failure`, where nobody sees the details."""
+    if code == "validation_error" and details:
+        message = f"The request was rejected as invalid: {encode.readable(details)}"
+    return storable(str(message))

@@ -1,34 +1,54 @@
-"""What carries a `requests` request to another service, at a fraction of the usual cost (docs/decisions/0014).
+"""Sends `requests` requests to one service, at a fraction of the usual cost (docs/decisions/0014).
 
-`requests` hands each request to an adapter. This one has a single connection, kept alive, and does for a request what
-a service's call needs and nothing more: no pool, no retries, no redirects, no proxies, no cookies, no compression.
+`requests` hands each request to an adapter. This one keeps a single connection alive and does what a call between our
+services needs: no pool, no retries, no redirects, no proxies, no cookies, no compression.
 """
 
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 import weakref
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import certifi
 import requests
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, ProtocolError, ReadTimeoutError
+from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, ProtocolError, ReadTimeoutError, SSLError
 from urllib3.util.wait import wait_for_read
 
-RECEIVE_BYTES = 64 * 1024  # an answer of any of our calls comes in one piece
+RECEIVE_BYTES = 64 * 1024  # any of our answers arrives in one piece
+MAX_ANSWER_BYTES = 1024 * 1024  # with its headers; the prices of 50 products with the longest names take a tenth
+
+
+def trusting(ca_bundle: str = "") -> ssl.SSLContext:
+    """How to verify servers, with the certificates in a file or folder.
+
+    :param ca_bundle: empty: the certificates of `requests` and those of the system
+    :raises OSError: they cannot be read (`ssl.SSLError` is one, too)
+    """
+    if ca_bundle:
+        if Path(ca_bundle).is_dir():
+            return ssl.create_default_context(capath=ca_bundle)
+        return ssl.create_default_context(cafile=ca_bundle)
+    context = ssl.create_default_context(cafile=certifi.where())
+    context.load_default_certs()
+    return context
 
 
 class Transport(HTTPAdapter):
-    """A `requests` adapter for one http:// address. Not thread-safe: each thread has its own."""
+    """A `requests` adapter for one address. Not thread-safe: each thread has its own."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, tls: ssl.SSLContext | None = None) -> None:
+        """:param tls: how to verify the server of an https:// address"""
         super().__init__()
         parts = urlsplit(base_url)
-        self._connection = _Connection(str(parts.hostname), parts.port or 80, parts.netloc)
+        self._connection = _Connection(str(parts.hostname), parts.port or (443 if tls else 80), parts.netloc, tls)
 
     def close(self) -> None:
         self._connection.close()
@@ -40,50 +60,55 @@ class Transport(HTTPAdapter):
         return self._connection
 
     def cert_verify(self, *_: Any) -> None:
-        """There is no certificate."""
+        """Do nothing: the connection has a TLS context of its own."""
 
     def request_url(self, request: requests.PreparedRequest, _: Any) -> str:
         return request.path_url
 
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
-        if not isinstance(resp, _Answer):  # a test's
+        if not isinstance(resp, _Response):  # a test's
             return super().build_response(req, resp)
         response = requests.Response()
         response.status_code, response.reason = resp.status, resp.reason
         response.headers.update(resp.headers)
         response.url, response.request = req.url or "", req
-        response._content = resp.body  # what else would be read from `raw`
+        response._content = bytes(resp.body)  # where `requests` looks before it reads `raw`
         return response
 
 
 @dataclass
-class _Answer:
+class _Response:
     status: int = 0
     reason: str = ""
     headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    is_whole: bool = False
+    body: bytearray = field(default_factory=bytearray)
+    is_complete: bool = False
 
 
 class _Connection:
-    """One connection, opened when needed, and used for one request after the other."""
+    """One connection, opened when needed and used for one request after the other."""
 
-    def __init__(self, host: str, port: int, netloc: str) -> None:
-        self._address, self._netloc = (host, port), netloc
+    def __init__(self, host: str, port: int, netloc: str, tls: ssl.SSLContext | None) -> None:
+        self._address, self._netloc, self._tls = (host, port), netloc, tls
         self._socket: socket.socket | None = None
 
-    def urlopen(self, method: str, url: str, body: bytes | str | None, headers: Any, timeout: Any, **_: Any) -> _Answer:
+    def urlopen(
+        self, method: str, url: str, body: bytes | str | None, headers: Any, timeout: Any, **_: Any
+    ) -> _Response:
         """Send one request, once, and read the whole answer.
 
-        :param timeout: urllib3's: for connecting, and from then on until the answer is here to the last byte
-        :raises MaxRetryError, ReadTimeoutError, ProtocolError, OSError: as `requests` knows them from urllib3
+        :param timeout: urllib3's: for connecting, and from then on until the last byte of the answer
+        :raises MaxRetryError, ReadTimeoutError, ProtocolError, SSLError, OSError: what `requests` expects of urllib3
         """
-        sock = self._usable() or self._open(url, timeout.connect_timeout)
         try:
+            sock = self._usable() or self._open(url, timeout.connect_timeout)
             return self._exchange(sock, self._as_bytes(method, url, body, headers), timeout.read_timeout)
         except TimeoutError:
             self.close()
             raise ReadTimeoutError(None, url, "no answer in time") from None  # type: ignore[arg-type]
+        except ssl.SSLError as error:
+            self.close()
+            raise SSLError(error) from None
         except BaseException:
             self.close()
             raise
@@ -94,18 +119,24 @@ class _Connection:
         self._socket = None
 
     def _usable(self) -> socket.socket | None:
-        """The open connection, unless it can be read: then its other end has closed it."""
+        """The open connection, unless it is readable: its other end has closed it, or has sent something unasked."""
         if self._socket and wait_for_read(self._socket, timeout=0):
             self.close()
         return self._socket
 
     def _open(self, url: str, timeout_s: float) -> socket.socket:
+        deadline = time.monotonic() + timeout_s
         try:
             self._socket = socket.create_connection(self._address, timeout_s)
+            self._close = weakref.finalize(self, self._socket.close)  # nothing notifies us when a thread exits
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls:
+                self._socket.settimeout(_seconds_until(deadline))
+                self._close.detach()
+                self._socket = self._tls.wrap_socket(self._socket, server_hostname=self._address[0])
+                self._close = weakref.finalize(self, self._socket.close)
         except TimeoutError as error:
             raise MaxRetryError(None, url, ConnectTimeoutError(error)) from None  # type: ignore[arg-type]
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._close = weakref.finalize(self, self._socket.close)  # a thread that ends does not say so
         self._parser = HttpResponseParser(self)
         return self._socket
 
@@ -115,42 +146,50 @@ class _Connection:
         lines += [f"{name}: {value}" for name, value in headers.items()]
         return "\r\n".join((*lines, "", "")).encode("latin-1") + content
 
-    def _exchange(self, sock: socket.socket, request: bytes, within_s: float) -> _Answer:
+    def _exchange(self, sock: socket.socket, request: bytes, within_s: float) -> _Response:
         deadline = time.monotonic() + within_s
         sock.settimeout(within_s)
         sock.sendall(request)
-        self._answer = _Answer()
-        while not self._answer.is_whole:
-            sock.settimeout(max(deadline - time.monotonic(), 0.001))  # 0 would mean: do not wait at all
+        self._response = _Response()
+        received = 0
+        while not self._response.is_complete:
+            sock.settimeout(_seconds_until(deadline))
             piece = sock.recv(RECEIVE_BYTES)
+            received += len(piece)
             if not piece:
-                raise ProtocolError("the connection was closed before the answer was whole")
+                raise ProtocolError("the connection was closed before the answer was complete")
+            if received > MAX_ANSWER_BYTES:
+                raise ProtocolError(f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
             try:
                 self._parser.feed_data(piece)
             except (HttpParserError, HttpParserUpgrade) as error:
                 raise ProtocolError(f"not HTTP: {error}") from None
-        return self._answer
+        return self._response
 
     # What the parser calls
 
     def on_message_begin(self) -> None:
-        if self._answer.is_whole:
-            raise ProtocolError("more than one answer")  # which of them is to this request?
+        if self._response.is_complete:
+            raise ProtocolError("more than one answer")  # which of them belongs to this request?
 
     def on_status(self, reason: bytes) -> None:
-        self._answer.reason = reason.decode("latin-1")
+        self._response.reason = reason.decode("latin-1")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._answer.headers[name.decode("latin-1")] = value.decode("latin-1")
+        self._response.headers[name.decode("latin-1")] = value.decode("latin-1")
 
     def on_body(self, body: bytes) -> None:
-        self._answer.body += body
+        self._response.body += body
 
     def on_message_complete(self) -> None:
-        self._answer.status = self._parser.get_status_code()
-        if self._answer.status < 200:  # "100 Continue" or the like: the answer is yet to come
-            self._answer = _Answer()
+        self._response.status = self._parser.get_status_code()
+        if self._response.status < 200:  # such as "100 Continue": the answer is yet to come
+            self._response = _Response()
             return
-        self._answer.is_whole = True
+        self._response.is_complete = True
         if not self._parser.should_keep_alive():
             self.close()
+
+
+def _seconds_until(deadline: float) -> float:
+    return max(deadline - time.monotonic(), 0.001)  # a timeout of 0 would mean not to wait at all

@@ -6,13 +6,13 @@ The statements are plain SQL and stand beside the operations that need them (doc
 from __future__ import annotations
 
 import os
+import random
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-import backoff
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
@@ -22,10 +22,12 @@ from common.database.errors import (
     DatabaseBusy,
     DatabaseUnavailable,
     NotMigrated,
+    RowsLocked,
     TransientDatabaseError,
 )
 from common.database.failures import CONFLICTS, NOT_PREPARED, STALE, is_lost, is_schema_mismatch, is_transient
-from common.database.nonblocking import open_async, wait
+from common.database.health import HealthCheck
+from common.database.patience import LockPatience
 from common.database.pool import Pool, Pooled
 from common.database.sessions import Sessions
 from common.database.transaction import Row, Transaction
@@ -36,7 +38,9 @@ __all__ = ["Database", "Row", "Transaction"]
 
 T = TypeVar("T")
 
+TRIES = 4
 POOL_WAIT_S = 2.0  # a request that gets no connection in this time is answered 503
+ANSWER_WITHIN_S = 6.0  # a server that answers at all answers any statement in this time: statement_timeout and a little
 IDLE_CHECK_S = 1.0  # a connection that was idle for longer is checked before use: the server may have restarted
 
 
@@ -47,7 +51,8 @@ class Database:
         self.url, self._name, self._size = url, name, size
         self._prepares = True
         self._sessions = Sessions(url, name)
-        self._pool = self._new_pool()
+        self._is_current = False
+        self._forget_connections()
         forget = weakref.WeakMethod(self._forget_connections)  # the hook outlives the pool
         os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
 
@@ -74,17 +79,23 @@ class Database:
         return self._guarded(work, autocommit=True)
 
     def check(self, timeout: float = 1.5) -> None:
-        """See that a new connection is answered within `timeout` seconds, and that the schema fits this release.
+        """See that this process can use its database, and that the schema fits this release, within `timeout` seconds.
 
-        :raises DatabaseUnavailable: when it is not answered
+        The process's own connections tell. Opening another one would fail where a busy server has none left, or wait
+        for a resolver, while orders complete on those that are open.
+
+        :raises DatabaseUnavailable: when no connection can be used
         :raises NotMigrated: when migrations are missing, or the database belongs to another program
         """
+        if self._is_current and self._pool.answered_within(IDLE_CHECK_S):
+            return
         try:
-            is_current = self._is_current(timeout)
-        except (psycopg2.Error, TimeoutError) as error:
-            raise DatabaseUnavailable() from error
-        if not is_current:
-            raise NotMigrated()
+            self._health.check(timeout)
+        except NotMigrated:
+            raise
+        except (TransientDatabaseError, psycopg2.Error, TimeoutError) as error:
+            if not self._pool.answered_within(ANSWER_WITHIN_S):  # otherwise all are in use, and the server answers
+                raise DatabaseUnavailable() from error
 
     def ping(self, timeout: float = 1.5) -> bool:
         """Whether `check` finds nothing wrong."""
@@ -100,6 +111,8 @@ class Database:
     def _guarded(self, work: Callable[[Transaction], T], *, autocommit: bool) -> T:
         try:
             return self._until_no_conflict(work, autocommit)
+        except psycopg2.errors.LockNotAvailable as error:
+            raise RowsLocked() from error
         except CONFLICTS as error:
             raise DatabaseBusy() from error
         except psycopg2.Error as error:
@@ -111,6 +124,7 @@ class Database:
 
     def _check_schema(self, error: psycopg2.Error) -> None:
         """:raises NotMigrated: where a missing migration explains `error`"""
+        self._is_current = False
         try:
             self.check()
         except NotMigrated as reason:
@@ -118,12 +132,22 @@ class Database:
         except DatabaseUnavailable:
             pass  # `error` stays the best explanation
 
-    @backoff.on_exception(backoff.expo, CONFLICTS, max_tries=4, factor=0.01, logger=None)
     def _until_no_conflict(self, work: Callable[[Transaction], T], autocommit: bool) -> T:
+        patience = LockPatience()
+        for failures in range(1, TRIES):
+            try:
+                return self._try(work, autocommit, patience)
+            except CONFLICTS:
+                if patience.is_over:
+                    raise
+            time.sleep(random.random() * 0.01 * 2**failures)  # jitter keeps the same two transactions apart
+        return self._try(work, autocommit, patience)
+
+    def _try(self, work: Callable[[Transaction], T], autocommit: bool, patience: LockPatience) -> T:
         by_itself = autocommit and not moments.separates_commits()
         with self._connection() as pooled:
             with pooled.connection.cursor() as cursor:
-                tx = self._transaction(pooled, cursor, by_itself)
+                tx = self._transaction(pooled, cursor, by_itself, patience)
                 result = work(tx)
                 if autocommit and tx.has_end:
                     raise TypeError("a statement that commits by itself has no COMMIT to send another one with")
@@ -133,10 +157,13 @@ class Database:
             moments.reached("participant.after_commit")
             return result
 
-    def _transaction(self, pooled: Pooled, cursor: Any, by_itself: bool) -> Transaction:
+    def _transaction(self, pooled: Pooled, cursor: Any, by_itself: bool, patience: LockPatience) -> Transaction:
+        patience.start()
         # A session without the limits is behind a pooler, where the statements it has prepared may be elsewhere.
         known = pooled.prepared if self._prepares and not pooled.limits else None
-        return Transaction(cursor, "" if by_itself else "BEGIN; ", known, limits=pooled.limits, by_itself=by_itself)
+        if by_itself:
+            return Transaction(cursor, known=known, limits=pooled.limits, by_itself=True)
+        return Transaction(cursor, "BEGIN; ", known, limits=pooled.limits, patience=patience)
 
     @contextmanager
     def _connection(self) -> Iterator[Pooled]:
@@ -166,25 +193,23 @@ class Database:
             return False
         return True
 
-    def _is_current(self, timeout: float) -> bool:
-        connection = open_async(self.url, f"{self._name} health", deadline := time.monotonic() + timeout)
-        try:
-            with connection.cursor() as cursor:
+    def _check(self) -> None:
+        with self._connection() as pooled, pooled.connection.cursor() as cursor:
 
-                def holds(sql: str) -> bool:
-                    cursor.execute(sql)
-                    wait(connection, deadline)
-                    return bool(cursor.fetchone()[0])
+            def holds(sql: str) -> bool:
+                cursor.execute(sql)
+                return bool(cursor.fetchone()[0])
 
-                return holds(version.HAS_TABLE) and holds(version.IS_CURRENT)
-        finally:
-            connection.close()
+            self._is_current = holds(version.HAS_TABLE) and holds(version.IS_CURRENT)
+        if not self._is_current:
+            raise NotMigrated()
 
     def _new_pool(self) -> Pool:
         return Pool(self._sessions.open, self._size, self._is_alive)
 
     def _forget_connections(self) -> None:
         self._pool = self._new_pool()
+        self._health = HealthCheck(self._check)
 
 
 def _commit(connection: Any, tx: Transaction) -> None:

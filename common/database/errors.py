@@ -17,6 +17,10 @@ class DatabaseBusy(TransientDatabaseError):
     """Other transactions hold what this work needs: a connection of the pool, or rows that stay locked."""
 
 
+class RowsLocked(DatabaseBusy):
+    """Other transactions keep a row locked that this work needs. Nothing was changed."""
+
+
 class DatabaseUnavailable(TransientDatabaseError):
     """The database cannot be reached, or the connection was lost before the change was committed."""
 

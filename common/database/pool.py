@@ -13,6 +13,8 @@ import psycopg2
 
 from common.database.sessions import Session
 
+CLOSE_IDLE_S = 300.0  # after a burst, each use of a connection closes one that was unused for longer
+
 
 @dataclass(eq=False)
 class Pooled:
@@ -36,7 +38,8 @@ class Pool:
         self._free = threading.Semaphore(size)
         self._idle: list[Pooled] = []
         self._generation = 0
-        self._lock = threading.Lock()  # guards the two above; nobody waits for anything while holding it
+        self._answered_at = float("-inf")
+        self._lock = threading.Lock()  # guards the three above; nobody waits for anything while holding it
 
     def take(self, wait_s: float) -> Pooled:
         """:raises TimeoutError: when all stay in use for that time :raises psycopg2.Error: when none can be opened"""
@@ -56,13 +59,23 @@ class Pool:
 
     def give_back(self, pooled: Pooled) -> None:
         pooled.used_at = time.monotonic()
+        surplus = None
         with self._lock:
             is_current = pooled.generation == self._generation
             if is_current:
+                self._answered_at = pooled.used_at
                 self._idle.append(pooled)
+                if pooled.used_at - self._idle[0].used_at > CLOSE_IDLE_S:
+                    surplus = self._idle.pop(0)
         if not is_current:
             _close(pooled)
+        if surplus:
+            _close(surplus)
         self._free.release()
+
+    def answered_within(self, seconds: float) -> bool:
+        """Whether the server has answered on any of these connections in this time, and none was lost since."""
+        return time.monotonic() - self._answered_at <= seconds
 
     def invalidate(self, pooled: Pooled) -> None:
         """Close every connection of this one's generation: idle ones now, those in use when they are given back."""
@@ -75,13 +88,18 @@ class Pool:
     def _new(self) -> Pooled:
         generation = self._generation  # before it is opened: a loss meanwhile may concern this connection, too
         session = self._open()
-        return Pooled(session.connection, generation, time.monotonic(), session.limits)
+        with self._lock:
+            now = time.monotonic()
+            if generation == self._generation:
+                self._answered_at = now
+        return Pooled(session.connection, generation, now, session.limits)
 
     def _end(self, generation: int) -> None:
         with self._lock:
             if generation != self._generation:  # another thread has ended it
                 return
             self._generation += 1
+            self._answered_at = float("-inf")
             idle, self._idle = self._idle, []
         for each in idle:
             _close(each)

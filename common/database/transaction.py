@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from common.database.patience import LockPatience
 from common.database.prepared import prepared
 from common.process import moments
 
@@ -21,14 +22,16 @@ class Transaction:
         *,
         limits: str = "",
         by_itself: bool = False,
+        patience: LockPatience | None = None,
     ) -> None:
         """
         :param opening: sent with the first statement, which saves a round trip
         :param known: names of the statements that this connection has prepared; None: prepare nothing
         :param limits: SQL that must run in the same transaction as the statements
         :param by_itself: whether each statement is a transaction of its own
+        :param patience: how long statements may still wait for locks; None: as long as `limits` say
         """
-        self._cursor, self._known = cursor, known
+        self._cursor, self._known, self._patience = cursor, known, patience
         self._prefix = opening + limits
         self._next_prefix = limits if by_itself else ""
         self._closing = b""
@@ -48,7 +51,8 @@ class Transaction:
         """:returns: how many rows were changed"""
         text = self._prepared(sql)
         prefix, self._prefix = self._prefix, self._next_prefix
-        self._cursor.execute(prefix + text, params)
+        limit = self._patience.limit() if self._patience else ""
+        self._cursor.execute(prefix + limit + text, params)
         return int(self._cursor.rowcount)
 
     def execute_at_the_end(self, sql: str, **params: Any) -> None:

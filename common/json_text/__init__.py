@@ -1,1 +1,1 @@
-"""JSON as text: how it is written, compared and strictly read. Imports nothing of ours; every package may import it."""
+"""JSON as text: writing, comparing and strict reading. Imports no other package of this project; all may import it."""

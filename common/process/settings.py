@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -65,6 +67,16 @@ def http_url(text: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
         raise ValueError("an http:// or https:// address, without a user")
     return text.rstrip("/")
+
+
+def ca_bundle(text: str) -> str:
+    """The path of certificates in PEM: a file, or a folder as `c_rehash` makes it."""
+    try:
+        if text and not Path(text).is_dir():
+            ssl.create_default_context(cafile=text)
+    except OSError:
+        raise ValueError("a file of certificates in PEM, or a folder of them") from None
+    return text
 
 
 def database_url(text: str) -> str:
@@ -139,11 +151,18 @@ class Settings:
     )
     web_concurrency: int = setting(whole(1, 64), "2", "gunicorn workers of each web process")
     web_threads: int = setting(whole(1, 256), "8", "threads of each gunicorn worker")
+    web_worker: str = setting(
+        one_of("holdfast", "gthread"), "holdfast", "`gthread`: gunicorn's own worker, for use behind deploy/nginx.conf"
+    )
     log_level: str = setting(one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "least severe line that is logged")
     log_format: str = setting(one_of("json", "text"), "json", "one JSON object a line, or text for a person")
     orders_service_url: str = setting(http_url, "http://127.0.0.1:8100", "where the orders service is")
     inventory_service_url: str = setting(http_url, "http://127.0.0.1:8200", "where the inventory service is")
     payments_service_url: str = setting(http_url, "http://127.0.0.1:8300", "where the payments service is")
+    requests_ca_bundle: str = setting(
+        ca_bundle, "", "file or folder with the certificates to trust for services at `https://` addresses"
+    )
+    ssl_cert_file: str = setting(ca_bundle, "", "the same, where `REQUESTS_CA_BUNDLE` is not set")
     api_keys: dict[str, tuple[str, bool]] = setting(
         api_keys, "", "clients of the Edge API, `NAME=SHA256HEX[:read],…`; empty: open, all callers are one client"
     )
@@ -192,6 +211,11 @@ class Settings:
         str, "", "tests: `POINT` or `POINT:N`, where a process of this service is to kill itself, once"
     )
 
+    @property
+    def ca_bundle(self) -> str:
+        """Empty: the usual certificates."""
+        return self.requests_ca_bundle or self.ssl_cert_file
+
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, service: str = "") -> Settings:
         """Read and check every setting.
@@ -225,7 +249,7 @@ class Settings:
 
 def _read(each: Field[Any], environ: Mapping[str, str], defaults: Mapping[str, str]) -> Any:
     name = each.name.upper()
-    text = environ.get(name) or defaults.get(name) or each.metadata["default"]
+    text = environ.get(name, "").strip() or defaults.get(name) or each.metadata["default"]
     if text is None:
         raise SettingError(f"{name} is not set: {each.metadata['doc']}")
     try:

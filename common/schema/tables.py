@@ -1,4 +1,4 @@
-"""The one MetaData in which every service declares its tables, so that models and migrations can be compared."""
+"""The MetaData in which every service declares its tables. Tests compare it with what the migrations make."""
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, MetaData, String, Table, Text, func
 from sqlalchemy.dialects.postgresql import UUID
@@ -15,32 +15,37 @@ metadata = MetaData(
 
 
 def id_column(name: str = "id", *, primary_key: bool | None = None, nullable: bool = False) -> Column[str]:
-    """A UUID, as text in Python; the primary key where it is called `id`."""
+    """A UUID, which is text in Python. The primary key if its name is `id`."""
     is_key = name == "id" if primary_key is None else primary_key
     return Column(name, UUID(as_uuid=False), primary_key=is_key, nullable=nullable)
 
 
 def time_column(name: str, *, nullable: bool = False) -> Column[object]:
-    """A time that the database sets: the clocks of hosts differ, the database has one."""
+    """A time that the database sets: the clocks of hosts differ, and the database has one clock."""
     return Column(name, DateTime(timezone=True), nullable=nullable, server_default=None if nullable else func.now())
+
+
+def identifier(length: int | None = None) -> String:
+    """Text that identifies something: compared byte by byte, as a language's sort order changes with the system."""
+    return String(length, collation="C") if length else Text(collation="C")
 
 
 def cents_column(name: str, *, nullable: bool = False) -> Column[int]:
     return Column(name, BigInteger, nullable=nullable)
 
 
-def one_of(column: str, words: tuple[str, ...]) -> str:
-    """The text of a CHECK that a column holds one of these words."""
+def is_one_of(column: str, words: tuple[str, ...]) -> str:
+    """The SQL of a CHECK that a column holds one of these words."""
     return f"{column} IN ({', '.join(repr(str(word)) for word in words)})"
 
 
 def idempotency_table(name: str) -> Table:
-    """Where a service keeps its stored answers (see common/api/idempotency.py)."""
+    """The stored responses of a service (see common/api/idempotency.py)."""
     return Table(
         name,
         metadata,
-        Column("scope", Text, primary_key=True),
-        Column("key", String(255), primary_key=True),
+        Column("scope", identifier(), primary_key=True),
+        Column("key", identifier(255), primary_key=True),
         Column("fingerprint", String(64), nullable=False),
         Column("status", BigInteger),
         Column("body", Text),

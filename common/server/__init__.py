@@ -1,4 +1,4 @@
-"""The web server: gunicorn's worker and what it consists of. Imports `process`, and from `api` the shape of an error.
+"""The web server: our gunicorn worker, and gunicorn's own with our error responses. Imports `api` and `process`.
 
-Only gunicorn.conf.py names it; no service knows by what it is served.
+Only gunicorn.conf.py names it. No service knows which worker serves it.
 """

@@ -1,115 +1,120 @@
-"""A client's connection as the worker sees it, and how an answer is put on it."""
+"""A client's connection as the worker sees it."""
 
 from __future__ import annotations
 
-import json
+import enum
+import select
 import socket
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from http import HTTPStatus
+from typing import Any
 
-from gunicorn import util
-from gunicorn.http import wsgi
-from gunicorn.workers.gthread import TConn
+from gunicorn.http import RequestParser
 
-from common.api.errors import ApiError
-from common.server.framing import MOST_BYTES, waits_for_leave
+from common.server.framing import MAX_BYTES, expects_continue, without_empty_lines
 
-USUAL_BYTES = 8 * 1024  # of a request; the largest valid order has 5 KB
-LEAVE = b"HTTP/1.1 100 Continue\r\n\r\n"
+RECEIVE_BYTES = 16 * 1024  # the largest valid order has 5 KB
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
-    """One thread at a time has to do with it: whom the poller told of it, until it is given back to the poller.
+class State(enum.Enum):
+    READING = "no complete request has arrived"
+    QUEUED = "a complete request waits for a slot"
+    WORKING = "a thread is responding"
+    PARKED = "the request waits for something and has no thread"
+    SENDING = "the client has yet to receive the rest of the response"
+    CLOSING = "the last response was sent, and the client has yet to close"
 
-    `timeout`, on the monotonic clock in seconds, is when it is cut, whatever it is at.
-    """
 
-    is_in_hand = False  # its request is being answered
-    is_answered = False  # for the last time: only its end is awaited
-    is_overdue = False
-    refusal: Exception | None = None  # of a request that is no HTTP
-    _seen = 0  # bytes of a request that is not there in whole
-    _has_leave = False
+class Connection:
+    """Used by one thread at a time: the one that the poller or a slot gave it to."""
 
-    def read_ahead(self) -> bytes:
-        """What was read along with the last request."""
-        return self.parser.unreader.buf.getvalue() if self.parser else b""
+    def __init__(self, sock: socket.socket, client: Any, server: Any, cfg: Any, deadline: float) -> None:
+        """:param deadline: when the connection is cut, whatever its state; on the monotonic clock, in seconds"""
+        self.sock, self.client, self.server, self.deadline = sock, client, server, deadline
+        self.fd = sock.fileno()
+        self.state = State.READING
+        self.received = b""
+        """Bytes that the parser has not taken."""
+        self.unsent: list[memoryview] = []
+        """The rest of a response that the client receives slowly."""
+        self.keeps_alive = True
+        self.is_overdue = False
+        self.parse_error: Exception | None = None
+        self.is_truncated = False
+        self.parked_request: Any = None
+        self.is_resumed = False
+        self.cancel_wait: Callable[[], None] = lambda: None
+        self.parser = RequestParser(cfg, self._chunks(), client)
+        self._continue_sent = False
 
-    def peek(self) -> bytes | None:
-        """What has arrived and was not read; None: nothing yet; empty: the client has closed."""
-        how = socket.MSG_PEEK | socket.MSG_DONTWAIT
+    def _chunks(self) -> Iterator[bytes]:
+        """The parser's source: what has arrived, then, for an oversized request, what is still arriving."""
+        while received := self.received or self.sock.recv(RECEIVE_BYTES):
+            self.received = b""
+            yield received
+
+    def receive(self) -> bool:
+        """Take what has arrived. :returns: False where the client has closed the connection"""
+        is_open = True
         try:
-            arrived: bytes = self.sock.recv(USUAL_BYTES, how)
-            return arrived if len(arrived) < USUAL_BYTES else self.sock.recv(MOST_BYTES, how)
+            while len(self.received) < MAX_BYTES:
+                data = self.sock.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
+                is_open = bool(data)
+                self.received += data
+                if len(data) < RECEIVE_BYTES:
+                    break
         except BlockingIOError:
-            return None
+            pass
         except OSError:
-            return b""
+            return False
+        self.received = without_empty_lines(self.received)
+        return is_open
 
-    def may_send_more(self, arrived: bytes | None) -> bool:
-        return arrived is None or len(arrived) > self._seen
+    def take_back_surplus(self) -> None:
+        """Return to `received` what the parser read beyond its request."""
+        self.received = self.parser.unreader.take_buffered() + self.received
 
-    def is_begun(self) -> bool:
-        return self._seen > 0
+    def send_continue(self) -> None:
+        """Tell a client to send the body if it waits for that, once for each request."""
+        if not self._continue_sent and expects_continue(self.received):
+            self._continue_sent = True
+            with suppress(OSError):  # the poller reports a client that has gone
+                self.sock.send(CONTINUE, socket.MSG_DONTWAIT)
 
-    def wait_for_more_than(self, arrived: int, request: bytes) -> None:
-        """Be silent until there is more than has been seen, or the client has hung up: the kernel sees to that."""
-        if waits_for_leave(request) and not self._has_leave:
-            self._has_leave = True
-            with suppress(OSError):  # it has gone, which the poller will tell
-                util.write_nonblock(self.sock, LEAVE)
-        self._seen = arrived
-        if arrived:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, arrived + 1)
+    def begin(self, deadline: float) -> None:
+        """A thread starts to respond."""
+        self.state, self.deadline, self._continue_sent = State.WORKING, deadline, False
 
-    def begin(self, until: float) -> None:
-        """Its request is there in whole, and is to be answered until then."""
-        if self._seen:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-        self._seen, self._has_leave, self.data_ready = 0, False, True
-        self.timeout, self.is_in_hand = until, True
+    def send_rest(self) -> None:
+        """Send as much as the client accepts now. :raises OSError: it has gone"""
+        self.unsent = send_now(self.sock, self.unsent)
 
-    def cut(self, is_in_hand: bool) -> None:
-        """It has taken too long. What is in hand is cut off; otherwise nothing more is read.
+    def cut(self) -> None:
+        """End a connection that has taken too long. The poller then reports it to a thread, which closes it.
 
-        The poller tells a thread, so that a request which has come at the last moment is still answered.
+        Where no response is under way, only reading ends: a request that arrived in the last moment is still answered.
         """
         self.is_overdue = True
+        is_reading = self.state in (State.READING, State.CLOSING)
         with suppress(OSError):
-            self.sock.shutdown(socket.SHUT_RDWR if is_in_hand else socket.SHUT_RD)
+            self.sock.shutdown(socket.SHUT_RD if is_reading else socket.SHUT_RDWR)
 
 
-class Answer(wsgi.Response):  # type: ignore[misc]
-    """Its head waits for the first piece of the body: one call of the kernel, and one packet, instead of two."""
-
-    head = b""
-    headers_sent: bool
-
-    def send_headers(self) -> None:
-        if not self.headers_sent:
-            lines = [*self.default_headers(), *(f"{name}: {value}\r\n" for name, value in self.headers), "\r\n"]
-            self.head = "".join(lines).encode("latin-1")
-            self.headers_sent = True
-
-    def close(self) -> None:
-        self.send_headers()
-        self._send(b"0\r\n\r\n" if self.chunked else b"")
-
-    def _emit_body(self, data: bytes) -> None:
-        self._send(b"%X\r\n%s\r\n" % (len(data), data) if self.chunked else data)
-
-    def _send(self, data: bytes) -> None:
-        head, self.head = self.head, b""
-        if head or data:
-            self.sock.sendall(head + data)
+def send_now(sock: socket.socket, pieces: list[memoryview]) -> list[memoryview]:
+    """Send without waiting. :returns: what the kernel did not take :raises OSError: the client has gone"""
+    for number, piece in enumerate(pieces):
+        try:
+            sent = sock.send(piece, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(piece):
+            return [piece[sent:], *pieces[number + 1 :]]
+    return []
 
 
-def as_http(error: ApiError) -> bytes:
-    """A whole answer, after which the connection is closed."""
-    body = error.body()
-    text = json.dumps(body).encode()
-    head = (
-        f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\nConnection: close\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(text)}\r\nX-Request-ID: {body['request_id']}\r\n\r\n"
-    )
-    return head.encode() + text
+def has_gone(sock: socket.socket) -> bool:
+    """Whether the client has closed its end, even where bytes that it sent before are still unread."""
+    poll = select.poll()
+    poll.register(sock, getattr(select, "POLLRDHUP", 0))  # macOS reports POLLHUP only
+    return bool(poll.poll(0))

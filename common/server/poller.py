@@ -1,4 +1,4 @@
-"""Many threads wait for many sockets, and each event goes to one of the threads."""
+"""Lets many threads wait for many sockets. Each event goes to exactly one thread."""
 
 from __future__ import annotations
 
@@ -6,34 +6,51 @@ import select
 import sys
 
 if sys.platform == "linux":
+    ONCE = select.EPOLLONESHOT
 
     class Poller:
-        """A socket that was told of is silent until it is given back with `again`. A closed one is forgotten."""
+        """Reports each socket once, then ignores it until it is armed again. Closing a socket removes it."""
 
         def __init__(self) -> None:
-            self._kernel = select.epoll()
+            self._epoll = select.epoll()
 
         def add(self, fd: int) -> None:
-            self._kernel.register(fd, select.EPOLLIN | select.EPOLLONESHOT)
+            self._epoll.register(fd, select.EPOLLIN | ONCE)
 
-        def again(self, fd: int) -> None:
-            self._kernel.modify(fd, select.EPOLLIN | select.EPOLLONESHOT)
+        def await_readable(self, fd: int) -> None:
+            self._epoll.modify(fd, select.EPOLLIN | ONCE)
 
-        def wait(self) -> int:
-            """The next socket that can be read, or has come to its end."""
-            return self._kernel.poll(maxevents=1)[0][0]
+        def await_writable(self, fd: int) -> None:
+            self._epoll.modify(fd, select.EPOLLOUT | ONCE)
 
-else:  # macOS and the BSDs have kqueue
+        def await_hangup(self, fd: int) -> None:
+            self._epoll.modify(fd, select.EPOLLRDHUP | ONCE)
+
+        def wait(self) -> tuple[int, bool]:
+            """:returns: the next socket that is ready, and whether it is ready for writing"""
+            ((fd, events),) = self._epoll.poll(maxevents=1)
+            return fd, bool(events & select.EPOLLOUT)
+
+else:  # macOS and the BSDs
 
     class Poller:
         def __init__(self) -> None:
-            self._kernel = select.kqueue()
+            self._kqueue = select.kqueue()
 
         def add(self, fd: int) -> None:
-            once = select.kevent(fd, select.KQ_FILTER_READ, select.KQ_EV_ADD | select.KQ_EV_ONESHOT)
-            self._kernel.control([once], 0)
+            self._arm(fd, select.KQ_FILTER_READ)
 
-        again = add
+        await_readable = add
 
-        def wait(self) -> int:
-            return self._kernel.control([], 1)[0].ident
+        def await_writable(self, fd: int) -> None:
+            self._arm(fd, select.KQ_FILTER_WRITE)
+
+        def await_hangup(self, fd: int) -> None:
+            """Not available: pending data would look like a hangup. The connection ends when its wait ends."""
+
+        def wait(self) -> tuple[int, bool]:
+            event = self._kqueue.control([], 1)[0]
+            return event.ident, event.filter == select.KQ_FILTER_WRITE
+
+        def _arm(self, fd: int, kind: int) -> None:
+            self._kqueue.control([select.kevent(fd, kind, select.KQ_EV_ADD | select.KQ_EV_ONESHOT)], 0)

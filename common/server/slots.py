@@ -1,4 +1,4 @@
-"""How many of a kind may be in hand at once; who comes on top waits, and is served in turn."""
+"""Limits how many requests of a kind are processed at once. The others queue, first come, first served."""
 
 from __future__ import annotations
 
@@ -9,32 +9,27 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Places(Generic[T]):
-    """A place is given on from who leaves to who has waited longest, so that nobody who comes later takes it."""
+class Slots(Generic[T]):
+    """A released slot passes directly to the longest waiter, so that a newcomer cannot take it."""
 
     def __init__(self, count: int) -> None:
         self._free = count
-        self._waiting: deque[T] = deque()
-        self._lock = Lock()  # nothing is waited for while it is held
+        self._waiters: deque[T] = deque()
+        self._lock = Lock()  # held for a few instructions only
 
-    def take(self, guest: T) -> bool:
-        """Whether there is a place. If not, it is given out by a later `leave`, and is another thread's from now on."""
+    def acquire(self, waiter: T) -> bool:
+        """Take a free slot, or join the queue. A queued waiter belongs to the thread whose `release` returns it."""
         with self._lock:
             if self._free:
                 self._free -= 1
                 return True
-            self._waiting.append(guest)
+            self._waiters.append(waiter)
             return False
 
-    def wait_again(self, guest: T) -> None:
-        """Behind all who wait. For who holds a place and is about to leave it, so that there is a next `leave`."""
+    def release(self) -> T | None:
+        """:returns: the waiter that owns the slot now, or None if the slot is free"""
         with self._lock:
-            self._waiting.append(guest)
-
-    def leave(self) -> T | None:
-        """:returns: who has the place now; None: nobody waits, and it is free"""
-        with self._lock:
-            if self._waiting:
-                return self._waiting.popleft()
+            if self._waiters:
+                return self._waiters.popleft()
             self._free += 1
             return None

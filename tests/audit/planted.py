@@ -63,8 +63,8 @@ def another_event(entry_id: str, status: str) -> str:
 
 
 def step(entry_id: str, was: str, to: str) -> str:
-    return f"""INSERT INTO order_ledger_history (order_ledger_id, from_status, to_status, claim_number)
-        VALUES ({entry_id}, {was}, '{to}', 1000);"""
+    return f"""INSERT INTO order_ledger_history (order_ledger_id, id, from_status, to_status, claim_number)
+        VALUES ({entry_id}, 1000, {was}, '{to}', 1000);"""
 
 
 def overdue(seconds: int) -> str:

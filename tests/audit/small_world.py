@@ -163,7 +163,7 @@ class SmallWorld:
         return statuses
 
     def call(self, port: int, path: str, **body: Any) -> int:
-        """A call to a participant that is none of a saga's: an operator's, for instance."""
+        """A call to a participant from outside a saga, for instance by an operator."""
         status = self.apps[port].test_client().post(path, json=body).status_code
         self.look()
         return status

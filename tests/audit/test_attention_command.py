@@ -53,7 +53,7 @@ def test_a_retry_makes_the_order_due_and_tells_the_orchestrators(url: str, waiti
         listener.autocommit = True
         listener.cursor().execute(f"LISTEN {CHANNEL}")
         code, out, _ = run(url, "attention", "retry", waiting.upper())
-        assert (code, out) == (0, f"{waiting} is AUTHORIZED and due now; the orchestrators have been told.\n")
+        assert (code, out) == (0, f"{waiting} is AUTHORIZED and due now. The orchestrators have been notified.\n")
         listener.poll()
         assert [notify.channel for notify in listener.notifies] == [CHANNEL]
     assert world.sql("SELECT due_at <= now(), next_retry_at <= now(), retry_count FROM order_ledger") == [
@@ -63,7 +63,7 @@ def test_a_retry_makes_the_order_due_and_tells_the_orchestrators(url: str, waiti
     assert world.sql("SELECT status, needs_attention_at FROM order_ledger") == [("COMPLETED", None)]
 
 
-def test_what_is_due_already_keeps_its_place(url: str, waiting: str, world: SmallWorld) -> None:
+def test_order_that_is_due_already_keeps_its_place(url: str, waiting: str, world: SmallWorld) -> None:
     world.sql("UPDATE order_ledger SET due_at = now() - interval '1 min'")
     due = world.sql("SELECT due_at FROM order_ledger")
     assert run(url, "attention", "retry", waiting)[0] == 0
@@ -78,18 +78,18 @@ def refusal(url: str, order_ledger_id: str) -> str:
 
 
 def test_an_order_that_there_is_not(url: str) -> None:
-    assert refusal(url, str(uuid.uuid4())) == "is no order_ledger_id of this database"
+    assert refusal(url, str(uuid.uuid4())) == "is not an order_ledger_id of this database"
 
 
 def test_an_order_that_has_ended(url: str, waiting: str, world: SmallWorld) -> None:
     world.sql("UPDATE order_ledger SET due_at = now()")
     world.work()
-    assert refusal(url, waiting) == "is COMPLETED: it has ended, and nothing is left to be tried"
+    assert refusal(url, waiting) == "is COMPLETED: the order has ended, and there is nothing left to try"
 
 
 def test_an_order_in_somebodys_hands(url: str, waiting: str, world: SmallWorld) -> None:
     world.sql("UPDATE order_ledger SET claimed_by = 'host:1:x', claimed_until = now() + interval '5 min'")
-    assert re.fullmatch(r"is in the hands of host:1:x until .*Z: it is being tried now", refusal(url, waiting))
+    assert re.fullmatch(r"is claimed by host:1:x until .*Z: it is being processed now", refusal(url, waiting))
     assert world.sql(NOT_YET) == [(1,)]
 
 
@@ -118,7 +118,7 @@ def test_a_request_that_waits_for_its_client_is_not_closed_by_a_retry(url: str, 
     assert world.order(product, key="k").status_code == 503
     world.sql("UPDATE order_ledger SET due_at = now() + interval '1 min'")
     ((id_,),) = world.sql("SELECT id::text FROM order_ledger")
-    assert re.match(r"waits for its client until .*Z, and would be closed for good", refusal(url, id_))
+    assert re.match(r"waits for its client until .*Z: trying it again would close it for good", refusal(url, id_))
     assert world.order(product, key="k").status_code == 202, "its client comes back and can go on"
 
 

@@ -44,7 +44,7 @@ def nodes(plan: Plan) -> Iterator[Plan]:
 
 
 def repeated_readings(plan: Plan) -> Iterator[str]:
-    """The tables that a plan reads as a whole for each row of something else."""
+    """The tables that a plan reads completely for each row of another one."""
     for node in nodes(plan):
         parts = node.get("Plans", [])
         again = [part for part in parts if node["Node Type"] == "Nested Loop" and part is parts[-1]]
@@ -66,5 +66,5 @@ def test_no_check_is_quadratic(crowded: Sql) -> None:
 
 
 @pytest.mark.parametrize("statement", QUADRATIC)
-def test_that_check_sees_what_is(crowded: Sql, statement: str) -> None:
+def test_check_finds_a_nested_loop(crowded: Sql, statement: str) -> None:
     assert list(repeated_readings(plan_of(crowded, statement))) != []

@@ -34,7 +34,7 @@ def run(url: str, *arguments: str, module: str = "ops") -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_what_keeps_it_from_looking_is_not_taken_for_wrong_books(url: str, tmp_path: Path) -> None:
+def test_failure_of_the_command_is_not_reported_as_a_violation(url: str, tmp_path: Path) -> None:
     (tmp_path / "backoff.py").write_text("raise ImportError('no such package')")
     command = [sys.executable, "-m", "ops", "audit", "--format", "prometheus"]
     environ = {**os.environ, "DATABASE_URL": url}
@@ -71,7 +71,7 @@ def test_violations_are_a_table_that_is_cut_and_counted(url: str, world: SmallWo
     assert [line.strip() for line in lines[7:]] == ["… and 2 more:", "stock: 4 in all", "outbox: 1 in all"]
 
 
-def test_what_needs_attention_is_shown_and_is_no_violation(url: str, world: SmallWorld) -> None:
+def test_order_that_needs_attention_is_shown_without_a_violation(url: str, world: SmallWorld) -> None:
     world.order(world.product())
     world.sql(MARK)
     ((order_ledger_id,),) = world.sql("SELECT id::text FROM order_ledger")

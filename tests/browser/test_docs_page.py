@@ -93,7 +93,7 @@ def test_docs_page_shows_every_operation(browser: Browser, create_app: Callable[
     with served(create_app(SETTINGS)) as base_url, browser.new_page() as page:
         problems = watch(page, base_url)
         page.goto(f"{base_url}/docs")
-        paths = [*(openapi_path(operation.path) for operation in api.operations), "/health", "/live"]
+        paths = [*(openapi_path(operation.path) for operation in api.operations), "/", "/health", "/live"]
         for path in paths:
             expect(page.get_by_text(path, exact=True).first).to_be_visible(timeout=PATIENCE_MS)
         expect(page).to_have_title(api.title)

@@ -61,5 +61,5 @@ def pace(environ: Mapping[str, str]) -> dict[str, str]:
     :raises SettingError: names the first invalid one
     """
     given = {name: environ.get(name) or default for name, default in PACE.items()}
-    settings = Settings.load({"DATABASE_URL": "postgresql://not.needed.yet", **given})
+    settings = Settings.load({"DATABASE_URL": "postgresql://not.needed.yet", "APP_ENV": "test", **given})
     return {name: str(getattr(settings, name.lower())) for name in PACE}

@@ -1,4 +1,4 @@
-"""All that a database says about its schema, as text that can be compared."""
+"""The schema of a database as text that tests compare."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ OF_VIEWS = """
 SELECT 'view', viewname, definition FROM pg_views WHERE schemaname = 'public'
 """
 OF_COLUMNS = """
-SELECT 'column', attrelid::regclass || '.' || attname, concat_ws(' ',
-    row_number() OVER (PARTITION BY attrelid ORDER BY attnum), format_type(atttypid, atttypmod),
+SELECT 'column', attrelid::regclass || '.' || attname, concat_ws(' ', format_type(atttypid, atttypmod),
     CASE WHEN attnotnull THEN 'not null' END, 'default ' || pg_get_expr(adbin, adrelid),
     'identity ' || attidentity::text, 'generated ' || attgenerated::text, attcollation::regcollation, attstorage)
 FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum

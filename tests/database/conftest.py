@@ -1,4 +1,4 @@
-"""Databases of their own on the run's server, and a look into any of them."""
+"""Databases for single tests on the shared server, and statements on them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Sql:
 
 
 class Trial(Sql):
-    """The same, but nothing of it is kept; after a refused statement it goes on with the next."""
+    """The same, in one transaction that is rolled back. A refused statement does not end it."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)

@@ -10,7 +10,7 @@ import uuid
 
 PRODUCTS = 5_000
 DUE = 300
-ELSEWHERE = 20_000  # rows of the services' tables: enough to make a planner who has no index notice it
+ELSEWHERE = 20_000  # rows of the services' tables: enough to show a missing index in the plan
 
 
 def known_id(kind: str, number: int) -> str:
@@ -48,8 +48,8 @@ INSERT INTO order_ledger (id, client, client_request_id, fingerprint, user_id, e
     FROM generate_series(%(first)s, %(last)s) n;
 INSERT INTO order_ledger_items
     SELECT pg_temp.id('order', n), 1, pg_temp.product(n), 1, 999 FROM generate_series(%(first)s, %(last)s) n;
-INSERT INTO order_ledger_history (order_ledger_id, from_status, to_status, claim_number)
-    SELECT l.id, CASE WHEN step > 1 THEN walk[step - 1] END, walk[step], 0
+INSERT INTO order_ledger_history (order_ledger_id, id, from_status, to_status, claim_number)
+    SELECT l.id, step, CASE WHEN step > 1 THEN walk[step - 1] END, walk[step], 0
     FROM order_ledger l, pg_temp.walk(l.status) AS walk, generate_subscripts(walk, 1) AS step
     WHERE (l.due_at IS NOT NULL) = %(is_due)s ORDER BY l.id, step;
 INSERT INTO outbox (order_ledger_id, event_type, payload, status, processed_at)

@@ -1,4 +1,4 @@
-"""The SQL of a module: it stands in constants, each with a name."""
+"""The SQL statements of a module, which are named constants."""
 
 import re
 

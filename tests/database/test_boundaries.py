@@ -71,12 +71,12 @@ def test_every_package_has_its_rule():
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
-def test_what_a_package_imports_of_ours(package):
+def test_package_imports_only_what_it_may(package):
     for path, tree in modules(package):
         assert set(imported(tree)) & OURS <= MAY_IMPORT[package] | {package}, path
 
 
-def test_who_reads_the_environment():
+def test_only_the_settings_read_the_environment():
     trees = [pair for package in MAY_IMPORT for pair in modules(package)]
     trees.append(("gunicorn.conf.py", ast.parse((ROOT / "gunicorn.conf.py").read_text(encoding="utf-8"))))
     readers = {path for path, tree in trees if reads_environment(tree)}

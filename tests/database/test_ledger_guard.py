@@ -1,4 +1,4 @@
-"""The database itself keeps the ledger's state machine and writes its history, whatever code asks for."""
+"""The database enforces the state machine of the ledger, and writes its history."""
 
 from itertools import product
 
@@ -29,7 +29,7 @@ def columns(status):
 
 @pytest.fixture
 def ledger(sql):
-    """Puts an entry into any state at once, past the guard and without history."""
+    """Insert an entry in any state, without the guard and without history."""
 
     def put(status, **changes):
         sql("SET session_replication_role = replica")  # no triggers
@@ -55,7 +55,7 @@ def history(sql):
 
 @pytest.fixture
 def refusal(change, sql, history):
-    """What the database has against a change: the name of a constraint, or None. A refused one changes nothing."""
+    """The constraint that refuses a change, or None. A refused change has no effect."""
 
     def attempt(**changes):
         before = sql("SELECT * FROM order_ledger")
@@ -173,13 +173,13 @@ def test_a_change_that_is_rolled_back_is_not_history(ledger, sql, history):
     assert history() == []
 
 
-def test_what_it_turned_back_from_is_where_it_stood(ledger, refusal):
+def test_compensating_from_is_the_status_before(ledger, refusal):
     ledger(Status.ORDER_CREATED)
     elsewhere = columns(Status.COMPENSATING) | {"compensating_from": Status.PAYMENT_CAPTURED}
     assert refusal(**elsewhere) == GUARD
 
 
-def test_what_it_turned_back_from_does_not_change(ledger, refusal):
+def test_compensating_from_does_not_change(ledger, refusal):
     ledger(Status.COMPENSATING, undone=ALL_UNDONE)
     assert refusal(compensating_from="AUTHORIZED") == GUARD
     assert refusal(**columns(Status.FAILED) | {"compensating_from": "AUTHORIZED"}) == GUARD
@@ -194,6 +194,6 @@ def test_what_it_turned_back_from_does_not_change(ledger, refusal):
         {"undone": ["void_payment", "x"], "compensating_from": "AUTHORIZED"},
     ],
 )
-def test_what_is_undone_stays_so(ledger, refusal, changes):
+def test_undone_steps_stay_undone(ledger, refusal, changes):
     ledger(Status.COMPENSATING, compensating_from="ORDER_CREATED", undone=["void_payment"])
     assert refusal(**changes) == GUARD

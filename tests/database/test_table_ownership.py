@@ -53,7 +53,7 @@ def roles(new_migrated_database, connect):
 
 @pytest.fixture
 def ran(monkeypatch):
-    """All statements that were run, as they stand in the code."""
+    """All statements that were run, as the code has them."""
     statements = set()
 
     def note(method):
@@ -172,7 +172,7 @@ def test_the_edge_api(database, ran):
     assert store.find("shop", "k")["status"] == "AUTHORIZATION_FAILED"
     store.answer_abandoned(entry, StoredResponse.of(402, {}))
     assert store.get("shop", entry["id"])["timeline"]
-    assert store.is_terminal("shop", entry["id"])
+    assert store.terminal([entry["id"]]) == [entry["id"]]
     store.insert_refused("shop", "unknown", "f", StoredResponse.of(422, {}))
     assert store.find("shop", "unknown")["id"] is None
     assert store.take_token("shop", 10)
@@ -210,7 +210,7 @@ def test_the_orchestrator(database, ran):
 
 
 @pytest.mark.parametrize("service", TABLES)
-def test_what_is_not_its_own_is_refused(database, service):
+def test_other_tables_are_refused(database, service):
     db = database(service)
     for table in set(metadata.tables) - TABLES[service]:
         for statement in (f"SELECT * FROM {table}", f"INSERT INTO {table} DEFAULT VALUES", f"DELETE FROM {table}"):

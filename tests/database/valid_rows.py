@@ -1,4 +1,4 @@
-"""One row of each table that the database takes, in an order in which each finds the rows that it refers to."""
+"""One valid row of each table. Rows come after those that they refer to."""
 
 ID = "11111111-1111-4111-8111-111111111111"
 OTHER_ID = "22222222-2222-4222-8222-222222222222"
@@ -54,7 +54,7 @@ VALID = {
         "quantity": 1,
         "unit_price_cents": 999,
     },
-    "order_ledger_history": {"order_ledger_id": ID, "to_status": "AUTHORIZED", "claim_number": 1},
+    "order_ledger_history": {"order_ledger_id": ID, "id": 2, "to_status": "AUTHORIZED", "claim_number": 1},
     "outbox": {"order_ledger_id": ID, "event_type": "order.authorized", "payload": "{}"},
     "set_aside_entries": {"order_ledger_id": ID, "reason": "why", "retry_at": NOW},
     "refused_requests": {

@@ -57,10 +57,10 @@ class Corrupt(Fault):
 
 
 class Answer(Fault):
-    """The participant never hears of it; something in between answers."""
+    """The participant never hears of it; something in between answers, with bytes as they are or a value as JSON."""
 
-    def __init__(self, status: int, body: Any = None) -> None:
-        text = b"" if body is None else json.dumps(body).encode()
+    def __init__(self, status: int, body: Any = b"") -> None:
+        text = body if isinstance(body, bytes) else json.dumps(body).encode()
         head = f"HTTP/1.1 {status} Answer\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n"
         self._raw = head.encode() + text
 

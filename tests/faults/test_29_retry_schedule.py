@@ -12,7 +12,8 @@ import psycopg2
 import pytest
 
 from common.api.idempotency import StoredResponse
-from common.calls.client import AnswerTo, Nothing, Yes
+from common.calls.client import Answer as ParticipantAnswer
+from common.calls.client import Nothing, Yes
 from common.database.database import Database
 from common.process.settings import Settings
 from common.schema import migrate
@@ -57,7 +58,7 @@ class World:
         engine = Engine(ask=self._ask, save=store.save, release=store.release, policy=policy)
         self._dispatcher = Dispatcher(store, engine.run, threads=2, poll_interval_s=settings.poll_interval_s)
 
-    def _ask(self, saga: Saga) -> AnswerTo:
+    def _ask(self, saga: Saga) -> ParticipantAnswer:
         self.calls.append((self.seconds, saga.next_action))
         return Nothing("ReadTimeout") if saga.next_action == self._silent else Yes({})
 

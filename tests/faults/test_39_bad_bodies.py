@@ -21,7 +21,7 @@ from tests.faults.target import SECRETS, Target
 SERVICE = "inventory_service"
 MB = 1024 * 1024
 LARGE_MB = 100
-PEAK_MB = 30  # that a worker's memory may grow by: one body that is kept in whole is more than three times that
+PEAK_MB = 30  # allowed growth of a worker's memory: a body that is kept completely is more than three times that
 OF_A_BODY = tuple(f": {name}" for name in BODIES)
 TWO_KEYS = [("one", "another"), ("the same", "the same")]
 
@@ -38,13 +38,13 @@ def chunk(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("name", [name for name, call in CALLS.items() if call.method != "GET"])
-def test_each_body_is_refused_as_the_document_says_and_nothing_is_written(target: Target, name: str) -> None:
+def test_bad_bodies_are_refused_as_documented_and_nothing_is_written(target: Target, name: str) -> None:
     found = [each for each in bad_requests() if each.name.startswith(f"{name}:") and each.name.endswith(OF_A_BODY)]
     assert len(found) > 40
     assert [fault for request in found for fault in target.faults(request)] == []
 
 
-def test_in_chunks_the_same(target: Target) -> None:
+def test_bad_bodies_in_chunks_are_refused_the_same_way(target: Target) -> None:
     before = target.state()
     head = CHUNKED.replace(b"Content-Type: application/json\r\n", b"")
     for name, (body, headers, status, code) in BODIES.items():
@@ -57,7 +57,7 @@ def test_in_chunks_the_same(target: Target) -> None:
 
 
 @pytest.mark.parametrize("name", NO_HTTP)
-def test_what_is_no_http_is_refused_in_the_one_error_shape(target: Target, name: str) -> None:
+def test_malformed_http_is_refused_in_the_standard_error_shape(target: Target, name: str) -> None:
     sent, status = NO_HTTP[name]
     answer = raw(target, sent)
     assert list(error_faults(answer)) == []
@@ -65,7 +65,7 @@ def test_what_is_no_http_is_refused_in_the_one_error_shape(target: Target, name:
 
 
 def test_memory_is_flat(target: Target) -> None:
-    """Of 100 MB a worker keeps no more than the 64 KB that a body may have, however they come."""
+    """A worker keeps no more of 100 MB than the 64 KB that a body may have, however they arrive."""
     blocks = {byte: byte * MB for byte in (b" ", b"[")}
     length = b"Content-Length: %d\r\n" % (LARGE_MB * MB)
     bomb = gzip.compress(b" " * LARGE_MB * MB)
@@ -87,15 +87,15 @@ def test_memory_is_flat(target: Target) -> None:
 
 
 def peak_mb(target: Target) -> dict[int, float]:
-    """The most memory that each worker of the service has ever had, by its process id."""
+    """The peak memory of each worker of the service, by its process id."""
     statuses = {pid: Path(f"/proc/{pid}/status").read_text() for pid in target.stack.workers(SERVICE)}
     return {pid: int(status.partition("VmHWM:")[2].split()[0]) / 1024 for pid, status in statuses.items()}
 
 
 @pytest.mark.parametrize("keys", TWO_KEYS, ids=str)
 @pytest.mark.parametrize("name", [name for name, call in CALLS.items() if call.needs_key])
-def test_two_keys_are_none(target: Target, name: str, keys: tuple[str, str]) -> None:
-    """A server may join two headers of one name with a comma, and a comma may stand in a key."""
+def test_two_idempotency_keys_are_refused(target: Target, name: str, keys: tuple[str, str]) -> None:
+    """A server may join two headers of one name with a comma, and a key may contain a comma."""
     call, before = CALLS[name], target.state()
     body = target.real(json.dumps(call.body)).encode()
     headers = [

@@ -1,4 +1,4 @@
-"""Fault 40: 500 slow sockets, or threads that all hang. Required: others are served."""
+"""Fault 40: 500 slow sockets, or threads that all hang. Required: other clients are served."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import psycopg2
 import pytest
 import requests
 
-from common.server.connection import LEAVE
-from common.server.framing import MOST_BYTES, is_whole
+from common.server.connection import CONTINUE
+from common.server.framing import MAX_BYTES, is_complete
 from tests.severable import Severable
 from tests.system.stack import Stack
 from tests.waiting import eventually
+from tests.web_worker import needs_our_worker
 
 SLOW = 500
 HEAD = b"POST /inventory/products HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -29,33 +30,33 @@ PARTS = {
     "half a chunk": CHUNKED + b"5\r\n{",
     "a chunk like the last one": CHUNKED + b"ff00\r\n0\r\n\r\n",
     "half a trailer": CHUNKED + b"0\r\nX-A: b\r\n",
-    "a body that waits for leave": HEAD + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n",
+    "a body that waits for 100 Continue": HEAD + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n",
 }
 WHOLE = {
     "a request": b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n",
     "with a body": HEAD + b"Content-Length: 2\r\n\r\n{}",
     "in chunks": CHUNKED + b"2\r\n{}\r\n0\r\n\r\n",
-    "in chunks, with all that may stand there": CHUNKED + b"1;a=b\r\n{\r\n1\r\n}\r\n0;a=b\r\nX-A: b\r\n\r\n",
+    "in chunks with extensions and trailers": CHUNKED + b"1;a=b\r\n{\r\n1\r\n}\r\n0;a=b\r\nX-A: b\r\n\r\n",
     "a chunk without a size": CHUNKED + b"1\r\n{\r\nx\r\n",
-    "one that expects what nobody does": HEAD + b"Expect: wonders\r\nContent-Length: 2\r\n\r\n{}",
-    "no HTTP": b"hello\r\n",
-    "no HTTP with a line like it": b"HELLO you\r\n",
+    "an unknown expectation": HEAD + b"Expect: wonders\r\nContent-Length: 2\r\n\r\n{}",
+    "not HTTP": b"hello\r\n",
+    "a line like HTTP": b"HELLO you\r\n",
     "a TLS greeting": b"\x16\x03\x01\x02\x00",
-    "a head without an end": b"GET /live HTTP/1.1\r\n" + b"X-A: a\r\n" * (MOST_BYTES // 8),
-    "more than anyone may send": HEAD + b"Content-Length: 900000\r\n\r\n" + b" " * MOST_BYTES,
+    "a head without an end": b"GET /live HTTP/1.1\r\n" + b"X-A: a\r\n" * (MAX_BYTES // 8),
+    "an oversized body": HEAD + b"Content-Length: 900000\r\n\r\n" + b" " * MAX_BYTES,
 }
 
-SILENT = [("a TLS greeting", 400), ("no HTTP with a line like it", 400), ("a head without an end", 431)]
+SILENT = [("a TLS greeting", 400), ("a line like HTTP", 400), ("a head without an end", 431)]
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_a_part_of_a_request_gets_no_thread(name: str) -> None:
-    assert not is_whole(PARTS[name] or b"G")
+def test_incomplete_request_gets_no_thread(name: str) -> None:
+    assert not is_complete(PARTS[name] or b"G")
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_what_can_be_answered_gets_one(name: str) -> None:
-    assert is_whole(WHOLE[name])
+def test_complete_request_gets_a_thread(name: str) -> None:
+    assert is_complete(WHOLE[name])
 
 
 @pytest.fixture
@@ -70,7 +71,8 @@ def connect(stack: Stack, sends: bytes = b"") -> socket.socket:
     return client
 
 
-def test_five_hundred_slow_sockets_keep_nobody_out_and_are_closed(stack: Stack) -> None:
+@needs_our_worker
+def test_500_slow_senders_do_not_block_others_and_are_closed(stack: Stack) -> None:
     stack.start("inventory_service")
     with ExitStack() as open_sockets:
         slow = [
@@ -79,14 +81,15 @@ def test_five_hundred_slow_sockets_keep_nobody_out_and_are_closed(stack: Stack) 
         ]
         stack.product()
         assert requests.get(f"{stack.url('inventory_service')}/health", timeout=30).ok
-        assert {rest(client) for client in slow} <= {b"", LEAVE}, "each is closed without an answer in the end"
+        assert {rest(client) for client in slow} <= {b"", CONTINUE}, "each is closed without a response in the end"
 
 
 LIVE = b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n"
 DRIPPING = {"the next request is begun": LIVE + b"G", **{name: PARTS[name] for name in list(PARTS)[2:]}}
 
 
-def test_who_sends_a_byte_now_and_then_holds_no_thread(stack: Stack) -> None:
+@needs_our_worker
+def test_dripping_sender_holds_no_thread(stack: Stack) -> None:
     stack.start("inventory_service")
     over = threading.Event()
     with ExitStack() as open_sockets:
@@ -99,7 +102,8 @@ def test_who_sends_a_byte_now_and_then_holds_no_thread(stack: Stack) -> None:
         dripping.join()
 
 
-def test_who_takes_in_nothing_is_given_up(stack: Stack) -> None:
+@needs_our_worker
+def test_client_that_reads_nothing_holds_no_thread(stack: Stack) -> None:
     stack.start("inventory_service")
     greedy = b"GET /docs/rapidoc-min.js HTTP/1.1\r\nHost: x\r\n\r\n" * 20
     with ExitStack() as open_sockets:
@@ -108,16 +112,16 @@ def test_who_takes_in_nothing_is_given_up(stack: Stack) -> None:
         eventually(lambda: not hangs(stack), 60)
 
 
-def test_who_asks_for_leave_is_given_it_and_answered(stack: Stack) -> None:
+def test_client_that_expects_100_continue_gets_it_and_a_response(stack: Stack) -> None:
     stack.start("inventory_service")
-    with connect(stack, PARTS["a body that waits for leave"]) as client:
-        assert client.recv(len(LEAVE)) == LEAVE
+    with connect(stack, PARTS["a body that waits for 100 Continue"]) as client:
+        assert client.recv(len(CONTINUE)) == CONTINUE
         client.sendall(b"{}")
         assert b"validation_error" in answer(client)
 
 
-def test_a_request_that_comes_in_pieces_is_answered(stack: Stack) -> None:
-    """Byte by byte on a kept-alive connection, twice, and with the largest body there may be."""
+def test_request_in_pieces_is_answered(stack: Stack) -> None:
+    """Byte by byte on a kept-alive connection, twice, and with the largest body that is allowed."""
     stack.start("inventory_service")
     body = b'{"name": "Coffee"}'
     request = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
@@ -131,14 +135,16 @@ def test_a_request_that_comes_in_pieces_is_answered(stack: Stack) -> None:
         assert b"malformed_json" in answer(client)
 
 
-def test_what_is_no_http_is_refused_at_once(stack: Stack) -> None:
+@needs_our_worker
+def test_malformed_http_is_refused_at_once(stack: Stack) -> None:
     stack.start("inventory_service")
     with connect(stack, b"hello\r\n") as client:
         assert answer(client).startswith(b"HTTP/1.1 400")
 
 
 @pytest.mark.parametrize(("name", "status"), SILENT)
-def test_who_is_silent_after_what_is_no_request_holds_no_thread(stack: Stack, name: str, status: int) -> None:
+@needs_our_worker
+def test_silent_client_after_a_malformed_request_holds_no_thread(stack: Stack, name: str, status: int) -> None:
     stack.start("inventory_service")
     with ExitStack() as open_sockets:
         clients = [open_sockets.enter_context(connect(stack, WHOLE[name])) for _ in range(10)]
@@ -146,15 +152,16 @@ def test_who_is_silent_after_what_is_no_request_holds_no_thread(stack: Stack, na
         assert all(answer(client).startswith(b"HTTP/1.1 %d" % status) for client in clients)
 
 
-def test_who_hangs_up_in_mid_request_leaves_no_thread_behind(stack: Stack) -> None:
+def test_client_that_hangs_up_in_mid_request_holds_no_thread(stack: Stack) -> None:
     stack.start("inventory_service")
     for part in PARTS.values():
         connect(stack, part).close()
     stack.product()
 
 
-def test_who_keeps_its_end_open_after_the_answer_holds_nobody_up(stack: Stack) -> None:
-    """They asked for the connection to be closed, and do not close it themselves."""
+@needs_our_worker
+def test_lingering_client_does_not_block_others(stack: Stack) -> None:
+    """They ask for the connection to be closed, and do not close it themselves."""
     stack.start("inventory_service")
     last = b"GET /live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     with ExitStack() as open_sockets:
@@ -163,7 +170,7 @@ def test_who_keeps_its_end_open_after_the_answer_holds_nobody_up(stack: Stack) -
         assert all(answer(client).startswith(b"HTTP/1.1 200") and rest(client) == b"" for client in clients)
 
 
-def test_it_stops_while_slow_sockets_are_open(stack: Stack) -> None:
+def test_service_stops_while_slow_sockets_are_open(stack: Stack) -> None:
     stack.start("inventory_service")
     with ExitStack() as open_sockets:
         for part in PARTS.values():
@@ -171,7 +178,8 @@ def test_it_stops_while_slow_sockets_are_open(stack: Stack) -> None:
         assert stack.stop("inventory_service") == 0
 
 
-def test_health_is_told_while_every_thread_waits_for_a_database_that_hangs(url: str, tmp_path: Path) -> None:
+@needs_our_worker
+def test_health_responds_while_every_thread_waits_for_a_hanging_database(url: str, tmp_path: Path) -> None:
     way = Severable(url)
     stack = Stack(way.url, tmp_path, WEB_CONCURRENCY="1", WEB_THREADS="2")
     over = threading.Event()
@@ -180,14 +188,13 @@ def test_health_is_told_while_every_thread_waits_for_a_database_that_hangs(url: 
         product = stack.product()
         for _ in range(6):  # more than there are threads
             threading.Thread(target=keep_reading, args=(stack, product, over), daemon=True).start()
-        with locked_products(url) as waiting:  # until each of the two threads has a connection of its own
+        with locked_products(url) as waiting:  # until each of the two threads has its own connection
             eventually(lambda: waiting() == 2, 60)
         way.be_silent()
-        answers = eventually(lambda: hangs(stack) and probe(stack))
-        assert answers == [("disconnected", 503), ("alive", 200)]
+        eventually(lambda: hangs(stack) and probe(stack) == [("disconnected", 503), ("alive", 200)], 60)
     finally:
         over.set()
-        way.stop()  # whoever waits is told now
+        way.stop()  # all who wait are disconnected now
         stack.stop_all()
 
 
@@ -199,14 +206,14 @@ def drip(clients: list[socket.socket], over: threading.Event) -> None:
 
 
 def rest(client: socket.socket) -> bytes:
-    """What is received until the server closes the connection."""
+    """What arrives until the server closes the connection."""
     with suppress(ConnectionResetError):
         return client.recv(65536)
     return b""
 
 
 def hangs(stack: Stack) -> bool:
-    """Whether no thread is left for an ordinary request."""
+    """Whether no thread is free for an ordinary request."""
     try:
         requests.get(f"{stack.url('inventory_service')}/openapi.json", timeout=0.5)
     except requests.Timeout:
@@ -221,12 +228,12 @@ def probe(stack: Stack) -> list[tuple[str, int]]:
 
 @contextmanager
 def locked_products(url: str) -> Iterator[Callable[[], int]]:
-    """Whoever reads a product waits. Yields a count of those who do."""
+    """Reading a product waits. Yields a function that counts those who wait."""
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute("LOCK TABLE products")
 
         def count() -> int:
-            cursor.execute("SELECT pg_stat_clear_snapshot()")  # else the first count is repeated to the end
+            cursor.execute("SELECT pg_stat_clear_snapshot()")  # otherwise the first count is repeated
             cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
             return int(cursor.fetchone()[0])
 
@@ -240,10 +247,11 @@ def keep_reading(stack: Stack, product: str, over: threading.Event) -> None:
 
 
 def answer(client: socket.socket) -> bytes:
-    """One answer, as far as its body goes, without a leave to send that may stand before it."""
+    """One response up to the end of its body, without a 100 Continue before it."""
     received = b""
     while not (end := received.find(b"\r\n\r\n")) > 0:
-        received = (received + (client.recv(65536) or pytest.fail(f"hung up after {received!r}"))).removeprefix(LEAVE)
+        received += client.recv(65536) or pytest.fail(f"hung up after {received!r}")
+        received = received.removeprefix(CONTINUE)
     length = int(received.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
     while len(received) < end + 4 + length:
         received += client.recv(65536) or pytest.fail(f"hung up after {received!r}")

@@ -11,9 +11,8 @@ from functools import partial
 import psycopg2
 import pytest
 
-from common.database import sessions
+from common.database import patience
 from common.process.settings import Settings
-from inventory_service import operations
 from inventory_service.app import create_app
 from tests.at_once import at_once
 from tests.waiting import eventually
@@ -104,24 +103,9 @@ def test_a_reservation_races_its_release(inventory, balanced):
 
 @pytest.fixture
 def impatient(monkeypatch, url):
-    """The service as it is, but for a lock it waits a twentieth of a second."""
-    monkeypatch.setitem(sessions.LIMITS, "lock_timeout", "50ms")
+    """The service as it is, but it waits for locks for a twentieth of a second."""
+    monkeypatch.setattr(patience, "LOCK_WAIT_S", 0.05)
     return create_app(Settings.load({"DATABASE_URL": url, "WEB_THREADS": "2", "LOG_LEVEL": "ERROR"})).test_client()
-
-
-@pytest.fixture
-def tries(monkeypatch):
-    """Counts in `made` the tries to reserve. At try number `give_way_at` the connection in `holder` lets go."""
-    tries, original = Counter(), operations._reserve
-
-    def counted(*arguments):
-        tries["made"] += 1
-        if tries["made"] == tries["give_way_at"]:
-            tries["holder"].rollback()
-        return original(*arguments)
-
-    monkeypatch.setattr(operations, "_reserve", counted)
-    return tries
 
 
 @pytest.fixture
@@ -132,32 +116,52 @@ def holder(url):
     connection.close()
 
 
-def test_a_lock_that_is_never_given_up(inventory, impatient, tries, holder, balanced):
-    product = inventory.product(stock=5)
-    holder.cursor().execute("SELECT FROM products FOR UPDATE")
-    body = {"order_id": some_order(), "items": [{"product_id": product, "quantity": 1}]}
-    answer = impatient.post("/inventory/reservations", json=body)
-    assert (answer.status_code, answer.get_json()["error"]) == (503, "service_unavailable")
+@pytest.mark.parametrize("verb", ["reserve", "release", "change"])
+def test_wait_for_a_locked_product_is_answered_busy_and_names_it(inventory, impatient, holder, balanced, verb):
+    locked, free = inventory.product(stock=5), inventory.product(stock=5)
+    order_id, lines = some_order(), {locked: 1, free: 1}
+    another = type(inventory)(impatient.application)
+    if verb == "release":
+        assert inventory.reserve(order_id, lines).status_code == 201
+    call = {
+        "reserve": partial(another.reserve, order_id, lines),
+        "release": partial(another.release, order_id),
+        "change": partial(another.change, locked, 1, key="k"),
+    }[verb]
+    holder.cursor().execute("SELECT FROM products WHERE id = %s FOR UPDATE", (locked,))
+    answer = call()
+    assert (answer.status_code, answer.get_json()["error"]) == (503, "busy")
+    assert answer.get_json()["details"] == {"product_ids": [locked]}
     assert int(answer.headers["Retry-After"]) >= 1
-    assert tries["made"] == 4
     holder.rollback()
-    assert impatient.post("/inventory/reservations", json=body).status_code == 201
+    assert call().status_code in (200, 201)
     assert balanced()
 
 
-def test_a_lock_that_is_given_up_in_time(inventory, impatient, tries, holder, balanced):
+def test_wait_for_the_row_of_an_order_is_answered_busy_and_names_no_product(inventory, impatient, holder, balanced):
+    product, order_id = inventory.product(stock=5), some_order()
+    holder.cursor().execute(
+        "INSERT INTO order_reservations (order_id, status, released_at) VALUES (%s, 'RELEASED', now())", (order_id,)
+    )
+    answer = type(inventory)(impatient.application).reserve(order_id, {product: 1})
+    assert (answer.status_code, answer.get_json()["error"]) == (503, "busy")
+    assert "details" not in answer.get_json()
+    assert balanced()
+
+
+def test_reservation_waits_for_a_lock_that_ends_in_time(inventory, holder, sql, balanced):
     product = inventory.product(stock=5)
     holder.cursor().execute("SELECT FROM products FOR UPDATE")
-    tries.update(give_way_at=3)
-    tries["holder"] = holder
-    body = {"order_id": some_order(), "items": [{"product_id": product, "quantity": 1}]}
-    assert impatient.post("/inventory/reservations", json=body).status_code == 201
-    assert tries["made"] == 3
+    with ThreadPoolExecutor(1) as buyer:
+        answer = buyer.submit(inventory.reserve, some_order(), {product: 1})
+        eventually(lambda: sql("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+        holder.rollback()
+        assert answer.result().status_code == 201
     assert inventory.stock(product) == 4
     assert balanced()
 
 
-def test_a_key_in_use_for_long(inventory, impatient, holder):
+def test_key_that_stays_in_use_is_answered_in_progress(inventory, impatient, holder):
     product = inventory.product()
     holder.cursor().execute(
         "INSERT INTO inventory_idempotency_keys (scope, key, fingerprint) VALUES ('stock', 'k', 'another process')"

@@ -42,14 +42,14 @@ def test_without_initial_stock_there_is_none(client, sql):
         {"initial_stock": 0}, {"initial_stock": 2_147_483_647},
     ],
 )  # fmt: skip
-def test_what_is_just_right(client, change: dict[str, Any]):
+def test_values_at_their_limits_are_accepted(client, change: dict[str, Any]):
     answer = client.post(PATH, json=BODY | change)
     assert answer.status_code == 201
     stored = answer.get_json()
     assert all(stored.get(name, stored["stock_quantity"]) == value for name, value in change.items())
 
 
-def test_a_sku_stands_for_one_product(client, inventory, sql):
+def test_sku_is_unique(client, inventory, sql):
     first = inventory.product(sku="A-1")
     answer = client.post(PATH, json=BODY | {"sku": "A-1"})
     assert answer.status_code == 409
@@ -69,7 +69,7 @@ def test_availability(client, inventory):
     ]
 
 
-def test_availability_of_no_product(client):
+def test_availability_of_an_unknown_product(client):
     answer = client.get(f"{PATH}/{NOWHERE}/availability")
     assert (answer.status_code, answer.get_json()["error"]) == (404, "product_not_found")
     assert answer.get_json()["details"] == {"product_ids": [NOWHERE]}
@@ -107,7 +107,7 @@ def test_all_products_page_by_page(client, inventory):
     assert {product for page in pages for product in page} == ids
 
 
-def test_a_page_that_is_just_full_is_the_last(client, inventory):
+def test_full_last_page_has_no_cursor(client, inventory):
     for _ in range(3):
         inventory.product()
     assert client.get(PATH, query_string={"limit": 3}).get_json()["next_cursor"] is None

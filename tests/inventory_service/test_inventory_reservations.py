@@ -72,7 +72,7 @@ def test_too_little_stock_leaves_all_as_it_was(inventory, sql, balanced):
     assert balanced()
 
 
-def test_what_was_refused_may_be_asked_again(inventory):
+def test_refused_reservation_may_be_repeated(inventory):
     product = inventory.product(stock=1)
     assert inventory.reserve(ORDER, {product: 2}).status_code == 409
     inventory.change(product, 1)
@@ -115,14 +115,14 @@ def test_after_its_release_an_order_is_refused(inventory, balanced, reserved_bef
     assert balanced()
 
 
-def test_release_of_an_order_never_seen(inventory):
+def test_release_of_an_unknown_order(inventory):
     answer = inventory.release(ORDER)
     assert answer.status_code == 200
     assert answer.get_json() == {"order_id": ORDER, "released_count": 0, "total_quantity_restored": 0}
     assert inventory.release("x").status_code == 404
 
 
-def test_a_release_touches_no_other_order(inventory, balanced):
+def test_release_leaves_other_orders_alone(inventory, balanced):
     product, other = inventory.product(stock=5), str(uuid.uuid4())
     inventory.reserve(ORDER, {product: 1})
     inventory.reserve(other, {product: 2})

@@ -24,7 +24,7 @@ def test_stock_is_added(client, inventory, balanced):
     assert balanced()
 
 
-def test_the_change_is_on_record(client, inventory, sql):
+def test_stock_change_is_recorded(client, inventory, sql):
     product = inventory.product()
     body = {"quantity": 3, "reason": "return_to_stock", "reference_id": "R" * 255, "notes": "n" * 1000}
     answer = client.post(f"/inventory/products/{product}/stock", json=body, headers={"Idempotency-Key": "k"}).get_json()
@@ -42,7 +42,7 @@ def test_stock_is_taken_away(inventory, balanced, reason):
 
 
 @pytest.mark.parametrize("reason", ["warehouse_receiving", "return_to_stock"])
-def test_these_only_add(inventory, reason):
+def test_some_reasons_only_add_stock(inventory, reason):
     answer = inventory.change(inventory.product(stock=5), -1, reason)
     assert (answer.status_code, answer.get_json()["error"]) == (400, "validation_error")
     assert "quantity" in answer.get_json()["details"]
@@ -59,7 +59,7 @@ def test_stock_never_falls_below_zero(inventory, balanced):
     assert balanced()
 
 
-def test_a_refusal_does_not_use_the_key_up(inventory):
+def test_refused_request_leaves_its_key_unused(inventory):
     product = inventory.product(stock=5)
     assert inventory.change(product, -6, key="k").status_code == 409
     inventory.change(product, 1)

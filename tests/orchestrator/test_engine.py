@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from common.calls.client import AnswerTo, No, Nothing, Yes
+from common.calls.client import Answer, No, Nothing, Yes
 from common.process.logs import request_id
 from domain.states import Status
 from orchestrator.engine import Engine
-from orchestrator.saga import CircuitOpen, RetryPolicy, Saga
+from orchestrator.saga import Deferred, RetryPolicy, Saga
 from tests.orchestrator.sagas import saga
 
 
@@ -16,14 +16,14 @@ from tests.orchestrator.sagas import saga
 class World:
     """Participants that answer by a script, then always yes, and a ledger that remembers what was saved."""
 
-    script: dict[str, list[AnswerTo | CircuitOpen]] = field(default_factory=dict)
+    script: dict[str, list[Answer | Deferred]] = field(default_factory=dict)
     keeps_claim: bool = True
     asked: list[str] = field(default_factory=list)
     saved: list[Saga] = field(default_factory=list)
     released: list[Saga] = field(default_factory=list)
     stop_after: int = 1000
 
-    def ask(self, one: Saga) -> AnswerTo | CircuitOpen:
+    def ask(self, one: Saga) -> Answer | Deferred:
         assert request_id.get() == one.request_id
         self.asked.append(one.next_action)
         answers = self.script.get(one.next_action, [])
@@ -76,6 +76,6 @@ def test_shutdown_saves_the_call_in_flight_and_releases_the_claim() -> None:
 
 
 def test_open_circuit_costs_no_attempt() -> None:
-    world = World({"create_order": [CircuitOpen(3)]})
+    world = World({"create_order": [Deferred(3)]})
     result = world.run(saga())
     assert (result.retry_count, result.retry_in_s) == (0, 3)

@@ -11,12 +11,12 @@ import pytest
 import requests
 import responses
 
-from common.calls.breaker import OPENS_AFTER, Breaker
-from common.calls.client import No, Nothing, ServiceClient, Yes
+from common.calls.breaker import OPENS_AFTER
+from common.calls.client import Busy, No, Nothing, ServiceClient, Yes
 from common.process.logs import request_id
 from domain.states import Status
 from orchestrator.participants import Participant, Participants
-from orchestrator.saga import STEPS, CircuitOpen, Saga
+from orchestrator.saga import STEPS, Deferred, Saga
 from tests.orchestrator.sagas import saga, turned_back
 
 SAGA = saga(items=({"product_id": "p", "quantity": 2, "unit_price_cents": 250},))
@@ -33,9 +33,11 @@ def network() -> Iterator[None]:
 
 @pytest.fixture
 def participants() -> Participants:
-    return Participants(
-        *(Participant(ServiceClient(url[7:], url), Breaker(1)) for url in (ORDERS, INVENTORY, PAYMENTS))
-    )
+    return new_participants()
+
+
+def new_participants() -> Participants:
+    return Participants(*(Participant(ServiceClient(url[7:], url), pause_s=1) for url in (ORDERS, INVENTORY, PAYMENTS)))
 
 
 def at(action: str) -> Saga:
@@ -118,9 +120,7 @@ class TestEveryCall:
             for body in ("<html>", json.dumps(refusal("something_else")), json.dumps(refusal("request_in_progress"))):
                 with responses.RequestsMock() as mock:
                     mock.add(method, url, status=status, body=body)
-                    participant = Participants(*(Participant(ServiceClient(u[7:], u), Breaker(1)) for u in
-                                                 (ORDERS, INVENTORY, PAYMENTS)))  # fmt: skip
-                    assert isinstance(participant.ask(at(action)), Nothing), (status, body)
+                    assert isinstance(new_participants().ask(at(action)), Nothing), (status, body)
 
     def test_silence_is_nothing(
         self, participants: Participants, action: str, method: str, url: str, sent: Any, answer: Any
@@ -208,6 +208,57 @@ def test_a_participant_that_is_down_is_not_hammered_and_the_others_are_still_ask
     responses.add("POST", f"{ORDERS}/orders", body=requests.ConnectionError())
     responses.add("DELETE", CALLS[5][2], json=CALLS[5][4])
     answers = [participants.ask(at("create_order")) for _ in range(OPENS_AFTER + 5)]
-    assert [type(answer) for answer in answers] == [Nothing] * OPENS_AFTER + [CircuitOpen] * 5
+    assert [type(answer) for answer in answers] == [Nothing] * OPENS_AFTER + [Deferred] * 5
     assert len(responses.calls) == OPENS_AFTER
     assert isinstance(participants.ask(at("release_inventory")), Yes)
+
+
+RESERVE = CALLS[1][2]
+
+
+def order_of(*product_ids: str) -> Saga:
+    items = tuple({"product_id": id_, "quantity": 1, "unit_price_cents": 500} for id_ in product_ids)
+    return saga(items=items, status=Status.ORDER_CREATED)
+
+
+def test_busy_costs_no_attempt_and_only_orders_for_that_product_are_held_back(participants: Participants) -> None:
+    responses.add("POST", RESERVE, status=503, json=refusal("busy", product_ids=["a"]))
+    responses.add("POST", RESERVE, json=CALLS[1][4])
+    assert isinstance(participants.ask(order_of("a", "b")), Deferred)
+    assert isinstance(participants.ask(order_of("a")), Deferred)
+    assert len(responses.calls) == 1, "a is not asked for again at once"
+    assert isinstance(participants.ask(order_of("b")), Yes)
+
+
+def test_busy_does_not_open_the_breaker(participants: Participants) -> None:
+    responses.add("POST", RESERVE, status=503, json=refusal("busy"))
+    answers = [participants.ask(order_of(f"{number}")) for number in range(OPENS_AFTER + 5)]
+    assert {type(answer) for answer in answers} == {Deferred}
+    assert len(responses.calls) == OPENS_AFTER + 5
+
+
+@pytest.mark.parametrize("details", [{}, {"product_ids": "a"}, {"product_ids": [1, None, {}]}, {"product_ids": ["z"]}])
+def test_busy_that_names_no_product_of_the_order_holds_back_no_product(
+    participants: Participants, details: dict[str, Any]
+) -> None:
+    responses.add("POST", RESERVE, status=503, json=refusal("busy", **details))
+    responses.add("POST", RESERVE, json=CALLS[1][4])
+    assert isinstance(participants.ask(order_of("a")), Deferred)
+    assert isinstance(participants.ask(order_of("a")), Yes)
+
+
+def test_busy_participant_gets_a_share_of_the_threads() -> None:
+    inventory = Participant(ServiceClient("inventory", INVENTORY), pause_s=1, max_calls_while_busy=1)
+    inner: list[Any] = []
+
+    def busy(_: ServiceClient, saga: Saga) -> Busy:
+        return Busy("busy")
+
+    def slow(client: ServiceClient, saga: Saga) -> Yes:
+        inner.append(inventory.ask(busy, saga, []))
+        return Yes({})
+
+    assert isinstance(inventory.ask(slow, SAGA, []), Yes)
+    assert isinstance(inventory.ask(slow, SAGA, []), Yes)
+    assert [answer.awaits for answer in inner] == ["rows that are locked"] * 2
+    assert isinstance(inventory.ask(lambda *_: Yes({}), SAGA, []), Yes), "its place is free again"

@@ -9,7 +9,7 @@ import pytest
 
 from common.calls.client import No, Nothing, Yes
 from domain.states import LEGAL_MOVES, Status
-from orchestrator.saga import CLOSE_ABANDONED, STEPS, CircuitOpen, RetryPolicy, Step, after
+from orchestrator.saga import CLOSE_ABANDONED, STEPS, Deferred, RetryPolicy, Step, after
 from tests.orchestrator.sagas import saga, turned_back
 
 POLICY = RetryPolicy(jitter=0)
@@ -67,7 +67,7 @@ class TestEveryStep:
         assert "ReadTimeout" in now.failure[1]
 
     def test_open_circuit_costs_no_attempt(self, step: Step) -> None:
-        now = after(saga(status=step.at, retry_count=4), CircuitOpen(2.5), POLICY)
+        now = after(saga(status=step.at, retry_count=4), Deferred(2.5), POLICY)
         assert (now.status, now.retry_count, now.retry_in_s) == (step.at, 4, 2.5)
 
 
@@ -94,8 +94,8 @@ class TestEveryUndo:
 
     def test_undo_is_marked_when_the_participant_stays_down(self, step: Step) -> None:
         early, late = (turned_back(step.at, stalled_s=seconds) for seconds in (84, 86))
-        assert after(early, CircuitOpen(1), POLICY).attention is None
-        now = after(late, CircuitOpen(1), POLICY)
+        assert after(early, Deferred(1), POLICY).attention is None
+        now = after(late, Deferred(1), POLICY)
         assert now.attention is not None
         assert (now.retry_count, now.retry_in_s) == (0, 1)
 
@@ -106,7 +106,7 @@ class TestEveryUndo:
             assert now.next_action == left_out
             assert after(now, Nothing("x"), POLICY).status == Status.COMPENSATING
             assert after(now, No("x", ""), POLICY).status == Status.COMPENSATING
-            assert after(now, CircuitOpen(1), POLICY).status == Status.COMPENSATING
+            assert after(now, Deferred(1), POLICY).status == Status.COMPENSATING
 
 
 CONFIRMED = No("invalid_status_transition", "", {"current_status": "CONFIRMED", "attempted_status": "CANCELLED"})
@@ -141,7 +141,7 @@ def test_abandoned_request_is_closed_only_by_a_yes() -> None:
 
 
 def test_every_move_is_legal() -> None:
-    answers = (Yes({}), No("x", ""), Nothing("x"), CircuitOpen(1), CONFIRMED)
+    answers = (Yes({}), No("x", ""), Nothing("x"), Deferred(1), CONFIRMED)
     starts = [saga(status=step.at, retry_count=count) for step in STEPS for count in range(5)]
     starts += [turned_back(step.at, undone=step.undo[:n]) for step in STEPS for n in range(len(step.undo))]
     starts.append(saga(status=Status.AWAITING_AUTHORIZATION))

@@ -30,7 +30,7 @@ def statuses(payments):
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("draw", [LOSE_REQUEST, LOSE_ANSWER])
-def test_a_failure_before_or_after_the_effect(unreliable, chance, name, draw):
+def test_simulated_failure_happens_before_or_after_the_effect(unreliable, chance, name, draw):
     prepare, call, reaches = CALLS[name]
     authorization_id = prepare(unreliable)
     before = statuses(unreliable)

@@ -164,10 +164,10 @@ def test_the_models_and_the_migration_say_the_same(migrated_url, new_database):
 
 
 def test_the_migration_goes_up_down_and_up(migrated_url, new_database):
-    migrate.upgrade(new_database, "0003")
-    migrate.downgrade(new_database, "0002")
+    migrate.upgrade(new_database, "holdfast_0003")
+    migrate.downgrade(new_database, "holdfast_0002")
     assert catalogue(new_database) == []
-    migrate.upgrade(new_database, "0003")
+    migrate.upgrade(new_database, "holdfast_0003")
     assert catalogue(new_database) == catalogue(migrated_url)
 
 
@@ -210,7 +210,7 @@ def answers_to_a_canary(payments):
     yield payments.show(authorization_id)
 
 
-def test_the_payment_token_is_nowhere(talkative, postgres, printed, caplog):
+def test_payment_token_is_never_stored(talkative, postgres, printed, caplog):
     answers = list(answers_to_a_canary(talkative))
     assert [each.status_code for each in answers].count(200) == 7
     seen = "".join(each.text + str(each.headers) for each in answers)

@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from payments_service import operations
+
 UNKNOWN = "auth_" + "x" * 24
 
 
@@ -95,7 +97,7 @@ def test_a_capture_that_is_refused_for_good(payments):
     assert payments.void(authorization_id).status_code == 200
 
 
-def test_void_lets_go_and_says_the_same_again(payments):
+def test_void_is_idempotent(payments):
     authorization_id = payments.authorized()
     first = payments.void(authorization_id, reason="out of stock")
     assert first.status_code == 200
@@ -146,7 +148,7 @@ def test_refund_of_a_part_that_was_captured(payments):
     assert payments.refund(authorization_id).json["amount_cents"] == 400
 
 
-def test_refund_of_nothing(payments):
+def test_refund_without_a_capture(payments):
     authorization_id = payments.authorized()
     states = {"current_status": "AUTHORIZED", "attempted_status": "REFUNDED"}
     assert refusal(payments.refund(authorization_id)) == (409, "invalid_status_transition", states)
@@ -271,3 +273,23 @@ def test_what_every_service_serves(payments):
     assert set(paths["/payments/authorize"]["post"]["responses"]) == {
         *("200", "400", "402", "409", "413", "415", "422", "503")
     }
+
+
+def test_void_of_an_unknown_id_is_remembered(payments, monkeypatch):
+    first = payments.void(UNKNOWN, "k", reason="order failed")
+    again = payments.void(UNKNOWN, "k", reason="order failed")
+    assert refusal(first) == (404, "authorization_not_found", {})
+    assert again.data == first.data
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert refusal(payments.void(UNKNOWN)) == (404, "authorization_not_found", {})
+    monkeypatch.setattr(operations, "_new_id", lambda _: UNKNOWN)
+    assert refusal(payments.authorize()) == (409, "already_voided", {})
+    assert payments.sql("SELECT id, status, void_reason FROM payment_authorizations") == [
+        {"id": UNKNOWN, "status": "VOIDED", "void_reason": "order failed"}
+    ]
+
+
+def test_void_of_an_unknown_id_does_not_exist_to_the_outside(payments):
+    payments.void(UNKNOWN)
+    for call in (payments.capture, payments.refund, payments.show):
+        assert refusal(call(UNKNOWN)) == (404, "authorization_not_found", {})

@@ -1,4 +1,4 @@
-"""The worker, whose threads wait for the connections themselves: each request of each connection is answered, once."""
+"""The web worker answers each request of each connection, once."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from common.server.connection import LEAVE
+from common.server.connection import CONTINUE
 from tests.faults.raw_http import read_answer
 from tests.system.stack import Stack
 from tests.waiting import eventually
+from tests.web_worker import needs_our_worker
 
 SERVICE = "payments_service"
 LIVE = b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -34,7 +35,7 @@ def address(stack: Stack) -> tuple[str, int]:
 
 
 def start(stack: Stack, **environ: str) -> tuple[str, int]:
-    """A service with two threads, each of whose payments takes a while."""
+    """A service with two threads whose payments take a while."""
     stack.start(SERVICE, **environ)
     return stack.address(SERVICE)
 
@@ -48,20 +49,13 @@ def authorize(key: str, token: str = "tok_visa") -> bytes:
     return f"{head}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
 
 
-def test_requests_in_one_piece_are_answered_one_after_the_other(address: tuple[str, int]) -> None:
+def test_pipelined_requests_are_answered_in_order(address: tuple[str, int]) -> None:
     with socket.create_connection(address, timeout=30) as client:
         declined = authorize("a", token="tok_decline_stolen")
         client.sendall(declined + LIVE + declined + LIVE + NOWHERE)
         assert [read_answer(client).status for _ in range(5)] == [402, 200, 402, 200, 404]
         client.sendall(LIVE)
         assert read_answer(client).status == 200
-
-
-def test_what_comes_behind_a_probe_does_not_get_its_place(address: tuple[str, int]) -> None:
-    with socket.create_connection(address, timeout=30) as client:
-        client.sendall(LIVE + NOWHERE)
-        assert read_answer(client).status == 200
-        assert client.recv(1) == b"", "the connection is closed"
 
 
 def test_more_requests_than_threads_are_all_answered(address: tuple[str, int]) -> None:
@@ -74,23 +68,24 @@ def test_more_requests_than_threads_are_all_answered(address: tuple[str, int]) -
         assert set(shops.map(pay, range(24))) == {200}
 
 
-def test_whoever_watches_it_is_answered_while_all_others_wait(stack: Stack) -> None:
-    """More than there are threads, those for /live included."""
+@needs_our_worker
+def test_probe_is_answered_while_all_threads_are_busy(stack: Stack) -> None:
+    """More clients than threads, those for probes included."""
     address = start(stack, MOCK_LATENCY_MS="2000")
     with ExitStack() as open_sockets:
         watcher, *shops = [open_sockets.enter_context(socket.create_connection(address, timeout=30)) for _ in range(25)]
         for number, shop in enumerate(shops):
             shop.sendall(authorize(f"wait-{number}"))
         waiting = set(shops)
-        while len(waiting) > 22:  # then the first have been answered, and the next are in hand
+        while len(waiting) > 22:  # then the first have been answered, and the next are being processed
             waiting -= {*select.select(list(waiting), [], [], 30)[0]}
         watcher.sendall(LIVE)
         assert select.select([watcher, *waiting], [], [], 30)[0] == [watcher]
         assert read_answer(watcher).status == 200
-        stack.kill(SERVICE)  # to stop would be to answer them all
+        stack.kill(SERVICE)  # stopping would answer them all
 
 
-def test_who_leaves_while_it_waits_for_a_thread_holds_nobody_up(address: tuple[str, int]) -> None:
+def test_client_that_leaves_the_queue_does_not_block_others(address: tuple[str, int]) -> None:
     for number in range(20):
         with socket.create_connection(address, timeout=30) as impatient:
             impatient.sendall(authorize(f"left-{number}"))
@@ -99,7 +94,7 @@ def test_who_leaves_while_it_waits_for_a_thread_holds_nobody_up(address: tuple[s
         assert read_answer(client).status == 200
 
 
-def test_http_1_0_is_answered_and_let_go(address: tuple[str, int]) -> None:
+def test_http_1_0_connection_is_closed_after_the_response(address: tuple[str, int]) -> None:
     with socket.create_connection(address, timeout=30) as client:
         client.sendall(b"GET /live HTTP/1.0\r\n\r\n")
         answer = read_answer(client)
@@ -107,16 +102,17 @@ def test_http_1_0_is_answered_and_let_go(address: tuple[str, int]) -> None:
         assert client.recv(1) == b"", "the connection is closed"
 
 
-def test_leave_to_send_is_given_once(address: tuple[str, int]) -> None:
-    head, _, body = authorize("leave").partition(b"\r\n\r\n")
+def test_100_continue_is_sent_once(address: tuple[str, int]) -> None:
+    head, _, body = authorize("continue").partition(b"\r\n\r\n")
     with socket.create_connection(address, timeout=30) as client:
         client.sendall(head + b"\r\nExpect: 100-continue\r\n\r\n")
-        assert client.recv(len(LEAVE)) == LEAVE
+        assert client.recv(len(CONTINUE)) == CONTINUE
         client.sendall(body)
         assert read_answer(client).status == 200, "and not another 100"
 
 
-def test_no_descriptor_left_for_a_connection_is_waited_out(stack: Stack) -> None:
+@needs_our_worker
+def test_worker_survives_a_lack_of_descriptors(stack: Stack) -> None:
     address = start(stack)
     (worker,) = stack.workers(SERVICE)
     resource.prlimit(worker, resource.RLIMIT_NOFILE, (50, 50))
@@ -127,4 +123,4 @@ def test_no_descriptor_left_for_a_connection_is_waited_out(stack: Stack) -> None
     with socket.create_connection(address, timeout=30) as client:
         client.sendall(LIVE)
         assert read_answer(client).status == 200
-    assert stack.workers(SERVICE) == [worker], "it has not died of it"
+    assert stack.workers(SERVICE) == [worker], "the same process"

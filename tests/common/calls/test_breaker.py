@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.calls.breaker import LONGEST, OPENS_AFTER, Breaker
+from common.calls.breaker import BUSY_FOR_S, LONGEST, OPENS_AFTER, Breaker, Bulkhead, LockedRows
 
 
 class Clock:
@@ -31,7 +31,7 @@ def fail(breaker: Breaker, times: int) -> None:
         breaker.note(answered=False)
 
 
-def test_lets_all_through_while_answers_come(clock: Clock) -> None:
+def test_closed_breaker_lets_all_calls_through(clock: Clock) -> None:
     breaker = Breaker(1, clock)
     for _ in range(5):
         fail(breaker, OPENS_AFTER - 1)
@@ -39,13 +39,13 @@ def test_lets_all_through_while_answers_come(clock: Clock) -> None:
         breaker.note(answered=True)
 
 
-def test_the_attempts_of_one_saga_do_not_open_it(clock: Clock) -> None:
+def test_attempts_of_one_saga_do_not_open_the_breaker(clock: Clock) -> None:
     breaker = Breaker(1, clock)
     fail(breaker, 5)
     assert breaker.wait_s() == 0
 
 
-def test_open_it_keeps_all_away_and_spreads_them(open_breaker: Breaker) -> None:
+def test_open_breaker_spreads_the_calls_that_it_holds_back(open_breaker: Breaker) -> None:
     waits = {open_breaker.wait_s() for _ in range(20)}
     assert len(waits) == 20
     assert all(1 <= wait <= 3 for wait in waits)
@@ -63,8 +63,37 @@ def test_then_one_call_at_a_time_probes_ever_more_seldom(open_breaker: Breaker, 
     assert pauses == [1, 2, 4, LONGEST, LONGEST, LONGEST]
 
 
-def test_the_first_answer_closes_it(open_breaker: Breaker, clock: Clock) -> None:
+def test_first_answer_closes_the_breaker(open_breaker: Breaker, clock: Clock) -> None:
     clock.now = 1
     assert open_breaker.wait_s() == 0
     open_breaker.note(answered=True)
     assert [open_breaker.wait_s() for _ in range(3)] == [0, 0, 0]
+
+
+def test_failures_of_calls_in_flight_do_not_lengthen_the_pause(
+    open_breaker: Breaker, clock: Clock
+) -> None:
+    fail(open_breaker, 20)
+    clock.now = 1
+    assert open_breaker.wait_s() == 0
+
+
+def test_only_locked_rows_are_waited_for() -> None:
+    rows = LockedRows(pause_s=1)
+    rows.note(["a"], locked=True)
+    assert rows.wait_s(["b", "c"]) == 0
+    assert rows.wait_s(["b", "a"]) > 0
+    rows.note(["a"], locked=False)
+    assert rows.wait_s(["a"]) == 0
+
+
+def test_bulkhead_limits_calls_while_busy(clock: Clock) -> None:
+    bulkhead = Bulkhead(1, clock)
+    with bulkhead.place() as first, bulkhead.place() as second:
+        assert (first, second) == (True, True)
+        bulkhead.note_busy()
+        with bulkhead.place() as third:
+            assert not third
+        clock.now = BUSY_FOR_S
+        with bulkhead.place() as later:
+            assert later

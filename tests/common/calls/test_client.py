@@ -38,7 +38,7 @@ def answer_to(orders, mocked):
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 299])
-def test_a_2xx_that_can_be_read_is_a_yes(answer_to, status):
+def test_readable_2xx_is_a_yes(answer_to, status):
     assert answer_to(status, {"id": 1}) == Yes({"id": 1})
 
 
@@ -46,7 +46,7 @@ def test_a_2xx_that_can_be_read_is_a_yes(answer_to, status):
     "raw",
     ["", "{", "<html>", '{"id": 1} {', "[]", '"text"', "1", "null", "true", "[" * 100_000, b"\xff\xfe\xfa", "\x00"],
 )
-def test_a_2xx_that_cannot_be_read_is_nothing(answer_to, raw):
+def test_unreadable_2xx_is_nothing(answer_to, raw):
     assert answer_to(raw=raw) == Nothing("orders: unreadable answer with status 200")
 
 
@@ -66,17 +66,17 @@ def test_a_2xx_that_answers_something_else_is_nothing(answer_to, is_yes):
 
 
 @pytest.mark.parametrize("status", [400, 402, 404, 409, 422])
-def test_a_refusal_that_is_named_for_the_call_is_a_no(answer_to, status):
+def test_expected_refusal_is_a_no(answer_to, status):
     assert answer_to(status, TAKEN) == No("taken", "Somebody was first.", {"by": "you"})
 
 
 @pytest.mark.parametrize("code", sorted(ALWAYS_REFUSALS))
-def test_some_refusals_need_not_be_named(answer_to, code):
+def test_common_refusals_are_always_expected(answer_to, code):
     assert answer_to(422, {"error": code}, refusals=frozenset()) == No(code, "")
 
 
 @pytest.mark.parametrize("details", [None, [], "text", 1])
-def test_a_no_with_odd_details_is_a_no_without_any(answer_to, details):
+def test_malformed_details_are_dropped(answer_to, details):
     assert answer_to(409, TAKEN | {"details": details}) == No("taken", "Somebody was first.")
 
 
@@ -90,7 +90,7 @@ def test_a_refusal_that_is_not_named_is_nothing(answer_to, status, body):
 
 @pytest.mark.parametrize("status", [400, 402, 404, 405, 409, 422, 500, 502])
 @pytest.mark.parametrize("raw", ["", "<html>Not Found</html>", '["taken"]', '"taken"'])
-def test_a_refusal_that_is_not_in_our_shape_is_nothing(answer_to, status, raw):
+def test_refusal_in_another_shape_is_nothing(answer_to, status, raw):
     assert answer_to(status, raw=raw) == Nothing(f"orders: unreadable answer with status {status}")
 
 
@@ -111,7 +111,7 @@ def test_other_statuses_are_nothing_whatever_they_say(answer_to, status):
         (503, "gateway_error"),
     ],
 )
-def test_what_the_contract_calls_transient_is_nothing(answer_to, status, code):
+def test_transient_refusal_is_nothing(answer_to, status, code):
     assert answer_to(status, {"error": code}) == Nothing(f"orders: status {status}")
 
 
@@ -135,7 +135,7 @@ def test_a_redirect_is_not_followed(answer_to, mocked, status, location):
         requests.exceptions.InvalidURL("no host"),
     ],
 )
-def test_where_no_answer_comes_it_is_nothing_and_no_address_is_told(answer_to, error):
+def test_missing_answer_is_nothing_and_reveals_no_address(answer_to, error):
     assert answer_to(raw=error) == Nothing(f"orders: {type(error).__name__}")
 
 

@@ -52,7 +52,7 @@ def real():
         yield ServiceClient("orders", url)
 
 
-def test_a_body_that_is_cut_off_is_nothing(real):
+def test_truncated_body_is_nothing(real):
     assert real.ask("GET", "/cut") == Nothing("orders: ConnectionError")
 
 
@@ -68,7 +68,7 @@ def test_nothing_is_taken_from_the_environment(real, monkeypatch, tmp_path):
     assert answer.body["authorization"] is None
 
 
-def test_an_answer_that_does_not_come(monkeypatch):
+def test_missing_answer_times_out(monkeypatch):
     monkeypatch.setattr(client, "READ_TIMEOUT_S", 0.05)
     with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as silent:  # it listens, and nobody answers
         found = ServiceClient("orders", f"http://127.0.0.1:{silent.server_port}").ask("GET", "/")
@@ -89,11 +89,11 @@ def test_a_request_is_sent_once():
     assert requests_seen == ["/"]
 
 
-def test_nobody_listens():
+def test_refused_connection_is_nothing():
     assert ServiceClient("orders", "http://127.0.0.1:1").ask("GET", "/") == Nothing("orders: ConnectionError")
 
 
-def test_a_thread_keeps_its_connection_and_shares_it_with_no_other(real):
+def test_each_thread_keeps_a_connection_of_its_own(real):
     def port():
         return real.ask("GET", "/").body["port"]
 
@@ -118,7 +118,7 @@ assert service.ask("GET", "/").body["port"] == before
 """
 
 
-def test_a_forked_process_has_its_own_connection():
+def test_forked_process_opens_its_own_connection():
     with serving() as url:
         command = [sys.executable, "-c", FORKED, url]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)

@@ -11,8 +11,8 @@ import pytest
 
 from common.api.errors import ApiError
 from common.database import database as db
-from common.database import sessions
-from common.database.errors import DatabaseBusy, DatabaseUnavailable
+from common.database import patience, sessions
+from common.database.errors import DatabaseBusy, DatabaseUnavailable, RowsLocked
 from common.process import moments
 from tests.at_once import at_once
 
@@ -223,19 +223,54 @@ def test_of_two_that_wait_for_each_other_both_get_through(database, admin):
     assert names(admin) == ["a!!", "b!!"]
 
 
-def test_a_lock_is_not_waited_for_without_end(own_server, admin, new_database, monkeypatch):
-    monkeypatch.setitem(sessions.LIMITS, "lock_timeout", "20ms")
+@pytest.fixture
+def locked_table(own_server, admin):
+    """Another session holds the lock of the table `t`."""
+    with closing(psycopg2.connect(own_server.url)) as other, other.cursor() as cursor:
+        cursor.execute("LOCK TABLE t")
+        yield other
+
+
+@pytest.mark.usefixtures("locked_table")
+def test_wait_for_a_lock_is_not_repeated(new_database, monkeypatch):
+    monkeypatch.setattr(patience, "LOCK_WAIT_S", 0.05)
     runs = []
 
     def work(tx):
         runs.append(1)
         tx.execute("LOCK TABLE t")
 
-    with closing(psycopg2.connect(own_server.url)) as other, other.cursor() as cursor:
-        cursor.execute("LOCK TABLE t")
-        with pytest.raises(DatabaseBusy):
-            new_database().transact(work)
-    assert len(runs) == 4
+    with pytest.raises(RowsLocked):
+        new_database().transact(work)
+    assert len(runs) == 1
+
+
+@pytest.mark.usefixtures("locked_table")
+def test_wait_for_a_lock_that_is_only_a_statement_is_not_repeated(new_database, monkeypatch):
+    monkeypatch.setitem(sessions.LIMITS, "lock_timeout", "50ms")
+    monkeypatch.setattr(patience, "LOCK_WAIT_S", 0.05)
+    runs = []
+    with pytest.raises(RowsLocked):
+        new_database().statement(lambda tx: (runs.append(1), tx.execute(INSERT)))
+    assert len(runs) == 1
+
+
+def test_statements_of_one_call_share_the_time_to_wait_for_locks(database):
+    limit = "SELECT setting::integer AS ms FROM pg_settings WHERE name = 'lock_timeout'"
+
+    def work(tx):
+        before = tx.one(limit)["ms"]
+        tx.one("SELECT pg_sleep(0.2)")
+        return before - tx.one(limit)["ms"]
+
+    assert database.transact(work) >= 200
+
+
+def test_limit_for_locks_ends_with_its_transaction(new_database, monkeypatch):
+    monkeypatch.setattr(patience, "LOCK_WAIT_S", 0.05)
+    database = new_database(size=1)
+    assert database.transact(lambda tx: tx.one("SHOW lock_timeout")) == {"lock_timeout": "50ms"}
+    assert database.one("SHOW lock_timeout") == {"lock_timeout": "2s"}
 
 
 # Too few connections, and none

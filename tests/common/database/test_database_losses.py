@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from common.database import database as db
-from common.database import sessions, watch
+from common.database import pool, sessions, watch
 from common.database.errors import CommitOutcomeUnknown, DatabaseUnavailable
 from tests.at_once import at_once
 from tests.common.database.relay import Relay
@@ -200,7 +200,7 @@ def test_ping(own_server, new_database):
     assert not new_database(url=own_server.url.replace("/holdfast?", "/nowhere?")).ping()
 
 
-def test_ping_does_not_take_a_connection_of_the_pool(new_database):
+def test_ping_needs_no_free_connection(new_database):
     database = new_database(size=1)
     assert database.transact(lambda tx: database.ping())
 
@@ -210,13 +210,35 @@ def test_ping_of_an_address_that_never_answers(new_database):
         assert not new_database(url=f"postgresql://x@127.0.0.1:{silent.getsockname()[1]}/x").ping(timeout=0.1)
 
 
-def test_ping_of_a_server_that_hangs(own_server, database):
+def test_ping_of_a_server_that_hangs(own_server, new_database):
+    database = new_database()
     os.kill(own_server.pid, signal.SIGSTOP)
     try:
         assert not database.ping(timeout=0.1)
     finally:
         os.kill(own_server.pid, signal.SIGCONT)
-    assert database.ping(timeout=20)
+    eventually(lambda: database.ping(timeout=20))
+
+
+def test_ping_is_false_at_once_after_a_lost_connection(own_server, new_database):
+    database = new_database()
+    backend = pid(database)
+    assert database.ping()
+    os.kill(own_server.pid, signal.SIGSTOP)  # no new connection
+    try:
+        os.kill(backend, signal.SIGTERM)
+        with pytest.raises(DatabaseUnavailable):
+            database.one("SELECT 1 FROM pg_sleep(10)")
+        assert not database.ping(timeout=0.1)
+    finally:
+        os.kill(own_server.pid, signal.SIGCONT)
+
+
+def test_connections_of_a_burst_are_closed_when_they_have_been_idle(new_database, monkeypatch):
+    monkeypatch.setattr(pool, "CLOSE_IDLE_S", 0.0)
+    database = new_database(size=2)
+    hold_connections(database, 2)
+    assert len(database._pool._idle) == 1
 
 
 @pytest.fixture

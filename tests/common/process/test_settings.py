@@ -4,6 +4,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+import certifi
 import pytest
 
 from common.process.settings import ESCAPES, SettingError, Settings
@@ -19,11 +20,14 @@ DEFAULTS = {
     "PORT": 8000,
     "WEB_CONCURRENCY": 2,
     "WEB_THREADS": 8,
+    "WEB_WORKER": "holdfast",
     "LOG_LEVEL": "INFO",
     "LOG_FORMAT": "json",
     "ORDERS_SERVICE_URL": "http://127.0.0.1:8100",
     "INVENTORY_SERVICE_URL": "http://127.0.0.1:8200",
     "PAYMENTS_SERVICE_URL": "http://127.0.0.1:8300",
+    "REQUESTS_CA_BUNDLE": "",
+    "SSL_CERT_FILE": "",
     "API_KEYS": {},
     "CURRENCY": "USD",
     "MAX_BACKLOG_AGE_S": 300.0,
@@ -78,6 +82,7 @@ BAD_VALUES = (
     + [("LOG_FORMAT", value) for value in ["JSON", "xml"]]
     + [(name, value) for name in SETTINGS if name.endswith("SERVICE_URL") for value in NO_URL]
     + [("APP_ENV", value) for value in ["prod", "Production", "live"]]
+    + [(name, __file__) for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")]
     + [("API_KEYS", value) for value in ["shop", "shop=secret", f"={KEY}", f"shop={KEY.upper()}", f"shop={KEY}:write"]]
     + [(name, value) for name in RANGES for value in NO_NUMBER]
     + [(name, value) for name in RANGES if isinstance(DEFAULTS[name], int) for value in NO_WHOLE_NUMBER]
@@ -205,6 +210,13 @@ def test_a_service_url_is_taken_without_its_last_slash(value):
 def test_api_keys():
     keys = value_of("API_KEYS", API_KEYS=f"shop={KEY}, reports={'cd' * 32}:read,")
     assert keys == {KEY: ("shop", True), "cd" * 32: ("reports", False)}
+
+
+def test_certificates_are_a_file_or_a_folder(tmp_path):
+    for certificates in (certifi.where(), str(tmp_path)):
+        assert load(REQUESTS_CA_BUNDLE=certificates, SSL_CERT_FILE="").ca_bundle == certificates
+        assert load(SSL_CERT_FILE=certificates).ca_bundle == certificates
+    assert load(REQUESTS_CA_BUNDLE=str(tmp_path), SSL_CERT_FILE=certifi.where()).ca_bundle == str(tmp_path)
 
 
 def test_nothing_may_be_armed_in_production():

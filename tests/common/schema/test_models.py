@@ -1,4 +1,4 @@
-"""The models and the migrations say the same: tables, columns, constraints, indexes, triggers."""
+"""The models and the migrations make the same tables, columns, constraints, indexes and triggers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ QUERIES = {"columns": COLUMNS, "constraints": CONSTRAINTS, "indexes": INDEXES, "
 
 @pytest.fixture(scope="module")
 def modelled_url(migrated_url: str) -> Iterator[str]:
-    """A database made from the models, beside the migrated one."""
+    """A database that the models make, on the same server as the migrated one."""
     connection = psycopg2.connect(migrated_url)
     connection.autocommit = True
     connection.cursor().execute("CREATE DATABASE modelled")
@@ -59,7 +59,7 @@ def described(url: str, table: str) -> dict[str, list[tuple[object, ...]]]:
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_table_is_the_same(migrated_url, modelled_url, table):
+def test_models_and_migrations_make_the_same_table(migrated_url, modelled_url, table):
     assert described(migrated_url, table) == described(modelled_url, table)
 
 

@@ -1,32 +1,46 @@
-"""What a worker makes of an event on a connection."""
+"""What a worker does with an event on a connection."""
 
 import select
 import socket
 from contextlib import closing
+from time import monotonic
 
 import pytest
 from gunicorn.config import Config
 
-from common.server.connection import Connection
+from common.api.waits import Parked
+from common.server.connection import Connection, State, has_gone, send_now
+from common.server.parking import Parking
+from common.server.slots import Slots
 from common.server.worker import Worker
 
 HALF = b"GET /live HTTP/1.1\r\n"
+WHOLE = HALF + b"\r\n"
 
 
 class Poller:
-    """Takes down who is waited for again."""
+    """Records what is waited for."""
 
     def __init__(self):
-        self.again_ = []
+        self.awaited = []
 
-    def again(self, fd):
-        self.again_.append(fd)
+    def await_readable(self, fd):
+        self.awaited.append("readable")
+
+    def await_writable(self, fd):
+        self.awaited.append("writable")
+
+    def await_hangup(self, fd):
+        self.awaited.append("hangup")
 
 
 @pytest.fixture
-def worker():
+def worker(monkeypatch):
     worker = Worker.__new__(Worker)  # without a process around it
-    worker.connections, worker.clients, worker.alive, worker._accepting = {}, Poller(), True, True
+    worker.connections, worker.clients, worker.alive, worker.cfg = {}, Poller(), True, Config()
+    worker.requests, worker.probes, worker.parking = Slots(1), Slots(1), Parking(worker.clients)
+    worker.handled = []
+    monkeypatch.setattr(Worker, "_handle", lambda _, conn: worker.handled.append(conn.received) or False)
     return worker
 
 
@@ -34,9 +48,8 @@ def worker():
 def client_and_connection():
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
         sock, address = server.accept()
-        conn = Connection(Config(), sock, address, server.getsockname())
-        conn.timeout = float("inf")
-        with closing(conn):
+        conn = Connection(sock, address, server.getsockname(), Config(), monotonic() + 60)
+        with closing(sock):
             yield client, conn
 
 
@@ -44,41 +57,102 @@ def arrive(conn):
     assert select.select([conn.sock], [], [conn.sock], 30) != ([], [], [])
 
 
-def test_a_part_of_a_request_is_waited_for_and_a_whole_one_is_taken(worker, client_and_connection):
+def test_only_a_complete_request_is_handled(worker, client_and_connection):
     client, conn = client_and_connection
     client.sendall(HALF)
     arrive(conn)
-    assert worker._request(conn) is None
-    assert worker.clients.again_ == [conn.sock.fileno()]
+    worker._handle_event(conn, False)
+    assert (worker.handled, worker.clients.awaited) == ([], ["readable"])
     client.sendall(b"\r\n")
     arrive(conn)
-    assert worker._request(conn) == HALF + b"\r\n"
+    worker._handle_event(conn, False)
+    assert worker.handled == [WHOLE]
 
 
-def test_urgent_bytes_get_no_thread(worker, client_and_connection):
-    """They make a connection look as if there were something to read, where reading would wait for the client."""
+def test_request_that_completes_in_the_last_moment_is_handled(worker, client_and_connection):
+    client, conn = client_and_connection
+    client.sendall(WHOLE)
+    arrive(conn)
+    conn.cut()
+    worker._handle_event(conn, False)
+    assert worker.handled == [WHOLE]
+
+
+def test_overdue_incomplete_request_is_closed(worker, client_and_connection):
     client, conn = client_and_connection
     client.sendall(HALF)
     arrive(conn)
-    assert worker._request(conn) is None
-    client.send(b"!", socket.MSG_OOB)
-    arrive(conn)
-    assert worker._request(conn) is None
-    assert conn.sock.fileno() == -1, "it is closed"
+    conn.cut()
+    worker._handle_event(conn, False)
+    assert (worker.handled, conn.sock.fileno()) == ([], -1)
 
 
-def test_a_request_of_the_last_moment_is_taken_though_its_time_is_over(worker, client_and_connection):
+def test_hangup_behind_unread_bytes_is_seen(client_and_connection):
     client, conn = client_and_connection
-    client.sendall(HALF + b"\r\n")
+    client.sendall(WHOLE)
     arrive(conn)
-    conn.cut(is_in_hand=False)
-    assert worker._request(conn) == HALF + b"\r\n"
+    assert not has_gone(conn.sock)
+    client.close()
+    while not has_gone(conn.sock):
+        arrive(conn)
 
 
-def test_what_is_not_whole_when_its_time_is_over_is_closed(worker, client_and_connection):
+def test_send_now_returns_what_a_slow_client_does_not_accept(client_and_connection):
     client, conn = client_and_connection
-    client.sendall(HALF)
+    sent = bytes(range(256)) * 40_000
+    rest = send_now(conn.sock, [memoryview(sent[:100]), memoryview(sent[100:])])
+    assert rest
+    received = b""
+    while len(received) < len(sent):
+        received += client.recv(1 << 20)
+        rest = send_now(conn.sock, rest)
+    assert received == sent
+    assert rest == []
+
+
+@pytest.fixture
+def parked(worker, client_and_connection, monkeypatch):
+    """A connection whose request waits. Yields it with the callback that resumes it, and what was cancelled."""
+    client, conn = client_and_connection
+    callbacks, cancelled = [], []
+
+    def subscribe(callback):
+        callbacks.append(callback)
+        return lambda: cancelled.append(True)
+
+    def park(_, conn):
+        raise Parked(subscribe)
+
+    monkeypatch.setattr(Worker, "_handle", park)
+    client.sendall(WHOLE)
     arrive(conn)
-    conn.cut(is_in_hand=False)
-    assert worker._request(conn) is None
-    assert conn.sock.fileno() == -1, "it is closed"
+    worker._handle_event(conn, False)
+    assert (conn.state, worker.clients.awaited) == (State.PARKED, ["hangup"])
+    monkeypatch.setattr(Worker, "_handle", lambda _, conn: worker.handled.append("resumed") or False)
+    return conn, callbacks[0], cancelled
+
+
+def test_parked_request_holds_no_slot_and_is_resumed_once(worker, parked):
+    conn, resume, _ = parked
+    assert worker.requests.acquire(conn), "the slot is free"
+    worker.requests.release()
+    resume()
+    resume()
+    assert worker.clients.awaited == ["hangup", "writable"]
+    worker._handle_event(conn, True)
+    assert worker.handled == ["resumed"]
+
+
+def test_parked_request_ends_with_its_client(worker, parked):
+    conn, resume, cancelled = parked
+    worker._handle_event(conn, False)
+    assert (cancelled, conn.sock.fileno()) == ([True], -1)
+    resume()
+    assert worker.clients.awaited == ["hangup"], "nothing happens to a closed connection"
+
+
+def test_hangup_while_resuming_leaves_the_connection_to_the_other_thread(worker, parked):
+    conn, resume, cancelled = parked
+    resume()
+    worker._handle_event(conn, False)
+    assert (cancelled, conn.state) == ([], State.PARKED)

@@ -1,0 +1,61 @@
+"""Row 53: a refusal whose text has a NUL or half of a surrogate pair, or an answer without end.
+
+Required: an answer that cannot be read is *nothing*. It is asked for again, and the entry goes on.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.faults.network_faults import Answer
+from tests.faults.proxied import ProxiedSystem
+
+ODD_TEXTS = {
+    "NUL": b"\\u0000",
+    "half of a surrogate pair": b"\\ud83d",
+    "the other half": b"\\udc00",
+    "raw control character": b"\x00",
+    "not UTF-8": b"\xff",
+}
+
+
+def refusal(code: str, text: bytes) -> bytes:
+    return b'{"error": "%s", "message": "No %s.", "request_id": "r"}' % (code.encode(), text)
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS.values(), ids=ODD_TEXTS)
+def test_refusal_that_no_database_can_store_is_asked_again(proxied: ProxiedSystem, text: bytes) -> None:
+    proxied.proxy.on("capture", times=2, do=Answer(402, refusal("payment_declined", text)))
+    order = proxied.ended(proxied.order())
+    assert order.status == "COMPLETED"
+    assert len(proxied.proxy.calls("capture")) == 3
+    proxied.settle()
+
+
+def test_undo_whose_refusal_no_database_can_store_is_asked_again(proxied: ProxiedSystem) -> None:
+    proxied.proxy.on("void", times=2, do=Answer(409, refusal("already_captured", b"\\u0000")))
+    proxied.proxy.on("release", times=2, do=Answer(400, refusal("validation_error", b"\\ud800")))
+    order = proxied.ended(proxied.order(token="tok_fail_capture"))
+    assert order.status == "FAILED"
+    assert proxied.movements(order) == ["authorize", "void"]
+    proxied.settle()
+
+
+def test_refusal_with_a_long_text_is_stored_in_short(proxied: ProxiedSystem) -> None:
+    text = json.dumps("\x1b\n" + "x" * 500_000).encode()[1:-1]
+    proxied.proxy.on("reserve", times=1, do=Answer(409, refusal("insufficient_stock", text)))
+    order = proxied.ended(proxied.order())
+    assert order.failure is not None
+    assert order.failure.message.startswith("No  xxx")
+    assert len(order.failure.message) == 500
+    proxied.settle()
+
+
+@pytest.mark.parametrize("status", [200, 409])
+def test_answer_without_end_is_not_read_to_its_end(proxied: ProxiedSystem, status: int) -> None:
+    proxied.proxy.on("reserve", times=2, do=Answer(status, b'{"order_id": "' + b"x" * 5_000_000 + b'"}'))
+    order = proxied.ended(proxied.order())
+    assert order.status == "COMPLETED"
+    proxied.settle()

@@ -1,0 +1,106 @@
+"""Row 81: a dump of the data alone is restored into a migrated database. Required: a documented way."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg2
+import pytest
+import requests
+
+from common.schema import migrate
+from local.binaries import find_binaries
+from ops.check import check
+from tests.books import violations
+from tests.faults.shared_stack import ORCHESTRATORS, SharedStack, new_key
+from tests.system.stack import WEB_PROCESSES, Stack
+from tests.waiting import eventually
+
+# As the documentation has them.
+DUMP = """pg_dump --format=custom --data-only --exclude-table='*_version' --file=holdfast.dump "$DATABASE_URL" """
+RESTORE = """
+{
+  echo 'BEGIN; ALTER TABLE order_ledger DISABLE TRIGGER USER;' &&
+  pg_restore --data-only --file=- holdfast.dump &&
+  echo 'ALTER TABLE public.order_ledger ENABLE TRIGGER USER; COMMIT;'
+} | psql --quiet --set=ON_ERROR_STOP=1 "$DATABASE_URL"
+"""
+WITHOUT_CARE = """pg_restore --data-only --single-transaction --dbname="$DATABASE_URL" holdfast.dump"""
+ROWS = "SELECT count(*), (SELECT count(*) FROM order_ledger_history), (SELECT count(*) FROM outbox) FROM order_ledger"
+
+
+def shell(command: str, url: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environ = {**os.environ, "PATH": f"{find_binaries()}:{os.environ['PATH']}", "DATABASE_URL": url}
+    return subprocess.run(command, shell=True, env=environ, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def query(url: str, statement: str) -> list[tuple[object, ...]]:
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+        return cursor.fetchall()
+
+
+@pytest.fixture
+def restored(stack: SharedStack) -> Iterator[str]:
+    """A migrated, empty database that belongs to a role without special rights."""
+    stack.sql("CREATE ROLE merchant LOGIN")
+    stack.sql("CREATE DATABASE restored OWNER merchant")
+    url = urlsplit(stack.server.url.replace("//holdfast@", "//merchant@"))._replace(path="/restored").geturl()
+    migrate.upgrade(url)
+    yield url
+    stack.sql("DROP DATABASE restored WITH (FORCE)")
+    stack.sql("DROP ROLE merchant")
+
+
+def test_orders_go_on_in_the_restored_database(stack: SharedStack, restored: str, tmp_path: Path) -> None:
+    product = stack.product(stock=5)
+    first_key = new_key()
+    assert stack.post_order(first_key, product).status_code == 202
+    assert stack.post_order(new_key(), product, quantity=9).status_code == 202  # more than there are
+    stack.settle()
+    assert stack.by_status() == {"COMPLETED": 1, "FAILED": 1}
+    stack.end(*ORCHESTRATORS)
+    assert stack.post_order(new_key(), product).status_code == 202
+
+    assert shell(DUMP, stack.server.url, tmp_path).returncode == 0
+    refused = shell(WITHOUT_CARE, restored, tmp_path)
+    assert "an order_ledger entry begins as AWAITING_AUTHORIZATION" in refused.stderr
+
+    done = shell(RESTORE, restored, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert query(restored, ROWS) == query(stack.server.url, ROWS)
+    assert violations(restored, at_rest=False) == {}
+    assert not any(problems for each, problems in check({"DATABASE_URL": restored}) if each.name == "triggers")
+
+    with Stack(restored, tmp_path) as shop:
+        shop.start(*WEB_PROCESSES)
+        shop.start(*ORCHESTRATORS[:1])  # after the services: its retries are quick
+        eventually(lambda: query(restored, "SELECT count(*) FROM order_ledger WHERE due_at IS NOT NULL") == [(0,)], 30)
+        again = requests.post(
+            f"{shop.url('web')}/orders",
+            json=stack.order_body(product),
+            headers={"Idempotency-Key": first_key},
+            timeout=30,
+        )
+    assert (again.status_code, again.headers["Idempotency-Replayed"]) == (202, "true")
+    assert query(restored, "SELECT status, count(*) FROM order_ledger GROUP BY status ORDER BY status") == [
+        ("COMPLETED", 2),
+        ("FAILED", 1),
+    ]
+    assert violations(restored) == {}
+
+
+def test_dump_that_is_cut_off_restores_nothing(stack: SharedStack, restored: str, tmp_path: Path) -> None:
+    assert stack.post_order(new_key(), stack.product()).status_code == 202
+    stack.settle()
+    assert shell(DUMP, stack.server.url, tmp_path).returncode == 0
+    dump = tmp_path / "holdfast.dump"
+    dump.write_bytes(dump.read_bytes()[:-500])
+    shell(RESTORE, restored, tmp_path)
+    assert query(restored, ROWS) == [(0, 0, 0)]
+    assert not any(problems for each, problems in check({"DATABASE_URL": restored}) if each.name == "triggers")
