@@ -79,9 +79,9 @@ def test_claim_whose_answer_was_lost_is_given_back(stack: SharedStack) -> None:
     way = Severable(stack.server.url)
     stack.end(*ORCHESTRATORS)
     try:
-        stack.start("orchestrator.1", DATABASE_URL=way.url, **LONG_LEASE)
-        way.cut_after("unproductive_claims + 1")
         stack.backlog(REQUESTS, [stack.product()])
+        way.cut_after("unproductive_claims + 1")
+        stack.start("orchestrator.1", DATABASE_URL=way.url, **LONG_LEASE)
         eventually(lambda: way.was_cut)
         stack.settle()
     finally:

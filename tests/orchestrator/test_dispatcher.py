@@ -151,6 +151,20 @@ class TestTrouble:
         with running(Dispatcher(store, walk(store, ask), threads=2, poll_interval_s=FOR_EVER)):
             eventually(is_completed(row, id_))
 
+    def test_claim_whose_answer_was_lost_is_given_back(self, store: Store, authorized: Make, row: Read) -> None:
+        ids, losses = [authorized(), authorized()], [DatabaseUnavailable()]
+
+        class Lossy(Store):
+            def claim(self, limit: int) -> list[Saga]:
+                sagas = super().claim(limit)
+                if losses:
+                    raise losses.pop()
+                return sagas
+
+        lossy = Lossy(store.database, "me", 30)
+        with running(Dispatcher(lossy, walk(store), threads=2, poll_interval_s=0.05)):
+            eventually(is_completed(row, *ids))
+
     def test_other_claims_stay_when_one_is_given_back(self, store: Store, authorized: Make, row: Read) -> None:
         lost, kept = authorized(), authorized()
         errors, go = [DatabaseUnavailable()], threading.Event()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -13,6 +14,7 @@ from common.calls.client import Yes
 from common.database.database import Database, Row
 from common.database.errors import DatabaseUnavailable
 from domain.states import Status
+from orchestrator.entries import entry_of
 from orchestrator.saga import RetryPolicy, after
 from orchestrator.store import MAX_UNPRODUCTIVE_CLAIMS, Store
 
@@ -158,6 +160,22 @@ class TestUnsavable:
                 store.save(sagas[bad], after(sagas[bad], Yes({}), POLICY))
             assert store.save(sagas[good], after(sagas[good], Yes({}), POLICY))
         assert row(good)["status"] == Status.ORDER_CREATED
+
+    def test_entry_saved_together_with_a_locked_one_does_not_wait(
+        self, store: Store, authorized: Make, url: str, row: Read, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        held, free = authorized(), authorized()
+        sagas = {saga.id: saga for saga in store.claim(2)}
+        after_step = {id_: after(saga, Yes({}), POLICY) for id_, saga in sagas.items()}
+        group = [entry_of(sagas[id_], after_step[id_]) for id_ in (held, free)]
+        monkeypatch.setattr(store, "_save_in_group", lambda entry: store._save(group)[group.index(entry)])
+        with ThreadPoolExecutor(1) as threads, closing(psycopg2.connect(url)) as other, other.cursor() as cursor:
+            cursor.execute("SELECT FROM order_ledger WHERE id = %s FOR UPDATE", (held,))
+            waiting = threads.submit(store.save, sagas[held], after_step[held])
+            assert store.save(sagas[free], after_step[free])
+            assert (row(free)["status"], row(held)["status"]) == (Status.ORDER_CREATED, Status.AUTHORIZED)
+            other.rollback()
+            assert waiting.result(20)
 
     def test_entry_is_marked_and_given_back(self, store: Store, authorized: Make, row: Read) -> None:
         id_ = authorized()
