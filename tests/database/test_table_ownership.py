@@ -5,6 +5,7 @@ has to grant.
 """
 
 import uuid
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from importlib import import_module
 
@@ -19,7 +20,7 @@ import orchestrator.statements
 import orchestrator.store
 import orders_service.operations as orders
 import payments_service.operations as payments
-from common.api.errors import ApiError
+from common.api.errors import ApiError, Busy
 from common.api.idempotency import StoredResponse
 from common.database.database import Database, Transaction
 from common.schema.tables import metadata
@@ -84,6 +85,14 @@ def never_ran(module, ran):
     return {name for name, text in statements_of(module).items() if text not in ran}
 
 
+@contextmanager
+def locked(url, product_id):
+    """Another transaction holds this product."""
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM products WHERE id = %s FOR UPDATE", (product_id,))
+        yield
+
+
 def new_id():
     return str(uuid.uuid4())
 
@@ -104,9 +113,13 @@ def test_the_inventory_service(database, ran):
     change = {"quantity": 1, "reason": "correction"}
     for _ in range(2):
         inventory.change_stock(db, product, "k", change, change)
-    order = new_id()
+    order, line = new_id(), {"product_id": product, "quantity": 1}
     for _ in range(2):
-        inventory.reserve(db, order, [{"product_id": product, "quantity": 1}])
+        inventory.reserve(db, order, [line])
+    with locked(db.url, product):
+        for blocked in (lambda: inventory.reserve(db, new_id(), [line]), lambda: inventory.release(db, order)):
+            with pytest.raises(Busy):
+                blocked()
     inventory.release(db, order)
     assert never_ran(inventory, ran) == set()
 
@@ -137,7 +150,8 @@ def test_the_payments_service(database, ran):
     payments.capture(db, captured, {"idempotency_key": "c", **rest}, {"idempotency_key": "c"})
     payments.refund(db, captured, {"idempotency_key": "r", **rest}, {"idempotency_key": "r"})
     payments.show(db, captured)
-    payments.void(db, voided, {"idempotency_key": "v", **rest}, {"idempotency_key": "v"})
+    for number, each in enumerate((voided, f"auth_{'0' * 24}")):
+        payments.void(db, each, {"idempotency_key": f"v{number}", **rest}, {"idempotency_key": f"v{number}"})
     for key in ("a2", "never seen"):
         sent = {"idempotency_key": f"v {key}", "authorization_key": key}
         payments.void_by_key(db, sent | rest, sent)

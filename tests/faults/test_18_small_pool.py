@@ -34,7 +34,9 @@ def test_request_without_a_connection_gets_503_in_bounded_time(stack: SharedStac
     assert len(stack.backends("edge_api")) <= CONNECTIONS
     refused = [answer for answer in answers if answer.status_code != 202]
     assert len(refused) >= THREADS // 2
-    assert {(answer.status_code, answer.json()["error"]) for answer in refused} == {(503, "service_unavailable")}
+    # A request that gets no connection; one that would have to wait for a thread to call another service.
+    reasons = {(answer.status_code, answer.json()["error"]) for answer in refused}
+    assert reasons <= {(503, "service_unavailable"), (503, "busy")}
     assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
     assert {stack.post_order(key, product).status_code for key in keys} == {202}
     stack.settle()

@@ -267,6 +267,7 @@ def test_what_every_service_serves(payments):
         "/payments/void",
         "/payments/refund/{authorization_id}",
         "/payments/{authorization_id}",
+        "/",
         "/health",
         "/live",
     }
