@@ -250,8 +250,10 @@ def test_busy_that_names_no_product_of_the_order_holds_back_no_product(
 def test_busy_participant_gets_a_share_of_the_threads() -> None:
     inventory = Participant(ServiceClient("inventory", INVENTORY), pause_s=1, max_calls_while_busy=1)
     inner: list[Any] = []
+    asked: list[str] = []
 
     def busy(_: ServiceClient, saga: Saga) -> Busy:
+        asked.append(saga.id)
         return Busy("busy")
 
     def slow(client: ServiceClient, saga: Saga) -> Yes:
@@ -261,4 +263,5 @@ def test_busy_participant_gets_a_share_of_the_threads() -> None:
     assert isinstance(inventory.ask(slow, SAGA, []), Yes)
     assert isinstance(inventory.ask(slow, SAGA, []), Yes)
     assert [answer.awaits for answer in inner] == ["rows that are locked"] * 2
+    assert len(asked) == 1, "the second call has no place beside the slow one"
     assert isinstance(inventory.ask(lambda *_: Yes({}), SAGA, []), Yes), "its place is free again"
