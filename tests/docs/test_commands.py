@@ -16,6 +16,7 @@ import psutil
 import psycopg2
 import pytest
 
+from local.binaries import find_binaries
 from tests.docs.pages import PAGES, PROJECT, blocks, script
 from tests.system.running import Running, free_ports
 
@@ -34,6 +35,7 @@ class Newcomer:
 
     def run(self, text: str) -> subprocess.CompletedProcess[str]:
         environ = environment(self.base_port) | {"DATABASE_URL": self.database_url}
+        environ["PATH"] = f"{find_binaries()}{os.pathsep}{environ['PATH']}"  # pg_dump as new as the server
         return subprocess.run(
             ["bash", "-c", text], cwd=self.folder, env=environ, capture_output=True, text=True, check=False,
             timeout=PAGE_WITHIN_S,

@@ -1,4 +1,4 @@
-"""Every setting: its default, what it may be, how a bad value is told; and the README's table of them."""
+"""Every setting: its default, what it may be, how a bad value is told; and the documentation's table of them."""
 
 import re
 from dataclasses import fields
@@ -10,7 +10,7 @@ import pytest
 from common.process.parsers import ESCAPES
 from common.process.settings import SettingError, Settings
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
 URL = "postgresql://shop:hunter2@db.example/holdfast"
 KEY = "ab" * 32
 SETTINGS = {each.name.upper(): each for each in fields(Settings)}
@@ -238,10 +238,10 @@ def test_settings_come_from_the_environment_by_default(monkeypatch):
 
 
 def table_of_settings():
-    """name → default, as the README has it."""
-    text = README.read_text(encoding="utf-8")
+    """name → default, as the documentation has it."""
+    text = PAGE.read_text(encoding="utf-8")
     table = re.search(r"^\| Name +\| Default +\| Meaning +\|\n\|[-| :]+\n((?:\|.*\n)+)", text, re.MULTILINE)
-    assert table, "README.md has no table of settings"
+    assert table, "the page has no table of settings"
     rows = re.findall(r"^\| `(\w+)` +\| (.*?) +\| .+ \|$", table[1], re.MULTILINE)
     assert len(rows) == len(table[1].splitlines())
     return dict(rows)
