@@ -85,6 +85,15 @@ def test_only_locked_rows_are_waited_for() -> None:
     assert rows.wait_s(["a"]) == 0
 
 
+def test_waiting_for_a_locked_row_does_not_delay_callers_of_a_row_that_is_free_again(clock: Clock) -> None:
+    rows = LockedRows(1, clock)
+    rows.note(["a"], locked=True)
+    clock.now = 1.0
+    rows.note(["b"], locked=True)  # b stays locked; a may be tried again
+    assert rows.wait_s(["a", "b"]) > 0
+    assert rows.wait_s(["a"]) == 0
+
+
 def test_bulkhead_limits_calls_while_busy(clock: Clock) -> None:
     bulkhead = Bulkhead(1, clock)
     with bulkhead.place() as first, bulkhead.place() as second:
