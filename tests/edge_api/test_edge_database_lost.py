@@ -7,11 +7,12 @@ import pytest
 from common.process.settings import Settings
 from edge_api.app import create_app
 from tests.edge_api.conftest import Shop
-from tests.edge_api.neighbours import PATIENCE_S
+from tests.edge_api.neighbours import PATIENCE_S, request_lost
 from tests.waiting import eventually
 
 EFFECTS = ("order_ledger", "outbox", "payment_authorizations")
 T1, T2 = "INSERT INTO order_ledger ", "order.authorized"
+TAKEOVER = "SET claim_number = claim_number + 1"
 
 
 @pytest.fixture
@@ -67,6 +68,17 @@ def test_a_connection_lost_in_the_first_commit_holds_no_money(far_shop, severabl
     assert (response.status_code, response.json["error"]) == (503, "database_unavailable")
     assert count("order_ledger") == [entries]
     assert payments.requests == []
+    repeated(far_shop, 202)
+    assert count(*EFFECTS) == [1, 1, 1]
+
+
+def test_a_takeover_whose_answer_is_lost_is_given_back(far_shop, severable, payments, count):
+    payments.then(request_lost())
+    assert far_shop.order().status_code == 503, "the key stays open"
+    severable.cut_after(TAKEOVER)
+    response = far_shop.order()
+    assert severable.was_cut
+    assert (response.status_code, response.json["error"]) == (503, "database_unavailable")
     repeated(far_shop, 202)
     assert count(*EFFECTS) == [1, 1, 1]
 

@@ -16,6 +16,7 @@ from common.api.fields import WholeNumber
 from common.api.routes import Api, Reply
 from common.api.service import create_service
 from common.database.database import Database
+from common.database.errors import DatabaseBusy, DatabaseUnavailable, RowsLocked
 from common.process import logs
 from common.process.settings import Settings
 from tests.bad_bodies import BAD_REQUESTS, JSON, MALFORMED
@@ -42,7 +43,10 @@ def service(url: str) -> Flask:
 
     @api.route("GET", "/failures/<kind>", answer=Count, errors=(RateLimited,))
     def fail(db: Database, kind: str):
-        raise {"ours": RateLimited(limit=3), "plain": ApiError(), "surprise": ZeroDivisionError("secret")}[kind]
+        raise {
+            "ours": RateLimited(limit=3), "plain": ApiError(), "surprise": ZeroDivisionError("secret"),
+            "locked": RowsLocked(), "conflict": DatabaseBusy(), "lost": DatabaseUnavailable(),
+        }[kind]  # fmt: skip
 
     settings = Settings.load({"DATABASE_URL": url, "LOG_LEVEL": "ERROR"})
     database = Database(url, name="demo", size=1)
@@ -73,6 +77,16 @@ def test_an_error_of_ours_carries_its_headers(client):
     answer = client.get("/failures/ours")
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
     assert answer.get_json()["details"] == {"limit": 3}
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [("locked", "busy"), ("conflict", "service_unavailable"), ("lost", "database_unavailable")],
+)
+def test_trouble_with_the_database_is_503(client, kind, code):
+    answer = client.get(f"/failures/{kind}")
+    assert (answer.status_code, answer.get_json()["error"]) == (503, code)
+    assert int(answer.headers["Retry-After"]) >= 1
 
 
 @pytest.mark.parametrize("kind", ["surprise", "plain"])

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from common.calls.client import ServiceClient, Yes
-from common.calls.transport import Transport
+from common.calls.transport import MAX_ANSWER_BYTES, Transport
 
 BODY = b'{"id": 1}'
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n" + BODY
@@ -203,11 +203,12 @@ def test_a_request_that_was_sent_is_not_sent_again(following):
         [b"HTTP/1.1 200 OK\r\n\r\n" + BODY],
         [b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"],
         [ANSWER + ANSWER],
+        [ANSWER.replace(b"Length: 9", b"Length: %d" % MAX_ANSWER_BYTES), b" " * (MAX_ANSWER_BYTES - 9)],
         SILENCE,
     ],
     ids=[
         "another protocol", "no number", "no chunk", "cut off", "cut off in chunks", "of no length", "an upgrade",
-        "two at once", "nothing",
+        "two at once", "too long", "nothing",
     ],
 )  # fmt: skip
 def test_what_is_not_one_whole_answer_is_a_lost_connection_and_the_next_request_has_another(following, pieces):

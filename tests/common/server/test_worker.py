@@ -16,6 +16,7 @@ from common.server.worker import Worker
 
 HALF = b"GET /live HTTP/1.1\r\n"
 WHOLE = HALF + b"\r\n"
+ORDER = b"GET /orders/1 HTTP/1.1\r\n\r\n"
 
 
 class Poller:
@@ -67,6 +68,29 @@ def test_only_a_complete_request_is_handled(worker, client_and_connection):
     arrive(conn)
     worker._handle_event(conn, False)
     assert worker.handled == [WHOLE]
+
+
+def test_event_without_data_is_ignored(worker, client_and_connection):
+    """Urgent bytes cause one, for instance."""
+    _, conn = client_and_connection
+    worker._handle_event(conn, False)
+    assert (worker.handled, worker.clients.awaited) == ([], ["readable"])
+
+
+def test_request_behind_a_probe_does_not_use_its_slot(worker, client_and_connection, monkeypatch):
+    def handle(_, conn):
+        worker.handled.append(conn.received)
+        conn.received = conn.received.removeprefix(WHOLE)
+        return True
+
+    monkeypatch.setattr(Worker, "_handle", handle)
+    client, conn = client_and_connection
+    assert worker.requests.acquire(None), "another request takes the only slot"
+    client.sendall(WHOLE + ORDER)
+    arrive(conn)
+    worker._handle_event(conn, False)
+    worker._handle_event(conn, True)
+    assert (worker.handled, conn.state) == ([WHOLE + ORDER], State.QUEUED)
 
 
 def test_request_that_completes_in_the_last_moment_is_handled(worker, client_and_connection):
