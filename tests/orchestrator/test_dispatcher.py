@@ -151,7 +151,7 @@ class TestTrouble:
         with running(Dispatcher(store, walk(store, ask), threads=2, poll_interval_s=FOR_EVER)):
             eventually(is_completed(row, id_))
 
-    def test_claim_whose_answer_was_lost_is_given_back(self, store: Store, authorized: Make, row: Read) -> None:
+    def test_claim_whose_answer_was_lost_is_released(self, store: Store, authorized: Make, row: Read) -> None:
         ids, losses = [authorized(), authorized()], [DatabaseUnavailable()]
 
         class Lossy(Store):
