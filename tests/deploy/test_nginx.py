@@ -1,4 +1,4 @@
-"""deploy/nginx.conf with a real nginx before an Edge API that runs gunicorn's own worker: slow clients block nobody."""
+"""deploy/nginx.conf with a real nginx in front of gunicorn's own worker: slow clients do not block others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HALF_BODY = b"POST /orders HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-
 
 
 class Proxied(Stack):
-    """A system whose `web` is reached through nginx."""
+    """A system with nginx in front of `web`."""
 
     proxy_address: tuple[str, int]
 

@@ -1,4 +1,4 @@
-"""The warnings at start: they wait for the database, and name what to do."""
+"""The warnings at startup: they wait for the database and name a remedy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SEQUENCE = {"sequence": "t_id_seq", "table_name": "t", "column_name": "id"}
 
 
 class Starting:
-    """A database that answers the second question, and each one after it."""
+    """A database that is unavailable for the first query and answers every later one."""
 
     def __init__(self, *answers: list[Row]) -> None:
         self._answers = list(answers)
