@@ -30,8 +30,8 @@ def test_warnings_wait_for_the_database(monkeypatch: pytest.MonkeyPatch, caplog:
     monkeypatch.setattr(soundness, "TRY_AGAIN_S", 0)
     soundness._warn(Starting([COLLATION], [SEQUENCE], [{"at": 1, "used": 5}]))
     collation, sequence = caplog.messages
-    assert collation.endswith("To mend it: REINDEX DATABASE shop; ALTER DATABASE shop REFRESH COLLATION VERSION")
-    assert sequence.endswith("To mend it: SELECT setval('t_id_seq', 5)")
+    assert collation.endswith("To fix it: REINDEX DATABASE shop; ALTER DATABASE shop REFRESH COLLATION VERSION")
+    assert sequence.endswith("To fix it: SELECT setval('t_id_seq', 5)")
 
 
 @pytest.mark.parametrize("used", [None, 1])
