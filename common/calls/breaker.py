@@ -1,6 +1,6 @@
-"""What keeps calls away from a participant, or from a locked row, that would only wait in vain.
+"""Keeps calls away from a participant that is down, or from a locked row.
 
-Whatever is kept away costs a saga no attempt.
+A deferred call costs a saga no attempt.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-OPENS_AFTER = 10  # unanswered calls in a row: more than one saga makes, which must use up its attempts
+OPENS_AFTER = 10  # unanswered calls in a row: more than the attempts of one saga
 LONGEST = 8  # times the first pause, so that calls resume soon after the participant is back
 BUSY_FOR_S = 10.0  # five times as long as a participant waits for a lock
 
@@ -104,7 +104,7 @@ class Bulkhead:
 
     @contextmanager
     def place(self) -> Iterator[bool]:
-        """A place for one call; False: there is none at present."""
+        """Take a slot for one call. Yields False if none is free."""
         with self._lock:
             is_free = self._in_flight < self._limit or self._clock() >= self._busy_until
             self._in_flight += is_free

@@ -1,4 +1,4 @@
-"""Every setting of every process: its name, its default, what it means. Nothing else reads the environment.
+"""Every setting of every process: its name, its default and its meaning. Nothing else reads the environment.
 
 A test compares docs/settings.md with this file.
 """

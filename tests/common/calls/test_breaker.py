@@ -1,4 +1,4 @@
-"""The circuit breaker, with a clock in the test's hand."""
+"""The circuit breaker, with a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ def test_attempts_of_one_saga_do_not_open_the_breaker(clock: Clock) -> None:
     assert breaker.wait_s() == 0
 
 
-def test_open_breaker_spreads_the_calls_that_it_holds_back(open_breaker: Breaker) -> None:
+def test_open_breaker_spreads_deferred_calls(open_breaker: Breaker) -> None:
     waits = {open_breaker.wait_s() for _ in range(20)}
     assert len(waits) == 20
     assert all(1 <= wait <= 3 for wait in waits)
 
 
-def test_then_one_call_at_a_time_probes_ever_more_seldom(open_breaker: Breaker, clock: Clock) -> None:
+def test_one_call_at_a_time_probes_with_growing_pauses(open_breaker: Breaker, clock: Clock) -> None:
     pauses, last = [], 0.0
     while len(pauses) < 6:
         clock.now += 0.5
         if open_breaker.wait_s() == 0:
-            assert open_breaker.wait_s() > 0, "the others wait for what the probe finds"
+            assert open_breaker.wait_s() > 0, "the others wait for the probe's result"
             open_breaker.note(answered=False)
             pauses.append(clock.now - last)
             last = clock.now
