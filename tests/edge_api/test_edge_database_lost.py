@@ -1,4 +1,4 @@
-"""The database connection is lost at each critical moment of a request, or the database is down for a while."""
+"""The database connection is lost at each critical moment of a request, or the database is down."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def far_shop(severable, shop):
 
 
 def repeated(shop, status, **changes):
-    """The answer to the same request once the broken one has given its claim back; its lease would be longer."""
+    """Repeat the request until the broken one has released its claim, long before the lease ends."""
 
     def repeat():
         answer = shop.order(**changes)
@@ -32,7 +32,7 @@ def repeated(shop, status, **changes):
     return eventually(repeat)
 
 
-def test_a_commit_whose_confirmation_is_lost_is_found(far_shop, severable, count, notified):
+def test_commit_with_a_lost_confirmation_is_found(far_shop, severable, count, notified):
     severable.cut_after(T2)
     response = far_shop.order()
     assert severable.was_cut
@@ -116,7 +116,7 @@ def test_orders_are_accepted_again_once_the_database_is_back(far_shop, severable
 
 
 def test_health_responds_while_the_database_hangs(far_shop, severable, in_background):
-    """It gives up by itself; the contract's 2 s are less than the patience here, as a busy machine has no clock."""
+    """The check gives up by itself. No time is asserted, because the machine may be busy."""
     severable.be_silent()
     answer = in_background.submit(far_shop.app.test_client().get, "/health")
     assert answer.result(PATIENCE_S).status_code == 503

@@ -1,4 +1,4 @@
-"""Each crash point that the rows of the catalogue leave over, and the proof that no point is left out."""
+"""The crash points that the catalogue's rows do not cover, and the check that every point has a test."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HERE = (
 
 
 def test_every_crash_point_has_a_test() -> None:
-    """Each test sees the process die at its point, or fails."""
+    """Each of those tests fails unless the process dies at its point."""
     elsewhere = [point for row in ROWS for point in import_module(f"tests.faults.test_{row}").POINTS]
     assert sorted((*HERE, *elsewhere)) == sorted(crash.POINTS)
 

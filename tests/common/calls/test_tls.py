@@ -1,4 +1,4 @@
-"""Calls to a service at an https:// address: whom they trust, and how long they wait."""
+"""Calls to a service at an https:// address: trust and timeouts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def answer(connection: ssl.SSLSocket) -> None:
 
 
 def dripping(connection: ssl.SSLSocket) -> None:
-    """A byte at a time: no single wait is long."""
+    """Send one byte at a time, so that no single wait is long."""
     connection.recv(65536)
     connection.sendall(ANSWER[:-1].replace(b"Content-Length: 9", b"Content-Length: 9999"))
     while True:
