@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from common.calls.client import Yes
 from common.database.database import Database, Row
-from common.database.errors import DatabaseUnavailable
+from common.database.errors import DatabaseUnavailable, RowsLocked
 from domain.states import Status
 from orchestrator.entries import entry_of
 from orchestrator.saga import RetryPolicy, after
@@ -176,6 +177,28 @@ class TestUnsavable:
             assert (row(free)["status"], row(held)["status"]) == (Status.ORDER_CREATED, Status.AUTHORIZED)
             other.rollback()
             assert waiting.result(20)
+
+    def test_outcome_of_a_locked_entry_is_saved_when_the_lock_ends(
+        self, store: Store, authorized: Make, url: str, row: Read, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        id_, save, is_refused = authorized(), store._save, threading.Event()
+        (saga,) = store.claim(1)
+
+        def observed(entries: Sequence[Row]) -> list[bool]:
+            try:
+                return save(entries)
+            except RowsLocked:
+                is_refused.set()
+                raise
+
+        monkeypatch.setattr(store, "_save", observed)  # as each thread calls it for its own entry
+        with ThreadPoolExecutor(1) as threads, closing(psycopg2.connect(url)) as other, other.cursor() as cursor:
+            cursor.execute("SELECT FROM order_ledger WHERE id = %s FOR UPDATE", (id_,))
+            saving = threads.submit(store.save, saga, after(saga, Yes({}), POLICY))
+            assert is_refused.wait(20)
+            other.rollback()
+            assert saving.result(20)
+        assert row(id_)["status"] == Status.ORDER_CREATED
 
     def test_entry_is_marked_and_released(self, store: Store, authorized: Make, row: Read) -> None:
         id_ = authorized()
