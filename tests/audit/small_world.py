@@ -21,7 +21,6 @@ import edge_api.app
 import inventory_service.app
 import orders_service.app
 import payments_service.app
-from common.calls.breaker import Breaker
 from common.calls.client import ServiceClient
 from common.database.database import Database
 from common.process.settings import Settings
@@ -195,4 +194,4 @@ class SmallWorld:
 
 
 def _participant(port: int) -> Participant:
-    return Participant(ServiceClient(str(port), f"http://127.0.0.1:{port}"), Breaker(pause_s=0.001))
+    return Participant(ServiceClient(str(port), f"http://127.0.0.1:{port}"), pause_s=0.001)

@@ -73,8 +73,11 @@ def test_waits_end_with_their_clients(stack: Stack, settle: Callable[..., None])
     order = place(stack)
     requests.get(f"{stack.url('web')}/orders/{order}?wait=0.01", timeout=15)  # everything is open that stays open
     before = descriptors(stack, "web")
-    for _ in range(WAITERS):
-        wait_for(stack, order).close()
+    clients = [wait_for(stack, order) for _ in range(WAITERS)]
+    eventually(lambda: descriptors(stack, "web") > before + WAITERS // 2)
+    place(stack)  # by now the first of them wait
+    for client in clients:
+        client.close()
     eventually(lambda: descriptors(stack, "web") <= before)
     with wait_for(stack, order) as client:
         stack.start("orchestrator")
