@@ -1,4 +1,4 @@
-"""Alembic runs this file for every command. common/schema/migrate.py calls Alembic, too."""
+"""Alembic runs this file for every command, including those of common/schema/migrate.py."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OPTIONS: dict[str, Any] = {
 
 
 def address() -> str:
-    """The database's address: from the caller (common/schema/migrate.py), else from the settings."""
+    """Return the database's address: the caller's (common/schema/migrate.py), or else the setting."""
     given = context.config.attributes.get("url")
     try:
         return str(given or Settings.load().database_direct_url)
@@ -41,7 +41,7 @@ def address() -> str:
 
 
 def print_sql() -> None:
-    """For `alembic upgrade --sql`: no database is asked."""
+    """Print SQL for `alembic upgrade --sql`, without a database."""
     context.configure(dialect_name="postgresql", literal_binds=True, **OPTIONS)
     with context.begin_transaction():
         context.run_migrations()

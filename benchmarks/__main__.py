@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )  # runs the context managers, which stop what was started
     given.out.mkdir(parents=True, exist_ok=True)
     scratch = given.out / "scratch"
-    shutil.rmtree(scratch, ignore_errors=True)  # of a killed run
+    shutil.rmtree(scratch, ignore_errors=True)  # left by a killed run
     scratch.mkdir()
     try:
         with EmbeddedPostgres(scratch / "postgres", settings=SERVER_SETTINGS) as server:
@@ -106,7 +106,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--short", action="store_true", help="only check that it works: one short round")
+    parser.add_argument("--short", action="store_true", help="only check that everything works, in one short round")
     parser.add_argument("--only", type=_keys, default=[], help=f"of {','.join(PARTS)}, separated by commas")
     parser.add_argument(
         "--without-peers", dest="peers", action="store_const", const=None, default=PEERS, help="leave the peers out"

@@ -1,4 +1,4 @@
-"""What every part gets: the number of rounds, a folder for its files, and databases on the one shared server."""
+"""The context of every part: the number of rounds, a folder for its files, and databases on one shared server."""
 
 from __future__ import annotations
 

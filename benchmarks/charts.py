@@ -73,7 +73,7 @@ def _bars(part: Part, chart: Bars) -> Figure:
 
 
 def _colours(names: Sequence[str]) -> list[str]:
-    """Holdfast has a colour of its own if there are others."""
+    """Give Holdfast its own colour if there are others."""
     is_compared = any(name.startswith(NAME) for name in names)
     return [OTHERS if is_compared and not name.startswith(NAME) else OURS for name in names]
 

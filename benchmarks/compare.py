@@ -1,7 +1,7 @@
 """Compare this checkout with another one: both are measured in turn, round by round, in one run.
 
-A checkout with an environment of its own (`.venv`) runs with that interpreter, so two builds of Python can be compared
-as well. See README.md.
+A checkout with its own environment (`.venv`) runs with that interpreter, so two builds of Python can be compared too.
+See README.md.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.result import Part, Ratio, Row
 KEYS = ("engine", "system", "latency")
 THIS, BASE = "this", "base"
 Values = dict[tuple[str, str, str], list[float]]
-"""Row, column and side → one value a round."""
+"""Row, column and side → one value per round."""
 
 
 def run(part: Callable[[Bench], Part], bench: Bench, base: Path) -> Part:

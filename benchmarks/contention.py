@@ -1,6 +1,6 @@
-"""Part 6, contention: all orders want the same product, or one of fifty in turn.
+"""Part 6, contention: all orders are for the same product, or for one of fifty in turn.
 
-All orders for one product wait for one row, its stock. Both are measured in turn in the same running system.
+All orders for one product wait for one row, its stock. Both cases are measured in turn in the same running system.
 """
 
 from __future__ import annotations

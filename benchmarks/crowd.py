@@ -1,4 +1,4 @@
-"""Fill a database as many orders would: with copies of a real one, so that each row has its true size.
+"""Fill a database with copies of a real order, so that each row has a realistic size.
 
 Rows are inserted with all indexes in place and ids of the real kind, so the indexes look as they would.
 """
@@ -29,7 +29,7 @@ ORDER_TABLES = {
 }
 OTHER_TABLES = {"holdfast_version", "products", "inventory_adjustments", "inventory_idempotency_keys"}
 
-# What differs in a due retry. Nothing reads its rows in the participants' tables, so it has none.
+# The columns that differ in a due retry. It has no rows in the participants' tables, because nothing reads them.
 DUE = {
     "order_ledger": {
         "status": "'ORDER_CREATED'",

@@ -1,8 +1,8 @@
 """Part 1, engine: sagas a second of the real orchestrator, of its peers, and of bare loops as the limit.
 
 One saga is four calls to a stub that answers at once. Except for the limits, each step's outcome is committed before
-the next step begins. The workers are running and warm. Then N sagas are committed at once, and the time runs from there
-until the last one has ended. N is what a contender does in about ROUND_S.
+the next step begins. The workers are running and warm when N sagas are committed at once; the time is measured from
+there until the last one has ended. N is what a contender completes in about ROUND_S.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _contenders(bench: Bench, stub: Stub) -> Iterator[Contender]:
 
 
 def _alternately(bench: Bench, runs: Sequence[Run]) -> dict[str, dict[str, list[float]]]:
-    """Each run once a round, so that a change of the machine's speed affects all of them."""
+    """Measure each run once per round, so that a change of the machine's speed affects all of them."""
     values: dict[str, dict[str, list[float]]] = {each.name: {} for each in runs}
     sizes: dict[str, int] = {}
     for number in range(bench.rounds):
@@ -110,7 +110,7 @@ def _measure(each: Run, sizes: dict[str, int], *, short: bool) -> dict[str, floa
 
 
 def timed(contender: Contender, sagas: int) -> dict[str, float]:
-    """Hand in so many sagas, wait for the last one, and return the figures by column.
+    """Submit this many sagas, wait for the last one, and return the figures by column.
 
     :raises WrongCount: if the stub was not called four times for each
     """

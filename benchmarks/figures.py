@@ -11,7 +11,7 @@ from benchmarks.result import Ratio, Row
 
 
 class Figures:
-    """One value a round by row and column."""
+    """One value per round by row and column."""
 
     def __init__(self) -> None:
         self._rows: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))

@@ -1,7 +1,7 @@
 """Part 5, growth: the same work in databases with 1,000, 100,000 and 1,000,000 finished orders.
 
-Each also has 10,000 due retries and an Edge API of its own. A round goes through the three several times, a little each
-time, so that changes of the machine's speed affect all of them.
+Each also has 10,000 due retries and its own Edge API. A round visits the three several times, a little each time, so
+that changes of the machine's speed affect all of them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from orchestrator.store import Store
 
 SIZES, SHORT_SIZES = (1_000, 100_000, 1_000_000), (100, 1_000)
 DUE, SHORT_DUE = 10_000, 200
-TURNS = 5  # a round goes through all sizes so many times
+TURNS = 5  # how often a round visits each size
 CLAIM_LIMIT = 8  # what an orchestrator claims when half of its threads are free
 LEASE_S = 30
 ONE_WORKER = {"WEB_CONCURRENCY": "1"}  # three systems run at once, for one client
@@ -59,7 +59,7 @@ UPDATE order_ledger SET claimed_by = NULL, claimed_until = NULL, unproductive_cl
   due_at = now() + CASE status WHEN 'ORDER_CREATED' THEN interval '-1 minute' ELSE interval '1 day' END
 WHERE due_at IS NOT NULL
 """
-TIDY_UP = "VACUUM (INDEX_CLEANUP ON) order_ledger"  # as autovacuum does after so many changes
+TIDY_UP = "VACUUM (INDEX_CLEANUP ON) order_ledger"  # as autovacuum would after this many changes
 
 NOTES = (
     f"Each database also has {DUE:,} due retries.",
@@ -67,14 +67,14 @@ NOTES = (
     "post, get: one client at the Edge API, orders read from all over the table; the orchestrator is stopped, because "
     "it would process the retries.",
     "size: all tables and indexes in which an order leaves rows, just after the insert: no old row versions, but the "
-    "room that some tables keep for new ones.",
+    "space that some tables reserve for new ones.",
     "The finished orders are copies of a real one, with ids of their own.",
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """A database with so many finished orders, and the system that runs on it."""
+    """A database with a number of finished orders, and the system that runs on it."""
 
     finished: int
     shop: Shop
@@ -116,7 +116,7 @@ def run(bench: Bench) -> Part:
             _round(figures, places, bench.short)
     return Part(
         key="growth",
-        title="Growth: the same work with ever more finished orders",
+        title="Growth: the same work with more and more finished orders",
         columns=COLUMNS,
         rows=figures.rows(),
         ratios=_ratios(figures, places),

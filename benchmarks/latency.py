@@ -1,7 +1,7 @@
 """Part 3, latency: an otherwise idle system and five orders a second.
 
-Nothing polls an order, which would add load: the ledger's history and the orders service's table have the times, by
-PostgreSQL's clock, which is also that of the load generator.
+The orders are not polled, because that would add load. The times come from the ledger's history and the orders table,
+by PostgreSQL's clock, which is also that of the load generator.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import psycopg2
 
 from benchmarks.load import Load
 
-LOOK_EVERY_S = 0.05  # reads an index of open orders only, which costs next to nothing
+LOOK_EVERY_S = 0.05  # reads only the index of open orders, which costs almost nothing
 ALL_ENDED_WITHIN_S = 300
 
 OPEN = "SELECT 1 FROM order_ledger WHERE due_at IS NOT NULL LIMIT 1"
@@ -39,7 +39,7 @@ FROM order_ledger_history
 
 
 class NotCompleted(Exception):
-    """Orders did not complete although nothing prevents them, so there is nothing to measure."""
+    """Orders did not complete although nothing prevented it, so there is nothing to measure."""
 
 
 @dataclass(frozen=True)
@@ -111,5 +111,5 @@ def query(url: str, sql: str, *params: Any) -> list[tuple[Any, ...]]:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that at least so many percent of the values do not exceed."""
+    """Return the smallest value that at least this percentage of the values do not exceed."""
     return sorted(values)[ceil(len(values) * percent / 100) - 1]

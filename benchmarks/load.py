@@ -1,6 +1,6 @@
-"""The load generator: one thread, many keep-alive connections, in a process of its own.
+"""The load generator: one thread, many keep-alive connections, in its own process.
 
-It is not part of what is measured, so it is lean (about 0.1 ms of CPU an order) and its CPU is counted separately.
+It is not part of the measured system, so it is lean (about 0.1 ms of CPU per order) and its CPU is counted separately.
 `post` and `get` start it. `python -m benchmarks.load` is that process: a Job as JSON on stdin, the result on stdout.
 """
 
@@ -59,7 +59,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Job:
-    """Each client sends again when answered, or after Retry-After. With `rate`, idle clients send so many a second."""
+    """Each client sends again when answered, or after Retry-After. With `rate`, idle clients send at this rate."""
 
     url: str
     clients: int = 1
@@ -67,7 +67,7 @@ class Job:
     seconds: float = 0
     """Seconds for which orders are posted."""
     products: Sequence[str] = ()
-    """Each order has one of them, in turn."""
+    """The product of each order, in turn."""
     paths: Sequence[str] = ()
     """Paths to GET, instead of orders to post."""
 
@@ -159,7 +159,7 @@ class _Shop:
                 self._busy -= 1
 
     def _put_back(self, connection: _Connection) -> None:
-        """Behind the others, unless the first of them rests longer."""
+        """Queue it behind the others, unless the first of them rests longer."""
         if self._idle and self._idle[0].rests_until > max(connection.rests_until, time.time()):
             self._idle.appendleft(connection)
         else:

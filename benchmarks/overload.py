@@ -23,7 +23,7 @@ LIMITS_S = {"without a limit that is reached": 300.0, "with a limit of 2 s": 2.0
 WINDOWS = 6
 SLACK_S = 3.0  # the age is measured once a second; orders that were accepted meanwhile are processed first
 NOTES = (
-    f"{CLIENTS} clients, one product each; the product's own settings but for MAX_BACKLOG_AGE_S; fsync on.",
+    f"{CLIENTS} clients, one product each; default settings except MAX_BACKLOG_AGE_S; fsync on.",
     "Time to COMPLETED: from sending the POST, of the orders sent in each sixth of the run, all but one in twenty.",
 )
 
@@ -65,7 +65,7 @@ def run(bench: Bench) -> Part:
 
 
 def _orders(bench: Bench, seconds: float, limit_s: float) -> tuple[Load, Mapping[str, float]]:
-    """What was answered, and when each order that was accepted was completed."""
+    """Return the load's answers, and when each accepted order was completed."""
     url, folder = bench.database_url(), Path(tempfile.mkdtemp(prefix="overload-", dir=bench.folder))
     with System(url, folder, {"MAX_BACKLOG_AGE_S": str(limit_s)}) as system:
         system.start(*ALL)
@@ -79,7 +79,7 @@ def _orders(bench: Bench, seconds: float, limit_s: float) -> tuple[Load, Mapping
 
 
 def _windows(load: Load, completed: Mapping[str, float], seconds: float) -> dict[float, float]:
-    """Middle of each part of the run, in seconds → the time to COMPLETED that 95 of 100 of its orders took."""
+    """Return the middle of each part of the run, in seconds → the 95th percentile of its times to COMPLETED."""
     length = seconds / WINDOWS
     waits: dict[int, list[float]] = {}
     for each in load.answers:

@@ -1,4 +1,4 @@
-"""Wait for a condition instead of for a time."""
+"""Wait for a condition, not for a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LOOK_EVERY_S = 0.01  # rounds take at least 5 s, so the error is at most one in 
 
 
 class TooLate(Exception):
-    """The condition did not come true in time. The message is one line."""
+    """The condition did not become true in time. The message is one line."""
 
 
 def until(condition: Callable[[], object], within_s: float, what: str) -> None:

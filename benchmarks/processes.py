@@ -136,7 +136,7 @@ def commands(checkout: Path) -> dict[str, str]:
 def environ_of(checkout: Path, database_url: str) -> dict[str, str]:
     """The environment that runs the checkout's code."""
     path = f"{python_of(checkout).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    # PYTHONPATH precedes the installed package, which may be another folder's code.
+    # PYTHONPATH precedes the installed package, which may come from another folder.
     return {**os.environ, "PATH": path, "PYTHONPATH": str(checkout), "DATABASE_URL": database_url}
 
 
@@ -169,7 +169,7 @@ def memory_mb(pid: int) -> float:
 
 def _tree(pid: int) -> Iterator[int]:
     yield pid
-    with suppress(OSError):  # it has just exited
+    with suppress(OSError):  # the process has just exited
         for children in Path(f"/proc/{pid}/task").glob("*/children"):
             for child in children.read_text().split():
                 yield from _tree(int(child))
@@ -184,7 +184,7 @@ def _cpu_ticks(pid: int) -> int:
 
 def _pss_kb(pid: int) -> int:
     for path, name in ((f"/proc/{pid}/smaps_rollup", "Pss:"), (f"/proc/{pid}/status", "VmRSS:")):
-        with suppress(OSError):  # without permission, the resident size has to do, which counts shared pages in full
+        with suppress(OSError):  # without permission, use the resident size, which counts shared pages in full
             return next(int(line.split()[1]) for line in Path(path).read_text().splitlines() if line.startswith(name))
     return 0
 

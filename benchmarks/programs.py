@@ -32,7 +32,7 @@ def program(name: str, package: str, *, install: bool = True) -> str:
 
 
 def file(path: Path, package: str) -> Path:
-    """Like `program()`, for any other file of a package."""
+    """Like `program()`, for another file of a package."""
     if not path.exists():
         _install(str(path), package)
     return path

@@ -13,12 +13,12 @@ class Row:
 
     name: str
     values: Mapping[str, Sequence[float]]
-    """One value a round by column; columns without values are missing."""
+    """One value per round by column; columns without values are missing."""
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A figure between two things of the same run, so that the machine's speed cancels out."""
+    """A ratio of two figures of the same run, so that the machine's speed cancels out."""
 
     name: str
     value: float
@@ -38,12 +38,12 @@ class Bars:
 
 @dataclass(frozen=True)
 class Lines:
-    """A chart of lines. Each point has one value a round: the median is drawn and the spread shaded."""
+    """A chart of lines. Each point has one value per round: the median is drawn and the spread shaded."""
 
     x_label: str
     y_label: str
     lines: Mapping[str, Mapping[float, Sequence[float]]]
-    """Values of y, one a round, by name and x."""
+    """Values of y, one per round, by name and x."""
     log_x: bool = False
     log_y: bool = False
     dashed: Sequence[str] = ()

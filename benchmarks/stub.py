@@ -18,7 +18,7 @@ from benchmarks.programs import file, program
 
 ECHO_MODULE = Path("/usr/lib/nginx/modules/ngx_http_echo_module.so")
 
-# One worker process; README.md says how much it can do.
+# One worker process; README.md has its limit.
 CONFIG = """
 %(modules)s
 daemon off;

@@ -1,8 +1,8 @@
 """Part 2, the whole system: from POST to `COMPLETED` through the five real processes and PostgreSQL.
 
-Each round starts everything again. With the orchestrator stopped, 1, 8 and 32 clients post as fast as they get
-responses; then it starts and drains the backlog. With the orchestrator running follow five orders a second, and again
-1, 8 and 32 clients. Memory is read in a separate run of 32 clients, because reading it takes time.
+Each round restarts everything. With the orchestrator stopped, 1, 8 and 32 clients post as fast as they get responses;
+then it starts and drains the backlog. With the orchestrator running, there are five orders a second, and again 1, 8 and
+32 clients. Memory is read in a separate run of 32 clients, because reading it takes time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Part 4, slow participants: each of the four calls takes 50 ms, during which a thread is idle.
 
 A saga then takes 200 ms, so T threads of one orchestrator can run 5 T sagas a second: the straight line. It bends where
-the orchestrator has used up its core.
+the orchestrator uses all of its core.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ THREADS = (8, 16, 32, 64, 128, 256)
 SHORT_THREADS = (8, 16)
 ROUND_S = 5
 AT_MOST = 2500  # sagas a round: beyond the bend, the ideal number would take a minute
-STRAIGHT = 0.9  # share of the rate of one of the fewest threads that still counts as a straight line
+STRAIGHT = 0.9  # a line counts as straight while each thread keeps this share of the rate at the fewest threads
 SHARE = "of the ideal"
 
 
@@ -56,7 +56,7 @@ def run(bench: Bench) -> Part:
 
 
 def ideal(threads: int) -> float:
-    """Sagas a second if waiting were all there is to do."""
+    """Return the sagas per second if there were nothing to do but wait."""
     return threads / (STEPS * DELAY_S)
 
 

@@ -1,1 +1,1 @@
-"""What every process is built from: one package for each subject. None of them knows an order, a saga or a service."""
+"""The parts of every process: one package per subject. None of them knows orders, sagas or services."""

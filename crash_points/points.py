@@ -1,7 +1,7 @@
 """Crash points: named points at which a test kills a process as a power cut would (docs/decisions/0012).
 
 `CRASH_AT=saga.before_call.capture_payment` kills the process that reaches this point. `saga.before_call`, or `saga`,
-means any of the points whose names begin with it. `…:3` means the third time. A point is a moment that the code
+means any point whose name begins with it. `…:3` means the third time. A point is a moment that the code
 announces (common/process/moments.py) and this module observes.
 """
 
@@ -33,7 +33,7 @@ _GROUPS: tuple[tuple[tuple[str, ...], ...], ...] = (
 POINTS = tuple(".".join(words) for group in _GROUPS for words in product(*group))
 _ALL = ", ".join(".".join(w[0] if len(w) == 1 else f"{{{','.join(w)}}}" for w in group) for group in _GROUPS)
 AT_COMMIT = ("participant.before_commit", "participant.after_commit")  # the operation of the current request is added
-MAX_NTH = 1000  # a pipe holds at least so many bytes
+MAX_NTH = 1000  # a pipe holds at least this many bytes
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class _Armed:
         self.trigger = trigger
         self._hits, end = os.pipe()
         os.write(end, b"." * (trigger.nth - 1) + b"!")
-        os.close(end)  # once all bytes are read, a read returns nothing instead of waiting
+        os.close(end)  # once all bytes are read, a read returns at once
 
     @property
     def separates_commits(self) -> bool:

@@ -1,4 +1,4 @@
-"""The domain: the states of an order, ids that are derived from ids, amounts of money. Imports none of our packages.
+"""The domain: the states of an order, derived ids, amounts of money. Imports none of our packages.
 
 The services, the orchestrator, `common.api` and `common.process` may import it.
 """

@@ -6,10 +6,10 @@ import uuid
 
 
 def new_order_ledger_id() -> str:
-    """A UUID that begins with the time (RFC 9562, version 7); 74 of its bits are random.
+    """Return a UUID that begins with the time (RFC 9562, version 7); 74 of its bits are random.
 
-    Orders that are taken and processed at the same time are then neighbours in every index of the ledger. However many
-    orders have ended, the pages in use are few.
+    Orders that are placed and processed at the same time are then neighbours in every index of the ledger. However many
+    orders have ended, only a few pages are in use.
     """
     milliseconds = time.time_ns() // 1_000_000
     value = milliseconds << 80 | secrets.randbits(80)

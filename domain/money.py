@@ -1,7 +1,7 @@
 """Money: an amount is an integer in the currency's smallest unit."""
 
 MAX_CENTS = 999_999_999_999
-"""The largest amount in any column or body. It is far above any order, and the sum of 50 lines of it fits bigint."""
+"""The largest amount in any column or body: far above any order, and 50 times as much still fits into bigint."""
 # The currencies with a minor unit in ISO 4217's list one of 2026, without funds, metals and test codes.
 CURRENCIES = frozenset(
     "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD "

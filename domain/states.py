@@ -19,7 +19,7 @@ class Status(StrEnum):
         return not LEGAL_MOVES[self]
 
 
-# The database refuses every other move (the trigger in the migration); a test compares the two.
+# The database refuses every other move (by a trigger in the migrations); a test compares the two.
 # COMPENSATING → itself: one more undo is done. COMPENSATING → COMPLETED: the order turned out to be confirmed.
 LEGAL_MOVES: dict[Status, frozenset[Status]] = {
     Status.AWAITING_AUTHORIZATION: frozenset({Status.AUTHORIZED, Status.AUTHORIZATION_FAILED}),
@@ -36,10 +36,10 @@ LEGAL_MOVES: dict[Status, frozenset[Status]] = {
 CHANNEL = "order_events"
 
 ABANDONED = "abandoned"
-"""The failure code of a request that nobody came back for. It is written before the void is sent. From then on the
-entry cannot become a sale, whatever arrives late."""
+"""The failure code of a request whose client never returned. It is saved before the void is sent. From then on the
+entry cannot become a sale, even if an answer arrives late."""
 
 
 def authorize_key(order_ledger_id: str) -> str:
-    """The idempotency key that an entry's payment is authorized with, and can be voided by."""
+    """Return the idempotency key with which an entry's payment is authorized, and by which it can be voided."""
     return f"authorize:{order_ledger_id}"

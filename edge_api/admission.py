@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from common.api.errors import Busy
 
-STALLED_AFTER_S = 1.0  # without an answer from any other service, waiting for a slot has no prospect
+STALLED_AFTER_S = 1.0  # if no other service has answered for this long, waiting for a slot is pointless
 LOOK_EVERY_S = 1.0  # how often a process asks the database for the age of the backlog
 RETRY_AFTER_BACKLOG_S = 5
 
@@ -17,8 +17,8 @@ RETRY_AFTER_BACKLOG_S = 5
 class Bulkhead:
     """Limits how many requests of this process call other services at once (M. Nygard, Release It!, "Bulkheads").
 
-    A service that hangs then holds those requests only: a quarter of the threads stays free for requests that call
-    nobody. While calls are answered a request waits for a slot; when none has been answered for a second, it is refused
+    A service that hangs holds only those requests: a quarter of the threads stays free for requests that call no other
+    service. While calls are answered, a request waits for a slot; if none has been answered for a second, it is refused
     at once.
     """
 
@@ -40,7 +40,7 @@ class Bulkhead:
                 self._changed.notify()
 
     def note_answer(self) -> None:
-        """Another service has answered a call, with whatever."""
+        """Report that another service has answered a call, with any answer."""
         self._progress_at = self._clock()
 
     def _acquire(self) -> None:
@@ -52,21 +52,21 @@ class Bulkhead:
                 self._changed.wait(left_s)
             self._free -= 1
             if not self._free:
-                self._progress_at = self._clock()  # those who come next have not waited yet
+                self._progress_at = self._clock()  # later requests start their own wait
 
 
 class Backlog:
     """Refuses new orders while authorized ones wait too long for an orchestrator."""
 
     def __init__(self, age_s: Callable[[], float], limit_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """:param age_s: asks the database for how many seconds the backlog has waited"""
+        """:param age_s: queries the age of the backlog in seconds"""
         self._age_s, self._limit_s, self._clock = age_s, limit_s, clock
         self._looking = threading.Lock()
         self._look_at = float("-inf")
         self._is_too_old = False
 
     def check(self) -> None:
-        """:raises Busy: orders that were accepted before this one have waited for longer than the limit"""
+        """:raises Busy: earlier orders have waited for longer than the limit"""
         if self._clock() >= self._look_at and self._looking.acquire(blocking=False):
             try:
                 self._is_too_old = self._age_s() > self._limit_s

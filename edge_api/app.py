@@ -1,4 +1,4 @@
-"""The Edge API: what a shop's back end talks to."""
+"""The Edge API, which a shop's back end calls."""
 
 from __future__ import annotations
 

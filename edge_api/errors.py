@@ -34,7 +34,7 @@ class OrderNotFound(ApiError):
 
 
 class GatewayError(ApiError):
-    """The payment service did not answer. Send the same request with the same key: it goes on where it stopped."""
+    """The payment service did not answer. Send the same request with the same key: it continues where it stopped."""
 
     status, code, retry_after = 503, "gateway_error", 1
 

@@ -1,4 +1,4 @@
-"""What tells one order request from another that has the same key."""
+"""Tells an order request from another one with the same key."""
 
 from __future__ import annotations
 

@@ -28,11 +28,11 @@ class Gateway:
         self._breaker = Breaker(FIRST_PAUSE_S)
 
     def pause_s(self) -> int:
-        """0: call now. Otherwise the service has not answered for some time; call again after as many seconds."""
+        """0: call now. Otherwise the service has not answered for some time; call again after this many seconds."""
         return math.ceil(self._breaker.wait_s())
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None, **options: Any) -> Answer:
-        """As `ServiceClient.ask`."""
+        """Like `ServiceClient.ask`."""
         answer = self._client.ask(method, path, body, **options)
         is_answered = not isinstance(answer, Nothing) or isinstance(answer, Busy)
         self._breaker.note(answered=is_answered)
@@ -83,7 +83,7 @@ class Gateways:
             )
 
     def authorize(self, entry: Row, payment_token: str) -> Answer:
-        """Ask for a hold on the entry's total, under a key of the entry's own: however often it is asked, one hold."""
+        """Ask for a hold on the entry's total, with the entry's own key, so that repeats do not add a second hold."""
         answer = self.payments.ask(
             "POST",
             "/payments/authorize",

@@ -1,4 +1,4 @@
-"""The tables of the ledger. The Edge API writes an entry's beginning, and the orchestrator writes the rest."""
+"""The tables of the ledger. The Edge API writes the beginning of an entry, the orchestrator the rest."""
 
 from sqlalchemy import (
     ARRAY,
@@ -132,8 +132,8 @@ outbox = Table(
     CheckConstraint("(status = 'PENDING') = (processed_at IS NULL)", name="processed_at"),
 )
 
-# Entries that the database refuses to write, kept here because they cannot be marked themselves. There is no foreign
-# key: its check would have to lock the very row that is in trouble.
+# Entries that the database refuses to write, recorded here because they cannot be marked themselves. There is no
+# foreign key, because its check would have to lock that very row.
 set_aside_entries = Table(
     "set_aside_entries",
     metadata,
@@ -182,7 +182,7 @@ END $$;
 """
 event.listen(refused_requests, "after_create", DDL(KEY_FUNCTIONS.replace("%", "%%")))  # type: ignore[no-untyped-call]
 
-# The database itself writes the history, and refuses a change that the state machine does not have.
+# The database itself writes the history, and refuses a change that the state machine does not allow.
 LEDGER_GUARD = """
 CREATE FUNCTION order_ledger_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE

@@ -55,7 +55,7 @@ class Notifier:
         timer.start()
 
     def queue_is_full(self) -> None:
-        """A commit failed because of its notification: send none with commits until one gets through by itself."""
+        """After a commit failed because of its notification, send none with commits until a separate one succeeds."""
         with self._lock:
             now = time.monotonic()
             self._last, self._window_s = now, max(self._normal_window_s, FULL_RETRY_S)

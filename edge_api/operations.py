@@ -25,13 +25,13 @@ from edge_api.outcome import Authorization, abandoned, finish, location
 from edge_api.pricing import priced
 from edge_api.store import Store
 
-# How long a repeat waits for the first request before it is told to come again: an authorization takes milliseconds.
+# How long a repeat waits for the first request before it is told to retry: an authorization takes milliseconds.
 REPEAT_WAITS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 
 
 @dataclass(frozen=True)
 class Edge:
-    """What the verbs need: the ledger, the other services, and the limits."""
+    """The context of the operations: the ledger, the other services, and the limits."""
 
     store: Store
     gateways: Gateways
@@ -56,7 +56,7 @@ class Request:
 
 
 def place_order(edge: Edge, request: Request) -> StoredResponse:
-    """Take an order, once per client and key, however often and wherever it is sent.
+    """Accept an order, once per client and key, however often and wherever it is sent.
 
     :raises ApiError: for every response that is not stored; those that are stored are returned
     """
@@ -91,7 +91,7 @@ def _begin(edge: Edge, request: Request) -> Authorization | StoredResponse | Non
 
 @contextmanager
 def _rate_token(edge: Edge, client: str) -> Iterator[None]:
-    """Take one of the client's tokens; give it back if the request fails with a 5xx before it has an entry.
+    """Take one of the client's tokens; return it if the request fails with a 5xx before it has an entry.
 
     :raises RateLimited: no token is left
     """
@@ -113,7 +113,7 @@ def _rate_token(edge: Edge, client: str) -> Iterator[None]:
 def get_order(edge: Edge, client: str, order_ledger_id: str, wait_s: float, environ: dict[str, Any]) -> Row | Reply:
     """The current order. With `wait_s`, respond once it is in a terminal state or the time is up.
 
-    Where this process has no room for another wait, respond at once and say when to ask again.
+    If this process has no room for another wait, respond at once and say when to retry.
 
     :param environ: of the WSGI request
     :raises OrderNotFound: no such order, or another client's
@@ -134,10 +134,10 @@ def _found(edge: Edge, client: str, order_ledger_id: str) -> Row:
 
 
 def _repeat(edge: Edge, request: Request, found: Row | None) -> StoredResponse:
-    """The key has been used: replay its response, go on where its request stopped, or ask the client to come again."""
+    """Handle a used key: replay its response, continue where its request stopped, or tell the client to retry."""
     for pause in (*REPEAT_WAITS_S, None):
         if found is None:
-            raise RequestInProgress()  # the insert that we met is not visible yet, or was rolled back
+            raise RequestInProgress()  # the conflicting insert is not visible yet, or was rolled back
         if not request.fingerprint.matches(found["fingerprint"]):
             raise IdempotencyKeyReused()
         if found["response_status"] is not None:

@@ -1,4 +1,4 @@
-"""What becomes of a ledger entry once the payment service has been asked: accepted, refused, or left open."""
+"""The outcome of a ledger entry after the call to the payment service: accepted, refused, or left open."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from edge_api.store import Store
 
 @dataclass(frozen=True)
 class Authorization:
-    """What the payment service said to the request for a hold; `entry` is claimed by us."""
+    """The payment service's answer to the request for a hold. We hold the claim on `entry`."""
 
     entry: Row
     answer: Answer
 
 
 def finish(store: Store, authorization: Authorization) -> StoredResponse:
-    """Save what the payment service said."""
+    """Save the payment service's answer."""
     with store.released_on_error(authorization.entry):
         return _finish(store, authorization)
 
@@ -67,9 +67,9 @@ def _accept(store: Store, entry: Row, authorization_id: str) -> StoredResponse:
 
 @backoff.on_exception(backoff.expo, TransientDatabaseError, max_time=5, factor=0.1, logger=None)
 def _authorized(store: Store, entry: Row, authorization_id: str, response: StoredResponse) -> bool:
-    """T2, tried again while its outcome is unknown: the claim number lets it happen once; then the ledger tells.
+    """Run T2, and retry while its outcome is unknown: the claim number lets it succeed only once.
 
-    :raises TransientDatabaseError: after 5 s; the key stays open, and the next request with it goes on here
+    :raises TransientDatabaseError: after 5 s; the key stays open, and the next request with it continues here
     """
     if store.authorized(entry, authorization_id, response):
         return True

@@ -14,7 +14,7 @@ from edge_api.gateways import Gateways, Price
 def priced(gateways: Gateways, order: dict[str, Any]) -> dict[str, Any]:
     """Read the prices.
 
-    :raises UnknownProduct, CurrencyMismatch, ValidationFailed: the order can never be taken as it stands
+    :raises UnknownProduct, CurrencyMismatch, ValidationFailed: the order can never be accepted in this form
     :raises PricesUnavailable: the inventory service did not answer
     """
     items = order["items"]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from common.database.errors import TransientDatabaseError
 
 RETRY_EVERY_S = 0.25
-MAX_WAITING = 1000  # when more requests break off, the claims of the others are left to their leases
+MAX_WAITING = 1000  # beyond this, claims are left to their leases
 log = logging.getLogger(__name__)
 
 
@@ -38,7 +38,7 @@ class RetryQueue:
             try:
                 work()
             except TransientDatabaseError:
-                self._waiting.append(work)  # behind the others: perhaps only this one cannot be done now
+                self._waiting.append(work)  # behind the others: perhaps only this one fails now
                 time.sleep(RETRY_EVERY_S)
             except Exception:
                 log.exception("cannot give a claim back; it is left to its lease")

@@ -1,4 +1,4 @@
-"""All SQL of the Edge API. Each statement is a transaction by itself."""
+"""All SQL of the Edge API. Each statement is its own transaction."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from edge_api.retry_queue import RetryQueue
 
 HOST = socket.gethostname()
 
-# What the Edge API needs to know of an entry.
+# The columns that the Edge API needs of an entry.
 _ENTRY = """id, client, client_request_id, fingerprint, status, claim_number, user_id, total_amount_cents, currency,
   response_status, response_body, COALESCE(claimed_until >= now(), false) AS is_claimed"""
 
@@ -64,7 +64,7 @@ SELECT %(client)s, %(key)s, %(fingerprint)s, %(status)s, %(body)s WHERE NOT orde
 ON CONFLICT DO NOTHING RETURNING client
 """
 
-# Go on with an entry that no request processes any more: its request gave up, or its lease ran out.
+# Continue an entry that no request processes any more: its request gave up, or its lease expired.
 TAKE_OVER = f"""
 UPDATE order_ledger SET claim_number = claim_number + 1, claimed_by = %(claimant)s,
   claimed_until = now() + %(lease_s)s * interval '1 second',
@@ -74,7 +74,7 @@ WHERE id = %(id)s AND status = 'AWAITING_AUTHORIZATION' AND failure_code IS NULL
 RETURNING {_ENTRY}
 """
 
-# The payment service did not answer: the client's next request may go on at once, or the sweeper closes the entry.
+# The payment service did not answer: the client's next request may continue at once, or the sweeper closes the entry.
 LET_GO = """
 UPDATE order_ledger SET claimed_by = NULL, claimed_until = NULL,
   due_at = now() + %(abandoned_after_s)s * interval '1 second', updated_at = now()
@@ -106,7 +106,7 @@ WHERE id = %(id)s AND claim_number = %(claim_number)s AND status = 'AWAITING_AUT
 RETURNING id
 """
 
-# The response to every repeat of a request that the sweeper has closed, stored by the first repeat.
+# The response to every repeat of a request that the sweeper closed, stored by the first repeat.
 ANSWER_ABANDONED = """
 UPDATE order_ledger SET response_status = %(status)s, response_body = %(body)s
 WHERE id = %(id)s AND status = 'AUTHORIZATION_FAILED' AND response_status IS NULL RETURNING id
@@ -130,7 +130,7 @@ SELECT l.id AS order_ledger_id, l.client_request_id, l.status, l.user_id, l.emai
 FROM order_ledger l WHERE l.id = %(id)s AND l.client = %(client)s
 """
 
-# Those of these entries that have ended.
+# Which of these entries have ended.
 TERMINAL = "SELECT id FROM order_ledger WHERE id = ANY(%(ids)s::uuid[]) AND due_at IS NULL"
 
 # Token bucket: one token for each request, refilled as time passes. No row: the bucket is empty.
@@ -147,8 +147,8 @@ GIVE_TOKEN_BACK = """
 UPDATE rate_limits SET tokens = LEAST(%(limit)s, tokens + 1) WHERE client = %(client)s
 """
 
-# For how many seconds authorized orders have waited to be processed. Of the longest overdue the tenth counts: a few
-# entries that cannot be claimed must not stop all sales.
+# How many seconds authorized orders have waited to be processed. The tenth longest overdue one counts, so that a few
+# entries that cannot be claimed do not stop all sales.
 BACKLOG_AGE = """
 SELECT extract(epoch FROM now() - due_at)::float AS seconds FROM order_ledger AS entry
 WHERE due_at <= now() AND status <> 'AWAITING_AUTHORIZATION' AND NOT EXISTS (
@@ -191,7 +191,7 @@ class Store:
         ) is not None  # fmt: skip
 
     def take_over(self, entry: Row) -> Row | None:
-        """None: another request processes it, or it has moved on."""
+        """None: another request is processing it, or its status has changed."""
         try:
             return self.database.one(TAKE_OVER, id=entry["id"], **self._claim())
         except DatabaseUnavailable:
@@ -204,12 +204,12 @@ class Store:
         )
 
     def let_go_later(self, entry: Row) -> None:
-        """Give the claim back as soon as the database answers."""
+        """Release the claim as soon as the database answers."""
         self.retry_queue.add(lambda: self.let_go(entry))
 
     @contextmanager
     def released_on_error(self, entry: Row) -> Iterator[None]:
-        """Give the claim back if the request breaks off, so that the next one with its key can go on."""
+        """Release the claim if the request fails, so that the next one with its key can continue."""
         try:
             yield
         except ApiError:
@@ -219,7 +219,7 @@ class Store:
             raise
 
     def authorized(self, entry: Row, authorization_id: str, response: StoredResponse) -> bool:
-        """T2. False: the entry is not ours any more."""
+        """T2. False: the claim is lost."""
         notify = self.notifier.is_due()
         try:
             is_ours = self._t2(entry, authorization_id, response, notify=notify)
@@ -243,7 +243,7 @@ class Store:
         return self.database.statement(t2) is not None
 
     def refused(self, entry: Row, failure_code: str, failure_message: str, response: StoredResponse) -> bool:
-        """False: the entry is not ours any more."""
+        """False: the claim is lost."""
         row = self.database.one(
             REFUSED, failure_code=failure_code, failure_message=failure_message, **_fenced(entry, response)
         )
@@ -258,7 +258,7 @@ class Store:
         return self.database.one(GET_ORDER, client=client, id=order_ledger_id)
 
     def terminal(self, order_ledger_ids: Collection[str]) -> list[str]:
-        """Those of the entries that are in a terminal state."""
+        """Return the entries that are in a terminal state."""
         return [row["id"] for row in self.database.all(TERMINAL, ids=list(order_ledger_ids))]
 
     def take_token(self, client: str, limit: int) -> bool:
@@ -285,5 +285,5 @@ def _fenced(entry: Row, response: StoredResponse) -> dict[str, Any]:
 
 
 def claimant() -> str:
-    """This process, which may have been forked after this module was loaded."""
+    """Return this process's name. It may have been forked after this module was loaded."""
     return f"edge:{HOST}:{os.getpid()}"

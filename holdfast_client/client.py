@@ -1,4 +1,4 @@
-"""Calls to the Edge API. Every try of a call carries the same Idempotency-Key, so a retry never orders twice."""
+"""Calls to the Edge API. Every attempt of a call carries the same Idempotency-Key, so a retry never orders twice."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ products = Table(
     cents_column("price_cents"),
     Column("stock_quantity", Integer, nullable=False),
     time_column("created_at"),
-    # The defaults are for processes of the release before, which run while the database is being upgraded.
+    # The defaults are for processes of the previous release, which run during the upgrade.
     Column("currency", String(3), nullable=False, server_default=text("'USD'")),
     Column("is_active", Boolean, nullable=False, server_default=true()),
     UniqueConstraint("sku"),

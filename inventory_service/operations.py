@@ -65,7 +65,7 @@ SUM_OF_ADJUSTMENTS = """
 SELECT coalesce(sum(quantity), 0) AS total FROM inventory_adjustments WHERE product_id = %(product_id)s
 """
 
-# Change the stock of a product, and record it.
+# Change a product's stock and record it.
 ADJUST_STOCK = """
 WITH adjustment AS (
     INSERT INTO inventory_adjustments (id, product_id, quantity, reason, reference_id, notes)
@@ -174,7 +174,7 @@ def _change_stock(tx: Transaction, product_id: str, change: Row) -> StoredRespon
     quantity = change["quantity"]
     if product["stock_quantity"] + quantity < 0:
         raise _insufficient(product, -quantity)
-    # The sum, not the stock: reserved pieces may come back, and a release must never be refused.
+    # The sum, not the stock: a release, which returns reserved pieces, must never be refused.
     total = (tx.one(SUM_OF_ADJUSTMENTS, product_id=product_id) or {})["total"]
     if total + quantity > MAX_STOCK:
         raise ValidationFailed(quantity=[f"The stock plus its reservations would exceed {MAX_STOCK}."])
@@ -204,7 +204,7 @@ def _merged(items: Iterable[Row]) -> dict[str, int]:
 
 
 def _reserve(tx: Transaction, order_id: str, lines: dict[str, int]) -> tuple[Row, bool]:
-    # Of the lines that are reserved, without anything that has a default. Never change it: stored ones depend on it.
+    # Of the reserved lines, without any field that has a default. Never change it: stored fingerprints depend on it.
     fingerprint = fingerprint_of(lines)
     if not tx.execute(BEGIN_RESERVATION, order_id=order_id, fingerprint=fingerprint):
         return _described(order_id, lines, _first_reservation(tx, order_id, fingerprint)), True
@@ -246,7 +246,7 @@ def _lock_products(tx: Transaction, ids: list[str]) -> list[Row]:
 
 @contextmanager
 def _naming_locked_products(database: Database, ids: Callable[[], list[str]]) -> Iterator[None]:
-    """Say which products could not be locked, so that callers hold back only what needs these."""
+    """Name the products that could not be locked, so that callers defer only the orders for them."""
     try:
         yield
     except RowsLocked as error:

@@ -12,14 +12,14 @@ from common.database.database import Database, Row
 from inventory_service import operations, schemas
 from inventory_service.errors import DuplicateSku, InsufficientStock, ProductNotFound, ReservationReleased
 
-api = Api("Inventory service", "Products, their stock, and what of it is reserved for orders.")
+api = Api("Inventory service", "Products, their stock, and reservations for orders.")
 
 
 @dataclass(frozen=True)
 class Context:
     database: Database
     currency: str
-    """Of a product that is created without one."""
+    """The currency of a product that is created without one."""
 
 
 @api.route(

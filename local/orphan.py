@@ -28,8 +28,8 @@ def stop_orphan(data: Path) -> None:
             if wait_until(lambda: not pid_file.exists(), STOP_S):
                 return
     elif "postgres" not in command:
-        # A machine or container that went down left the file. PostgreSQL would mistake the process that has this
-        # number now for a server. (When it is a PostgreSQL, that one decides by itself.)
+        # The file is left from a machine or container that crashed. PostgreSQL would mistake the process that now
+        # has this number for a server. (If it is a PostgreSQL, that one decides by itself.)
         pid_file.unlink()
 
 

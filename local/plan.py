@@ -31,7 +31,7 @@ class PortTaken(Exception):
 class Plan:
     """The processes to run, in the Procfile's order."""
 
-    release: str  # runs to its end before the others start; may be empty
+    release: str  # completes before the others start; may be empty
     commands: Mapping[str, str]
     ports: Mapping[str, int]
     environ: Mapping[str, str]

@@ -162,7 +162,7 @@ class EmbeddedPostgres:
         if os.geteuid() == 0 and folder.lstat().st_uid == 0:
             os.chown(folder, *self._account, follow_symlinks=False)
         found = folder.lstat()
-        # Everybody can write to the temporary folder, so the folder or link may be somebody else's.
+        # Everybody can write to the temporary folder, so the folder or link may belong to another user.
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != self._account[0] or found.st_mode & 0o077:
             raise PostgresError(f"{folder} is not a private folder of the database's user. Remove it.")
 

@@ -25,7 +25,7 @@ def is_usable(python: str) -> bool:
 
 def main(name: str) -> int:
     """Refuse a Python that is too old, and say so when it is a slow build."""
-    if sys.version_info < (3, 11):  # noqa: UP036  # that is what we find out here
+    if sys.version_info < (3, 11):  # noqa: UP036  # this check must work on older versions
         found = f"{sys.version_info[0]}.{sys.version_info[1]}"
         sys.stderr.write(
             f"Holdfast needs Python 3.11 or newer, and {name} is {found}. "

@@ -33,7 +33,7 @@ def release(plan: Plan, url: str, folder: Path, stop: StopRequest) -> bool:
 
 def _migrate(command: str, folder: Path, environ: Mapping[str, str], stop: StopRequest) -> int:
     """Run the line; its exit code. It ends early when a stop is requested."""
-    # A session of its own keeps the terminal's Ctrl-C away, so that the command gets one signal, from us.
+    # A new session keeps the terminal's Ctrl-C away, so that the command gets only our signal.
     process = subprocess.Popen(command, shell=True, cwd=folder, env=environ, start_new_session=True)
     while process.poll() is None and not stop.made:
         time.sleep(0.05)

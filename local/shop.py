@@ -1,4 +1,4 @@
-"""What the demo needs besides the Edge API: products in stock, and the state of payments."""
+"""What the demo needs in addition to the Edge API: products in stock, and the state of payments."""
 
 from __future__ import annotations
 

@@ -21,11 +21,11 @@ except ImportError as missing:
 
 
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
-    """Run one command, with the process's own environment where none is given; its exit code."""
+    """Run one command, with the process's own environment unless one is given. :returns: its exit code"""
     given = _parser().parse_args(arguments)
     try:
         if given.command == "migrate":
-            # Imported here: it loads SQLAlchemy, and the other commands need not wait for that.
+            # Imported here, because it loads SQLAlchemy, which the other commands do not need.
             return int(importlib.import_module("ops.migrate").run(environ))
         if given.command == "check":
             return check.run(environ, given.format)
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
         sys.stderr.write(f"{error}\n")
     except Exception:  # an error of the command says nothing about the books
         traceback.print_exc()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what could not be written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the output that could not be written
     return UNUSABLE
 
 
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     books = commands.add_parser("audit", help="do the books agree? 0: yes, 1: no, 2: not known")
     books.add_argument("--format", choices=sorted(audit.FORMATS), default="text")
     books.add_argument("--show", type=_count, default=audit.SHOWN, metavar="N", help="rows of each check at most")
-    waiting = commands.add_parser("attention", help="list the orders that need a person, or try one of them again")
+    waiting = commands.add_parser("attention", help="list the orders that need attention, or retry one of them")
     waiting.set_defaults(action="list")
     actions = waiting.add_subparsers(dest="action")
     again = actions.add_parser("retry", help="make a waiting order due now")

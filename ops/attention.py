@@ -1,4 +1,4 @@
-"""`python -m ops attention`: list the orders that need a person, and try one of them again."""
+"""`python -m ops attention`: list the orders that need attention, and retry one of them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ TIMEOUT_S = 30
 
 LIST = "SELECT * FROM audit_attention ORDER BY needs_attention_at"
 
-# Makes an order due now. Not during a lease: its worker is about to write. Not while a request waits for its client:
-# the orchestrator closes such a request for good as soon as it is due. An entry that needs attention is past that.
+# Make an order due now. Not during a lease, because its worker is about to write. Not while a request waits for its
+# client, because the orchestrator would close it permanently. An entry that needs attention is past that.
 RETRY = """
 WITH due AS (
   UPDATE order_ledger AS entry SET due_at = LEAST(due_at, now()),
@@ -37,7 +37,7 @@ WHERE id = %(id)s
 
 
 class Refused(Exception):
-    """The order cannot be tried again now. The message says why, in one line."""
+    """The order cannot be retried now. The message says why, in one line."""
 
 
 def attention_table(rows: Sequence[Row]) -> str:
@@ -59,7 +59,7 @@ def attention_table(rows: Sequence[Row]) -> str:
 
 
 def show(environ: Mapping[str, str] | None) -> int:
-    """List the orders that need a person, the longest waiting first. :raises Unusable:"""
+    """List the orders that need attention, the longest waiting first. :raises Unusable:"""
     with transaction(environ, timeout_s=TIMEOUT_S, readonly=True) as tx:
         rows = tx.all(LIST)
     sys.stdout.write(attention_table(rows) if rows else "No order needs attention.\n")
@@ -88,7 +88,7 @@ def make_due(environ: Mapping[str, str] | None, order_ledger_id: str) -> str:
 
 
 def _notify(environ: Mapping[str, str] | None) -> bool:
-    """A transaction of its own, because a notification can fail when the queue is full, and is only a hint."""
+    """Notify in a separate transaction: it is only a hint, and fails when the queue is full."""
     try:
         with transaction(environ, timeout_s=TIMEOUT_S) as tx:
             tx.execute(f"NOTIFY {CHANNEL}")

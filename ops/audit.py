@@ -14,7 +14,7 @@ from ops.database import transaction
 from ops.table import table
 
 HEALTHY, UNHEALTHY = 0, 1
-TIMEOUT_S = 600  # 100,000 orders take some 5 s
+TIMEOUT_S = 600  # 100,000 orders take about 5 s
 SHOWN = 20  # rows of each check; the rest are counted
 
 CHECKS = "SELECT check_number, check_name FROM audit_checks ORDER BY check_number"
@@ -34,7 +34,7 @@ class Report:
     found: Mapping[str, int]
     """The number of violations of every check, including zero."""
     violations: list[Row]
-    """The first ones of each check."""
+    """The first violations of each check."""
     attention: list[Row]
     summary: Row
     seconds: float
@@ -48,7 +48,7 @@ def audit(environ: Mapping[str, str] | None, shown: int = SHOWN) -> Report:
     """Check one snapshot of the books. :raises Unusable:"""
     began = time.monotonic()
     with transaction(environ, timeout_s=TIMEOUT_S, isolation_level="REPEATABLE READ", readonly=True) as tx:
-        # Sort and hash in memory. To compile the plan takes longer than to run it.
+        # Sort and hash in memory. Compiling the plan (JIT) would take longer than running it.
         tx.execute("SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true)")
         names = [row["check_name"] for row in tx.all(CHECKS)]
         violations = tx.all(VIOLATIONS, shown=shown)

@@ -1,4 +1,4 @@
-"""`python -m ops check`: find what is wrong with the database and the settings."""
+"""`python -m ops check`: find problems of the database and the settings."""
 
 from __future__ import annotations
 

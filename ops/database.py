@@ -1,4 +1,4 @@
-"""The connection of one command, and the reasons why it cannot be used, in words for an operator."""
+"""The connection of one command, and why it cannot be used, in an operator's words."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def transaction(environ: Mapping[str, str] | None, *, timeout_s: int, **session:
 
 @contextmanager
 def opened(environ: Mapping[str, str] | None, *, timeout_s: int, **session: Any) -> Iterator[Opened]:
-    """As `transaction`, with the settings that were read and the connection."""
+    """Like `transaction`, with the settings and the connection."""
     try:
         settings = Settings.load(environ)
         with closing(connect(settings.database_direct_url, name="holdfast ops")) as connection:

@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 def run(environ: Mapping[str, str] | None) -> int:
     """Migrate as the settings say; the exit code.
 
-    Under honcho it then stays until it is stopped, because `honcho start` stops all processes as soon as one exits.
-    On a platform it must exit: the new version starts after that.
+    Under honcho it then keeps running until it is stopped, because `honcho start` stops all processes when one exits.
+    On a platform it must exit: the new version starts afterwards.
     """
     under_honcho = "HONCHO_PROCESS_NAME" in os.environ
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback at Ctrl-C; uncommitted changes are rolled back
@@ -50,7 +50,7 @@ def _migrate(environ: Mapping[str, str] | None) -> None:
 
 
 def _attempt(work: Callable[[], None]) -> str:
-    """Do the work. :returns: the reason in one line where it fails"""
+    """Do the work. :returns: the reason in one line if it fails"""
     try:
         work()
     except SettingError as error:

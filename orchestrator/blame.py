@@ -9,7 +9,7 @@ from common.process.logs import without_secrets
 
 # Lost connections, a read-only server, one that is out of resources or shutting down.
 SERVER_ERRORS = ("08", "25006", "53", "57P")
-# A lock that another session holds, or a statement that took too long: nobody's fault, or the server's.
+# A lock that another session holds, or a statement that took too long: not the fault of an entry.
 DELAYS = (psycopg2.errors.LockNotAvailable, psycopg2.errors.QueryCanceled)
 MAX_REASON = 500  # characters
 
@@ -33,7 +33,7 @@ def is_from_database(error: Exception) -> bool:
 def reason(error: Exception) -> str:
     """The error in one line that can be stored and holds no personal data."""
     cause = _cause(error)
-    # The primary message alone: the details show the refused row with all that it holds.
+    # Only the primary message: the details contain the refused row.
     message = cause.diag.message_primary if isinstance(cause, psycopg2.Error) else None
     text = without_secrets(f"{type(cause).__name__}: {message or cause}")
     return "".join(character if character.isprintable() else " " for character in text)[:MAX_REASON]

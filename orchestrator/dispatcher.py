@@ -12,7 +12,7 @@ from orchestrator import blame
 from orchestrator.saga import Saga
 from orchestrator.store import Store
 
-# When entries are due and none can be claimed, another session holds their locks, mostly to claim them.
+# If entries are due and none can be claimed, another session has locked them, usually to claim them.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Dispatcher:
                 sagas = self._store.claim(free)
             except TransientDatabaseError as error:
                 log.warning("cannot claim orders, will retry: %s", blame.reason(error))
-                self._note_stranded()  # the answer that was lost may have been that of a claim
+                self._note_stranded()  # the lost answer may have been that of a claim
                 return 0
             self._has_backlog = len(sagas) == free
             for saga in sagas:
@@ -96,7 +96,7 @@ class Dispatcher:
                 self.wake()  # a thread is free, or an entry may come due before the next look
 
     def _handle(self, saga: Saga, error: Exception) -> bool:
-        """:returns: whether the claim is to be given back as soon as the database answers"""
+        """:returns: whether to release the claim as soon as the database answers"""
         if blame.may_be_one_entry(error):
             self._store.set_aside(saga, error)
             return False

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Engine:
-    """Does no I/O itself: `ask` calls a participant, `save` writes to the ledger, `release` gives the claim back."""
+    """Does no I/O itself: `ask` calls a participant, `save` writes to the ledger, `release` releases the claim."""
 
     ask: Callable[[Saga], Answer | Deferred]
     save: Callable[[Saga, Saga], bool]

@@ -1,7 +1,7 @@
 """Group commit: items that several threads write at the same time become durable in one transaction.
 
-A commit waits for the disk. Meanwhile other threads arrive with items of their own; the first of them then writes
-all of these items. Nobody waits on purpose: a thread that is alone commits at once. The idea comes from databases:
+A commit waits for the disk. Meanwhile other threads arrive with their items; the first of them then writes all of these
+items. No thread waits on purpose: a thread that is alone commits at once. The idea comes from databases:
 D. DeWitt et al., "Implementation Techniques for Main Memory Database Systems", 1984.
 """
 

@@ -1,4 +1,4 @@
-"""Waits for notifications on a connection of its own. A notification is only a hint: all it does is wake someone."""
+"""Waits for notifications on a separate connection. A notification is only a hint, which wakes the dispatcher."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ NEVER_HAPPENED = Yes({})
 
 
 class Participant:
-    """One service, and what keeps calls away from it that would only wait in vain."""
+    """One service, with breakers that defer calls which would only wait."""
 
     def __init__(self, client: ServiceClient, pause_s: float, max_calls_while_busy: int = 8) -> None:
         """:param pause_s: seconds until it is asked again after it was down or busy; longer each time"""

@@ -5,7 +5,7 @@
 
 An action asks a participant. *Yes* is saved. *No* starts the compensation. *Nothing* is retried with the same key, and
 starts the compensation when the attempts are used up. The compensation also undoes the step that was in flight, because
-its request may have been executed, or may yet be.
+its request may have been executed, or may still be.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Step:
     do: str
     reaches: Status
     undo: tuple[str, ...]
-    """What undoes everything done up to here, in this order: the customer's money first."""
+    """The undos of everything done so far, in this order: the customer's money first."""
 
 
 STEPS = (
@@ -211,7 +211,7 @@ def _retry_undo(saga: Saga, reason: str, policy: RetryPolicy, *, is_refused: boo
 
 
 def _after_closing(saga: Saga, answer: Answer, policy: RetryPolicy) -> Saga:
-    """The client never came back. The entry is closed once it is certain that no hold is left."""
+    """The client never returned. Close the entry once it is certain that no hold is left."""
     match answer:
         case Yes():
             return replace(saga, status=Status.AUTHORIZATION_FAILED, retry_count=0, attention=None, detail=ABANDONED)

@@ -1,7 +1,7 @@
 """The orchestrator's SQL. Each statement has a name and is a transaction of its own.
 
-Every write to a claimed entry is fenced: it names the claim number that the writer holds, and changes no row when the
-entry has been claimed anew. Only the database's clock decides what is due.
+Every write to a claimed entry is fenced: it names the claim number that the writer holds, and changes no row if the
+entry has been claimed again. Only the database's clock decides what is due.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ WITH {_NO_LOCK_WAIT}, given AS (
 SELECT id, claim_number FROM saved
 """
 
-# Give a claim back without an outcome. The claim does not count as unproductive.
+# Release a claim without an outcome. It does not count as unproductive.
 RELEASE = f"""
 WITH {_NO_LOCK_WAIT}
 UPDATE order_ledger SET claimed_by = NULL, claimed_until = NULL,

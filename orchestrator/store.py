@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 
 MAX_UNPRODUCTIVE_CLAIMS = 5
 SET_ASIDE_S = 300  # an entry that kills every process that claims it may do so every five minutes
-RELEASE_AFTER_LOSS_S = 1  # an entry whose work always loses the connection comes round once a second, not at once
-LOCK_WAIT_S = 8  # how long the outcome of a locked entry is kept before its claim is left to the lease
+RELEASE_AFTER_LOSS_S = 1  # an entry whose work always loses the connection is retried once a second, not at once
+LOCK_WAIT_S = 8  # how long to retry the save of a locked entry before its claim is left to the lease
 NO_ENTRY = "00000000-0000-0000-0000-000000000000"
 
 
@@ -57,7 +57,7 @@ class Store:
         return None if row is None else float(row["seconds"])
 
     def save(self, was: Saga, now: Saga) -> bool:
-        """Save what the saga has become, together with others. :returns: False when the claim is lost
+        """Save the saga's new state, together with others. :returns: False if the claim is lost
 
         When they cannot be saved together, each thread saves its own, so that one of them does not stop the others.
         """
@@ -70,11 +70,11 @@ class Store:
             return self._save_alone(entry)
 
     def release(self, saga: Saga) -> None:
-        """Give the claim back unfinished. The entry is due for anyone at once."""
+        """Release the claim unfinished. The entry is due at once for any orchestrator."""
         self._release(saga.id, saga.claim_number, delay_s=0)
 
     def release_stranded(self, in_flight: Collection[str]) -> None:
-        """Give back every claim of this process except those on the entries in flight.
+        """Release every claim of this process except those on the entries in flight.
 
         The connection was lost before the process learned what it had claimed, or could save an outcome.
         """
@@ -87,9 +87,9 @@ class Store:
                 _log_left_to_lease(row["id"], error)
 
     def set_aside(self, saga: Saga, error: Exception) -> None:
-        """Mark a claimed entry with the error that ended the work on it, and give it back for a later try.
+        """Mark a claimed entry with the error that ended the work on it, and release it for a later try.
 
-        It is left to its lease when the database delays or refuses the writing of every entry.
+        It is left to its lease if the database delays or refuses every write.
         """
         if blame.is_from_database(error) and (blame.is_delay(error) or not self._can_save()):
             _log_left_to_lease(saga.id, error)
@@ -145,7 +145,7 @@ class Store:
             lease_s=self.lease_s,
             renew_below_s=self.lease_s * 0.75,  # two calls of at most 10 s each (void, then refund) fit into the rest
         )
-        # The id alone is not enough: a former owner may be in the same group as the present one.
+        # The id alone is not enough: a former owner may be in the same group as the current one.
         ours = {(row["id"], row["claim_number"]) for row in saved}
         return [(entry["id"], entry["claim_number"]) in ours for entry in entries]
 
@@ -172,7 +172,7 @@ class Store:
         )
 
     def _set_aside(self, id_: str, claim_number: int, error: Exception) -> None:
-        """Mark the entry itself, or, when it cannot be written at all, make a note beside it. Does not raise."""
+        """Mark the entry itself, or record it in a separate table if it cannot be written. Does not raise."""
         reason = blame.reason(error)
         log.error("needs attention: %s", reason, exc_info=error, extra={"order_ledger_id": id_})
         for statement in (statements.SET_ASIDE, statements.SET_ASIDE_UNWRITABLE):

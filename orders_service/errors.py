@@ -1,4 +1,4 @@
-"""The refusals of the orders service: those that all services share, in the words of orders."""
+"""The refusals of the orders service: shared ones, with messages about orders."""
 
 from __future__ import annotations
 

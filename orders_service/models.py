@@ -47,7 +47,7 @@ order_items = Table(
     CheckConstraint(f"unit_price_cents BETWEEN 1 AND {MAX_CENTS}", name="unit_price_cents"),
 )
 
-# The database itself refuses a change that the state machine does not have.
+# The database itself refuses a change that the state machine does not allow.
 STATUS_GUARD = """
 CREATE OR REPLACE FUNCTION refuse_order_status() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -109,7 +109,7 @@ def cancel(database: Database, order_id: str) -> Row:
 
 
 def _expect(database: Database, order_id: str, status: str) -> Row:
-    """The order in the wanted status. Both statuses are final, so it does not matter that this reads later."""
+    """Return the order in this status. Both statuses are final, so a later read is safe."""
     order = get(database, order_id)
     if order["status"] != status:
         raise InvalidStatusTransition(order["status"], status)

@@ -1,4 +1,4 @@
-"""The simulated gateway's books. The database itself refuses whatever no gateway may do."""
+"""The simulated gateway's books. The database itself refuses illegal changes."""
 
 from __future__ import annotations
 

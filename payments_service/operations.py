@@ -58,7 +58,7 @@ INSERT_TOMBSTONE_OF_ID = """
 LOCK_BY_ID = """
     SELECT * FROM payment_authorizations
     WHERE id = %(id)s AND status <> 'DECLINED' AND amount_cents IS NOT NULL FOR UPDATE"""
-# Lock whatever has the key of an authorize.
+# Lock the row with the key of an authorize.
 LOCK_BY_KEY = "SELECT * FROM payment_authorizations WHERE idempotency_key = %(key)s FOR UPDATE"
 # Capture a hold.
 CAPTURE = """
@@ -170,7 +170,7 @@ def _capture(tx: Transaction, authorization_id: str, amount_cents: int | None) -
 
 
 def _void_by_id(tx: Transaction, authorization_id: str, reason: str | None) -> StoredResponse:
-    """Void a hold. An unknown id is refused and remembered: no authorization ever appears under it."""
+    """Void a hold. An unknown id is refused and gets a tombstone, so that no authorization can appear under it."""
     payment = tx.one(LOCK_BY_ID, id=authorization_id)
     if payment is None:
         tx.execute(INSERT_TOMBSTONE_OF_ID, id=authorization_id, key=f"† {authorization_id}", reason=reason)

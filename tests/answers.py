@@ -1,4 +1,4 @@
-"""Whether an answer is one that the service's OpenAPI document describes, and an error one in the one error shape."""
+"""Checks an answer against the service's OpenAPI document, and an error against the standard error shape."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import jsonschema_rs
 
-# What may never leave a service: its code, its statements, its neighbours, and where it runs.
+# What a service must never reveal: its code, its SQL, its neighbours and its addresses.
 LEAK = re.compile(
     r"Traceback|File \"|psycopg|SELECT |INSERT |gunicorn|werkzeug|/work|127\.0\.0\.1|localhost|:\d{4,5}\b"
 )
@@ -21,7 +21,7 @@ LEAK = re.compile(
 class Answer:
     status: int
     headers: dict[str, str]
-    """Names in lower case."""
+    """Header names are in lower case."""
     body: bytes
 
     @cached_property
@@ -30,14 +30,14 @@ class Answer:
 
 
 class Document:
-    """A service's OpenAPI document, as it was served."""
+    """A service's OpenAPI document, as served."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self._spec = spec
         self._validators: dict[int, jsonschema_rs.Validator] = {}
 
     def faults(self, method: str, path: str, answer: Answer) -> Iterator[str]:
-        """What of the answer is not as it is described; nothing where all is well."""
+        """Yield each way in which the answer differs from the document."""
         if answer.status >= 400:
             yield from error_faults(answer)
         operation = self._operation(method, path.partition("?")[0])
@@ -58,7 +58,7 @@ class Document:
             yield from (error.message for error in self._validator(content["schema"]).iter_errors(answer.json))
 
     def _operation(self, method: str, path: str) -> dict[str, Any] | None:
-        """That of the path itself, before those with an id in it (OpenAPI, "Path Templating Matching")."""
+        """Find the operation. Concrete paths come before templated ones (OpenAPI, "Path Templating Matching")."""
         for template, operations in sorted(self._spec["paths"].items(), key=lambda item: item[0].count("{")):
             if re.fullmatch(re.sub(r"\{\w+\}", "[^/]*", template), path):
                 found: dict[str, Any] | None = operations.get(method.lower())
@@ -73,7 +73,7 @@ class Document:
 
 
 def error_faults(answer: Answer) -> Iterator[str]:
-    """What of a refusal is not in the one error shape."""
+    """Yield each way in which a refusal differs from the standard error shape."""
     try:
         body = answer.json
     except ValueError:
@@ -84,10 +84,10 @@ def error_faults(answer: Answer) -> Iterator[str]:
     if set(body) - {"error", "message", "details", "request_id"} or body.get("details", {"a": 1}) == {}:
         yield f"another shape: {sorted(body)}"
     if not re.fullmatch(r"[a-z_]+", body["error"]) or not body["message"].endswith("."):
-        yield f"no code or no sentence: {body['error']!r}, {body['message']!r}"
+        yield f"no code or no message: {body['error']!r}, {body['message']!r}"
     if body["request_id"] != answer.headers.get("x-request-id"):
         yield "the request id differs from the header's"
     if found := LEAK.search(answer.body.decode()):
-        yield f"it tells too much: {found[0]!r}"
+        yield f"it reveals too much: {found[0]!r}"
     if answer.status == 405 and not answer.headers.get("allow"):
         yield "405 without Allow"

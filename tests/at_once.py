@@ -1,4 +1,4 @@
-"""Calls that start at the same moment, each in a thread of its own."""
+"""Calls that start at the same moment, each in its own thread."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def at_once(calls: Iterable[Callable[[], T]]) -> list[T]:
-    """What the calls return, in their order. An exception in one of them is raised here."""
+    """Return the results of the calls, in order. An exception in a call is raised here."""
     waiting = list(calls)
     start = threading.Barrier(len(waiting))
 

@@ -1,4 +1,4 @@
-"""Bodies that no service may take, and none may stumble over, whatever the call."""
+"""Bodies that every call of every service must refuse."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ MALFORMED = {
     "not a number": b'{"quantity": nan}',
     "infinity": b'{"quantity": Infinity}',
     "minus infinity": b'{"quantity": -Infinity}',
-    "a comma too many": b'{"quantity": 1,}',
+    "a trailing comma": b'{"quantity": 1,}',
     "a comment": b'{"quantity": 1 /* one */}',
-    "other quotes": b"{'quantity': 1}",
+    "single quotes": b"{'quantity': 1}",
     "no quotes": b"{quantity: 1}",
     "a leading zero": b'{"quantity": 01}',
     "hexadecimal": b'{"quantity": 0x1}',
-    "no escape": b'{"name": "\\x41"}',
+    "an invalid escape": b'{"name": "\\x41"}',
     "a name twice": b'{"quantity": 1, "quantity": 2}',
     "a name twice, once escaped": b'{"quantity": 1, "\\u0071uantity": 2}',
     "a name twice, further down": b'{"items": [{"quantity": 1, "quantity": 1}]}',
@@ -35,7 +35,7 @@ MALFORMED = {
     "a surrogate in UTF-8": b'{"name": "\xed\xa0\x80"}',
     "bad UTF-8": b'{"name": "\xff\xfe"}',
     "UTF-8 cut off": b'{"name": "\xe2\x82',
-    "UTF-8, longer than needed": b'{"name": "\xc0\xaf"}',
+    "overlong UTF-8": b'{"name": "\xc0\xaf"}',
     "UTF-16": '{"name": "a"}'.encode("utf-16"),
     "deep lists": b"[" * 30_000 + b"]" * 30_000,
     "deep objects, never closed": b'{"a":' * 13_000,
@@ -47,12 +47,12 @@ UNSUPPORTED = {
     "a form": (b"a=1", {"Content-Type": "application/x-www-form-urlencoded"}),
     "another charset": (b"{}", {"Content-Type": "application/json; charset=latin-1"}),
     "multipart": (b"--x--", {"Content-Type": "multipart/form-data; boundary=x"}),
-    "a media type like it": (b"{}", {"Content-Type": "application/json+x"}),
-    "a media type that is none": (b"{}", {"Content-Type": "\xff"}),
+    "a similar media type": (b"{}", {"Content-Type": "application/json+x"}),
+    "an invalid media type": (b"{}", {"Content-Type": "\xff"}),
     "deflate": (b"{}", {**JSON, "Content-Encoding": "deflate"}),
     "gzip": (gzip.compress(b"{}"), {**JSON, "Content-Encoding": "gzip"}),
 }
-NO_OBJECT = {"a list": b"[]", "null": b"null", "a number": b"1", "a string": b'"a"', "true": b"true"}
+NOT_AN_OBJECT = {"a list": b"[]", "null": b"null", "a number": b"1", "a string": b'"a"', "true": b"true"}
 TOO_LARGE = {
     "too large": b'"' + b"a" * 70_000 + b'"',
     "too much white space": b" " * 70_000,
@@ -62,7 +62,7 @@ TOO_LARGE = {
 BODIES: dict[str, tuple[bytes, dict[str, str], int, str]] = {
     **{name: (body, JSON, 400, "malformed_json") for name, body in MALFORMED.items()},
     **{name: (*request, 415, "unsupported_media_type") for name, request in UNSUPPORTED.items()},
-    **{name: (body, JSON, 400, "validation_error") for name, body in NO_OBJECT.items()},
+    **{name: (body, JSON, 400, "validation_error") for name, body in NOT_AN_OBJECT.items()},
     **{name: (body, JSON, 413, "payload_too_large") for name, body in TOO_LARGE.items()},
 }
 BAD_REQUESTS = [pytest.param(*request, id=name) for name, request in BODIES.items()]

@@ -1,6 +1,6 @@
-"""The catalogue of bad requests, over every operation of the four services: more than a thousand of them.
+"""The catalogue of bad requests: more than a thousand, for every operation of the four services.
 
-What each must be answered stands with it. None depends on what the tables hold, except where `asks_database`.
+Each has its expected answer. None depends on the contents of the tables, except where `asks_database`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,26 @@ from tests.bad_values import CALLS, OTHER, Call
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "MAKE")
 KEY = {"Idempotency-Key": "a key"}
-NO_KEYS = ["", "x" * 256, "\xfc", "a\tb", "\x80"]
-NO_UUIDS = ["x", "0" * 32, "%00", "%ff", OTHER + "%00", OTHER + "%0A", "%7B" + OTHER + "%7D", "-" * 36, "9" * 1000]
-NO_AUTHORIZATION_IDS = ["x", OTHER, "auth_", "auth_%00" + "x" * 23, "auth_" + "x" * 24 + "%0A", "auth_" + "%C3%A9" * 24]
-NO_PATHS = ["/", "/order", "/orders/x/y", "/docs/../gunicorn.conf.py", "/docs/x.js", "/.env", "/inventory", "/%2e%2e/x"]
-NO_QUERIES = {
+BAD_KEYS = ["", "x" * 256, "\xfc", "a\tb", "\x80"]
+BAD_UUIDS = ["x", "0" * 32, "%00", "%ff", OTHER + "%00", OTHER + "%0A", "%7B" + OTHER + "%7D", "-" * 36, "9" * 1000]
+BAD_AUTHORIZATION_IDS = [
+    "x",
+    OTHER,
+    "auth_",
+    "auth_%00" + "x" * 23,
+    "auth_" + "x" * 24 + "%0A",
+    "auth_" + "%C3%A9" * 24,
+]
+UNKNOWN_PATHS = [
+    "/order",
+    "/orders/x/y",
+    "/docs/../gunicorn.conf.py",
+    "/docs/x.js",
+    "/.env",
+    "/inventory",
+    "/%2e%2e/x",
+]
+BAD_QUERIES = {
     "get_order (edge)": {
         "wait": ["", "x", "-1", "31", "nan", "inf", "-0.1", "1e400", "0x1", "1_0", "٣", "%00", "%FF", "1&wait=2"],
         "page": ["1"],
@@ -32,7 +47,7 @@ NO_QUERIES = {
         "page": ["2"],
     },
 }
-NO_CREDENTIALS = ["", "Bearer", "Bearer nobodys", "Basic nobodys", "nobodys", "Bearer \xff", f"Bearer {'x' * 4000}"]
+BAD_CREDENTIALS = ["", "Bearer", "Bearer nobodys", "Basic nobodys", "nobodys", "Bearer \xff", f"Bearer {'x' * 4000}"]
 READER = "reader"
 """A credential that may only read; its secret is the test's."""
 
@@ -48,7 +63,7 @@ class BadRequest:
     body: bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)
     faulty: str = ""
-    """The field that `details` must name."""
+    """The field that the answer's `details` must name."""
     credential: str | None = None
     """An Authorization header instead of a good one, or READER."""
     asks_database: bool = False
@@ -57,7 +72,7 @@ class BadRequest:
 def bad_requests() -> list[BadRequest]:
     found = [request for name, call in CALLS.items() for request in _of_call(name, call)]
     services = dict.fromkeys(call.service for call in CALLS.values())
-    return found + [_nowhere(service, path) for service in services for path in NO_PATHS]
+    return found + [_nowhere(service, path) for service in services for path in UNKNOWN_PATHS]
 
 
 def _of_call(name: str, call: Call) -> Iterator[BadRequest]:
@@ -75,7 +90,7 @@ def _of_call(name: str, call: Call) -> Iterator[BadRequest]:
         yield from _bad_credentials(good)
     yield from _bad_queries(good)
     yield from _bad_ids(good)
-    yield from _no_methods(good)
+    yield from _bad_methods(good)
 
 
 def _bad_values(good: BadRequest, call: Call, body: dict[str, Any]) -> Iterator[BadRequest]:
@@ -104,25 +119,25 @@ def _bad_bodies(good: BadRequest) -> Iterator[BadRequest]:
     takes_none = good.body is None
     for name, (body, headers, status, code) in BODIES.items():
         if takes_none and not body.strip():
-            continue  # as it should be
+            continue  # this body is valid
         own_headers = {other: value for other, value in good.headers.items() if other != "Content-Type"}
         request = replace(good, body=body, headers=own_headers | headers, status=status, code=code)
         yield replace(request, name=f"{good.name}: {name}", faulty="_schema" if code == "validation_error" else "")
     if takes_none:
         unasked = replace(good, body=b'{"force": true}', headers=good.headers | JSON, faulty="_schema")
-        yield replace(unasked, name=f"{good.name}: a body that is not asked for")
+        yield replace(unasked, name=f"{good.name}: an unexpected body")
 
 
 def _bad_keys(good: BadRequest) -> Iterator[BadRequest]:
     other_headers = {name: value for name, value in good.headers.items() if name not in KEY}
     yield replace(good, name=f"{good.name}: no key", headers=other_headers, code="missing_idempotency_key")
-    for key in NO_KEYS:
+    for key in BAD_KEYS:
         headers = {**other_headers, "Idempotency-Key": key}
         yield replace(good, name=f"{good.name}: key {key!r:.20}", headers=headers, faulty="Idempotency-Key")
 
 
 def _bad_credentials(good: BadRequest) -> Iterator[BadRequest]:
-    for credential in NO_CREDENTIALS:
+    for credential in BAD_CREDENTIALS:
         request = replace(good, name=f"{good.name}: credential {credential!r:.30}", credential=credential)
         yield replace(request, status=401, code="unauthorized")
     if good.method != "GET":
@@ -130,7 +145,7 @@ def _bad_credentials(good: BadRequest) -> Iterator[BadRequest]:
 
 
 def _bad_queries(good: BadRequest) -> Iterator[BadRequest]:
-    for field_, values in NO_QUERIES.get(good.name, {}).items():
+    for field_, values in BAD_QUERIES.get(good.name, {}).items():
         for value in values:
             request = replace(good, name=f"{good.name}: ?{field_}={value:.50}", faulty=field_)
             yield replace(request, path=f"{good.path}?{quote(f'{field_}={value}', safe='=&,%')}")
@@ -139,13 +154,13 @@ def _bad_queries(good: BadRequest) -> Iterator[BadRequest]:
 def _bad_ids(good: BadRequest) -> Iterator[BadRequest]:
     for part in good.path.split("/"):
         is_uuid, is_authorization = part.count("-") == 4, part.startswith("auth_")
-        for id_ in NO_UUIDS if is_uuid else NO_AUTHORIZATION_IDS if is_authorization else ():
+        for id_ in BAD_UUIDS if is_uuid else BAD_AUTHORIZATION_IDS if is_authorization else ():
             code = "not_found" if is_uuid else "authorization_not_found"
             request = replace(good, name=f"{good.name}: id {id_:.40}", path=good.path.replace(part, id_))
             yield replace(request, status=404, code=code)
 
 
-def _no_methods(good: BadRequest) -> Iterator[BadRequest]:
+def _bad_methods(good: BadRequest) -> Iterator[BadRequest]:
     taken = {call.method for call in CALLS.values() if (call.service, call.path) == (good.service, good.path)}
     for method in METHODS:
         if method not in taken:
@@ -158,7 +173,7 @@ def _nowhere(service: str, path: str) -> BadRequest:
 
 
 def changed(body: Any, path: str, value: Any) -> Any:
-    """A copy of `body` with another value at `path`, for instance `items.0.quantity`; `...` takes it away."""
+    """Return a copy of `body` with another value at `path`, such as `items.0.quantity`; `...` removes the field."""
     first, _, rest = path.partition(".")
     if isinstance(body, list):
         return [changed(each, rest, value) for each in body]

@@ -1,11 +1,11 @@
-"""Values that no call may take: for each call a good body, and for each of its fields what is none."""
+"""Invalid values: for each call a valid body, and for each of its fields the values that must be refused."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-# Stand for ids that exist; the test that sends a request puts the real ones there.
+# Placeholders for existing ids; the test that sends a request inserts the real ones.
 PRODUCT = "aaaaaaaa-0000-4000-8000-00000000000a"
 LEDGER = "bbbbbbbb-0000-4000-8000-00000000000b"
 ORDER = "cccccccc-0000-4000-8000-00000000000c"
@@ -13,26 +13,26 @@ HOLD = "auth_hhhhhhhhhhhhhhhhhhhhhhhh"
 CAPTURED = "auth_cccccccccccccccccccccccc"
 OTHER = "7b9d2c2e-1111-4222-8333-123456789abc"
 
-NO_NUMBER: list[Any] = [1.5, 1.0, True, False, "1", "", 1e300, 10**18, -(10**18), 2**63, None, [], {}, [1]]
-NO_COUNT: list[Any] = [*NO_NUMBER, -1, 0, 2**31]
-NO_CENTS: list[Any] = [*NO_NUMBER, -1, 0, 10**12]
-NO_ID: list[Any] = ["", "x", 1, None, True, [], "{00000000-0000-0000-0000-000000000000}", "0" * 32, "0" * 36, "\ud800"]
-NO_TEXT: list[Any] = ["", 1, None, True, [], {}, "a\nb", "a\x7f", "a\x85", "\u2028", "a" * 256, "a\x00b", "\udc00"]
-NO_TOKEN: list[Any] = [text for text in NO_TEXT if text != "a" * 256] + ["a" * 8193]
-NO_KEY: list[Any] = ["", "x" * 256, "ü", "a\nb", "a\x00b", "\x7f", None, 1, True, []]
-NO_CURRENCY: list[Any] = ["", "usd", "US", "USDD", "ZZZ", "XXX", "USD\n", None, 1, True, ["USD"]]
-NO_REASON: list[Any] = ["", "x" * 1001, None, 1, "\n"]
-NO_EMAIL: list[Any] = [
+NOT_A_NUMBER: list[Any] = [1.5, 1.0, True, False, "1", "", 1e300, 10**18, -(10**18), 2**63, None, [], {}, [1]]
+BAD_COUNT: list[Any] = [*NOT_A_NUMBER, -1, 0, 2**31]
+BAD_CENTS: list[Any] = [*NOT_A_NUMBER, -1, 0, 10**12]
+BAD_ID: list[Any] = ["", "x", 1, None, True, [], "{00000000-0000-0000-0000-000000000000}", "0" * 32, "0" * 36, "\ud800"]
+BAD_TEXT: list[Any] = ["", 1, None, True, [], {}, "a\nb", "a\x7f", "a\x85", "\u2028", "a" * 256, "a\x00b", "\udc00"]
+BAD_TOKEN: list[Any] = [text for text in BAD_TEXT if text != "a" * 256] + ["a" * 8193]
+BAD_KEY: list[Any] = ["", "x" * 256, "ü", "a\nb", "a\x00b", "\x7f", None, 1, True, []]
+BAD_CURRENCY: list[Any] = ["", "usd", "US", "USDD", "ZZZ", "XXX", "USD\n", None, 1, True, ["USD"]]
+BAD_REASON: list[Any] = ["", "x" * 1001, None, 1, "\n"]
+BAD_EMAIL: list[Any] = [
     *("", "a", "a@", "@b.example", "a@b", "a b@c.example", "a@b.example\n", f"{'a' * 250}@b.example"),
     *('"\x01"@b.example', "a@b.example\x00", None, 1, []),
 ]
-NO_OBJECT: list[Any] = [None, 1, "x", True, [[]]]
-NO_LINES: list[Any] = [None, {}, "x", 1, [], [1], ["x"], [None], [[]], [{}]]
+NOT_AN_OBJECT: list[Any] = [None, 1, "x", True, [[]]]
+BAD_LINES: list[Any] = [None, {}, "x", 1, [], [1], ["x"], [None], [[]], [{}]]
 
 
 @dataclass(frozen=True)
 class Call:
-    """An operation, a request that it takes, and what of it can be wrong: path of the field → values."""
+    """An operation, a valid request, and its invalid values: path of the field → values."""
 
     service: str
     method: str
@@ -56,15 +56,15 @@ CALLS = {
         {"user_id": OTHER, "email": "a@b.example", "items": [LINE], "payment": PAYMENT, "currency": "USD"},
         needs_key=True,
         bad={
-            "items.0.quantity": [*NO_COUNT, 101],
-            "items.0.product_id": NO_ID,
-            "user_id": NO_ID,
-            "email": NO_EMAIL,
-            "currency": NO_CURRENCY,
-            "payment.token": NO_TOKEN,
+            "items.0.quantity": [*BAD_COUNT, 101],
+            "items.0.product_id": BAD_ID,
+            "user_id": BAD_ID,
+            "email": BAD_EMAIL,
+            "currency": BAD_CURRENCY,
+            "payment.token": BAD_TOKEN,
             "payment.method": ["", "cash", "CARD", None, 1, True, []],
-            "payment": [*NO_OBJECT, {**PAYMENT, "cvc": "123"}],
-            "items": [*NO_LINES, [LINE] * 51, [LINE, {}], [{**LINE, "quantity": 51}] * 2, [PRICED]],
+            "payment": [*NOT_AN_OBJECT, {**PAYMENT, "cvc": "123"}],
+            "items": [*BAD_LINES, [LINE] * 51, [LINE, {}], [{**LINE, "quantity": 51}] * 2, [PRICED]],
         },
         unknown=("total_amount_cents", "USER_ID", "", "__proto__", "order_ledger_id", "client"),
         optional=("currency",),
@@ -76,14 +76,14 @@ CALLS = {
         "/orders",
         {"order_ledger_id": OTHER, "user_id": OTHER, "total_amount_cents": 500, "currency": "USD", "items": [PRICED]},
         bad={
-            "items.0.quantity": [*NO_COUNT, 101],
-            "items.0.unit_price_cents": NO_CENTS,
-            "total_amount_cents": [*NO_CENTS, 499, 501, 1],
-            "order_ledger_id": NO_ID,
-            "user_id": NO_ID,
-            "items.0.product_id": NO_ID,
-            "currency": NO_CURRENCY,
-            "items": [*NO_LINES, [PRICED] * 51, [PRICED] * 2, [LINE], [{**PRICED, "sku": "A"}]],
+            "items.0.quantity": [*BAD_COUNT, 101],
+            "items.0.unit_price_cents": BAD_CENTS,
+            "total_amount_cents": [*BAD_CENTS, 499, 501, 1],
+            "order_ledger_id": BAD_ID,
+            "user_id": BAD_ID,
+            "items.0.product_id": BAD_ID,
+            "currency": BAD_CURRENCY,
+            "items": [*BAD_LINES, [PRICED] * 51, [PRICED] * 2, [LINE], [{**PRICED, "sku": "A"}]],
         },
         unknown=("itmes", "id", "status", ""),
     ),
@@ -96,11 +96,11 @@ CALLS = {
         "/inventory/products",
         {"name": "Widget", "sku": "WIDGET-001", "price_cents": 2999, "initial_stock": 7},
         bad={
-            "sku": [*NO_TEXT, "a b", "ä", "a\n", "a" * 101, "a/b"],
-            "name": NO_TEXT,
-            "price_cents": NO_CENTS,
-            "currency": NO_CURRENCY,
-            "initial_stock": [*NO_NUMBER, -1, 2**31],
+            "sku": [*BAD_TEXT, "a b", "ä", "a\n", "a" * 101, "a/b"],
+            "name": BAD_TEXT,
+            "price_cents": BAD_CENTS,
+            "currency": BAD_CURRENCY,
+            "initial_stock": [*NOT_A_NUMBER, -1, 2**31],
         },
         unknown=("intial_stock", "stock_quantity", "id", "is_active"),
         optional=("currency", "initial_stock"),
@@ -114,9 +114,9 @@ CALLS = {
         {"quantity": 1, "reason": "warehouse_receiving", "reference_id": "PO-7", "notes": "two boxes"},
         needs_key=True,
         bad={
-            "quantity": [*NO_COUNT, 10**9 + 1, -(10**9) - 1],
+            "quantity": [*BAD_COUNT, 10**9 + 1, -(10**9) - 1],
             "reason": ["initial_stock", "", None, 1, [], "CORRECTION"],
-            "reference_id": NO_TEXT,
+            "reference_id": BAD_TEXT,
             "notes": ["n" * 1001, 1, None, "a\nb", []],
         },
         unknown=("note", "product_id"),
@@ -128,10 +128,10 @@ CALLS = {
         "/inventory/reservations",
         {"order_id": OTHER, "items": [LINE]},
         bad={
-            "items.0.quantity": [*NO_COUNT, 101],
-            "order_id": NO_ID,
-            "items.0.product_id": NO_ID,
-            "items": [*NO_LINES, [LINE] * 51, [PRICED]],
+            "items.0.quantity": [*BAD_COUNT, 101],
+            "order_id": BAD_ID,
+            "items.0.product_id": BAD_ID,
+            "items": [*BAD_LINES, [LINE] * 51, [PRICED]],
         },
         unknown=("itmes", "user_id"),
     ),
@@ -142,11 +142,11 @@ CALLS = {
         "/payments/authorize",
         {**KEYED, "user_id": OTHER, "amount_cents": 1000, "currency": "USD", "payment_token": "tok_visa"},
         bad={
-            "amount_cents": NO_CENTS,
-            "idempotency_key": NO_KEY,
-            "user_id": NO_ID,
-            "currency": NO_CURRENCY,
-            "payment_token": NO_TOKEN,
+            "amount_cents": BAD_CENTS,
+            "idempotency_key": BAD_KEY,
+            "user_id": BAD_ID,
+            "currency": BAD_CURRENCY,
+            "payment_token": BAD_TOKEN,
         },
         unknown=("amount", "authorization_id"),
     ),
@@ -155,7 +155,7 @@ CALLS = {
         "POST",
         f"/payments/capture/{HOLD}",
         {**KEYED, "amount_cents": 1},
-        bad={"amount_cents": [*NO_CENTS, 10**11], "idempotency_key": NO_KEY},
+        bad={"amount_cents": [*BAD_CENTS, 10**11], "idempotency_key": BAD_KEY},
         unknown=("reason", "currency", "authorization_id"),
         optional=("amount_cents",),
     ),
@@ -164,7 +164,7 @@ CALLS = {
         "POST",
         f"/payments/void/{HOLD}",
         {**KEYED, "reason": "no need"},
-        bad={"reason": NO_REASON, "idempotency_key": NO_KEY},
+        bad={"reason": BAD_REASON, "idempotency_key": BAD_KEY},
         unknown=("amount_cents",),
         optional=("reason",),
     ),
@@ -173,7 +173,7 @@ CALLS = {
         "POST",
         "/payments/void",
         {**KEYED, "authorization_key": "never seen", "reason": "no need"},
-        bad={"reason": NO_REASON, "idempotency_key": NO_KEY, "authorization_key": NO_KEY},
+        bad={"reason": BAD_REASON, "idempotency_key": BAD_KEY, "authorization_key": BAD_KEY},
         unknown=("authorization_id",),
         optional=("reason",),
     ),
@@ -182,7 +182,7 @@ CALLS = {
         "POST",
         f"/payments/refund/{CAPTURED}",
         {**KEYED, "amount_cents": 1, "reason": "returned"},
-        bad={"amount_cents": [*NO_CENTS, 10**11], "idempotency_key": NO_KEY, "reason": NO_REASON},
+        bad={"amount_cents": [*BAD_CENTS, 10**11], "idempotency_key": BAD_KEY, "reason": BAD_REASON},
         unknown=("amount",),
         optional=("amount_cents", "reason"),
     ),

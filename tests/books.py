@@ -1,4 +1,4 @@
-"""Do the books agree? What the audit finds; and, as these tests look at the end, what has not ended."""
+"""The books at the end of a test: the audit's findings, and the orders that have not ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ OPEN = "SELECT id::text, concat_ws(' ', status, status_detail, retry_count) FROM
 
 
 def violations(url: str, *, at_rest: bool = True) -> dict[str, list[Any]]:
-    """What is wrong, by the name of the check; empty when the books agree.
+    """Return the violations by check; empty when the books agree.
 
     :param at_rest: whether every order must have ended
     """

@@ -24,7 +24,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
     settings = {"fsync": "off", "max_connections": "400"}
     with EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data", settings=settings) as server:
         yield server
-        os.kill(server.pid, signal.SIGQUIT)  # nobody's open connections are waited for, 4 s long
+        os.kill(server.pid, signal.SIGQUIT)  # SIGQUIT does not wait for open connections, which would take 4 s
 
 
 @pytest.fixture(scope="session")
@@ -35,13 +35,13 @@ def migrated_url(postgres: EmbeddedPostgres) -> str:
 
 @pytest.fixture(autouse=True)
 def no_request_id() -> None:
-    """No test's log lines carry the request of the one before."""
+    """Clear the request id, so that log lines do not carry that of the previous test."""
     logs.request_id.set("")
 
 
 @pytest.fixture
 def url(migrated_url: str) -> str:
-    """A migrated database without a row in it."""
+    """The address of a migrated, empty database."""
     with psycopg2.connect(migrated_url) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables"

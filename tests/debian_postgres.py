@@ -18,7 +18,7 @@ VERSIONS = Path("/usr/lib/postgresql")
 
 
 def debian_binaries() -> Path:
-    """The programs of the newest version installed; without one, skips the test (fails it when `CI` is set)."""
+    """Find the newest installed version; without one, skip the test (fail it when `CI` is set)."""
     found = sorted(VERSIONS.glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
     if not found:
         leave = pytest.fail if os.environ.get("CI") else pytest.skip
@@ -34,7 +34,7 @@ def debian_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
 
 
 class IcuDatabase:
-    """A database whose default sort order is that of an ICU locale."""
+    """A database whose default collation is an ICU locale."""
 
     def __init__(self, server: EmbeddedPostgres, name: str, locale: str) -> None:
         self.url = urlsplit(server.url)._replace(path=f"/{name}").geturl()
@@ -45,7 +45,7 @@ class IcuDatabase:
         )
 
     def change_locale(self, locale: str) -> None:
-        """Change the sort order under the data, as moving its files to a system with other sort rules does."""
+        """Change the collation under the data, as moving the files to another operating system may."""
         name_of_17 = "SELECT 1 FROM pg_attribute WHERE attrelid = 'pg_database'::regclass AND attname = 'datlocale'"
         column = "datlocale" if self._admin(name_of_17) else "daticulocale"
         self._admin(f"UPDATE pg_database SET {column} = '{locale}' WHERE datname = '{self._name}'")

@@ -1,4 +1,4 @@
-"""A server for tests that restart, freeze or break it, and pools of connections to it."""
+"""A database server that tests may restart, freeze or break, and connection pools to it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPos
 
 @pytest.fixture
 def admin(own_server: EmbeddedPostgres) -> Callable[..., list[tuple[Any, ...]]]:
-    """`admin("SELECT …")` → rows: a statement on a connection of its own. There is a table `t`."""
+    """`admin("SELECT …")` → rows: a statement on its own connection. There is a table `t`."""
 
     def run(text: str, *params: Any) -> list[tuple[Any, ...]]:
         with closing(psycopg2.connect(own_server.url, options="-c default_transaction_read_only=off")) as connection:

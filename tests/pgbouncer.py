@@ -1,4 +1,4 @@
-"""A real PgBouncer in transaction mode, configured as Debian packages it otherwise."""
+"""A real PgBouncer in transaction mode, otherwise with Debian's defaults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A way to PostgreSQL that a test can cut: in the middle of a statement, after its commit, or altogether."""
+"""A path to PostgreSQL that a test can cut: before a statement, after it, or completely."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import psycopg2.extensions
 
-# What stands before them is the last byte of the message's length, which may be a letter.
+# No \\b in front: the byte before them is the last one of the message's length, which may be a letter.
 PREPARE, EXECUTE = re.compile(rb"PREPARE (holdfast_\w+) AS"), re.compile(rb"EXECUTE (holdfast_\w+)")
 
 
@@ -19,7 +19,7 @@ class _Pair:
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.client, self.server = client, server
         self.greeting = b""
-        """The first that the client has said; its application_name is in it."""
+        """The client's startup message, which contains its application_name."""
         self.loses_answer = self.drops_packets = False
 
     def cut(self) -> None:
@@ -33,7 +33,7 @@ class _Pair:
 
 
 class Severable:
-    """A TCP port of 127.0.0.1 that passes on to the server's unix socket."""
+    """A TCP port on 127.0.0.1 that forwards to the server's unix socket."""
 
     def __init__(self, url: str) -> None:
         address = psycopg2.extensions.parse_dsn(url)
@@ -60,7 +60,7 @@ class Severable:
         self._run(self._accept, self._listener)
 
     def refuse(self) -> None:
-        """Refuse new connections; those that are there stay."""
+        """Refuse new connections; existing ones stay."""
         if self._listener:
             with suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
@@ -82,17 +82,17 @@ class Severable:
         self._is_silent = True
 
     def drop_packets_of(self, application_name: str) -> None:
-        """The connections that this application has now stay open on both sides, and nothing comes through any more."""
+        """Drop all data of this application's current connections, which stay open on both sides."""
         for pair in self._pairs:
             if f"\0{application_name}\0".encode() in pair.greeting:
                 pair.drops_packets = True
 
     def cut_before(self, statement: str) -> None:
-        """Once: lose the connection when this text is sent; the server never gets it."""
+        """Cut the connection when this text is sent, once; the server never receives it."""
         self._cut_at, self._cut_after = statement.encode(), False
 
     def cut_after(self, statement: str, *, and_stop: bool = False) -> None:
-        """Once: lose the connection when the server has done this statement and says so; `stop`, too, if asked to."""
+        """Cut the connection when the server answers this statement, once. `and_stop`: refuse new connections too."""
         self._cut_at, self._cut_after, self._then_stop = statement.encode(), True, and_stop
 
     @property
@@ -129,11 +129,11 @@ class Severable:
                     pair.loses_answer = True
                 if not (self._is_silent or pair.drops_packets):
                     pair.server.sendall(data)
-        if not pair.drops_packets:  # else the news that the client has closed is dropped, too
+        if not pair.drops_packets:  # otherwise the client's close is dropped too
             pair.cut()
 
     def _is_statement_to_cut(self, data: bytes) -> bool:
-        """Whether it is the statement itself or the name it has been prepared under; to prepare it is not to run it."""
+        """Whether the data runs the statement, as text or by its prepared name. A PREPARE does not count."""
         if preparing := PREPARE.search(data):
             self._prepared[preparing[1]] = data
             return False

@@ -15,7 +15,7 @@ Handler = Callable[[ssl.SSLSocket], None]
 
 
 def private_ca(folder: Path) -> tuple[Path, Path]:
-    """Make a CA and a certificate of it for `localhost`. :returns: the CA's certificate; key and chain of the server"""
+    """Make a CA and its certificate for `localhost`. :returns: the CA's certificate; the server's key and chain"""
     ca, ca_key, key, request, chain = (folder / name for name in ("ca.pem", "ca.key", "key", "request", "chain.pem"))
     extension = folder / "extension"
     extension.write_text("subjectAltName = DNS:localhost")
@@ -33,7 +33,7 @@ def _openssl(*arguments: str | Path) -> None:
 
 
 class TlsServer:
-    """Accepts TLS connections on `localhost` and hands each to `handle`, in a thread of its own."""
+    """Accepts TLS connections on `localhost` and passes each to `handle` in its own thread."""
 
     def __init__(self, chain: Path, handle: Handler) -> None:
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -59,7 +59,7 @@ class TlsServer:
 
 
 def relay_to(address: tuple[str, int]) -> Handler:
-    """Take the TLS off, as a proxy in front of a service does."""
+    """Terminate TLS, as a proxy in front of a service does."""
 
     def handle(client: ssl.SSLSocket) -> None:
         with socket.create_connection(address) as service:

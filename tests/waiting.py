@@ -1,4 +1,4 @@
-"""Waiting for a condition instead of for a time."""
+"""Wait for a condition, not for a time."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def eventually(condition: Callable[[], T], within_s: float = 20) -> T:
-    """The first truthy value of `condition`; fails when there is none in time."""
+    """Return the first truthy value of `condition`; fail if there is none in time."""
     deadline = time.monotonic() + within_s
     while not (value := condition()):
         assert time.monotonic() < deadline, f"still {value!r} after {within_s} s"

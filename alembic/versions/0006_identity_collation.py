@@ -1,11 +1,11 @@
 """Compare identifying text byte by byte, and number the history without a sequence.
 
-An index on text is sorted by the rules of a language. These change with the operating system, and a unique index no
-longer finds its own rows. `COLLATE "C"` has no such rules. A sequence can be behind its table after a restore or a
-logical replication, so an entry's history is numbered by what it holds, and the outbox is keyed by its entry.
+An index on text is sorted by the rules of a language. When the operating system changes them, a unique index no longer
+finds its own rows. `COLLATE "C"` has no such rules. A sequence can be behind its table after a restore or a logical
+replication, so the history is numbered within its entry, and the outbox is keyed by its entry.
 
-No table is rewritten and none is locked for long: an index is built CONCURRENTLY, then takes the place of the old one.
-PostgreSQL keeps an index that has the new collation already. Every step can be repeated.
+No table is rewritten or locked for long: an index is built CONCURRENTLY and then replaces the old one. PostgreSQL keeps
+an index that already has the new collation. Every step can be repeated.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ depends_on = None
 HERE = Path(__file__)
 VIEWS = HERE.with_name("0005_audit.sql").read_text(encoding="utf-8")
 OLD_GUARD, GUARD = (HERE.with_name(f"{number}_guard.sql").read_text(encoding="utf-8") for number in ("0004", "0006"))
-# A statement that waits for a lock on a table makes all later ones wait behind it: so it waits only briefly.
+# A statement that waits for a table lock makes all later ones wait behind it, so it waits only briefly.
 BRIEFLY = "SET LOCAL lock_timeout = '400ms'"
 IS_BUILT = "SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('{}') AND indisvalid"
 
@@ -181,7 +181,7 @@ SELECT setval(pg_get_serial_sequence('order_ledger_history', 'id'), max(id)) FRO
 
 def upgrade() -> None:
     with op.get_context().autocommit_block(), without_views(VIEWS):
-        op.execute("SET statement_timeout = 0; SET lock_timeout = 0")  # of the role; to build an index takes long
+        op.execute("SET statement_timeout = 0; SET lock_timeout = 0")  # the role's limits: building an index takes long
         for step in STEPS:
             for name, of in step.builds.items():
                 _build(name, of)

@@ -11,9 +11,9 @@ down_revision = "holdfast_0006"
 branch_labels = None
 depends_on = None
 
-# A constant default is kept in the catalog (PostgreSQL 11 and later): no row is rewritten, the lock is short. The
-# products that are there get the currency of the setting CURRENCY, as do those that processes of the release before
-# create while the database is being upgraded.
+# A constant default is stored in the catalog (PostgreSQL 11 and later): no row is rewritten, and the lock is short.
+# Existing products get the currency of the setting CURRENCY, as do those that processes of the previous release create
+# during the upgrade.
 PRODUCTS = """
 ALTER TABLE products
     ADD COLUMN currency varchar(3) NOT NULL DEFAULT '{currency}',

@@ -1,4 +1,4 @@
-"""Entries that the database refuses to write: where they are noted, and the audit's views on them.
+"""A table for entries that the database refuses to write, and the audit's views of them.
 
 Revision ID: holdfast_0008
 Revises: holdfast_0007

@@ -1,4 +1,4 @@
-"""The saga of all contenders: four calls to a participant, by the leanest use of `requests`.
+"""The saga of all contenders: four calls to a participant, with the leanest use of `requests`.
 
 The methods, paths and bodies are those of orchestrator/participants.py. The peers' environment loads this module
 too, so it imports nothing but `requests`.
@@ -63,7 +63,7 @@ def authorization_id_for(ledger_id: str) -> str:
 
 
 def request_id_for(ledger_id: str) -> str:
-    """What the stub has to know about a saga, in the header that every call has."""
+    """Return what the stub must know about a saga, for a header of every call."""
     return f"{ledger_id}.{order_id_for(ledger_id)}"
 
 

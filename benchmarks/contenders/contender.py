@@ -1,4 +1,4 @@
-"""What the engine benchmark needs of a contender: start, hand in sagas, know when they are done, stop."""
+"""The interface of a contender in the engine benchmark: start, submit sagas, tell when they are done, stop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ READY_WITHIN_S = 30
 
 
 class Contender(ABC):
-    """One way to run the saga of four calls. It has its own tables and shares server, stub and machine."""
+    """One way to run the saga of four calls. It has its own tables, and shares the server, the stub and the machine."""
 
     name: str
     how: str
@@ -37,11 +37,11 @@ class Contender(ABC):
 
     @abstractmethod
     def command(self, processes: int) -> Sequence[str | Path]:
-        """The command of one worker process out of so many."""
+        """Return the command of one of this many worker processes."""
 
     @abstractmethod
     def put(self, sagas: int) -> None:
-        """Hand in so many at once. Returns when they are committed; the time runs from then on."""
+        """Submit this many sagas at once. The time is measured from its return, when they are committed."""
 
     @abstractmethod
     def is_done(self) -> bool:

@@ -1,7 +1,7 @@
 """The upper limit of any engine: the four calls of a saga in a bare loop that stores nothing.
 
-`python -m benchmarks.contenders.limit usual|lean URL THREADS`; it reads numbers of sagas from stdin, one
-a line, and prints `done` after each.
+`python -m benchmarks.contenders.limit usual|lean URL THREADS` reads numbers of sagas from stdin, one per
+line, and prints `done` after each.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ PUT_WITHIN_S = 60
 
 
 class Peer(Contender):
-    """A program with two roles: `feed` hands in sagas, `work` runs them."""
+    """A program with two roles: `feed` submits sagas, `work` runs them."""
 
     module: str
 
@@ -59,7 +59,7 @@ class Peer(Contender):
 
 class PostgresPeer(Peer, InPostgres):
     open: str
-    """SQL that tells whether anything is left to do."""
+    """SQL that tells whether work is left."""
 
     def state_url(self) -> str:
         return self.database_url

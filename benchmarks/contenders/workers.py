@@ -50,7 +50,7 @@ class Workers:
                 raise ProcessDied(f"{log.stem} exited with {process.returncode}:\n{log.read_text()[-2000:]}")
 
     def printed(self, word: str, times: int = 1) -> bool:
-        """Whether each of them has printed a word at least so many times.
+        """Whether each of them has printed a word at least this many times.
 
         :raises ProcessDied: if one has exited
         """

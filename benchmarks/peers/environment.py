@@ -1,4 +1,4 @@
-"""The peers' own Python environment: their packages would change ours."""
+"""A separate Python environment for the peers, whose packages would change ours."""
 
 from __future__ import annotations
 

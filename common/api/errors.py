@@ -1,7 +1,7 @@
-"""The ways in which any service can refuse or fail, all with one error body.
+"""The errors that any service can return, all with the same body.
 
-An error's docstring is the message for a person. Keyword arguments become `details`. The refusals of a single service
-are in its own `errors.py`.
+An error's docstring is its message for people. Keyword arguments become `details`. Errors of a single service are in
+its own `errors.py`.
 """
 
 from __future__ import annotations

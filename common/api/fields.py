@@ -1,4 +1,4 @@
-"""The kinds of values in request and response bodies, as marshmallow fields. Each accepts one spelling only."""
+"""The types of values in request and response bodies, as marshmallow fields. Each accepts only one spelling."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Run a call once for each key: the same key and the same body get the first response again, with no second effect.
+"""Run a call once per key: the same key with the same body gets the first response again, without a second effect.
 
 The key is inserted before the work, in the transaction of the work. A second call with the key waits in the unique
-index until the first has committed, and then finds its response. After a crash nothing of either is left.
+index until the first has committed, and then finds its response. A crash leaves neither the key nor an effect.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ cannot send it."""
 
 @dataclass(frozen=True)
 class StoredResponse:
-    """A status and a body that is JSON text already; `replayed` where it comes from the database."""
+    """A status and a body as JSON text; `replayed` if it comes from the database."""
 
     status: int
     body: str
@@ -58,20 +58,20 @@ def _instance(schema: type[Schema]) -> Schema:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Tells two requests with the same key apart: a digest of the body as the client sent it.
+    """Tells apart two requests with the same key: a digest of the body as the client sent it.
 
-    Not of the body as this release reads it: a new optional field with a default would change the digest of every
-    request that was sent before, and a repeat after the upgrade would be refused as another request.
+    It is not of the body as this release reads it: a new optional field with a default would change the digest of every
+    earlier request, and a repeat after the upgrade would be refused.
     """
 
     sent: Any
     as_0_1_read_it: Callable[[], Any] | None = None
-    """The body as release 0.1 loaded it, with its defaults: 0.1 stored the digest of that. Never change what this
-    returns for a request that 0.1 took."""
+    """The body as release 0.1 loaded it, with its defaults, because 0.1 stored the digest of that. Never change the
+    result for a request that 0.1 accepted."""
 
     @cached_property
     def value(self) -> str:
-        """What is stored with a new key."""
+        """The digest to store with a new key."""
         return fingerprint_of(self.sent)
 
     def matches(self, stored: str) -> bool:
@@ -87,14 +87,14 @@ def fingerprint_of(request: Any) -> str:
 
 
 def with_defaults(sent: Body, defaults: Body, ids: tuple[str, ...] = ()) -> dict[str, Any]:
-    """A body as release 0.1 loaded it: fields that were absent filled in, UUIDs in lower case."""
+    """Return a body as release 0.1 loaded it: absent fields filled in, UUIDs in lower case."""
     return {**defaults, **sent, **{name: sent[name].lower() for name in ids if name in sent}}
 
 
 def once(
     tx: Transaction, table: str, scope: str, key: str, fingerprint: Fingerprint, work: Callable[[], StoredResponse]
 ) -> StoredResponse:
-    """Do `work` unless `key` has been used in this scope; then return the first response again.
+    """Run `work`, or return the first response again if `key` has been used in this scope.
 
     :raises IdempotencyKeyReused: the key was used for another request
     :raises RequestInProgress: another call with the key still holds it after the database's lock_timeout

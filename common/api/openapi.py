@@ -14,7 +14,7 @@ from common.api import errors
 from common.api.routes import Api, Operation, openapi_path
 from common.process import logs
 
-# The errors of every route, whatever it does.
+# The errors that every route can return.
 ALWAYS = (errors.ServiceUnavailable, errors.Busy, errors.DatabaseUnavailable, errors.NotMigrated)
 WITH_BODY = (
     errors.ValidationFailed,
@@ -31,7 +31,7 @@ HEADERS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "Idempotency-Replayed": (
         {"type": "string", "enum": ["true"]},
-        "Set if this is the first response again and nothing was done this time.",
+        "Set if this is the stored first response, and nothing was done this time.",
     ),
     "Retry-After": (
         {"type": "string", "pattern": "^[1-9][0-9]*$"},
@@ -75,7 +75,7 @@ def document(api: Api, probes: Api, version: str, *, needs_api_key: bool = False
 
 
 def _without_null_default(_converter: Any, _field: fields.Field[Any], ret: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Drop `default: null` where null is not a valid value: leaving the field out is no default."""
+    """Drop `default: null` if null is not a valid value: an absent field has no default then."""
     if ret.get("default", 0) is None and not ret.get("nullable"):
         del ret["default"]
     return {}

@@ -1,4 +1,4 @@
-"""What every service tells about itself, without a credential: an index, its health, and that it is alive."""
+"""The endpoints of every service that need no credential: an index, its health and its liveness."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Routes as data: one declaration validates, calls, dumps and documents an operation.
 
-A view gets the service's context first (its database, or what `create_app` made), then the arguments it needs by name:
-path parameters, `body`, `query`, `idempotency_key`, `sent`. It returns what the schema dumps, a `Reply`, or a
+A view gets the service's context first (its database, or an object made by `create_app`), then the arguments it names:
+path parameters, `body`, `query`, `idempotency_key`, `sent`. It returns data for the schema to dump, a `Reply`, or a
 `StoredResponse`.
 """
 
@@ -42,7 +42,7 @@ class Reply:
 
 
 class PathId(BaseConverter):
-    """A kind of id in paths. `regex` is what the route accepts, `pattern` the spelling of a well-formed id."""
+    """A type of id in paths. `regex` is what the route accepts, `pattern` the spelling of a well-formed id."""
 
     pattern: ClassVar[str]
 
@@ -186,7 +186,7 @@ def json_body(default: Any = None) -> Any:
         raise UnsupportedMediaType()
     raw = request.get_data(cache=False)
     if request.content_length is None and len(raw) >= current_app.config["MAX_CONTENT_LENGTH"]:
-        raise PayloadTooLarge()  # a chunked body says nothing of its length, and was cut off there
+        raise PayloadTooLarge()  # a chunked body does not announce its length, and was cut off at the limit
     if not raw.strip() and default is not None:
         return default
     if request.content_type != "application/json" and not _is_utf8_json(request.mimetype, request.mimetype_params):

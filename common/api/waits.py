@@ -1,7 +1,7 @@
-"""Lets requests wait until something is finished, at the price of one statement for all of them.
+"""Lets requests wait until something is finished. One statement serves all of them.
 
-One thread for each process looks at everything that is waited for. Where the server can park a request, the request
-holds no thread meanwhile; otherwise a bounded number of requests hold one each.
+One thread per process checks everything that requests wait for. If the server can park a request, it holds no thread
+meanwhile; otherwise a bounded number of requests hold one each.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from typing import Any
 from common.database.errors import TransientDatabaseError
 
 CAN_PARK = "holdfast.can_park"
-"""In the WSGI environment: True where the server handles `Parked`, False where it has no room. Absent elsewhere."""
+"""In the WSGI environment: True if the server handles `Parked`, False if it has no room. Absent with other servers."""
 IS_RESUMED = "holdfast.is_resumed"
-"""In the WSGI environment: this request was parked and has come back."""
+"""In the WSGI environment: the request was parked and has been resumed."""
 HAS_GONE = "holdfast.has_gone"
 """In the WSGI environment: a callable that tells whether the client has closed the connection."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.005, 0.25  # a saga takes some 50 ms; slow ones are looked at less and less often
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.005, 0.25  # a saga takes about 50 ms; slow ones are checked less and less often
 log = logging.getLogger(__name__)
 
 
 class Parked(BaseException):
-    """Ends the processing of a request, which starts again when `subscribe`'s callback is called.
+    """Ends the processing of a request, which restarts when `subscribe`'s callback is called.
 
     Not an `Exception`, so that no error handler responds to it.
     """
@@ -48,7 +48,7 @@ class _Wait:
 
 
 class Waits:
-    """The requests of this process that wait. Thread-safe."""
+    """The waiting requests of this process. Thread-safe."""
 
     def __init__(
         self,
@@ -57,8 +57,8 @@ class Waits:
         is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         """
-        :param finished: returns those of the keys that nobody has to wait for any longer
-        :param threads: how many requests may hold a thread where the server cannot park them
+        :param finished: returns the keys that are finished
+        :param threads: how many requests may hold a thread if the server cannot park them
         :param is_stopping: ends all waits
         """
         self._finished, self._is_stopping = finished, is_stopping
@@ -68,9 +68,9 @@ class Waits:
         self._has_thread = False
 
     def wait(self, key: str, seconds: float, environ: dict[str, Any]) -> bool:
-        """Wait until `key` is finished, the time is up, the client has gone or the process stops.
+        """Wait until `key` is finished, the time is up, the client has disconnected or the process stops.
 
-        :returns: False where there is no room for another wait
+        :returns: False if there is no room for another wait
         :raises Parked: to the server, which calls the application again with IS_RESUMED
         """
         if environ.get(IS_RESUMED):
@@ -114,13 +114,13 @@ class Waits:
                 wait.wake()
 
     def _pause(self) -> None:
-        """Sleep until the next look is due: that of the youngest wait, as pauses grow with age."""
+        """Sleep until the next check is due: that of the youngest wait, because pauses grow with age."""
         with self._changed:
             while not self._waits or (left := min(w.next_look for w in self._waits) - time.monotonic()) > 0:
                 self._changed.wait(left if self._waits else None)
 
     def _ended(self, waits: list[_Wait]) -> list[_Wait]:
-        """One statement looks at all of them."""
+        """Check all of them with one statement."""
         try:
             finished = set(self._finished({wait.key for wait in waits})) if waits else set()
         except TransientDatabaseError as error:

@@ -1,4 +1,4 @@
-"""Calls from one service to another, and what a response means. Imports `json_text` and `process`.
+"""Calls from one service to another, and the meaning of a response. Imports `json_text` and `process`.
 
 The Edge API and the orchestrator may import it.
 """

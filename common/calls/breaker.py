@@ -1,6 +1,6 @@
-"""What keeps calls away from a participant, or from a locked row, that would only wait in vain.
+"""Keeps calls away from a participant that is down, or from a locked row.
 
-Whatever is kept away costs a saga no attempt.
+A deferred call costs a saga no attempt.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-OPENS_AFTER = 10  # unanswered calls in a row: more than one saga makes, which must use up its attempts
+OPENS_AFTER = 10  # unanswered calls in a row: more than the attempts of one saga
 LONGEST = 8  # times the first pause, so that calls resume soon after the participant is back
 BUSY_FOR_S = 10.0  # five times as long as a participant waits for a lock
 
@@ -37,14 +37,20 @@ class Breaker:
     def wait_s(self) -> float:
         """0: call now. Otherwise the seconds to wait, with jitter so that not all callers return at once."""
         with self._lock:
-            if self._failures < self._opens_after:
-                return 0
-            left = self._probe_at - self._clock()
-            if left > 0:
-                return left + random.random() * self._pause_s
-            self._probe_at = self._clock() + self._pause_s  # this caller probes; the others wait for the result
-            self._is_probing = True
-            return 0
+            left = self._left_s()
+            if not left and self._failures >= self._opens_after:
+                self._probe_at = self._clock() + self._pause_s  # this caller probes; the others wait for the result
+                self._is_probing = True
+            return left
+
+    def left_s(self) -> float:
+        """As `wait_s`, for a caller that may not call yet: it does not become the probe."""
+        with self._lock:
+            return self._left_s()
+
+    def _left_s(self) -> float:
+        left = self._probe_at - self._clock() if self._failures >= self._opens_after else 0
+        return left + random.random() * self._pause_s if left > 0 else 0
 
     def note(self, *, answered: bool) -> None:
         """Report how a call ended: with any answer, or with nothing."""
@@ -62,8 +68,8 @@ class Breaker:
 class LockedRows:
     """The rows that a participant could not lock, each with a breaker: one call at a time tries again. Thread-safe."""
 
-    def __init__(self, pause_s: float) -> None:
-        self._pause_s = pause_s
+    def __init__(self, pause_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._pause_s, self._clock = pause_s, clock
         self._lock = threading.Lock()
         self._breakers: dict[str, Breaker] = {}
 
@@ -71,14 +77,16 @@ class LockedRows:
         """0: call now. Otherwise the seconds to wait for the rows with these ids."""
         with self._lock:
             breakers = [self._breakers[id_] for id_ in ids if id_ in self._breakers]
-        return max((breaker.wait_s() for breaker in breakers), default=0)
+            # Who must wait for one row must not become the probe of another: callers that need only that would starve.
+            left = max((breaker.left_s() for breaker in breakers), default=0)
+            return left or max((breaker.wait_s() for breaker in breakers), default=0)
 
     def note(self, ids: Iterable[str], *, locked: bool) -> None:
         """Report that a call found these rows locked, or free."""
         with self._lock:
             for id_ in ids:
                 if locked:
-                    breaker = self._breakers.setdefault(id_, Breaker(self._pause_s, opens_after=1))
+                    breaker = self._breakers.setdefault(id_, Breaker(self._pause_s, self._clock, opens_after=1))
                     breaker.note(answered=False)
                 else:
                     self._breakers.pop(id_, None)
@@ -96,7 +104,7 @@ class Bulkhead:
 
     @contextmanager
     def place(self) -> Iterator[bool]:
-        """A place for one call; False: there is none at present."""
+        """Take a slot for one call. Yields False if none is free."""
         with self._lock:
             is_free = self._in_flight < self._limit or self._clock() >= self._busy_until
             self._in_flight += is_free

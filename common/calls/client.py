@@ -26,7 +26,7 @@ from common.process.logs import request_id
 
 CONNECT_TIMEOUT_S = 2
 READ_TIMEOUT_S = 8
-# Any call may be refused with these codes. Each call names its own on top of them.
+# Any call may be refused with these codes. Each call adds its own.
 ALWAYS_REFUSALS = frozenset({"validation_error", "malformed_json", "missing_idempotency_key", "idempotency_key_reused"})
 REFUSING_STATUSES = frozenset({400, 402, 404, 409, 422})
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Nothing:
 
 @dataclass(frozen=True)
 class Busy(Nothing):
-    """The service could not get at rows that others have locked. The request had no effect."""
+    """The service could not lock rows that others have locked. The request had no effect."""
 
     details: dict[str, Any] = field(default_factory=dict)
 
@@ -60,7 +60,7 @@ Answer = Yes | No | Nothing
 
 
 class ServiceClient:
-    """One service's address. Each thread has its own connection to it, kept alive; none survives a fork."""
+    """One service's address. Each thread has its own kept-alive connection to it; none survives a fork."""
 
     def __init__(self, name: str, base_url: str, ca_bundle: str = "") -> None:
         """:param ca_bundle: the certificates to trust for https, as a file or a folder; empty: the usual ones"""
@@ -78,7 +78,7 @@ class ServiceClient:
         refusals: frozenset[str] = frozenset(),
         is_yes: Callable[[dict[str, Any]], bool] = lambda _: True,
     ) -> Answer:
-        """Send one request, once. Never raises for what the network or the other side does.
+        """Send one request, once. Never raises because of the network or the other side.
 
         :param refusals: the error codes that the API contract names for this call
         :param is_yes: whether a 2xx body answers this request; if not, it counts as nothing
@@ -142,7 +142,7 @@ class ServiceClient:
 
 
 def _message(code: str, message: Any, details: dict[str, Any]) -> str:
-    """A refusal in words. It may end up in the order's `failure`, where nobody sees the details."""
+    """Return a refusal in words. It may become the order's `failure`, which shows no details."""
     if code == "validation_error" and details:
         message = f"The request was rejected as invalid: {encode.readable(details)}"
     return storable(str(message))

@@ -22,15 +22,15 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, ProtocolError, ReadTimeoutError, SSLError
 from urllib3.util.wait import wait_for_read
 
-RECEIVE_BYTES = 64 * 1024  # any of our answers arrives in one piece
-MAX_ANSWER_BYTES = 1024 * 1024  # with its headers; the prices of 50 products with the longest names take a tenth
+RECEIVE_BYTES = 64 * 1024  # each of our answers fits
+MAX_ANSWER_BYTES = 1024 * 1024  # including headers; ten times the prices of 50 products with the longest names
 
 
 def trusting(ca_bundle: str = "") -> ssl.SSLContext:
     """How to verify servers, with the certificates in a file or folder.
 
     :param ca_bundle: empty: the certificates of `requests` and those of the system
-    :raises OSError: they cannot be read (`ssl.SSLError` is one, too)
+    :raises OSError: they cannot be read (also as `ssl.SSLError`)
     """
     if ca_bundle:
         if Path(ca_bundle).is_dir():
@@ -60,13 +60,13 @@ class Transport(HTTPAdapter):
         return self._connection
 
     def cert_verify(self, *_: Any) -> None:
-        """Do nothing: the connection has a TLS context of its own."""
+        """Do nothing: the connection has its own TLS context."""
 
     def request_url(self, request: requests.PreparedRequest, _: Any) -> str:
         return request.path_url
 
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
-        if not isinstance(resp, _Response):  # a test's
+        if not isinstance(resp, _Response):  # made by a test
             return super().build_response(req, resp)
         response = requests.Response()
         response.status_code, response.reason = resp.status, resp.reason
@@ -86,7 +86,7 @@ class _Response:
 
 
 class _Connection:
-    """One connection, opened when needed and used for one request after the other."""
+    """One connection, opened when needed and used for one request after another."""
 
     def __init__(self, host: str, port: int, netloc: str, tls: ssl.SSLContext | None) -> None:
         self._address, self._netloc, self._tls = (host, port), netloc, tls
@@ -119,7 +119,7 @@ class _Connection:
         self._socket = None
 
     def _usable(self) -> socket.socket | None:
-        """The open connection, unless it is readable: its other end has closed it, or has sent something unasked."""
+        """The open connection, unless it is readable: its other end has closed it or sent unsolicited data."""
         if self._socket and wait_for_read(self._socket, timeout=0):
             self.close()
         return self._socket
@@ -170,7 +170,7 @@ class _Connection:
 
     def on_message_begin(self) -> None:
         if self._response.is_complete:
-            raise ProtocolError("more than one answer")  # which of them belongs to this request?
+            raise ProtocolError("more than one answer")  # it is unclear which belongs to this request
 
     def on_status(self, reason: bytes) -> None:
         self._response.reason = reason.decode("latin-1")
@@ -183,7 +183,7 @@ class _Connection:
 
     def on_message_complete(self) -> None:
         self._response.status = self._parser.get_status_code()
-        if self._response.status < 200:  # such as "100 Continue": the answer is yet to come
+        if self._response.status < 200:  # such as "100 Continue": the answer follows
             self._response = _Response()
             return
         self._response.is_complete = True
@@ -192,4 +192,4 @@ class _Connection:
 
 
 def _seconds_until(deadline: float) -> float:
-    return max(deadline - time.monotonic(), 0.001)  # a timeout of 0 would mean not to wait at all
+    return max(deadline - time.monotonic(), 0.001)  # a timeout of 0 would make the socket non-blocking

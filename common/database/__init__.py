@@ -1,4 +1,4 @@
-"""PostgreSQL at run time: connections, transactions, and what an error means. Imports `process` alone.
+"""PostgreSQL at run time: connections, transactions, and the meaning of errors. Imports only `process`.
 
 Services, the orchestrator, `common.api` and `common.schema` may import it.
 """

@@ -40,12 +40,12 @@ T = TypeVar("T")
 
 TRIES = 4
 POOL_WAIT_S = 2.0  # a request that gets no connection in this time is answered 503
-ANSWER_WITHIN_S = 6.0  # a server that answers at all answers any statement in this time: statement_timeout and a little
-IDLE_CHECK_S = 1.0  # a connection that was idle for longer is checked before use: the server may have restarted
+ANSWER_WITHIN_S = 6.0  # a working server answers any statement in this time: statement_timeout plus a margin
+IDLE_CHECK_S = 1.0  # a connection idle for longer is checked before use: the server may have restarted
 
 
 class Database:
-    """A pool of at most `size` connections of this process: none before the first statement, none shared over fork."""
+    """A pool of at most `size` connections of this process. None is opened early, none survives a fork."""
 
     def __init__(self, url: str, *, name: str, size: int) -> None:
         self.url, self._name, self._size = url, name, size
@@ -71,18 +71,18 @@ class Database:
         return self.statement(lambda tx: tx.one(sql, **params))
 
     def all(self, sql: str, **params: Any) -> list[Row]:
-        """As `one`, for all rows."""
+        """Like `one`, for all rows."""
         return self.statement(lambda tx: tx.all(sql, **params))
 
     def statement(self, work: Callable[[Transaction], T]) -> T:
-        """As `one`, where `work` is that one statement and what belongs to it."""
+        """Like `one`, with `work` for that one statement and its handling."""
         return self._guarded(work, autocommit=True)
 
     def check(self, timeout: float = 1.5) -> None:
-        """See that this process can use its database, and that the schema fits this release, within `timeout` seconds.
+        """Check within `timeout` seconds that this process can use its database and that the schema fits this release.
 
-        The process's own connections tell. Opening another one would fail where a busy server has none left, or wait
-        for a resolver, while orders complete on those that are open.
+        The check uses the process's own connections. Opening another one could fail on a busy server, or wait for a
+        resolver, while orders complete on the open ones.
 
         :raises DatabaseUnavailable: when no connection can be used
         :raises NotMigrated: when migrations are missing, or the database belongs to another program
@@ -94,7 +94,7 @@ class Database:
         except NotMigrated:
             raise
         except (TransientDatabaseError, psycopg2.Error, TimeoutError) as error:
-            if not self._pool.answered_within(ANSWER_WITHIN_S):  # otherwise all are in use, and the server answers
+            if not self._pool.answered_within(ANSWER_WITHIN_S):  # all are in use, but the server answers
                 raise DatabaseUnavailable() from error
 
     def ping(self, timeout: float = 1.5) -> bool:
@@ -123,14 +123,14 @@ class Database:
             raise
 
     def _check_schema(self, error: psycopg2.Error) -> None:
-        """:raises NotMigrated: where a missing migration explains `error`"""
+        """:raises NotMigrated: if a missing migration explains `error`"""
         self._is_current = False
         try:
             self.check()
         except NotMigrated as reason:
             raise reason from error
         except DatabaseUnavailable:
-            pass  # `error` stays the best explanation
+            pass  # `error` remains the best explanation
 
     def _until_no_conflict(self, work: Callable[[Transaction], T], autocommit: bool) -> T:
         patience = LockPatience()
@@ -159,7 +159,7 @@ class Database:
 
     def _transaction(self, pooled: Pooled, cursor: Any, by_itself: bool, patience: LockPatience) -> Transaction:
         patience.start()
-        # A session without the limits is behind a pooler, where the statements it has prepared may be elsewhere.
+        # A session without the limits is behind a pooler, where its prepared statements may be on another connection.
         known = pooled.prepared if self._prepares and not pooled.limits else None
         if by_itself:
             return Transaction(cursor, known=known, limits=pooled.limits, by_itself=True)
@@ -178,7 +178,7 @@ class Database:
         except BaseException as error:
             self._prepares = self._prepares and not isinstance(error, NOT_PREPARED)
             if not _rolled_back(pooled.connection, error):
-                source.invalidate(pooled)  # what broke one connection has broken the idle ones, too
+                source.invalidate(pooled)  # whatever broke one connection has broken the idle ones too
             raise
         finally:
             source.give_back(pooled)
@@ -200,7 +200,7 @@ class Database:
                 self._is_current = bool(cursor.fetchone()[0])
         except psycopg2.errors.UndefinedTable:
             self._is_current = False
-        except psycopg2.errors.InsufficientPrivilege:  # the table is there; this role was granted the others only
+        except psycopg2.errors.InsufficientPrivilege:  # the table exists, but this role has no right to it
             self._is_current = True
         if not self._is_current:
             raise NotMigrated()

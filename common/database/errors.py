@@ -1,4 +1,4 @@
-"""What the database layer raises when the same work may succeed later. Any other error is raised unchanged.
+"""Errors of the database layer for work that may succeed later. Any other error is raised unchanged.
 
 The docstring of each is its message.
 """

@@ -1,4 +1,4 @@
-"""What an error of psycopg2 means for the transaction and for the connection that met it."""
+"""The meaning of a psycopg2 error for its transaction and its connection."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONFLICTS = (
 # The connection may lead to a server that is no longer the primary, or keep a plan from before a migration.
 STALE = (psycopg2.errors.ReadOnlySqlTransaction, psycopg2.errors.FeatureNotSupported)
 # Refused connections, shutdown, full disk, too many connections, a read-only server: these pass. So does an undefined
-# table or column: a migration is under way.
+# table or column while a migration runs.
 TRANSIENT_CLASSES = ("08", "53", "57", "58", "25006", "XX", "42P01", "42703")
 # The statement does not fit the schema: an undefined table, column, schema, function, operator or type, a column of
 # another type, or no such unique constraint.

@@ -1,4 +1,4 @@
-"""Runs the check whether this process can use its database, within a bounded time."""
+"""Checks within a bounded time whether this process can use its database."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class _Run:
 
 
 class HealthCheck:
-    """Runs one check at a time in a thread of its own. All who ask meanwhile get its result.
+    """Runs one check at a time in its own thread. All callers meanwhile get its result.
 
-    Opening a connection may take any time: libpq waits for the resolver, and nothing limits that.
+    Opening a connection may take any time: libpq waits for the resolver without a limit.
     """
 
     def __init__(self, check: Callable[[], None]) -> None:
@@ -38,7 +38,7 @@ class HealthCheck:
     def _run(self, run: _Run) -> None:
         try:
             self._check()
-        except Exception as error:  # for whoever asked
+        except Exception as error:  # for the callers
             run.error = error
         finally:
             run.is_done.set()

@@ -39,7 +39,7 @@ def wait(connection: Any, deadline: float) -> None:
 def is_ready(connection: Any, timeout_s: float, events: int = select.POLLIN) -> bool:
     """Wait until the connection's socket can be read (or written). False: not within `timeout_s`.
 
-    `poll()`, because `select()` fails on descriptors above 1,023.
+    Uses `poll()`, because `select()` fails on descriptors above 1,023.
     """
     poller = select.poll()
     poller.register(connection.fileno(), events)

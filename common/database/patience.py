@@ -13,7 +13,7 @@ SESSION_LIMIT_S = float(LIMITS["lock_timeout"].removesuffix("s"))
 class LockPatience:
     """The time that one call may wait for locks: LOCK_WAIT_S for all its statements and tries together.
 
-    PostgreSQL's lock_timeout starts anew for each statement, so the limit shrinks as time passes.
+    PostgreSQL's lock_timeout restarts with each statement, so the limit shrinks as time passes.
     """
 
     def __init__(self) -> None:

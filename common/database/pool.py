@@ -39,7 +39,7 @@ class Pool:
         self._idle: list[Pooled] = []
         self._generation = 0
         self._answered_at = float("-inf")
-        self._lock = threading.Lock()  # guards the three above; nobody waits for anything while holding it
+        self._lock = threading.Lock()  # guards the three above; never held while waiting
 
     def take(self, wait_s: float) -> Pooled:
         """:raises TimeoutError: when all stay in use for that time :raises psycopg2.Error: when none can be opened"""
@@ -87,7 +87,7 @@ class Pool:
         self._end(self._generation)
 
     def _new(self) -> Pooled:
-        generation = self._generation  # before it is opened: a loss meanwhile may concern this connection, too
+        generation = self._generation  # before it is opened: a loss meanwhile may affect this connection too
         session = self._open()
         with self._lock:
             now = time.monotonic()

@@ -1,4 +1,4 @@
-"""Open connections to the address in DATABASE_URL, with limits that hold behind a pooler, too."""
+"""Open connections to the address in DATABASE_URL, with limits that also hold behind a pooler."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Sessions:
 
     def open(self) -> Session:
         connection = self._connect()
-        connection.autocommit = True  # BEGIN and COMMIT are ours to send
+        connection.autocommit = True  # we send BEGIN and COMMIT ourselves
         with connection.cursor() as cursor:
             cursor.execute(HAS_MARK)
             ((has_limits,),) = cursor.fetchall()
@@ -79,7 +79,7 @@ def connect(url: str, *, name: str, options: str = "", **more: Any) -> Any:
 
 
 def parameters(url: str, *, name: str, options: str = "") -> dict[str, Any]:
-    """The parameters of libpq for `url`: those that it names, and ours for the rest."""
+    """Return libpq's parameters for `url`: those that it names, and our defaults for the rest."""
     given = psycopg2.extensions.parse_dsn(url)
     merged = {**CONNECTION, "application_name": name, **given}
     if options:

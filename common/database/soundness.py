@@ -39,7 +39,7 @@ SELECT last_value - (NOT is_called)::int AS at, (SELECT max({column_name}) FROM 
 class Problem(NamedTuple):
     what: str
     remedy: str
-    """What to do. If SQL can mend it, the statements."""
+    """What to do: SQL statements if they can fix it."""
 
 
 class Asks(Protocol):
@@ -69,7 +69,7 @@ def stale_sequences(database: Asks) -> Iterator[Problem]:
 
 
 def warn_once(database: Database) -> None:
-    """Log both faults as soon as the database answers, from a thread of its own."""
+    """Log both faults as soon as the database answers, from a separate thread."""
     threading.Thread(target=_warn, args=(database,), name="soundness", daemon=True).start()
 
 
@@ -84,5 +84,5 @@ def _warn(database: Asks) -> None:
             log.exception("the database's collation and sequences could not be checked")
             return
         for problem in problems:
-            log.warning("%s. To mend it: %s", *problem)
+            log.warning("%s. To fix it: %s", *problem)
         return

@@ -28,7 +28,7 @@ class Transaction:
         :param opening: sent with the first statement, which saves a round trip
         :param known: names of the statements that this connection has prepared; None: prepare nothing
         :param limits: SQL that must run in the same transaction as the statements
-        :param by_itself: whether each statement is a transaction of its own
+        :param by_itself: whether each statement is its own transaction
         :param patience: how long statements may still wait for locks; None: as long as `limits` say
         """
         self._cursor, self._known, self._patience = cursor, known, patience
@@ -60,7 +60,7 @@ class Transaction:
 
         Within `transact` only.
         """
-        if moments.separates_commits():  # a test observes the moment between the two
+        if moments.separates_commits():  # a test observes the moment in between
             self.execute(sql, **params)
             return
         self._closing += self._cursor.mogrify(self._prepared(sql), params) + b"; "

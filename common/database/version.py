@@ -1,4 +1,4 @@
-"""Which migration this release needs, and whether the database has it."""
+"""The migration that this release needs, and whether the database has it."""
 
 from __future__ import annotations
 

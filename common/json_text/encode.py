@@ -4,6 +4,6 @@ import json
 
 compact = json.JSONEncoder(separators=(",", ":")).encode
 readable = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
-"""As `compact`, with each letter as it is."""
+"""Like `compact`, but without escapes for non-ASCII letters."""
 canonical = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
-"""The same text for the same value: what a fingerprint is taken of."""
+"""The same text for equal values, for fingerprints."""

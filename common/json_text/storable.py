@@ -1,10 +1,10 @@
-"""Text from elsewhere, made fit to be stored and shown."""
+"""Makes foreign text fit to be stored and shown."""
 
 from __future__ import annotations
 
 import re
 
-MAX_LENGTH = 500  # characters: several sentences, and never a page of HTML
+MAX_LENGTH = 500  # characters: enough for several sentences, but not for a page of HTML
 # Control characters (PostgreSQL refuses NUL), line separators, and halves of surrogate pairs, which are not UTF-8.
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 

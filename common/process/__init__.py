@@ -1,4 +1,4 @@
-"""What every process has: its settings, its log, the moments that a test can observe. Imports `domain`.
+"""Parts of every process: its settings, its log, the moments that a test can observe. Imports `domain`.
 
 Every package may import it.
 """

@@ -1,4 +1,4 @@
-"""Where each process listens and where the participants are, as long as no setting says otherwise."""
+"""Default addresses: where each process listens and where the participants are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PARTICIPANTS = LINES[1:4]
 PORT_STEP = 100
 DEFAULT_PORT = 8000
 LOOPBACK = "127.0.0.1"
-REACHED_AT = {"0.0.0.0": LOOPBACK, "::": "::1"}  # "all addresses" is not one to connect to
+REACHED_AT = {"0.0.0.0": LOOPBACK, "::": "::1"}  # nobody can connect to "all addresses"
 
 
 def url_of(bind_host: str, port: int) -> str:

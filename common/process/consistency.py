@@ -1,4 +1,4 @@
-"""Settings that are valid one by one and would break a promise together."""
+"""Settings that are valid individually but break a guarantee together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Checked(Protocol):
 
 
 def problems(settings: Checked) -> list[str]:
-    """One sentence for each promise that these settings would break. Tests may use shorter times (APP_ENV=test)."""
+    """Return a sentence for each guarantee that the settings break. Tests may use shorter times (APP_ENV=test)."""
     found = []
     if settings.crash_at and settings.app_env == "production":
         found.append("CRASH_AT must not be set where APP_ENV is production: it kills processes")

@@ -1,4 +1,4 @@
-"""One log format for every process: a JSON object a line, or a compact line for a person."""
+"""One log format for every process: a JSON object per line, or a compact line for a person."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-#: The request (or the saga) that this thread works for; on every line while it is set.
+#: The request (or the saga) that this thread processes. It is on every line while it is set.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 WELL_FORMED_REQUEST_ID = re.compile(r"[A-Za-z0-9._~:+/=-]{1,128}")
 
-_as_json = json.JSONEncoder(default=str, ensure_ascii=False).encode  # json.dumps would make one for each line
-# What logging itself puts on a record; anything else came by `extra=`.
+_as_json = json.JSONEncoder(default=str, ensure_ascii=False).encode  # json.dumps would create an encoder for each line
+# The record attributes that logging sets itself; any other came through `extra=`.
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 _SECRET_NAME = re.compile(r"token|password|secret", re.IGNORECASE)
 # `token=tok_visa`, `"payment_token": "tok_visa"`, `'token': 'tok_visa'` within a text.
 _SECRET_IN_TEXT = re.compile(r"(\w*token[\"']?\s*[:=]\s*[\"']?)[^\s\"',;&)}\]]+", re.IGNORECASE)
 
 _EMAIL_IN_TEXT = re.compile(r"[^\s\"'<>(),;:=@]+@[^\s\"'<>(),;:=@]+")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # could forge a line of its own, or move the cursor
-# PostgreSQL shows the row that it refused, with all that a customer told us.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # could forge a log line or move the cursor
+# PostgreSQL shows the refused row, with all of a customer's data.
 _ROW_IN_TEXT = re.compile(r"(DETAIL: ).*")
 
 
 def configure(service: str, level: str, log_format: str) -> None:
-    """Send everything that this process logs to stdout, in one format. Calling it again replaces the former call.
+    """Send all log lines of this process to stdout, in one format. Another call replaces the first.
 
     :param level: as in LOG_LEVEL
     :param log_format: `json` or `text`, as in LOG_FORMAT
@@ -39,16 +39,16 @@ def configure(service: str, level: str, log_format: str) -> None:
     for handler in [each for each in root.handlers if isinstance(each, _Stdout)]:
         root.removeHandler(handler)
     handler = _Stdout(sys.stdout)
-    handler.setFormatter(_Json(service) if log_format == "json" else _Text())
+    handler.setFormatter(_JsonFormatter(service) if log_format == "json" else _TextFormatter())
     root.addHandler(handler)
     root.setLevel(level)
 
 
 class _Stdout(logging.StreamHandler[Any]):
-    """A type of its own, so that `configure` knows its own handler from others (a test's, for instance)."""
+    """A separate type, so that `configure` can tell its own handler from others, such as a test's."""
 
 
-class _Json(logging.Formatter):
+class _JsonFormatter(logging.Formatter):
     def __init__(self, service: str) -> None:
         super().__init__()
         self._service = service
@@ -67,7 +67,7 @@ class _Json(logging.Formatter):
         return _as_json({key: value for key, value in line.items() if value != ""})
 
 
-class _Text(logging.Formatter):
+class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         words = [f"{_utc(record):%H:%M:%S}.{record.msecs:03.0f}", f"{record.levelname:<7}"]
         words += [_CONTROL.sub(lambda found: repr(found[0])[1:-1], without_secrets(record.getMessage()))]
@@ -87,7 +87,7 @@ def _extra(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _masked(name: str, value: Any) -> Any:
-    """The value, or stars where its name, or a name inside it, says that it is secret."""
+    """Return the value, with stars in place of everything whose name says that it is secret."""
     if _is_secret(name):
         return "***"
     if isinstance(value, Mapping):
@@ -103,7 +103,7 @@ def _is_secret(name: str) -> bool:
 
 
 def without_secrets(text: str) -> str:
-    """The text without tokens, e-mail addresses, and the values of a row that PostgreSQL has refused."""
+    """Return the text without tokens, e-mail addresses and the values of a row that PostgreSQL refused."""
     if "token" in text.lower():
         text = _SECRET_IN_TEXT.sub(r"\1***", text)
     if "DETAIL: " in text:

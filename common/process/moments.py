@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Observer(Protocol):
-    """Is told of each moment, in the thread that reached it."""
+    """Notified of each moment, in the thread that reached it."""
 
     @property
     def separates_commits(self) -> bool:
@@ -22,15 +22,15 @@ _observer: Observer | None = None
 
 
 def observe(observer: Observer | None) -> None:
-    """Tell `observer` of every moment from now on; None: nobody is told."""
+    """Notify `observer` of every moment from now on; None: notify nobody."""
     global _observer  # noqa: PLW0603
     _observer = observer
 
 
 def reached(name: str, of: str = "") -> None:
-    """Tell the observer, if there is one, that this moment has come.
+    """Notify the observer, if there is one, that this moment is reached.
 
-    :param of: the last part of the name, where it depends on what is being done
+    :param of: the last part of the name, if it depends on the operation
     """
     if _observer is not None:
         _observer.reached(f"{name}.{of}" if of else name)

@@ -1,4 +1,4 @@
-"""Parsers of settings: each takes the text of a variable, and raises ValueError with what the text may be.
+"""Parsers of settings: each takes the text of a variable, and raises ValueError that names the valid values.
 
 No message repeats the text, because it may hold a password.
 """
@@ -53,7 +53,7 @@ def choice(*words: str) -> Callable[[str], str]:
 def http_url(text: str) -> str:
     try:
         parts = urlsplit(text)
-        parts.port  # noqa: B018  # raises when it is not a number
+        parts.port  # noqa: B018  # raises if it is not a number
     except ValueError:  # its message would repeat the address, and secrets in it
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:

@@ -1,6 +1,6 @@
-"""Every setting of every process: its name, its default, what it means. Nothing else reads the environment.
+"""Every setting of every process: its name, its default and its meaning. Nothing else reads the environment.
 
-The README's table of settings is checked against this file by a test.
+A test compares docs/settings.md with this file.
 """
 
 from __future__ import annotations

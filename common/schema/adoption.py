@@ -1,7 +1,7 @@
 """Take over the record of migrations that earlier releases kept in `alembic_version`.
 
-That table may be another program's, and so may its revision "0005". It counts as ours where our tables are there, too.
-It is left as it is, so that the earlier release still runs.
+That table, and a revision "0005" in it, may belong to another program. It counts as ours only if our tables exist too.
+It is left unchanged, so that the earlier release still runs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from common.database import version
 
-# What each of the old revisions made, by one relation that only it made.
+# A relation that only this old revision created.
 MADE = {
     "0001": "inventory_adjustments",
     "0002": "order_items",
@@ -25,7 +25,7 @@ CREATE = (
 
 
 def adopt(connection: Any) -> None:
-    """Write down in our own table what is known from the old one; once.
+    """Copy the revision from the old table to ours, once.
 
     :param connection: of SQLAlchemy, in a transaction
     """

@@ -16,14 +16,14 @@ from common.schema.reaching import one_line, reach
 
 log = logging.getLogger(__name__)
 
-WAIT_FOR_DATABASE_S = 30  # a database that was started together with us is up by then
+WAIT_FOR_DATABASE_S = 30  # a database that was started together with us is up within this time
 ALONE_WITHIN_S = 300  # another migration may build an index on a large table
 LOCK_ID = 0x486F6C64  # "Hold": any number that nothing else in this database uses
 
 # A statement that waits for a table lock makes every later statement on that table wait behind it. So a migration
 # waits briefly, lets the others pass, and tries again.
 TABLE_LOCK_WAIT_MS = 400
-TABLE_LOCKS_WITHIN_S = 600  # a report or a backup that reads the table for longer has to be ended
+TABLE_LOCKS_WITHIN_S = 600  # a report or a backup that reads the table for longer must be ended
 PAUSE_S = 0.5
 # Every transaction of a migration. Limits that the role may have are for statements on single orders.
 LIMITS = (
@@ -67,7 +67,7 @@ def alone(url: str) -> Iterator[None]:
 
 
 def with_table_locks(work: Callable[[], None]) -> None:
-    """Run migrations, again where a table stayed locked. Those that were committed are not repeated.
+    """Run migrations, and repeat them if a table stayed locked. Committed ones are not repeated.
 
     :raises LockUnavailable: after TABLE_LOCKS_WITHIN_S
     """

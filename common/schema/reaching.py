@@ -1,4 +1,4 @@
-"""Reach the database before anything else is done with it: wait for a server that starts, and say why it fails."""
+"""Connect before anything else: wait for a server that is starting, and report why it cannot be reached."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 NAME = "holdfast migrate"
 
-# Waiting does not help against these. It may help against the rest: a server that starts, recovers or is away.
+# Waiting does not help against these. It may help against others: a server that starts, recovers or is down.
 FINAL = ("password authentication", "does not exist", "no pg_hba.conf entry", "connection option", "invalid ")
 
 
@@ -33,7 +33,7 @@ def check_reachable(url: str, wait_s: float = 0) -> None:
 def reach(url: str, wait_s: float) -> Any:
     """A connection, after at most `wait_s` seconds of trying.
 
-    :raises DatabaseUnreachable: with the server's reason; at once where waiting does not help
+    :raises DatabaseUnreachable: with the server's reason; at once if waiting does not help
     """
     deadline = time.monotonic() + wait_s
     announced = False
@@ -53,6 +53,6 @@ def reach(url: str, wait_s: float) -> Any:
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of a message. In libpq's messages, hints and the other addresses that it tried follow."""
+    """Return the first line of a message. libpq's messages continue with hints and other addresses."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines or [type(error).__name__])[0]

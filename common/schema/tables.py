@@ -15,13 +15,13 @@ metadata = MetaData(
 
 
 def id_column(name: str = "id", *, primary_key: bool | None = None, nullable: bool = False) -> Column[str]:
-    """A UUID, which is text in Python. The primary key if its name is `id`."""
+    """A UUID, which is text in Python. It is the primary key if its name is `id`."""
     is_key = name == "id" if primary_key is None else primary_key
     return Column(name, UUID(as_uuid=False), primary_key=is_key, nullable=nullable)
 
 
 def time_column(name: str, *, nullable: bool = False) -> Column[object]:
-    """A time that the database sets: the clocks of hosts differ, and the database has one clock."""
+    """A time that the database sets, because the clocks of hosts differ."""
     return Column(name, DateTime(timezone=True), nullable=nullable, server_default=None if nullable else func.now())
 
 

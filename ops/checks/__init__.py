@@ -1,4 +1,4 @@
-"""What `python -m ops check` looks at. Each check is a function that yields the problems it finds.
+"""The checks of `python -m ops check`. Each is a function that yields the problems it finds.
 
 CHECKS in `ops.checks.every` lists them all.
 """

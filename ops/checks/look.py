@@ -1,4 +1,4 @@
-"""What a check can ask, and what a check is."""
+"""The types `Look`, through which a check queries the database, and `Check`."""
 
 from __future__ import annotations
 
@@ -51,5 +51,5 @@ class Look:
 class Check:
     name: str
     fine: str
-    """What is true if it finds no problem."""
+    """The statement that holds if no problem is found."""
     find: Callable[[Look], Iterable[Problem]]

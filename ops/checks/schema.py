@@ -19,7 +19,7 @@ INVALID_CONSTRAINTS = """
 SELECT conrelid::regclass::text AS table_name, quote_ident(conname) AS name FROM pg_constraint
 WHERE connamespace = current_schema()::regnamespace AND NOT convalidated
 """
-# Foreign keys are triggers, too; these have names that PostgreSQL made.
+# Foreign keys are triggers too, with names that PostgreSQL generates.
 DISABLED_TRIGGERS = """
 SELECT tgrelid::regclass::text AS table_name, CASE WHEN bool_or(tgisinternal) THEN 'ALL' ELSE 'USER' END AS which,
   count(*) AS number

@@ -1,4 +1,4 @@
-"""The server's settings: does it keep what it committed, is it writable, does it log what is private?"""
+"""The server's settings: are commits durable, is it writable, does it log private data?"""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def connections(look: Look) -> Iterator[Problem]:
 
 
 def pooler(look: Look) -> Iterator[Problem]:
-    """A pooler gives its clients a process number of its own."""
+    """Detect a pooler: it reports its own process number to its clients."""
     (row,) = look.all("SELECT pg_backend_pid() AS pid")
     if row["pid"] != look.connection.info.backend_pid:
         yield Problem(

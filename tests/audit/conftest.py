@@ -1,4 +1,4 @@
-"""Databases of their own, and the whole system in one thread on them."""
+"""Separate databases, and the complete system in one thread on them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def one_world(migrated_url: str) -> Iterator[SmallWorld]:
 
 @pytest.fixture
 def world(one_world: SmallWorld, url: str) -> Iterator[SmallWorld]:
-    """Nothing is in its books, and nothing is lost on its network."""
+    """The small world with empty tables and without network faults."""
     one_world.reset()
     with one_world.network():
         yield one_world

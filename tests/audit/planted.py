@@ -1,6 +1,6 @@
-"""What is planted in the books (they are made in test_planted_violations.py): statements by what the audit says of it.
+"""Violations to plant in the books, which test_planted_violations.py makes: expected finding → statements.
 
-The books are of these orders: completed, failed (no stock), refunded, declined, abandoned, held (not yet authorized),
+The books have these orders: completed, failed (no stock), refunded, declined, abandoned, held (not yet authorized),
 authorized, created, reserved, captured, turned_back (no stock, and nothing undone yet).
 """
 
@@ -88,7 +88,7 @@ PAID_BY_ANOTHER = """payment_authorization_id =
 NO_RESERVATION = without(f"order_reservations WHERE order_id = {order_id('reserved')}")
 RELEASE_IS_DONE = entry("reserved", "undone = '{release_inventory}'")
 
-# By check: a part of what the audit must say, subject and detail, and what is done to the books.
+# By check: a part of the audit's finding (subject and detail), and the statements that cause it.
 PLANTED: dict[str, list[tuple[str, str]]] = {
     "stock": [
         ("the stock is 1, and 100 adjusted less 6", "UPDATE products SET stock_quantity = 1"),
@@ -220,7 +220,7 @@ PLANTED: dict[str, list[tuple[str, str]]] = {
     ],
 }  # fmt: skip
 
-# What looks wrong and is not.
+# States that look wrong but are legal.
 HARMLESS = [
     entry("authorized", overdue(59)),
     entry("held", overdue(119)),

@@ -1,6 +1,6 @@
-"""The whole system in one thread: the real applications and engine on a real database, and only the network is a fake.
+"""The complete system in one thread: the real applications and engine on a real database; only the network is fake.
 
-So the audit can look between any two commits of an order's life, whatever becomes of it.
+This lets the audit run between any two commits of an order, whatever its outcome.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ CALLS = {
     "abandon": "POST .*/payments/void$",
 }
 
-# Where one order stands, in the ledger and at each participant.
-STANDS = """
+# The state of each order, in the ledger and at each participant.
+STATES = """
 SELECT l.status, o.status AS order_status, r.status AS reservation, a.status AS payment
 FROM order_ledger l LEFT JOIN payment_authorizations a ON a.idempotency_key = 'authorize:' || l.id
 LEFT JOIN orders o ON o.order_ledger_id = l.id LEFT JOIN order_reservations r ON r.order_id = o.id
@@ -64,19 +64,23 @@ OPEN = "SELECT id::text FROM order_ledger WHERE due_at IS NOT NULL"
 
 
 class Crashed(Exception):
-    """The process is gone between two of its statements."""
+    """The process died between two of its statements."""
 
 
 class SmallWorld:
-    """`faults` says what becomes of the next calls of a kind: `answer` or `request` is lost; `before` what happens
+    """The complete system, with faults on demand.
 
-    just before such a call is delivered, once."""
+    `faults` lists for each kind of call what is lost of the next ones: `request` or `answer`. `before` is a function
+    that runs once, just before such a call is delivered.
+    """
 
     def __init__(self, url: str) -> None:
         settings = Settings.load({"DATABASE_URL": url, **SETTINGS})
         self._connection = psycopg2.connect(url)
         self._connection.autocommit = True
-        self.sql("PREPARE audit AS SELECT * FROM audit_violations")  # it is asked so often that its planning is felt
+        self.sql(
+            "PREPARE audit AS SELECT * FROM audit_violations"
+        )  # prepared, because planning takes long and it runs often
         self.apps: dict[int, Flask] = {port: module.create_app(settings) for port, module in AT.items()}
         self.edge = edge_api.app.create_app(settings)
         self._database = Database(url, name="small world", size=2)
@@ -128,7 +132,7 @@ class SmallWorld:
         eventually(lambda: (self.run_once() or True) and not self.sql(OPEN))
 
     def run_once(self, until: Status | None = None, claimant: str = "me") -> None:
-        """Claim what is due and work on it, at most until it stands at `until`."""
+        """Claim the due orders and process each until its status is `until`, or to its end."""
         store = Store(self._database, claimant, lease_s=0.2)
         stops: list[Saga] = []
 
@@ -153,7 +157,7 @@ class SmallWorld:
         self.look()
 
     def arrive_late(self) -> list[int]:
-        """Every request that was lost on its way arrives after all; how each is answered."""
+        """Deliver every lost request after all; return the statuses of the answers."""
         statuses = []
         for request in self.lost:
             statuses.append(self._deliver(request)[0])
@@ -162,7 +166,7 @@ class SmallWorld:
         return statuses
 
     def call(self, port: int, path: str, **body: Any) -> int:
-        """A call to a participant from outside a saga, for instance by an operator."""
+        """Call a participant from outside a saga, as an operator might."""
         status = self.apps[port].test_client().post(path, json=body).status_code
         self.look()
         return status

@@ -1,4 +1,4 @@
-"""`python -m ops attention`: what wants a person is listed, and can be tried again at once."""
+"""`python -m ops attention`: lists the orders that need attention, and retries them at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOT_YET = "SELECT count(*) FROM order_ledger WHERE due_at > now()"
 
 @pytest.fixture
 def waiting(world: SmallWorld) -> str:
-    """The id of an order that is in need of attention and is tried again in five minutes."""
+    """The id of an order that needs attention and is retried in five minutes."""
     world.order(world.product())
     world.sql(WAITING)
     return str(world.sql("SELECT id FROM order_ledger")[0][0])
@@ -34,7 +34,7 @@ def test_nothing_to_list(url: str) -> None:
     assert run(url, "attention") == (0, "No order needs attention.\n", "")
 
 
-def test_the_list_says_what_and_why_and_when(url: str, waiting: str) -> None:
+def test_list_names_order_reason_and_time(url: str, waiting: str) -> None:
     code, out, _ = run(url, "attention")
     assert code == 0
     heading, _, line = out.splitlines()
@@ -43,12 +43,12 @@ def test_the_list_says_what_and_why_and_when(url: str, waiting: str) -> None:
     assert re.fullmatch(rf"{waiting}  AUTHORIZED  {time}  6      {time}  void_payment got no answer", line)
 
 
-def test_a_reason_of_several_lines_stays_in_its_row(url: str, waiting: str, world: SmallWorld) -> None:
+def test_multiline_reason_stays_in_its_row(url: str, waiting: str, world: SmallWorld) -> None:
     world.sql("UPDATE order_ledger SET attention_reason = E'one\\ntwo'")
     assert run(url, "attention")[1].splitlines()[2].endswith("  one two")
 
 
-def test_a_retry_makes_the_order_due_and_tells_the_orchestrators(url: str, waiting: str, world: SmallWorld) -> None:
+def test_retry_makes_the_order_due_and_notifies_the_orchestrators(url: str, waiting: str, world: SmallWorld) -> None:
     with closing(psycopg2.connect(url)) as listener:
         listener.autocommit = True
         listener.cursor().execute(f"LISTEN {CHANNEL}")
@@ -77,29 +77,29 @@ def refusal(url: str, order_ledger_id: str) -> str:
     return err.removeprefix(f"{order_ledger_id} ").rstrip()
 
 
-def test_an_order_that_there_is_not(url: str) -> None:
+def test_unknown_order_is_refused(url: str) -> None:
     assert refusal(url, str(uuid.uuid4())) == "is not an order_ledger_id of this database"
 
 
-def test_an_order_that_has_ended(url: str, waiting: str, world: SmallWorld) -> None:
+def test_order_that_has_ended_is_refused(url: str, waiting: str, world: SmallWorld) -> None:
     world.sql("UPDATE order_ledger SET due_at = now()")
     world.work()
     assert refusal(url, waiting) == "is COMPLETED: the order has ended, and there is nothing left to try"
 
 
-def test_an_order_in_somebodys_hands(url: str, waiting: str, world: SmallWorld) -> None:
+def test_order_in_flight_is_refused(url: str, waiting: str, world: SmallWorld) -> None:
     world.sql("UPDATE order_ledger SET claimed_by = 'host:1:x', claimed_until = now() + interval '5 min'")
     assert re.fullmatch(r"is claimed by host:1:x until .*Z: it is being processed now", refusal(url, waiting))
     assert world.sql(NOT_YET) == [(1,)]
 
 
-def test_an_order_whose_worker_is_gone_can_be_tried_at_once(url: str, waiting: str, world: SmallWorld) -> None:
+def test_order_of_a_dead_worker_can_be_retried_at_once(url: str, waiting: str, world: SmallWorld) -> None:
     world.sql("UPDATE order_ledger SET claimed_by = 'host:1:x', claimed_until = now()")
     assert run(url, "attention", "retry", waiting)[0] == 0
     assert world.sql(NOT_YET) == [(0,)]
 
 
-def test_an_order_that_is_set_aside_can_be_tried_once_its_last_claim_is_over(url: str, world: SmallWorld) -> None:
+def test_set_aside_order_can_be_retried_after_its_last_claim(url: str, world: SmallWorld) -> None:
     world.order(world.product())
     world.sql(f"UPDATE order_ledger SET unproductive_claims = {MAX_UNPRODUCTIVE_CLAIMS}")
     world.crashes_at = {"create_order"}
@@ -112,17 +112,17 @@ def test_an_order_that_is_set_aside_can_be_tried_once_its_last_claim_is_over(url
     assert world.sql("SELECT status, needs_attention_at FROM order_ledger") == [("COMPLETED", None)]
 
 
-def test_a_request_that_waits_for_its_client_is_not_closed_by_a_retry(url: str, world: SmallWorld) -> None:
+def test_retry_does_not_close_a_request_that_waits_for_its_client(url: str, world: SmallWorld) -> None:
     world.faults = {"authorize": ["answer"]}
     product = world.product()
     assert world.order(product, key="k").status_code == 503
     world.sql("UPDATE order_ledger SET due_at = now() + interval '1 min'")
     ((id_,),) = world.sql("SELECT id::text FROM order_ledger")
     assert re.match(r"waits for its client until .*Z: trying it again would close it for good", refusal(url, id_))
-    assert world.order(product, key="k").status_code == 202, "its client comes back and can go on"
+    assert world.order(product, key="k").status_code == 202, "its client can return and continue"
 
 
-def test_a_request_that_is_being_closed_can_be_tried_at_once(url: str, world: SmallWorld) -> None:
+def test_request_being_closed_can_be_retried_at_once(url: str, world: SmallWorld) -> None:
     world.faults = {"authorize": ["answer"], "abandon": ["request"] * 6}
     world.order(world.product())
     eventually(lambda: (world.run_once() or True) and world.lost)
@@ -134,7 +134,7 @@ def test_a_request_that_is_being_closed_can_be_tried_at_once(url: str, world: Sm
     assert world.sql("SELECT status FROM order_ledger") == [("AUTHORIZATION_FAILED",)]
 
 
-def test_the_workers_own_writes_are_not_disturbed(url: str, waiting: str, world: SmallWorld) -> None:
+def test_retry_does_not_disturb_the_workers_writes(url: str, waiting: str, world: SmallWorld) -> None:
     """A retry changes neither the claim number nor the status, which every write of a worker names."""
     before = world.sql("SELECT claim_number, status, claimed_by FROM order_ledger")
     assert run(url, "attention", "retry", waiting)[0] == 0

@@ -1,6 +1,6 @@
-"""The audit of many orders: it joins by hash or by index, and never looks through one table for each row of another.
+"""The audit of many orders: it joins by hash or by index, and never scans one table for each row of another.
 
-100,000 orders, of which one in four was undone, took 4 to 5 s on two cores. A time is nothing for a test to promise.
+An audit of 100,000 orders, a quarter of them undone, took 4 to 5 s on two cores. No test asserts this time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.database.crowd import DUE, fill
 
 ORDERS = 20_000
 BY_INDEX = ("Index Scan", "Index Only Scan", "Bitmap Index Scan")
-TINY = {"set_aside_entries"}  # it holds nothing but entries that cannot be written
+TINY = {"set_aside_entries"}  # it holds only entries that cannot be written
 QUADRATIC = (
     "SELECT * FROM order_ledger l JOIN payment_authorizations a ON a.amount_cents > l.total_amount_cents",
     "SELECT (SELECT count(*) FROM orders o WHERE o.status = l.client) FROM order_ledger l",
@@ -44,11 +44,11 @@ def nodes(plan: Plan) -> Iterator[Plan]:
 
 
 def repeated_readings(plan: Plan) -> Iterator[str]:
-    """The tables that a plan reads completely for each row of another one."""
+    """Yield the tables that a plan reads completely for each row of another one."""
     for node in nodes(plan):
         parts = node.get("Plans", [])
         again = [part for part in parts if node["Node Type"] == "Nested Loop" and part is parts[-1]]
-        # The name of a hashed one begins so, too; but of those that are, none here reads a table.
+        # Hashed subplans have the same name, but none of those here reads a table.
         again += [part for part in parts if part.get("Parent Relationship") == "SubPlan"]
         for part in (below for each in again for below in nodes(each)):
             if part["Node Type"] == "Seq Scan" or (part["Node Type"] in BY_INDEX and "Index Cond" not in part):

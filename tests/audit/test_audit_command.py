@@ -1,4 +1,4 @@
-"""`python -m ops audit` as an operator has it: a process, its exit code, and what it prints."""
+"""`python -m ops audit` as an operator runs it: a process, its exit code and its output."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ops.audit import audit
 from tests.audit.small_world import SmallWorld
 
 PROJECT = Path(__file__).resolve().parents[2]
-# What README.md says that the audit's role must be able to read.
+# The views that the audit's role must be able to read, according to README.md.
 VIEWS = "audit_checks, audit_violations, audit_summary, audit_attention"
 MARK = "UPDATE order_ledger SET needs_attention_at = now(), attention_reason = 'why not' WHERE due_at IS NOT NULL"
 
@@ -56,7 +56,7 @@ def test_healthy_books(url: str, world: SmallWorld) -> None:
     assert re.fullmatch(r"healthy: 3 orders checked in [0-9.]+ s, 1 of them still open\n", out)
 
 
-def test_violations_are_a_table_that_is_cut_and_counted(url: str, world: SmallWorld) -> None:
+def test_long_table_of_violations_is_cut_and_counted(url: str, world: SmallWorld) -> None:
     for _ in range(4):
         world.sql("UPDATE products SET stock_quantity = 9 WHERE id = %(id)s", id=world.product())
     world.order(world.product())
@@ -102,7 +102,7 @@ def test_metrics_name_every_check(url: str, world: SmallWorld) -> None:
     assert out.count("# HELP ") == out.count("# TYPE ") == 5
 
 
-def test_json_says_it_all(url: str, world: SmallWorld) -> None:
+def test_json_has_every_violation(url: str, world: SmallWorld) -> None:
     world.order(world.product())
     world.sql(MARK)
     world.sql("UPDATE products SET stock_quantity = 9")
@@ -119,14 +119,14 @@ def test_json_says_it_all(url: str, world: SmallWorld) -> None:
 
 @pytest.fixture
 def reader(url: str, world: SmallWorld) -> Iterator[str]:
-    """A role that may read the audit's views and nothing else; the address under which it logs in."""
+    """The address of a role that may read only the audit's views."""
     role = f"auditor_{uuid.uuid4().hex[:8]}"
     world.sql(f"CREATE ROLE {role} LOGIN; GRANT SELECT ON {VIEWS} TO {role}")
     yield url.replace("//holdfast@", f"//{role}@")
     world.sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
-def test_a_role_that_may_only_read_the_views_is_enough(reader: str, world: SmallWorld) -> None:
+def test_role_that_may_only_read_the_views_suffices(reader: str, world: SmallWorld) -> None:
     world.order(world.product())
     world.work()
     assert run(reader, "audit")[0] == 0
@@ -136,13 +136,13 @@ def test_a_role_that_may_only_read_the_views_is_enough(reader: str, world: Small
     assert [tables for (tables,) in world.sql("SELECT count(*) FROM order_ledger")] == [1]
 
 
-def test_and_that_role_can_do_nothing_else(reader: str, world: SmallWorld) -> None:
+def test_role_for_the_views_can_do_nothing_else(reader: str, world: SmallWorld) -> None:
     code, out, err = run(reader, "attention", "retry", str(uuid.uuid4()))
     assert (code, out) == (2, "")
     assert err.startswith("the role in DATABASE_URL may not do this: permission denied for table ")
 
 
-def test_the_documented_role_is_the_tested_one() -> None:
+def test_documented_role_is_the_tested_one() -> None:
     assert f"GRANT SELECT ON {VIEWS} TO" in (PROJECT / "README.md").read_text()
 
 
@@ -156,32 +156,32 @@ def test_the_documented_role_is_the_tested_one() -> None:
     ],
 )
 @pytest.mark.parametrize("arguments", [("audit", "--format", "json"), ("attention",)])
-def test_a_database_that_is_not_there_is_one_line(url: str, says: str, arguments: tuple[str, ...]) -> None:
+def test_unreachable_database_is_reported_in_one_line(url: str, says: str, arguments: tuple[str, ...]) -> None:
     code, out, err = run(url, *arguments)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(says)
     assert "hidden" not in err
 
 
-def test_a_database_that_is_not_migrated_is_one_line(new_database: Callable[[], str]) -> None:
+def test_unmigrated_database_is_reported_in_one_line(new_database: Callable[[], str]) -> None:
     code, out, err = run(new_database(), "audit")
     assert (code, out) == (2, "")
     assert err == "the database is not migrated to this version: python -m ops migrate\n"
 
 
 @pytest.mark.parametrize("arguments", [("audit", "--show", "0"), ("attention", "retry", "x"), ()])
-def test_a_mistake_in_the_arguments_ends_with_2(arguments: tuple[str, ...]) -> None:
+def test_bad_arguments_exit_with_2(arguments: tuple[str, ...]) -> None:
     assert run("postgresql://127.0.0.1:1/x", *arguments)[0] == 2
 
 
-def test_without_a_running_system_make_audit_says_how_to_start_one(tmp_path: Path) -> None:
+def test_make_audit_without_a_running_system_says_how_to_start_one(tmp_path: Path) -> None:
     code, out, err = run("", "audit", "--data", str(tmp_path), module="local")
     assert (code, out) == (2, "")
     assert err == "No database is running here. Start it in another terminal with `make run`, or set DATABASE_URL.\n"
 
 
 def test_the_audit_sees_one_moment(url: str, world: SmallWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is committed between two of its statements it does not see; it can write nothing, and has time."""
+    """It does not see later commits, cannot write, and has a long statement timeout."""
     product = world.product()
     session = {"transaction_isolation": "", "transaction_read_only": "", "statement_timeout": ""}
 

@@ -1,4 +1,4 @@
-"""An order is led through every life that it can have, and the audit looks before and after each commit on the way."""
+"""Orders with every possible course; the audit runs before and after each commit."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections import Counter
 import pytest
 
 from domain.states import LEGAL_MOVES, Status
-from tests.audit.small_world import STANDS, SmallWorld
+from tests.audit.small_world import STATES, SmallWorld
 
 FIVE_TIMES = 5
 
 
 class Auditor:
-    """Looks whenever it is told to; `seen` is where the orders stood when it did."""
+    """Runs the audit when called. `seen` counts the states of the orders at those moments."""
 
     def __init__(self, world: SmallWorld) -> None:
         self._world = world
@@ -21,7 +21,7 @@ class Auditor:
 
     def __call__(self) -> None:
         assert self._world.audit() == []
-        self.seen.update(self._world.sql(STANDS))
+        self.seen.update(self._world.sql(STATES))
 
     def saw(self, status: str, order: str | None, reservation: str | None, payment: str | None) -> bool:
         return (status, order, reservation, payment) in self.seen
@@ -37,7 +37,7 @@ def statuses(world: SmallWorld) -> list[str]:
     return [status for (status,) in world.sql("SELECT status FROM order_ledger")]
 
 
-def test_the_legal_moves_of_the_audit_are_those_of_the_ledger(world: SmallWorld) -> None:
+def test_audit_and_ledger_have_the_same_legal_moves(world: SmallWorld) -> None:
     moves = {(was, to) for was, targets in LEGAL_MOVES.items() for to in targets}
     rows = world.sql("SELECT from_status, to_status FROM audit_legal_moves")
     assert len(rows) == len(set(rows))
@@ -61,7 +61,7 @@ def test_an_order_that_succeeds(world: SmallWorld, auditor: Auditor) -> None:
         ("PAYMENT_CAPTURED", "CONFIRMED", "RESERVED", "CAPTURED"),
         ("COMPLETED", "CONFIRMED", "RESERVED", "CAPTURED"),
     ]
-    assert [place for place in walk if not auditor.saw(*place)] == [], "the audit has looked at each"
+    assert [place for place in walk if not auditor.saw(*place)] == [], "the audit did not run in every state"
 
 
 def test_an_order_that_is_declined(world: SmallWorld, auditor: Auditor) -> None:
@@ -77,8 +77,8 @@ def test_a_request_that_never_becomes_an_entry(world: SmallWorld, auditor: Audit
 
 
 @pytest.mark.parametrize("lost", ["request", "answer"])
-def test_an_authorization_that_nobody_comes_back_for(world: SmallWorld, auditor: Auditor, lost: str) -> None:
-    """It is closed with a tombstone or a void; a request that was lost arrives when all is over."""
+def test_an_authorization_whose_client_never_returns(world: SmallWorld, auditor: Auditor, lost: str) -> None:
+    """It is closed with a tombstone or a void; a lost request arrives afterwards."""
     world.faults = {"authorize": [lost], "abandon": ["answer", "request"]}
     assert world.order(world.product()).status_code == 503
     world.work()
@@ -88,7 +88,7 @@ def test_an_authorization_that_nobody_comes_back_for(world: SmallWorld, auditor:
     assert world.sql("SELECT status FROM payment_authorizations") == [("VOIDED",)]
 
 
-def test_an_authorization_that_is_asked_for_again(world: SmallWorld, auditor: Auditor) -> None:
+def test_an_authorization_that_is_repeated(world: SmallWorld, auditor: Auditor) -> None:
     world.faults = {"authorize": ["answer"]}
     product = world.product()
     assert [world.order(product, key="k").status_code for _ in range(3)] == [503, 202, 202]
@@ -120,7 +120,7 @@ def test_an_order_whose_capture_is_refused(world: SmallWorld, auditor: Auditor) 
         ("confirm", "COMPLETED", ("COMPENSATING", "CONFIRMED", "RESERVED", "CAPTURED")),
     ],
 )
-def test_a_step_that_is_done_and_never_answered(
+def test_a_step_whose_answers_are_lost(
     world: SmallWorld, auditor: Auditor, call: str, ends: str, passes: tuple[str, ...]
 ) -> None:
     world.faults = {call: ["answer"] * FIVE_TIMES}
@@ -151,7 +151,7 @@ def test_an_undo_that_needs_attention(world: SmallWorld, auditor: Auditor, undo:
 
 
 def test_an_order_that_is_refunded_in_part_while_it_is_undone(world: SmallWorld, auditor: Auditor) -> None:
-    """Somebody gives a part back by hand; the saga gives back the rest."""
+    """An operator refunds a part; the saga refunds the rest."""
     world.faults = {"capture": ["answer"] * FIVE_TIMES}
 
     def refund() -> None:
@@ -166,7 +166,7 @@ def test_an_order_that_is_refunded_in_part_while_it_is_undone(world: SmallWorld,
 
 
 @pytest.mark.parametrize("action", ["create_order", "reserve_inventory", "capture_payment", "confirm_order"])
-def test_a_worker_that_dies_before_it_could_write_a_step_down(world: SmallWorld, auditor: Auditor, action: str) -> None:
+def test_a_worker_that_dies_before_saving_a_step(world: SmallWorld, auditor: Auditor, action: str) -> None:
     world.crashes_at = {action}
     world.order(world.product())
     world.work()
@@ -175,9 +175,7 @@ def test_a_worker_that_dies_before_it_could_write_a_step_down(world: SmallWorld,
 
 
 @pytest.mark.parametrize("action", ["void_payment", "release_inventory", "cancel_order"])
-def test_a_worker_that_dies_before_it_could_write_an_undo_down(
-    world: SmallWorld, auditor: Auditor, action: str
-) -> None:
+def test_a_worker_that_dies_before_saving_an_undo(world: SmallWorld, auditor: Auditor, action: str) -> None:
     world.crashes_at = {action}
     world.order(world.product(), token="fail_capture")
     world.work()
@@ -186,10 +184,8 @@ def test_a_worker_that_dies_before_it_could_write_an_undo_down(
 
 
 @pytest.mark.parametrize("call", ["create", "reserve", "capture", "confirm", "void", "release", "cancel"])
-def test_a_worker_that_wakes_up_when_another_has_finished_its_order(
-    world: SmallWorld, auditor: Auditor, call: str
-) -> None:
-    """Its lease ran out while its call was on the way; the call arrives after everything else."""
+def test_a_worker_that_wakes_after_a_takeover(world: SmallWorld, auditor: Auditor, call: str) -> None:
+    """Its lease expires while its call is in flight; the call arrives after everything else."""
 
     def take_over() -> None:
         world.sql("UPDATE order_ledger SET due_at = now(), claimed_until = now()")

@@ -1,4 +1,4 @@
-"""Every rule of the books is broken on purpose, and the audit names it. The database itself would refuse most of it."""
+"""Every rule of the books is broken on purpose, and the audit names it. Constraints would prevent most of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Plant = Callable[[str], list[tuple[Any, ...]]]
 
 CASES = [(check, says, statements) for check, cases in PLANTED.items() for says, statements in cases]
 
-# How far the orders that are still open are led.
+# The status in which each open order is left.
 OPEN = {
     "authorized": None,
     "created": Status.ORDER_CREATED,
@@ -26,19 +26,19 @@ OPEN = {
     "captured": Status.PAYMENT_CAPTURED,
     "turned_back": Status.COMPENSATING,
 }
-NO_LAW = """
+DROP_CONSTRAINTS = """
 SET LOCAL session_replication_role = replica;
-DO $$ DECLARE law text; BEGIN
-  FOR law IN SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) FROM pg_constraint
+DO $$ DECLARE statement text; BEGIN
+  FOR statement IN SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) FROM pg_constraint
     WHERE (contype IN ('c', 'u') OR conname = 'pk_outbox') AND connamespace = 'public'::regnamespace
-  LOOP EXECUTE law; END LOOP;
+  LOOP EXECUTE statement; END LOOP;
 END $$
 """
 NOT_DUE = "UPDATE order_ledger SET due_at = now() + interval '1 hour' WHERE due_at IS NOT NULL"
 
 
 def fill(world: SmallWorld) -> str:
-    """Make an order in every state; its product."""
+    """Make an order in every state; return its product."""
     product = world.product(stock=100)
 
     def order(key: str, *faults: str, **changes: Any) -> None:
@@ -67,7 +67,7 @@ def fill(world: SmallWorld) -> str:
 
 @pytest.fixture(scope="module")
 def books(new_migrated_database: Callable[[], str]) -> Books:
-    """The address of a database with an order in every state, and the ids of the orders and their product."""
+    """The address of a database with an order in every state; the ids of the orders and their product."""
     url = new_migrated_database()
     with closing(SmallWorld(url)) as world, world.network():
         product = fill(world)
@@ -77,10 +77,10 @@ def books(new_migrated_database: Callable[[], str]) -> Books:
 
 @pytest.fixture
 def plant(books: Books) -> Iterator[Plant]:
-    """Do something to the books, with no constraint and no trigger in the way; what the audit says. Nothing is kept."""
+    """Change the books without constraints and triggers; return the audit's findings. The change is rolled back."""
     url, ids = books
     with closing(Trial(url)) as trial:
-        trial(NO_LAW)
+        trial(DROP_CONSTRAINTS)
 
         def do(statements: str) -> list[tuple[Any, ...]]:
             trial(statements, **ids)
@@ -89,14 +89,14 @@ def plant(books: Books) -> Iterator[Plant]:
         yield do
 
 
-def test_the_books_that_are_planted_in_are_healthy(books: Books) -> None:
+def test_books_are_healthy_before_planting(books: Books) -> None:
     with closing(Sql(books[0])) as sql:
         assert {status for (status,) in sql("SELECT status FROM order_ledger")} == set(Status)
         assert sql("SELECT * FROM audit_violations") == []
 
 
 @pytest.mark.parametrize(("check", "says", "statements"), CASES)
-def test_violation_is_found_by_its_name(plant: Plant, check: str, says: str, statements: str) -> None:
+def test_planted_violation_is_found_and_named(plant: Plant, check: str, says: str, statements: str) -> None:
     found = plant(statements)
     assert [row for row in found if None in row] == []
     assert [text for name, text in found if name == check and says in text], found
@@ -107,7 +107,7 @@ def test_unusual_but_legal_state_is_not_a_violation(plant: Plant, statements: st
     assert plant(statements) == []
 
 
-def test_every_check_is_planted_in_three_times_at_least(books: Books) -> None:
+def test_every_check_has_at_least_three_planted_violations(books: Books) -> None:
     with closing(Sql(books[0])) as sql:
         checks = sql("SELECT * FROM audit_checks ORDER BY check_number")
     assert checks == list(enumerate(PLANTED, 1))

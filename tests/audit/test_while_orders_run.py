@@ -1,4 +1,4 @@
-"""The audit of the real system at work, and what an operator sees of an undo that cannot be done."""
+"""The audit of the running system, and what an operator sees of an undo that fails."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def system(
         yield stack, url
 
 
-def test_no_audit_finds_anything_while_orders_run_and_fail_and_workers_die(system: tuple[Stack, str]) -> None:
+def test_audit_finds_nothing_while_orders_fail_and_workers_die(system: tuple[Stack, str]) -> None:
     stack, url = system
     scarce, plenty = stack.product(stock=ORDERS // 4), stack.product()
     audits = {"of open orders": 0}
@@ -62,12 +62,12 @@ def test_no_audit_finds_anything_while_orders_run_and_fail_and_workers_die(syste
             assert violations(url, at_rest=False) == {}
         eventually(has_ended, 120)
         assert len({id_ for each in buying for id_ in each.result().values()}) == ORDERS
-    assert audits["of open orders"] >= 1, "else it has shown nothing"
+    assert audits["of open orders"] >= 1, "no audit ran while orders were open"
     assert violations(url) == {}
 
 
-def test_an_undo_that_cannot_be_done_is_seen_everywhere_and_can_be_tried_at_once(system: tuple[Stack, str]) -> None:
-    """Once it is marked, the next attempt is a minute away."""
+def test_failing_undo_is_visible_everywhere_and_can_be_retried_at_once(system: tuple[Stack, str]) -> None:
+    """After it is marked, the next attempt is a minute away."""
     stack, url = system
     scarce = stack.product(stock=1)
     for name in ("orchestrator.1", "orchestrator.2"):
@@ -96,7 +96,7 @@ def test_an_undo_that_cannot_be_done_is_seen_everywhere_and_can_be_tried_at_once
         assert run(url, "attention", "retry", id_)[0] == 0
         ended = client.wait_until_terminal(id_, timeout=60)
         assert (ended.status, ended.needs_attention_at) == ("FAILED", None)
-        assert ended.updated_at < order.next_retry_at, "it did not wait for its turn"
+        assert ended.updated_at < order.next_retry_at, "it waited for its scheduled retry"
         assert run(url, "attention", "retry", id_)[0] == 1
     assert "no longer needs attention" in stack.log("orchestrator.1")
     assert run(url, "attention")[1] == "No order needs attention.\n"

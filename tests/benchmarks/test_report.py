@@ -25,7 +25,7 @@ def test_several_rounds_show_their_median_and_spread() -> None:
 
 
 def test_ratio_pairs_the_rounds() -> None:
-    """Each round is twice as fast, although the machine slows down in between."""
+    """The ratio is two in each round, although the machine slows down in between."""
     found = ratio("ours / theirs", [200, 100, 50], [100, 50, 25], at_least=2)
     assert (found.value, found.low, found.high, found.bar, found.holds) == (2, 2, 2, "≥ 2 ×", True)
     assert ratio("ours / theirs", [190], [100], at_least=2).holds is False

@@ -16,12 +16,12 @@ from benchmarks.__main__ import main
 from benchmarks.programs import NotInstalled, program
 
 PROJECT = Path(__file__).resolve().parents[2]
-WITHIN_S = 300  # takes 15 to 60 s on a quiet machine, and a multiple among other tests on two cores
+WITHIN_S = 300  # takes 15 to 60 s on an idle machine, and several times as long next to other tests on two cores
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of the parts that need nginx, without the peers, whose packages CI does not install."""
+    """The results of the parts that need nginx. The peers are left out: CI does not install their packages."""
     need_nginx()
     folder = tmp_path_factory.mktemp("bench") / "out"
     done = bench("--short", "--without-peers", "--only", "engine,waiting", "--out", str(folder))

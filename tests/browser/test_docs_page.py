@@ -1,4 +1,4 @@
-"""The page at /docs of each service, in a real browser: it shows every operation, without errors or other hosts."""
+"""The page at /docs of each service, in a real browser: it shows every operation, without errors or foreign hosts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SERVICES = (
 )
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = (
-    "--no-sandbox",  # Chromium as root does not start with one; it only opens our own page
+    "--no-sandbox",  # Chromium's sandbox does not start as root; it opens only our own page
     "--disable-gpu",
     "--no-first-run",
     "--disable-background-networking",
@@ -73,7 +73,7 @@ def served(app: Flask) -> Iterator[str]:
 
 
 def watch(page: Page, base_url: str) -> list[str]:
-    """Collect everything that goes wrong on the page from now on."""
+    """Collect all problems on the page from now on."""
     problems: list[str] = []
 
     def note_request(url: str) -> None:

@@ -1,4 +1,4 @@
-"""Tests of `common` may do harm to a server of their own."""
+"""Tests of `common` use their own database server, which they may damage."""
 
 from tests.own_server import admin, database, new_database, own_server
 

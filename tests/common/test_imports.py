@@ -1,4 +1,4 @@
-"""What a process loads at run time: each megabyte and each tenth of a second is there once for each of them."""
+"""What a process loads at run time: every process pays for each import in memory and start time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""These tests use a database server of their own."""
+"""These tests use their own database server."""
 
 from tests.own_server import admin, own_server
 

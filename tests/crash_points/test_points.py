@@ -120,7 +120,7 @@ def test_unknown_point_is_refused_with_the_list_of_points(text: str) -> None:
     ],
 )
 def test_one_of_the_forked_processes_is_killed(text: str, ends: list[int]) -> None:
-    """Each process arms itself again, as a new worker does, and keeps the count."""
+    """Each process is armed again, as a new worker is, and the count is kept."""
     result = python(FORKED, text)
     assert ([int(line) for line in result.stdout.split()], result.returncode) == (ends, 0)
     assert result.stderr.count("crash point saga.before_call.c") == ends.count(-signal.SIGKILL)
@@ -138,7 +138,7 @@ def test_one_of_the_forked_processes_is_killed(text: str, ends: list[int]) -> No
 def test_kill_at_the_commit_of_the_current_operation(
     own_server: EmbeddedPostgres, admin: Callable[..., Any], point: str, rows: int, end: int, way: str
 ) -> None:
-    """The row that was written outside the request remains in any case."""
+    """The row written outside the request is kept in any case."""
     result = python(WRITING, own_server.url, point, way)
     assert result.returncode == end, result.stderr
     assert admin("SELECT count(*) FROM t") == [(rows,)]

@@ -1,4 +1,4 @@
-"""Databases for single tests on the shared server, and statements on them."""
+"""Databases for single tests on the shared server, and connections to them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Sql:
 
 
 class Trial(Sql):
-    """The same, in one transaction that is rolled back. A refused statement does not end it."""
+    """Like `Sql`, but in one transaction that is rolled back. A refused statement does not end it."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -68,7 +68,7 @@ def connect() -> Iterator[Callable[[str], Sql]]:
 
 @pytest.fixture(scope="module")
 def new_database(postgres: EmbeddedPostgres) -> Iterator[Callable[[], str]]:
-    """Makes an empty database and returns its address; it is dropped at the end of the module."""
+    """Create an empty database and return its address; it is dropped at the end of the module."""
     made: list[str] = []
     with closing(Sql(postgres.url)) as server:
 
@@ -99,6 +99,6 @@ def empty_tables(new_migrated_database: Callable[[], str]) -> str:
 
 @pytest.fixture
 def sql(empty_tables: str) -> Iterator[Sql]:
-    """Empty tables, and whatever a test does to them is undone: quicker than to truncate them each time."""
+    """Run in a transaction on empty tables and roll it back, which is faster than TRUNCATE."""
     with closing(Trial(empty_tables)) as trial:
         yield trial

@@ -1,6 +1,6 @@
-"""A database as it is after many orders: every table that grows has grown.
+"""A database after many orders: every table that grows is large.
 
-With as many rows in the services' tables as there are orders the books agree, as the audit sees them.
+If the services' tables have as many rows as there are orders, the audit finds the books healthy.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ ELSEWHERE = 20_000  # rows of the services' tables: enough to show a missing ind
 
 
 def known_id(kind: str, number: int) -> str:
-    """The id of a row that is there: of the kind `order`, `product` or `row`."""
+    """Return the id of an existing row of the kind `order`, `product` or `row`."""
     return str(uuid.UUID(hashlib.md5(f"{kind}{number}".encode()).hexdigest()))
 
 
-# Every fourth order was undone after its payment had been captured.
+# Every fourth order was undone after its payment was captured.
 HELPERS = """
 CREATE FUNCTION pg_temp.id(kind text, n integer) RETURNS uuid LANGUAGE sql IMMUTABLE AS
     $$ SELECT md5(kind || n)::uuid $$;

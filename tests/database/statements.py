@@ -4,7 +4,7 @@ import re
 
 
 def statements_of(module) -> dict[str, str]:
-    """name → text. What begins with an underscore is a part of other statements."""
+    """Return name → text. Names with a leading underscore are parts of other statements."""
     return {
         name: text
         for name, text in vars(module).items()

@@ -1,4 +1,4 @@
-"""A service imports `common` and itself, only the settings read the environment, and nobody the machine's clock."""
+"""A service imports only `common` and itself; only the settings read the environment; nothing reads the clock."""
 
 import ast
 from pathlib import Path
@@ -20,13 +20,13 @@ MAY_IMPORT = {service: {service} | RUN_TIME for service in SERVICES} | {
     "common.api": {"common.database", "common.json_text", "common.process", "domain"},
     "common.server": {"common.api", "common.process"},
     "crash_points": {"common.process"},
-    "orchestrator": {"crash_points", "orchestrator"} | RUN_TIME,  # its program arms them, as gunicorn.conf.py does
-    "holdfast_client": set(),  # it is for others to install
+    "orchestrator": {"crash_points", "orchestrator"} | RUN_TIME,  # its main module arms them, as gunicorn.conf.py does
+    "holdfast_client": set(),  # installed by others
     "ops": RUN_TIME,
     "local": RUN_TIME | {"holdfast_client", "ops"},
     "benchmarks": RUN_TIME | {"local", "orchestrator"},
 }
-# Besides common/process/settings.py: where honcho says that it is there, and what starts other processes.
+# Other readers of the environment: the settings, the check for honcho, and code that starts processes.
 MAY_READ_THE_ENVIRONMENT = {"common/process/settings.py", "ops/migrate.py"}
 STARTS_PROCESSES = ("local/", "benchmarks/")
 
@@ -37,17 +37,17 @@ def modules(package):
 
 
 def imported(tree):
-    """The packages that a module imports, at any depth of its code."""
+    """Return the packages that a module imports, also within functions."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (package_of(alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute here"
+            assert node.level == 0, "imports must be absolute"
             yield from (package_of(f"{node.module}.{alias.name}") for alias in node.names)
 
 
 def package_of(name):
-    """`common.api` of `common.api.errors`; otherwise the first word."""
+    """Return `common.api` for `common.api.errors`; otherwise the first part of the name."""
     return ".".join(name.split(".")[: 2 if name.startswith("common.") else 1])
 
 
@@ -71,7 +71,7 @@ def test_every_package_has_its_rule():
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
-def test_package_imports_only_what_it_may(package):
+def test_package_imports_only_allowed_packages(package):
     for path, tree in modules(package):
         assert set(imported(tree)) & OURS <= MAY_IMPORT[package] | {package}, path
 
@@ -87,12 +87,12 @@ def test_only_the_settings_read_the_environment():
     "text",
     ["import os\nos.environ['A']", "import os\nos.getenv('A')", "from os import environ", "from os import getenv"],
 )
-def test_the_check_sees_who_reads_the_environment(text):
+def test_check_detects_a_reader_of_the_environment(text):
     assert reads_environment(ast.parse(text))
 
 
 def reads_the_clock(tree):
-    """Whether it asks this machine what time it is; `func.now()` is the database's."""
+    """Whether it reads this machine's clock; `func.now()` is the database's."""
     asked = {
         node.attr
         for node in ast.walk(tree)
@@ -107,10 +107,10 @@ def reads_the_clock(tree):
     return bool((asked | imported_from_time) & {"now", "utcnow", "today", "time", "time_ns"})
 
 
-def test_nobody_reads_the_clock_of_the_machine():
-    """An hour off on one host would end leases that run. How long something takes is `time.monotonic()`.
+def test_no_module_reads_the_system_clock():
+    """One host's clock that is an hour off would end valid leases. Durations use `time.monotonic()`.
 
-    An id begins with that clock's time, and nothing asks it: it may be off.
+    Ids begin with the system clock's time, but nothing interprets it, so it may be off.
     """
     trees = [pair for package in (*COMMON, "domain", *SERVICES) for pair in modules(package)]
     assert [path for path, tree in trees if reads_the_clock(tree)] == ["domain/ids.py"]
@@ -126,5 +126,5 @@ def test_nobody_reads_the_clock_of_the_machine():
         "date.today()",
     ],
 )
-def test_the_check_sees_who_reads_the_clock(text):
+def test_check_detects_a_reader_of_the_clock(text):
     assert reads_the_clock(ast.parse(text))

@@ -1,4 +1,4 @@
-"""Every constraint of every table, violated once on purpose. A new one without a case here fails the last test."""
+"""Every constraint of every table, violated once on purpose. The last test fails if a new one has no case here."""
 
 import psycopg2
 import pytest
@@ -86,7 +86,7 @@ CHECK_CASES = [
     for name, cases in checks.items()
     for changes in cases
 ]
-# table, constraint, what to change in a second row so that nothing else is the same as in the first
+# table, constraint, changes to a second row so that only the constrained columns equal the first row's
 UNIQUE_CASES = [
     ("products", "pk_products", {"sku": "sku-2"}),
     ("products", "uq_products_sku", {"id": OTHER_ID}),
@@ -132,7 +132,7 @@ FOREIGN_KEY_CASES = [
 
 @pytest.fixture
 def refusal(sql):
-    """What refuses a row, when all the rows that it refers to are there."""
+    """Return the constraint that refuses a row, with all referenced rows present."""
 
     def insert(table, row, *, with_first_row):
         for name, valid in VALID.items():
@@ -155,7 +155,7 @@ def test_valid_rows_are_accepted(sql):
 
 
 @pytest.mark.parametrize(("table", "constraint", "changes"), CHECK_CASES)
-def test_a_check(refusal, table, constraint, changes):
+def test_check_refuses_a_row(refusal, table, constraint, changes):
     diag = refusal(table, VALID[table] | changes, with_first_row=False)
     assert (diag.sqlstate, diag.constraint_name) == ("23514", constraint)
 
@@ -179,7 +179,7 @@ def test_required_column_refuses_null(sql, table):
         " AND attidentity = ''",
         table=table,
     )
-    sql("SET session_replication_role = replica")  # no foreign keys: any row of the table will do
+    sql("SET session_replication_role = replica")  # disables foreign keys, so that any row of the table will do
     for (column,) in required:
         with pytest.raises(psycopg2.errors.NotNullViolation) as caught:
             sql.insert(table, VALID[table] | {column: None})

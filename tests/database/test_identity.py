@@ -1,4 +1,4 @@
-"""What identifies a row depends on no sort order and on no sequence."""
+"""Keys depend on no collation and no sequence."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WITH entry AS (
 )
 INSERT INTO outbox (order_ledger_id, event_type, payload) SELECT id, 'order.authorized', '{}' FROM entry
 """
-# Whether the column was there at that time, and its values came from no sequence.
+# Whether the column existed at that revision without a sequence.
 IS_GIVEN = """
 SELECT 1 FROM pg_attribute
 WHERE attrelid = to_regclass(%(table)s) AND attname = %(name)s AND attidentity = ''
@@ -47,7 +47,7 @@ WALKS = "SELECT array_agg(to_status ORDER BY id) FROM order_ledger_history GROUP
 
 @pytest.fixture
 def old(new_database):
-    """A filled database before the migration, and the role that may read its audit."""
+    """A filled database before the migration, and a role that may read its audit."""
     url = new_database()
     migrate.upgrade(url, BEFORE)
     with closing(Sql(url)) as sql:
@@ -80,10 +80,10 @@ def test_migration_rewrites_no_table_and_keeps_rows_and_grants(old):
     assert may_read(sql)
     assert sql("SELECT count(*) FROM pg_constraint WHERE NOT convalidated") == [(0,)]
     sql("UPDATE order_ledger SET status = 'AUTHORIZED', payment_authorization_id = 'auth_1'")
-    assert sql(WALKS) == [(["AWAITING_AUTHORIZATION", "AUTHORIZED", "AUTHORIZED"],)]  # the second is of VALID
+    assert sql(WALKS) == [(["AWAITING_AUTHORIZATION", "AUTHORIZED", "AUTHORIZED"],)]  # the last one is VALID's
 
 
-def test_migration_goes_on_where_a_locked_table_stopped_it(old, monkeypatch):
+def test_migration_resumes_where_a_locked_table_stopped_it(old, monkeypatch):
     monkeypatch.setattr(locks, "TABLE_LOCKS_WITHIN_S", 0)
     url, sql = old
     with closing(psycopg2.connect(url)) as other, other.cursor() as cursor:
@@ -96,7 +96,7 @@ def test_migration_goes_on_where_a_locked_table_stopped_it(old, monkeypatch):
     assert may_read(sql)
 
 
-def test_migration_names_the_rows_that_a_changed_sort_order_has_doubled(old):
+def test_migration_names_duplicates_caused_by_a_changed_sort_order(old):
     url, sql = old
     sql("ALTER TABLE products DROP CONSTRAINT uq_products_sku")
     sql.insert("products", VALID["products"] | {"id": OTHER_ID})
@@ -108,7 +108,7 @@ def test_migration_names_the_rows_that_a_changed_sort_order_has_doubled(old):
     assert sql(OTHER_COLLATIONS) == []
 
 
-def test_orders_are_taken_during_the_migration(old):
+def test_orders_are_accepted_during_the_migration(old):
     url, sql = old
     is_over, placed, refused = threading.Event(), [], []
 
@@ -135,7 +135,7 @@ def test_orders_are_taken_during_the_migration(old):
     )
 
 
-def test_migration_can_be_taken_back_with_its_rows(old):
+def test_downgrade_keeps_the_rows(old):
     url, sql = old
     migrate.upgrade(url, AFTER)
     for _ in range(2):

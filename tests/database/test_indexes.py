@@ -1,4 +1,4 @@
-"""After 100,000 finished orders no statement reads a whole table, and a claim costs what it cost after 1,000."""
+"""After 100,000 finished orders, no statement reads a whole table, and a claim costs no more than after 1,000."""
 
 import json
 from functools import partial
@@ -29,7 +29,7 @@ ENTRIES = json.dumps(
     [{"id": ORDER, "claim_number": 0, "expected_status": "AUTHORIZED", "status": "FAILED", "is_terminal": True}]
 )
 
-# What the parameters of each module's statements are called, and a value that is in the database.
+# The names of the parameters of each module's statements, with values that exist in the database.
 PARAMETERS = {
     edge_api.store: LINES
     | {"id": ORDER, "client": "shop", "key": "k5", "fingerprint": DIGEST, "user_id": NEW, "email": "a@b.example"}
@@ -39,7 +39,7 @@ PARAMETERS = {
     orchestrator.statements: {"id": ORDER, "claim_number": 0, "entries": ENTRIES, "lease_s": 30, "delay_s": 0}
     | {"in_flight": [ORDER], "reason": "why", "ids": [ORDER]}
     | {"renew_below_s": 22, "limit": CLAIMED, "claimant": "worker", "max_claims": 5, "set_aside_s": 300}
-    | {"abandoned": "abandoned", "abandoned_message": "nobody came back"},
+    | {"abandoned": "abandoned", "abandoned_message": "the client did not return"},
     inventory_service.operations: LINES
     | {"sku": "sku-5", "name": "Widget", "price_cents": 999, "currency": "USD"}
     | {"initial_stock": 1, "product_id": PRODUCT}
@@ -55,7 +55,7 @@ PARAMETERS = {
 
 
 class Recorder:
-    """Takes statements down instead of running them; each changes `found` rows."""
+    """Records statements instead of running them; each pretends to change `found` rows."""
 
     def __init__(self, found):
         self.found, self.statements = found, []
@@ -72,7 +72,7 @@ class Recorder:
 
 
 def statements_of_idempotency():
-    """What `once` runs for a new key, and for one that is known."""
+    """Return the statements that `once` runs for a new key and for a known one."""
     first, again = Recorder(found=1), Recorder(found=0)
     for recorder in (first, again):
         answer = idempotency.StoredResponse.of(200, {})
@@ -110,14 +110,14 @@ def quiet(new_migrated_database, connect):
 
 @pytest.fixture(scope="module")
 def behind(new_migrated_database, connect):
-    """The orchestrators have not kept up with the orders."""
+    """A database in which the orchestrators have not kept up with the orders."""
     sql = connect(new_migrated_database())
     fill(sql, finished=FEW, elsewhere=FEW, due=100 * DUE)
     return sql
 
 
 def explain(sql, statement, *options, **params):
-    """The plan as data. The statement is not run, unless the options say ANALYZE; then it is taken back."""
+    """Return the plan as data. With ANALYZE the statement is run and rolled back."""
     sql("BEGIN")
     try:
         found = sql(f"EXPLAIN ({', '.join((*options, 'FORMAT JSON'))}) {statement}", **params)[0][0]
@@ -133,13 +133,15 @@ def nodes(plan):
 
 
 def whole_readings(plan):
-    """Where a plan reads all of something that grows: a table, or an index without a condition."""
+    """Yield each complete scan of something that grows: a table, or an index without a condition."""
     for node in nodes(plan):
         table = node.get("Relation Name")
         if node["Node Type"] == "Seq Scan" and table not in DOES_NOT_GROW:
             yield f"all of {table}"
         is_index = "Index" in node["Node Type"] and "Scan" in node["Node Type"]
-        if is_index and "Index Cond" not in node and node["Index Name"] != DUE_INDEX:  # that one holds open orders only
+        if (
+            is_index and "Index Cond" not in node and node["Index Name"] != DUE_INDEX
+        ):  # that index holds only open orders
             yield f"all of {node['Index Name']}"
 
 
@@ -148,7 +150,7 @@ def test_no_statement_reads_a_whole_table(crowded, statement, params):
     assert list(whole_readings(explain(crowded, statement, **params))) == []
 
 
-def test_the_check_sees_a_whole_table(crowded):
+def test_check_detects_a_whole_table(crowded):
     plan = explain(crowded, "SELECT * FROM order_ledger WHERE email = %(email)s", email="x")
     assert list(whole_readings(plan)) == ["all of order_ledger"]
 
@@ -158,11 +160,11 @@ def claim(sql):
     return partial(explain, sql, orchestrator.statements.CLAIM, **params)
 
 
-def test_a_claim_goes_by_what_is_due(crowded):
+def test_claim_uses_the_index_of_due_entries(crowded):
     assert DUE_INDEX in {node.get("Index Name") for node in nodes(claim(crowded)())}
 
 
-def test_a_claim_takes_the_longest_overdue_and_no_more(crowded):
+def test_claim_takes_only_the_longest_overdue(crowded):
     plan = claim(crowded)("ANALYZE", "BUFFERS")
     read_by_index = [node for node in nodes(plan) if node.get("Index Name") == DUE_INDEX]
     assert [node["Actual Rows"] for node in read_by_index] == [CLAIMED]
@@ -173,10 +175,10 @@ def buffers(plan):
     return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
 
 
-def test_a_claim_does_not_read_more_when_a_hundred_times_as_many_orders_are_finished(quiet, crowded):
+def test_claim_reads_no_more_with_a_hundred_times_the_finished_orders(quiet, crowded):
     few, many = (buffers(claim(sql)("ANALYZE", "BUFFERS")) for sql in (quiet, crowded))
-    # A larger index may be a level deeper: a block more for each claimed entry where it is found, its lines are found,
-    # and its new version is put into the indexes. The 99,000 orders themselves are some 4,000 blocks.
+    # A larger index may be a level deeper: one more block for each claimed entry to find it, to find its lines, and to
+    # insert its new version into the indexes. The 99,000 orders themselves take about 4,000 blocks.
     assert many <= few + 5 * CLAIMED
 
 
@@ -184,7 +186,7 @@ def test_a_claim_does_not_read_more_when_a_hundred_times_as_many_orders_are_fini
     ("module", "name"),
     [(orchestrator.statements, "CLAIM"), (orchestrator.statements, "NEXT_DUE"), (edge_api.store, "BACKLOG_AGE")],
 )
-def test_statement_does_not_read_more_with_a_hundred_times_the_backlog(quiet, behind, module, name):
+def test_statement_reads_no_more_with_a_hundred_times_the_backlog(quiet, behind, module, name):
     statement, params = getattr(module, name), PARAMETERS[module]
     few, many = (buffers(explain(sql, statement, "ANALYZE", "BUFFERS", **params)) for sql in (quiet, behind))
-    assert many <= few + 5 * CLAIMED  # as above: indexes are a level deeper
+    assert many <= few + 5 * CLAIMED  # as above: the indexes may be a level deeper

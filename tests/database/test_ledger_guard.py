@@ -1,4 +1,4 @@
-"""The database enforces the state machine of the ledger, and writes its history."""
+"""The database enforces the ledger's state machine and writes its history."""
 
 from itertools import product
 
@@ -16,7 +16,7 @@ OPEN = [status for status in Status if not status.is_terminal]
 
 
 def columns(status):
-    """What the CHECKs ask of an entry in this state, so that only the guard can have anything against it."""
+    """Return columns that satisfy the CHECKs in this state, so that only the guard can refuse the entry."""
     return {
         "status": status,
         "due_at": None if status.is_terminal else NOW,
@@ -29,10 +29,10 @@ def columns(status):
 
 @pytest.fixture
 def ledger(sql):
-    """Insert an entry in any state, without the guard and without history."""
+    """Insert an entry in any state, without guard and history."""
 
     def put(status, **changes):
-        sql("SET session_replication_role = replica")  # no triggers
+        sql("SET session_replication_role = replica")  # disables triggers
         sql.insert("order_ledger", VALID["order_ledger"] | columns(status) | {"claim_number": 7} | changes)
         sql("SET session_replication_role = origin")
 
@@ -55,7 +55,7 @@ def history(sql):
 
 @pytest.fixture
 def refusal(change, sql, history):
-    """The constraint that refuses a change, or None. A refused change has no effect."""
+    """Return the constraint that refuses a change, or None. A refused change must have no effect."""
 
     def attempt(**changes):
         before = sql("SELECT * FROM order_ledger")
@@ -73,10 +73,10 @@ def refusal(change, sql, history):
 
 
 @pytest.mark.parametrize(("was", "to"), list(product(Status, Status)))
-def test_a_move_is_legal_where_the_state_machine_has_it(ledger, refusal, history, was, to):
+def test_move_is_legal_if_the_state_machine_has_it(ledger, refusal, history, was, to):
     ledger(was)
     target = columns(to)
-    if was == to:  # a move from a state to itself is that one undo more is done
+    if was == to:  # a move from a state to itself means that one more undo is done
         target["undone"] = [*target["undone"], "one more"]
     elif to == Status.COMPENSATING:
         target["compensating_from"] = was
@@ -88,26 +88,26 @@ def test_a_move_is_legal_where_the_state_machine_has_it(ledger, refusal, history
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status != Status.AWAITING_AUTHORIZATION])
-def test_an_entry_begins_at_the_beginning(sql, history, status):
+def test_entry_must_begin_in_the_initial_state(sql, history, status):
     with pytest.raises(psycopg2.errors.CheckViolation) as caught:
         sql.insert("order_ledger", VALID["order_ledger"] | columns(status))
     assert caught.value.diag.constraint_name == GUARD
     assert sql("SELECT * FROM order_ledger") == history() == []
 
 
-def test_the_beginning_is_history_too(sql, history):
+def test_insert_writes_history(sql, history):
     sql.insert("order_ledger", VALID["order_ledger"] | {"status_detail": "from the shop", "claim_number": 1})
     assert history() == [(None, "AWAITING_AUTHORIZATION", "from the shop", 1)]
 
 
 @pytest.mark.parametrize("turned_back_from", ["AUTHORIZED", "ORDER_CREATED", "INVENTORY_RESERVED"])
-def test_only_a_captured_order_can_turn_out_to_be_confirmed(ledger, refusal, turned_back_from):
+def test_only_a_captured_order_can_complete_from_compensating(ledger, refusal, turned_back_from):
     ledger(Status.COMPENSATING, compensating_from=turned_back_from)
     assert refusal(**columns(Status.COMPLETED) | {"compensating_from": turned_back_from}) == GUARD
 
 
 @pytest.mark.parametrize("undone", [[each] for each in ALL_UNDONE])
-def test_an_order_is_not_completed_once_anything_is_undone(ledger, refusal, undone):
+def test_order_does_not_complete_after_an_undo(ledger, refusal, undone):
     ledger(Status.COMPENSATING, undone=undone)
     completed = columns(Status.COMPLETED) | {"compensating_from": Status.PAYMENT_CAPTURED, "undone": undone}
     assert refusal(**completed) == GUARD
@@ -115,7 +115,7 @@ def test_an_order_is_not_completed_once_anything_is_undone(ledger, refusal, undo
 
 @pytest.mark.parametrize("missing", ALL_UNDONE)
 @pytest.mark.parametrize("turned_back_from", ["AUTHORIZED", "ORDER_CREATED", "INVENTORY_RESERVED", "PAYMENT_CAPTURED"])
-def test_failed_means_that_nothing_is_left_behind(ledger, refusal, turned_back_from, missing):
+def test_failed_requires_every_undo(ledger, refusal, turned_back_from, missing):
     ledger(Status.COMPENSATING, compensating_from=turned_back_from)
     undone = [each for each in ALL_UNDONE if each != missing]
     failed = columns(Status.FAILED) | {"compensating_from": turned_back_from, "undone": undone}
@@ -137,7 +137,7 @@ def test_the_claim_number_never_falls(ledger, refusal, status):
 
 
 @pytest.mark.parametrize("was", OPEN)
-def test_nor_does_it_fall_with_a_legal_move(ledger, refusal, was):
+def test_the_claim_number_does_not_fall_in_a_legal_move(ledger, refusal, was):
     ledger(was)
     to = min(LEGAL_MOVES[was])
     assert refusal(**columns(to) | {"undone": ALL_UNDONE, "claim_number": 6}) == GUARD

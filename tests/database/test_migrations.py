@@ -100,7 +100,7 @@ def test_the_models_make_the_same_database_as_the_migrations(empty, engine, conn
     _, sql = empty
     metadata.create_all(engine)
     by_models = catalog(sql)
-    # Views belong to the migrations alone: the services know nothing of the audit.
+    # Only the migrations have views: the services do not know the audit.
     by_migrations = {of: text for of, text in catalog(connect(migrated_url)).items() if of[0] != "view"}
     assert sorted(by_models) == sorted(by_migrations)
     assert by_models == by_migrations

@@ -1,10 +1,10 @@
-"""Each service works with rights on its own tables alone; the orchestrator on the ledger with its lines and events.
+"""Each service needs rights on its own tables only; the orchestrator on the ledger with its lines and events.
 
-The rights are derived from the models, so this is also the list of what a deployment with one role for each service
-has to grant.
+The rights are derived from the models, so this is also the list of grants for a deployment with one role per service.
 """
 
 import uuid
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from importlib import import_module
 
@@ -19,7 +19,7 @@ import orchestrator.statements
 import orchestrator.store
 import orders_service.operations as orders
 import payments_service.operations as payments
-from common.api.errors import ApiError
+from common.api.errors import ApiError, Busy
 from common.api.idempotency import StoredResponse
 from common.database.database import Database, Transaction
 from common.schema.tables import metadata
@@ -36,7 +36,7 @@ RIGHTS = "SELECT, INSERT, UPDATE"  # nothing is ever deleted
 
 @pytest.fixture(scope="module")
 def roles(new_migrated_database, connect):
-    """A role for each service: name → the address under which it logs in."""
+    """A role for each service: name → its database address."""
     url = new_migrated_database()
     sql = connect(url)
     names = {service: f"{service}_{uuid.uuid4().hex[:8]}" for service in TABLES}
@@ -51,7 +51,7 @@ def roles(new_migrated_database, connect):
 
 @pytest.fixture
 def ran(monkeypatch):
-    """All statements that were run, as the code has them."""
+    """All statements that were run, as written in the code."""
     statements = set()
 
     def note(method):
@@ -68,7 +68,7 @@ def ran(monkeypatch):
 
 @pytest.fixture
 def database(roles):
-    """`database("orders_service")`: as that service sees it."""
+    """`database("orders_service")`: a connection with that service's role."""
     opened = []
 
     def open_(service):
@@ -84,6 +84,14 @@ def never_ran(module, ran):
     return {name for name, text in statements_of(module).items() if text not in ran}
 
 
+@contextmanager
+def locked(url, product_id):
+    """Another transaction holds this product."""
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM products WHERE id = %s FOR UPDATE", (product_id,))
+        yield
+
+
 def new_id():
     return str(uuid.uuid4())
 
@@ -94,53 +102,69 @@ def test_every_table_has_one_owner():
 
 
 def test_the_inventory_service(database, ran):
-    db = database("inventory_service")
-    product = inventory.create_product(db, {"sku": "s", "name": "W", "price_cents": 9, "initial_stock": 5}, "USD")["id"]
+    service_database = database("inventory_service")
+    product = inventory.create_product(
+        service_database, {"sku": "s", "name": "W", "price_cents": 9, "initial_stock": 5}, "USD"
+    )["id"]
     with pytest.raises(ApiError):
-        inventory.create_product(db, {"sku": "s", "name": "W", "price_cents": 9, "initial_stock": 5}, "USD")
-    inventory.products_by_ids(db, [product])
-    inventory.page_of_products(db)
-    inventory.availability(db, product)
+        inventory.create_product(
+            service_database, {"sku": "s", "name": "W", "price_cents": 9, "initial_stock": 5}, "USD"
+        )
+    inventory.products_by_ids(service_database, [product])
+    inventory.page_of_products(service_database)
+    inventory.availability(service_database, product)
     change = {"quantity": 1, "reason": "correction"}
     for _ in range(2):
-        inventory.change_stock(db, product, "k", change, change)
-    order = new_id()
+        inventory.change_stock(service_database, product, "k", change, change)
+    order, line = new_id(), {"product_id": product, "quantity": 1}
     for _ in range(2):
-        inventory.reserve(db, order, [{"product_id": product, "quantity": 1}])
-    inventory.release(db, order)
+        inventory.reserve(service_database, order, [line])
+    with locked(service_database.url, product):
+        for blocked in (
+            lambda: inventory.reserve(service_database, new_id(), [line]),
+            lambda: inventory.release(service_database, order),
+        ):
+            with pytest.raises(Busy):
+                blocked()
+    inventory.release(service_database, order)
     assert never_ran(inventory, ran) == set()
 
 
 def test_the_orders_service(database, ran):
-    db = database("orders_service")
+    service_database = database("orders_service")
     line = {"product_id": new_id(), "quantity": 1, "unit_price_cents": 9}
     new = {"order_ledger_id": new_id(), "user_id": new_id(), "total_amount_cents": 9, "currency": "USD"}
     for _ in range(2):
-        order = orders.create(db, new | {"items": [line]}, new | {"items": [line]})[0]
-    orders.confirm(db, order["id"])
+        order = orders.create(service_database, new | {"items": [line]}, new | {"items": [line]})[0]
+    orders.confirm(service_database, order["id"])
     with pytest.raises(ApiError):
-        orders.cancel(db, new_id())
+        orders.cancel(service_database, new_id())
     assert never_ran(orders, ran) == set()
 
 
 def test_the_payments_service(database, ran):
-    db = database("payments_service")
+    service_database = database("payments_service")
 
     def authorize(key):
         money = {"user_id": new_id(), "amount_cents": 9, "currency": "USD"}
         body = money | {"payment_token": "tok_visa", "idempotency_key": key}
-        payments.authorize(db, body, body)
-        return db.one("SELECT id FROM payment_authorizations WHERE idempotency_key = %(key)s", key=key)["id"]
+        payments.authorize(service_database, body, body)
+        return service_database.one("SELECT id FROM payment_authorizations WHERE idempotency_key = %(key)s", key=key)[
+            "id"
+        ]
 
     captured, voided = authorize("a1"), authorize("a2")
     rest = {"amount_cents": None, "reason": None}
-    payments.capture(db, captured, {"idempotency_key": "c", **rest}, {"idempotency_key": "c"})
-    payments.refund(db, captured, {"idempotency_key": "r", **rest}, {"idempotency_key": "r"})
-    payments.show(db, captured)
-    payments.void(db, voided, {"idempotency_key": "v", **rest}, {"idempotency_key": "v"})
+    payments.capture(service_database, captured, {"idempotency_key": "c", **rest}, {"idempotency_key": "c"})
+    payments.refund(service_database, captured, {"idempotency_key": "r", **rest}, {"idempotency_key": "r"})
+    payments.show(service_database, captured)
+    for number, each in enumerate((voided, f"auth_{'0' * 24}")):
+        payments.void(
+            service_database, each, {"idempotency_key": f"v{number}", **rest}, {"idempotency_key": f"v{number}"}
+        )
     for key in ("a2", "never seen"):
         sent = {"idempotency_key": f"v {key}", "authorization_key": key}
-        payments.void_by_key(db, sent | rest, sent)
+        payments.void_by_key(service_database, sent | rest, sent)
     assert never_ran(payments, ran) == set()
 
 
@@ -180,7 +204,7 @@ def test_the_edge_api(database, ran):
 
 
 CLAIM = {"claimant": "me", "lease_s": 30, "max_claims": 5, "set_aside_s": 300} | {
-    "abandoned": "abandoned", "abandoned_message": "nobody came back"
+    "abandoned": "abandoned", "abandoned_message": "the client did not return"
 }  # fmt: skip
 
 
@@ -209,8 +233,8 @@ def test_the_orchestrator(database, ran):
 
 @pytest.mark.parametrize("service", TABLES)
 def test_other_tables_are_refused(database, service):
-    db = database(service)
+    service_database = database(service)
     for table in set(metadata.tables) - TABLES[service]:
         for statement in (f"SELECT * FROM {table}", f"INSERT INTO {table} DEFAULT VALUES", f"DELETE FROM {table}"):
             with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-                db.all(statement)
+                service_database.all(statement)

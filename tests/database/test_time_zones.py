@@ -1,4 +1,4 @@
-"""No statement formats or cuts a time by the session's time zone, which a pooler or a role may change."""
+"""No statement depends on the session's time zone, which a pooler or a role may change."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ def test_no_statement_depends_on_the_time_zone(path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["to_char(at, 'YYYY')", "at::date", "date_trunc('day', at)", "now()::timestamp", "CURRENT_DATE"]
 )
-def test_the_check_sees_such_a_statement(text: str) -> None:
+def test_check_detects_such_a_statement(text: str) -> None:
     assert DEPENDS_ON_THE_SESSION.search(text)

@@ -1,4 +1,4 @@
-"""One valid row of each table. Rows come after those that they refer to."""
+"""One valid row of each table, in the order of their foreign keys."""
 
 ID = "11111111-1111-4111-8111-111111111111"
 OTHER_ID = "22222222-2222-4222-8222-222222222222"

@@ -1,4 +1,4 @@
-"""deploy/nginx.conf with a real nginx before an Edge API that runs gunicorn's own worker: slow clients block nobody."""
+"""deploy/nginx.conf with a real nginx in front of gunicorn's own worker: slow clients do not block others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from tests.answers import error_faults
-from tests.faults.raw_http import NO_HTTP, send
+from tests.faults.raw_http import MALFORMED_HTTP, send
 from tests.faults.test_69_waits import place, wait_for
 from tests.system.stack import PROJECT, WEB_PROCESSES, Stack, free_port
 from tests.waiting import eventually
@@ -26,7 +26,7 @@ HALF_BODY = b"POST /orders HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-
 
 
 class Proxied(Stack):
-    """A system whose `web` is reached through nginx."""
+    """A system with nginx in front of `web`."""
 
     proxy_address: tuple[str, int]
 
@@ -127,7 +127,7 @@ def test_wait_ends_with_the_order_or_its_client(stack: Proxied) -> None:
 
 
 def test_malformed_http_is_refused_in_the_standard_shape(stack: Proxied) -> None:
-    for name, (sent, _) in NO_HTTP.items():
+    for name, (sent, _) in MALFORMED_HTTP.items():
         if name != "HTTP/0.9":  # nginx still speaks it
             answer = send(stack.address("web"), [sent])
             assert 400 <= answer.status < 500, name

@@ -1,4 +1,4 @@
-"""The code blocks of the documentation, as one script for each page that a newcomer could paste."""
+"""The code blocks of each documentation page, as one script that a newcomer could paste."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted((PROJECT / "docs").glob("*.md"))))
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# These would take minutes here, or start this test again. `make -n` still shows that the target exists and is whole.
+# These would take minutes, or start this test again. `make -n` still shows that the target exists.
 TOO_LONG = re.compile(r"^make (test|mutants|chaos|bench)\b", re.MULTILINE)
 ADDRESS = re.compile(r"(127\.0\.0\.1:)8([0-4]00)")
 RUNNING_ALREADY = re.compile(r"^make run\b.*$", re.MULTILINE)
@@ -26,7 +26,7 @@ def blocks(page: str) -> list[Block]:
 
 
 def script(page: str, base_port: int) -> str:
-    """All shell and Python blocks of a page, in their order; the first command that fails ends it."""
+    """Join all shell and Python blocks of a page; the first failing command ends the script."""
     parts = ["set -euo pipefail", *filter(None, (_runnable(block) for block in blocks(page)))]
     return ADDRESS.sub(lambda found: f"{found[1]}{base_port + int(found[2])}", "\n".join(parts))
 

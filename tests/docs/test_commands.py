@@ -1,4 +1,4 @@
-"""A newcomer's first hour: a fresh copy in an empty folder, and every command of the documentation run in it."""
+"""A newcomer's first hour: every command of the documentation, run in a fresh copy of the repository."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ import psutil
 import psycopg2
 import pytest
 
+from local.binaries import find_binaries
 from tests.docs.pages import PAGES, PROJECT, blocks, script
 from tests.system.running import Running, free_ports
 
-STARTS_WITHIN_S = 240  # with the installation, on a busy machine
+STARTS_WITHIN_S = 240  # includes the installation, on a busy machine
 PAGE_WITHIN_S = 120
 KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "PIP_CONFIG_FILE", "PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 WITH_COMMANDS = [page for page in PAGES if any(block.language in ("sh", "python") for block in blocks(page))]
@@ -34,6 +35,7 @@ class Newcomer:
 
     def run(self, text: str) -> subprocess.CompletedProcess[str]:
         environ = environment(self.base_port) | {"DATABASE_URL": self.database_url}
+        environ["PATH"] = f"{find_binaries()}{os.pathsep}{environ['PATH']}"  # pg_dump as new as the server
         return subprocess.run(
             ["bash", "-c", text], cwd=self.folder, env=environ, capture_output=True, text=True, check=False,
             timeout=PAGE_WITHIN_S,
@@ -60,14 +62,14 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
 
 
 def url_in(output: str) -> str:
-    """The address of the database that `make run` prints as a command for psql."""
+    """Return the database address in the psql command that `make run` prints."""
     found = re.search(r"psql '(.+)'", output)
     assert found, output
     return found[1]
 
 
 class running:
-    """`make run` in a folder; it returns 0 when it is stopped."""
+    """`make run` in a folder. It must exit with 0 when stopped."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self._folder, self._port = folder, port
@@ -78,7 +80,7 @@ class running:
         return self._run
 
     def __exit__(self, *_: object) -> None:
-        (program,) = psutil.Process(self._run.process.pid).children()  # make itself would only pass the signal on
+        (program,) = psutil.Process(self._run.process.pid).children()  # signal the program, not make
         program.send_signal(signal.SIGTERM)
         assert self._run.ends() == 0, self._run.output
 

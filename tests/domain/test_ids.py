@@ -1,4 +1,4 @@
-"""Ids of ledger entries: UUIDs of version 7, which begin with the time."""
+"""Ids of ledger entries: UUIDs of version 7, which begin with a timestamp."""
 
 import time
 import uuid

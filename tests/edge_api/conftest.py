@@ -26,8 +26,7 @@ from tests.severable import Severable
 PRICE_CENTS = 1250
 USER_ID = "7b9d2c2e-1111-4222-8333-123456789abc"
 
-# What the orchestrator does to a request that its client never came back for: it claims and marks the entry, voids the
-# hold, and ends the entry.
+# How the orchestrator closes an abandoned request: it claims and marks the entry, voids the hold, and ends the entry.
 MARK_ABANDONED = """
 UPDATE order_ledger SET failure_code = 'abandoned', failure_message = 'Closed.', claim_number = claim_number + 1,
   claimed_by = 'orchestrator', claimed_until = now() + interval '30 s', due_at = now() + interval '30 s'
@@ -96,7 +95,7 @@ def payments(payments_app: Flask) -> Neighbour:
 
 @pytest.fixture(autouse=True)
 def network(inventory: Neighbour, payments: Neighbour) -> Iterator[None]:
-    """Both services at their addresses; no other address answers."""
+    """Both services respond at their addresses; no other address does."""
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
         mock.add_callback("GET", re.compile(r"http://127\.0\.0\.1:8200/"), callback=inventory)
         mock.add_callback("POST", re.compile(r"http://127\.0\.0\.1:8300/"), callback=payments)
@@ -121,7 +120,7 @@ def shop(edge_app: Flask, add_product: Callable[..., str]) -> Shop:
 
 @pytest.fixture
 def shop_with(settings: Callable[..., Settings], add_product: Callable[..., str]) -> Callable[..., Shop]:
-    """`shop_with(API_KEYS=…)`: a shop that uses another instance, with these settings."""
+    """`shop_with(API_KEYS=…)`: a shop of another instance with these settings."""
     return lambda **environ: Shop(create_app(settings(**environ)), add_product())
 
 
@@ -134,7 +133,7 @@ def severable(url: str) -> Iterator[Severable]:
 
 @pytest.fixture
 def sql(url: str) -> Callable[..., list[dict[str, Any]]]:
-    """Run one statement on a connection of its own: `sql("SELECT …")` → rows."""
+    """Run one statement on its own connection: `sql("SELECT …")` → rows."""
 
     def run(statement: str, **params: Any) -> list[dict[str, Any]]:
         rows = psycopg2.extras.RealDictCursor
@@ -164,7 +163,7 @@ def entry(sql: Callable[..., list[dict[str, Any]]]) -> Callable[[], dict[str, An
 
 @pytest.fixture
 def end_lease(sql: Callable[..., list[dict[str, Any]]]) -> Callable[[], None]:
-    """Let more time pass than any request can take."""
+    """End the lease, as if more time had passed than any request can take."""
     return lambda: sql(
         "UPDATE order_ledger SET claimed_until = now() - interval '1 second' WHERE claimed_by IS NOT NULL"
     )
@@ -191,7 +190,7 @@ def notified(url: str) -> Iterator[Callable[[], int]]:
             cursor.execute("LISTEN order_events")
 
             def look() -> int:
-                cursor.execute("SELECT 1")  # what has been sent comes with the answer
+                cursor.execute("SELECT 1")  # notifications arrive with the answer
                 connection.poll()
                 return len(connection.notifies)
 

@@ -15,11 +15,11 @@ HttpAnswer = tuple[int, dict[str, str], bytes]
 Plan = Callable[[Callable[[], HttpAnswer]], HttpAnswer]
 """What happens to one request; it receives a function that delivers the request."""
 
-PATIENCE_S = 20  # for what must happen; only a failing test waits so long
+PATIENCE_S = 20  # for something that must happen; only a failing test waits so long
 
 
 class Neighbour:
-    """One service. Each request uses the next plan. Without a plan it is delivered and answered."""
+    """One service. Each request follows the next plan; without a plan it is delivered and answered."""
 
     def __init__(self, app: Flask) -> None:
         self._app = app
@@ -32,13 +32,13 @@ class Neighbour:
         self._held += [plan for plan in plans if isinstance(plan, Held)]
 
     def let_go(self) -> None:
-        """Keep no request any longer: at the end of a test that failed in between."""
+        """Release all held requests, in case a test failed before it did."""
         for held in self._held:
             held.go()
 
     @property
     def bodies(self) -> list[dict[str, Any]]:
-        """What was sent here, first to last."""
+        """The bodies of all requests, first to last."""
         return [json.loads(request.body or "null") for request in self.requests]
 
     def __call__(self, request: requests.PreparedRequest) -> HttpAnswer:
@@ -68,7 +68,7 @@ class Held:
         return self._planned(deliver)
 
     def wait(self) -> None:
-        """Until the request is here."""
+        """Wait until the request arrives."""
         assert self._arrived.wait(PATIENCE_S)
 
     def go(self) -> None:
@@ -76,7 +76,7 @@ class Held:
 
 
 def answered(status: int, body: Any, media_type: str = "application/json") -> Plan:
-    """A plan: something between the caller and the service responds."""
+    """A plan: something in between responds instead of the service."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return lambda deliver: (status, {"Content-Type": media_type}, raw)
 
@@ -111,6 +111,6 @@ def changed(**fields: Any) -> Plan:
 
 
 def cut_short(deliver: Callable[[], HttpAnswer]) -> HttpAnswer:
-    """A plan: half of the service's response."""
+    """A plan: the response is truncated to half."""
     status, _, raw = deliver()
     return status, {}, raw[: len(raw) // 2]

@@ -38,7 +38,7 @@ def test_a_quarter_of_the_threads_stays_free(threads: int, slots: int, clock: Cl
         pass
 
 
-def test_a_slot_is_given_back_by_a_request_that_fails(clock: Clock) -> None:
+def test_failed_request_releases_its_slot(clock: Clock) -> None:
     bulkhead = Bulkhead(1, clock)
     with pytest.raises(KeyError), bulkhead.slot():
         raise KeyError
@@ -70,12 +70,12 @@ def test_a_request_waits_for_a_slot_while_calls_are_answered(clock: Clock) -> No
         assert waiting.result()
 
 
-def test_a_request_that_waits_is_refused_when_calls_stall(clock: Clock) -> None:
+def test_waiting_request_is_refused_when_calls_stall(clock: Clock) -> None:
     bulkhead = Bulkhead(1, clock)
 
     def wait() -> None:
         with bulkhead.slot():
-            raise AssertionError("there is no slot")
+            raise AssertionError("got a slot")
 
     with bulkhead.slot(), ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(wait)
@@ -85,7 +85,7 @@ def test_a_request_that_waits_is_refused_when_calls_stall(clock: Clock) -> None:
 
 
 class Looks:
-    """A database with a backlog of some age; it counts the queries."""
+    """A database with a backlog of some age, which counts its queries."""
 
     def __init__(self, age_s: float) -> None:
         self.age_s, self.count = age_s, 0
@@ -95,7 +95,7 @@ class Looks:
         return self.age_s
 
 
-def test_the_database_is_asked_once_a_second(clock: Clock) -> None:
+def test_backlog_is_queried_once_a_second(clock: Clock) -> None:
     looks = Looks(0)
     backlog = Backlog(looks, 60, clock)
     for _ in range(100):
@@ -118,7 +118,7 @@ def test_new_orders_are_refused_until_the_backlog_is_younger(clock: Clock) -> No
     backlog.check()
 
 
-def test_one_thread_asks_and_the_others_do_not_wait_for_it(clock: Clock) -> None:
+def test_one_thread_queries_and_the_others_do_not_wait(clock: Clock) -> None:
     asking, may_answer = threading.Event(), threading.Event()
 
     def slow_age() -> float:
@@ -136,7 +136,7 @@ def test_one_thread_asks_and_the_others_do_not_wait_for_it(clock: Clock) -> None
             first.result()
 
 
-def test_a_backlog_that_cannot_be_read_is_asked_for_again(clock: Clock) -> None:
+def test_failed_backlog_query_is_repeated(clock: Clock) -> None:
     ages = iter([61.0])
     backlog = Backlog(lambda: next(ages), 60, clock)
     with pytest.raises(Busy):

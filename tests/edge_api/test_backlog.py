@@ -1,4 +1,4 @@
-"""How far the orchestrators are behind, as the database says."""
+"""The age of the backlog, as the database reports it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def store(url: str) -> Iterator[Store]:
 
 @pytest.fixture
 def add(sql: Sql) -> Add:
-    """`add(20, age=5)`: so many authorized orders, due for 5 s; their ids."""
+    """`add(20, age=5)`: add 20 authorized orders that have been due for 5 s. :returns: their ids"""
 
     def insert(entries: int, age: int) -> list[str]:
         rows = sql(f"SET session_replication_role = replica; {ENTRIES}", age=age, entries=entries)
@@ -51,7 +51,7 @@ def test_backlog_is_as_old_as_its_oldest_orders(store: Store, add: Add) -> None:
 
 
 def test_few_orders_that_cannot_be_claimed_are_no_backlog(store: Store, add: Add) -> None:
-    """Their rows are locked, for instance. They must not stop all sales."""
+    """For example, their rows are locked. They must not stop all sales."""
     add(9, age=3600)
     add(20, age=5)
     assert store.backlog_age_s() == pytest.approx(5, abs=20)

@@ -43,7 +43,7 @@ def auditor(anyone):
     return Shop(anyone.app, anyone.product_id, **bearer("read key"))
 
 
-NO_CREDENTIALS = [
+BAD_CREDENTIALS = [
     {},
     bearer(""),
     bearer("nobodys key"),
@@ -57,7 +57,7 @@ NO_CREDENTIALS = [
 ]
 
 
-@pytest.mark.parametrize("headers", NO_CREDENTIALS, ids=str)
+@pytest.mark.parametrize("headers", BAD_CREDENTIALS, ids=str)
 def test_a_missing_or_unknown_key_is_refused(anyone, alice, headers, count):
     order_ledger_id = alice.order().json["order_ledger_id"]
     stranger = Shop(anyone.app, anyone.product_id, **headers)
@@ -114,15 +114,17 @@ def statuses(shop, *keys):
     return [shop.order(key).status_code for key in keys]
 
 
-def test_orders_over_the_limit_are_refused_until_a_token_is_back(shop_with, inventory, count, sql):
+def test_orders_over_the_limit_are_refused_until_a_token_is_refilled(shop_with, inventory, count, sql):
     shop = shop_with(RATE_LIMIT_PER_MINUTE="2")
     assert statuses(shop, "1", "2") == [202, 202]
     response = shop.order("3")
     assert (response.status_code, response.json["error"]) == (429, "rate_limited")
-    assert response.headers["Retry-After"] == "30", "two a minute: the next token is half a minute away"
+    assert response.headers["Retry-After"] == "30", "at two a minute, the next token is half a minute away"
     assert count("order_ledger") == [2]
     assert len(inventory.requests) == 2
-    sql("UPDATE rate_limits SET refilled_at = refilled_at - interval '30 s'")  # half a minute, half of the bucket
+    sql(
+        "UPDATE rate_limits SET refilled_at = refilled_at - interval '30 s'"
+    )  # half a minute refills half of the bucket
     assert statuses(shop, "3", "4") == [202, 429]
 
 

@@ -1,4 +1,4 @@
-"""Refusals that only orders have. Those of every service are tested in tests/faults."""
+"""Refusals specific to orders. tests/faults has those of every service."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def test_an_accepted_order_is_replayed(shop, count):
     assert count(*EFFECTS) == [1, 1, 1]
 
 
-def test_an_accepted_order_is_replayed_when_the_saga_has_gone_on(shop, sql):
+def test_accepted_order_is_replayed_after_the_saga_has_advanced(shop, sql):
     first = shop.order()
     sql("UPDATE order_ledger SET status = 'ORDER_CREATED', claim_number = 5")
     assert is_replay(shop.order(), first)
@@ -117,7 +117,7 @@ def test_the_order_of_names_in_a_body_does_not_matter(shop):
     assert is_replay(shop.post(json={name: body[name] for name in reversed(body)}), first)
 
 
-def test_a_body_that_says_the_same_in_another_way_is_another_request(shop):
+def test_equivalent_body_in_another_form_is_another_request(shop):
     shop.order()
     line = {"product_id": shop.product_id, "quantity": 1}
     for other in ({"currency": "USD"}, {"items": [line, line]}, {"user_id": USER_ID.upper()}):
@@ -136,7 +136,7 @@ def test_a_new_field_with_a_default_changes_no_fingerprint(shop, monkeypatch):
 
 def test_a_repeat_waits_for_the_running_request(shop, payments, in_background, monkeypatch, count):
     class Pauses(tuple):
-        """As many as it takes; whoever begins to wait for the first request lets it go on."""
+        """Endless pauses; the first wait releases the held request."""
 
         def __iter__(self):
             held.go()
@@ -151,7 +151,7 @@ def test_a_repeat_waits_for_the_running_request(shop, payments, in_background, m
     assert count(*EFFECTS) == [1, 1, 1]
 
 
-def test_a_repeat_of_a_slow_request_is_told_to_come_again(shop, payments, in_background, entry):
+def test_repeat_of_a_slow_request_is_told_to_retry(shop, payments, in_background, entry):
     payments.then(held := Held())
     first = in_background.submit(shop.order)
     held.wait()

@@ -1,4 +1,4 @@
-"""Requests that another request takes over, or that the sweeper closes while they run."""
+"""Requests that a repeat takes over, or that the sweeper closes while they run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EFFECTS = ("order_ledger", "outbox", "payment_authorizations")
 
 @pytest.fixture
 def held(payments, in_background, shop):
-    """The first request's call to the payments service, held on its way."""
+    """The first request's call to the payments service, held in flight."""
     payments.then(held := Held())
     held.answer = in_background.submit(shop.order)
     held.wait()
@@ -140,7 +140,7 @@ def test_a_request_that_is_swept_meanwhile_changes_nothing(shop, payments, in_ba
 
 @pytest.fixture
 def void_by_key(payments_app, entry):
-    """The sweeper's void, which leaves a tombstone if nothing is held yet."""
+    """Send the sweeper's void, which leaves a tombstone if nothing is held yet."""
 
     def void():
         body = {"authorization_key": f"authorize:{entry()['id']}", "idempotency_key": "abandon"}
@@ -159,7 +159,7 @@ def test_an_authorization_after_the_void_is_refused(shop, held, sweep, void_by_k
 
 
 def test_an_authorization_that_meets_a_void_ends_as_abandoned(shop, held, void_by_key, count, entry):
-    """The void is final. The entry ends, and the client is not told that its card was declined."""
+    """The void is final. The entry ends, and the client does not see a decline."""
     void_by_key()
     held.go()
     answer = held.answer.result()

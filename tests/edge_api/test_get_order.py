@@ -1,4 +1,4 @@
-"""What a client sees of its order, at once or as soon as it has ended."""
+"""A client's view of its order, at once or as soon as it has ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.edge_api.conftest import PRICE_CENTS, USER_ID
 from tests.edge_api.neighbours import PATIENCE_S, request_lost
 
 ORDER_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
-# What the orchestrator does on the way to the end, in short.
+# The orchestrator's writes on the way to the end, abridged.
 WALK = """
 UPDATE order_ledger SET status = 'ORDER_CREATED', order_id = %(order_id)s;
 UPDATE order_ledger SET status = 'INVENTORY_RESERVED', retry_count = 2, next_retry_at = '2030-01-02 03:04:05.6+00',
@@ -34,7 +34,7 @@ def is_time(text):
     return text.endswith("Z") and datetime.fromisoformat(text).tzinfo is not None
 
 
-def test_the_whole_body(shop, entry):
+def test_body_has_every_field(shop, entry):
     items = [{"product_id": shop.product_id, "quantity": 2}]
     shop.order("my key", items=items)
     row = entry()
@@ -66,7 +66,7 @@ def test_the_whole_body(shop, entry):
     assert all(map(is_time, [*times, *(step["at"] for step in timeline)]))
 
 
-def test_an_order_on_its_way(shop, sql):
+def test_order_in_progress(shop, sql):
     location = shop.order().headers["Location"]
     sql(WALK, order_id=ORDER_ID)
     body = shop.app.test_client().get(location).json
@@ -84,7 +84,7 @@ def test_an_order_on_its_way(shop, sql):
     assert body["failure"] is None
 
 
-def test_a_declined_order(shop, entry):
+def test_declined_order(shop, entry):
     shop.order(token="tok_decline_stolen")
     body = shop.get(entry()["id"]).json
     assert (body["status"], body["payment_authorization_id"]) == ("AUTHORIZATION_FAILED", None)
@@ -93,7 +93,7 @@ def test_a_declined_order(shop, entry):
     assert body["timeline"][-1] == {**body["timeline"][-1], "status": "AUTHORIZATION_FAILED"}
 
 
-def test_an_order_that_is_still_unanswered(shop, payments, entry):
+def test_order_awaiting_authorization(shop, payments, entry):
     payments.then(request_lost())
     shop.order()
     body = shop.get(entry()["id"].upper()).json
@@ -104,7 +104,7 @@ def test_an_order_that_is_still_unanswered(shop, payments, entry):
 @pytest.mark.parametrize(
     "order_ledger_id", ["0b5c9c1e-6f5f-4f8e-9d53-6d1f3c7e2a10", "1", "x" * 36, "%00", "'--", "../orders"]
 )
-def test_no_such_order(shop, order_ledger_id, query):
+def test_unknown_order_is_404(shop, order_ledger_id, query):
     shop.order()
     response = shop.get(order_ledger_id, **query)
     assert (response.status_code, response.json["error"]) == (404, "not_found")
@@ -112,26 +112,26 @@ def test_no_such_order(shop, order_ledger_id, query):
 
 
 @pytest.mark.parametrize("value", ["30.1", "31", "-1", "", "x", "nan", "inf", "1e400", "true", "1,5", "\0"])
-def test_no_time_to_wait(shop, value):
+def test_bad_wait_is_refused(shop, value):
     response = shop.get(shop.order().json["order_ledger_id"], wait=value)
     assert (response.status_code, response.json["error"]) == (400, "validation_error")
     assert list(response.json["details"]) == ["wait"]
 
 
 @pytest.mark.parametrize(("query", "field"), [("wait=1&wait=2", "wait"), ("wiat=1", "wiat")])
-def test_queries_that_are_none(shop, query, field):
+def test_bad_query_is_refused(shop, query, field):
     order_ledger_id = shop.order().json["order_ledger_id"]
     response = shop.app.test_client().get(f"/orders/{order_ledger_id}?{query}")
     assert (response.status_code, list(response.json["details"])) == (400, [field])
 
 
 @pytest.mark.parametrize("wait_s", [0, 0.01, "0.02"])
-def test_the_time_is_up(shop, wait_s):
+def test_wait_ends_when_its_time_is_up(shop, wait_s):
     response = shop.get(shop.order().json["order_ledger_id"], wait=wait_s)
     assert (response.status_code, response.json["status"]) == (200, "AUTHORIZED")
 
 
-def test_an_order_that_has_ended_is_not_waited_for(shop, entry):
+def test_wait_for_an_ended_order_returns_at_once(shop, entry):
     shop.order(token="tok_decline_stolen")
     assert shop.get(entry()["id"], wait=30).json["status"] == "AUTHORIZATION_FAILED"
 
@@ -144,15 +144,15 @@ def until(sql):
         for _ in range(PATIENCE_S * 100):
             if sql("SELECT pg_sleep(0.01)") and sql(statement, **params):
                 return
-        pytest.fail(f"it never came true: {statement}")
+        pytest.fail(f"no row appeared: {statement}")
 
     return wait_until
 
 
-def test_waiting_ends_with_the_order(shop_with, sql, until, in_background):
+def test_wait_ends_with_the_order(shop_with, sql, until, in_background):
     shop = shop_with(WEB_THREADS="1")  # one may wait
     order_ledger_id = shop.order().json["order_ledger_id"]
-    assert shop.get(str(uuid.uuid4()), wait=30).status_code == 404  # who waited before has gone
+    assert shop.get(str(uuid.uuid4()), wait=30).status_code == 404  # the previous wait has ended
     sql(WALK, order_id=ORDER_ID)
     since = sql("SELECT clock_timestamp() AS now")[0]["now"]
     answer = in_background.submit(shop.get, order_ledger_id, wait=30)
@@ -163,7 +163,7 @@ def test_waiting_ends_with_the_order(shop_with, sql, until, in_background):
 
 
 def test_client_without_room_to_wait_is_told_when_to_ask_again(shop_with, sql, in_background):
-    """Without a server that parks requests, as many may wait as there are threads for orders."""
+    """Without a server that parks requests, each wait holds a thread, and only so many may wait."""
     shop = shop_with(WEB_THREADS="2")
     order_ledger_id = shop.order().json["order_ledger_id"]
     sql(WALK, order_id=ORDER_ID)

@@ -1,4 +1,4 @@
-"""Thinning NOTIFY out: one notification for a burst, and none that is lost."""
+"""Batched NOTIFY: one notification for a burst, and none is lost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def database(url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def heard(url: str) -> Iterator[Callable[[], int]]:
-    """How many notifications have come so far."""
+    """Count the notifications so far."""
     connection = psycopg2.connect(url)
     connection.autocommit = True
     with connection.cursor() as cursor:
@@ -52,21 +52,21 @@ def test_in_a_window_only_the_first_commit_notifies(database: Database) -> None:
     assert [notifier.is_due() for _ in range(5)] == [True, False, False, False, False]
 
 
-def test_what_was_committed_in_the_window_is_told_once_at_its_end(database: Database, heard: Callable[[], int]) -> None:
+def test_commits_within_the_window_are_notified_once_at_its_end(database: Database, heard: Callable[[], int]) -> None:
     notifier = Notifier(database, 0.05)
     assert notifier.is_due()
     for _ in range(20):
         notifier.later()
     assert eventually(heard) == 1
     notifier.later()
-    assert eventually(lambda: heard() - 1) == 1, "and the next window has its own"
+    assert eventually(lambda: heard() - 1) == 1, "the next window has its own"
 
 
 def test_a_burst_of_orders_is_notified_once(payments, inventory, shop_with, heard, monkeypatch) -> None:
     planned = []
 
     class Timer:
-        """One that does not go off: in ten seconds another test would hear it."""
+        """A timer that never fires: in ten seconds, another test would receive the notification."""
 
         daemon = False
 
@@ -81,11 +81,11 @@ def test_a_burst_of_orders_is_notified_once(payments, inventory, shop_with, hear
     answers = [shop.order(key=f"k{number}") for number in range(5)]
     assert {answer.status_code for answer in answers} == {202}
     assert heard() == 1
-    assert len(planned) == 1, "and one more when the window ends"
+    assert len(planned) == 1, "one more when the window ends"
 
 
 class FullQueue(Database):
-    """A database whose queue of NOTIFY is full until `has_room` is set."""
+    """A database whose NOTIFY queue is full until `has_room` is set."""
 
     def __init__(self) -> None:
         self.has_room, self.statements = threading.Event(), []
@@ -115,7 +115,7 @@ class TestFullQueue:
         eventually(lambda: database.statements.count(module.NOTIFY) >= 3)
         database.has_room.set()
         eventually(lambda: notifier.is_due() and notifier.is_due())
-        assert module.EMPTY_QUEUE in database.statements, "else PostgreSQL keeps what has been read"
+        assert module.EMPTY_QUEUE in database.statements, "otherwise PostgreSQL keeps the notifications that were read"
 
     def test_warning_is_logged_once_a_minute(
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

@@ -39,13 +39,13 @@ NO_ANSWERS = {
     "302": answered(302, {}),
     "401": answered(401, {"error": "unauthorized"}),
     "403": answered(403, {"error": "forbidden"}),
-    "404 without a code of ours": answered(404, {"message": "no such route"}),
+    "404 without our code": answered(404, {"message": "no such route"}),
     "404 with HTML": answered(404, b"<html>", "text/html"),
     "405": answered(405, {"error": "method_not_allowed"}),
-    "402 of somebody else": answered(402, b"Payment Required", "text/plain"),
+    "402 of another program": answered(402, b"Payment Required", "text/plain"),
     "402 with an unknown code": answered(402, {"error": "quota_exceeded"}),
-    "400 for a request of ours": answered(400, {"error": "validation_error", "message": "?"}),
-    "400 that cannot be read there": answered(400, {"error": "malformed_json", "message": "?"}),
+    "400 for our request": answered(400, {"error": "validation_error", "message": "?"}),
+    "400 for malformed JSON": answered(400, {"error": "malformed_json", "message": "?"}),
     "422 for our own key": answered(422, {"error": "idempotency_key_reused", "message": "?"}),
     "409 in progress": answered(409, {"error": "request_in_progress"}),
     "429": answered(429, {"error": "rate_limited"}),
@@ -57,7 +57,7 @@ def no_answer(request):
     return request.param
 
 
-def test_the_key_stays_open_and_goes_on_where_it_stopped(shop, payments, no_answer, count, entry):
+def test_key_stays_open_and_the_repeat_continues(shop, payments, no_answer, count, entry):
     payments.then(no_answer)
     first = shop.order()
     assert (first.status_code, first.json["error"]) == (503, "gateway_error")
@@ -77,7 +77,7 @@ def test_the_key_stays_open_and_goes_on_where_it_stopped(shop, payments, no_answ
     assert shop.order().data == second.data
 
 
-def test_a_decline_whose_response_was_lost_is_found_by_the_repeat(shop, payments, count):
+def test_repeat_finds_a_decline_whose_response_was_lost(shop, payments, count):
     payments.then(answer_lost())
     assert shop.order(token="tok_decline_expired").status_code == 503
     response = shop.order(token="tok_decline_expired")
@@ -85,7 +85,7 @@ def test_a_decline_whose_response_was_lost_is_found_by_the_repeat(shop, payments
     assert count("payment_authorizations", "outbox") == [1, 0]
 
 
-def test_repeated_losses_hold_the_money_once(shop, payments, count):
+def test_repeated_losses_leave_one_hold(shop, payments, count):
     payments.then(*[request_lost(), answer_lost()] * 3)
     assert [shop.order().status_code for _ in range(7)] == [503] * 6 + [202]
     assert len({body["idempotency_key"] for body in payments.bodies}) == 1
@@ -126,7 +126,7 @@ def test_an_open_entry_is_due_for_the_sweeper(shop, payments, sql):
 
 
 def test_an_entry_is_due_for_the_sweeper_from_its_first_commit(shop, payments, sql):
-    """The first commit makes it due, so that a process that dies right after it leaves nothing behind."""
+    """The first commit makes it due, so that the sweeper finds it even if the process dies right after."""
 
     def look_first(deliver):
         seen.extend(
@@ -147,7 +147,7 @@ BROKEN_PRICES = {
     "a fraction": [{"id": "ID", "price_cents": 12.5}],
     "true": [{"id": "ID", "price_cents": True}],
     "nothing": [{"id": "ID", "price_cents": 0}],
-    "less than nothing": [{"id": "ID", "price_cents": -1}],
+    "negative": [{"id": "ID", "price_cents": -1}],
     "no id": [{"price_cents": 1250}],
     "no currency": [{"id": "ID", "price_cents": 1250, "currency": ...}],
     "an unknown currency": [{"id": "ID", "price_cents": 1250, "currency": "XXX"}],

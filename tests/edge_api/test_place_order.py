@@ -1,4 +1,4 @@
-"""Placing an order: what is recorded, what is returned, and what other services are told."""
+"""Placing an order: the ledger entry, the response, and the calls to other services."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_only_accepted_orders_notify_the_orchestrator(shop, payments, notified):
     assert notified() == 1
 
 
-def test_status_event_response_and_notification_are_one_transaction(shop, payments, sql, entry, notified):
+def test_status_event_response_and_notification_commit_together(shop, payments, sql, entry, notified):
     def take_the_events_place(deliver):
         sql("INSERT INTO outbox (order_ledger_id, event_type, payload) SELECT id, 'taken', '{}' FROM order_ledger")
         return deliver()
@@ -142,7 +142,7 @@ def test_no_transaction_is_open_during_the_authorization(shop, payments, sql):
     assert seen == []
 
 
-def test_the_authorization_has_our_own_key(shop, payments):
+def test_authorization_has_its_own_key(shop, payments):
     order_id = shop.order("the client's key", token="tok_mastercard").json["order_ledger_id"]
     assert payments.bodies == [
         {
@@ -230,7 +230,7 @@ def test_a_total_over_the_limit_is_refused(shop, payments, count, add_product):
     ],
     ids=["accepted", "declined", "lost", "broken"],
 )
-def test_the_token_is_not_stored_and_the_address_is_not_logged(shop, payments, sql, caplog, token, plans):
+def test_token_is_not_stored_and_email_is_not_logged(shop, payments, sql, caplog, token, plans):
     payments.then(*plans)
     with caplog.at_level(logging.DEBUG):
         answer = shop.order(token=token, email="canary@b.example")
@@ -239,7 +239,7 @@ def test_the_token_is_not_stored_and_the_address_is_not_logged(shop, payments, s
     tables = sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     kept = "".join(str(sql(f"SELECT t::text FROM {table['tablename']} AS t")) for table in tables)
     logged = "".join(str(vars(record)) for record in caplog.records)
-    assert "canary@" in kept  # so the search is one
+    assert "canary@" in kept  # the search would find it
     assert "POST" in logged
     assert "tok_canary" not in kept + logged + answer.text
     assert "canary@" not in logged

@@ -34,7 +34,7 @@ def test_work_is_repeated_until_the_database_answers() -> None:
     eventually(lambda: not threads())
 
 
-def test_work_that_cannot_be_done_now_does_not_hold_up_the_rest() -> None:
+def test_blocked_work_does_not_delay_the_rest() -> None:
     queue, is_locked, done = RetryQueue(), threading.Event(), []
 
     def wait() -> None:
@@ -49,7 +49,7 @@ def test_work_that_cannot_be_done_now_does_not_hold_up_the_rest() -> None:
     eventually(lambda: done == ["first", "last"])
 
 
-def test_work_that_fails_for_good_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+def test_work_that_fails_permanently_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
     queue, done = RetryQueue(), []
     queue.add(lambda: 1 / 0)
     queue.add(lambda: done.append("next"))
@@ -57,7 +57,7 @@ def test_work_that_fails_for_good_is_dropped(caplog: pytest.LogCaptureFixture) -
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_no_more_work_waits_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_queue_refuses_more_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_WAITING", 2)
     queue, begun, go, done = RetryQueue(), threading.Event(), threading.Event(), []
 

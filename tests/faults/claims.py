@@ -1,4 +1,4 @@
-"""A witness in the database: it writes down every claim of an orchestrator, as it is made."""
+"""A trigger in the database that records every claim an orchestrator makes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ WITNESS = """
 CREATE SCHEMA witness;
 CREATE TABLE witness.claims (
   number serial, order_ledger_id uuid, claim_number integer, claimed_by text,
-  was_owned boolean,  -- whether the lease of another had not ended
+  was_owned boolean,  -- whether another process still had a valid lease
   lease_s float,      -- how long from now it is claimed
-  late_s float,       -- since when it had been due
-  overtaken bigint,   -- how many others had been due for longer, to the knowledge of the claim, and were left
-  in_hand bigint      -- how many the claimant has now
+  late_s float,       -- how long it had been due
+  overtaken bigint,   -- how many entries visible to the claim had been due for longer and were not claimed
+  claimed bigint      -- how many entries the claimant holds now
 );
 CREATE FUNCTION witness.see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-  INSERT INTO witness.claims (order_ledger_id, claim_number, claimed_by, was_owned, lease_s, late_s, overtaken, in_hand)
+  INSERT INTO witness.claims (order_ledger_id, claim_number, claimed_by, was_owned, lease_s, late_s, overtaken, claimed)
   SELECT NEW.id, NEW.claim_number, NEW.claimed_by, COALESCE(OLD.claimed_until > now(), false),
     extract(epoch FROM NEW.claimed_until - now()), extract(epoch FROM now() - OLD.due_at),
     (SELECT count(*) FROM order_ledger WHERE due_at < OLD.due_at
@@ -26,7 +26,7 @@ CREATE FUNCTION witness.see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     (SELECT count(*) FROM order_ledger WHERE claimed_by = NEW.claimed_by);
   RETURN NULL;
 END $$;
--- Its condition is asked within the claim, and keeps what the claim could see; the function sees what came since, too.
+-- The WHEN condition runs within the claim and stores its snapshot; the function would also see later changes.
 CREATE TRIGGER witness AFTER UPDATE ON order_ledger FOR EACH ROW
   WHEN (NEW.claimed_by NOT LIKE 'edge:%' AND (OLD.claimed_by, OLD.claim_number)
     IS DISTINCT FROM (NEW.claimed_by, NEW.claim_number)
@@ -36,13 +36,13 @@ CREATE TRIGGER witness AFTER UPDATE ON order_ledger FOR EACH ROW
 
 
 class Claims:
-    """What the witness has seen."""
+    """The recorded claims."""
 
     def __init__(self, stack: SharedStack) -> None:
         self._stack = stack
 
     def worst(self, expression: str) -> float:
-        """The largest value of it over all claims: `worst("late_s")`."""
+        """Return the largest value of the expression over all claims: `worst("late_s")`."""
         ((value,),) = self._stack.sql(f"SELECT COALESCE(max({expression}), 0)::float FROM witness.claims")
         return float(value)
 
@@ -50,13 +50,13 @@ class Claims:
         return {owner for (owner,) in self._stack.sql("SELECT DISTINCT claimed_by FROM witness.claims")}
 
     def with_two_owners(self) -> int:
-        """How many claim numbers were given to two."""
+        """Count the claim numbers that were given to two claimants."""
         return self._stack.count(
             "(SELECT FROM witness.claims GROUP BY order_ledger_id, claim_number HAVING count(*) > 1) AS twice"
         )
 
-    def of_what_was_owned(self) -> int:
-        """How many were made of an order whose owner still had its lease."""
+    def of_leased_orders(self) -> int:
+        """Count the claims of orders whose owner still had a valid lease."""
         return self._stack.count("witness.claims WHERE was_owned")
 
 

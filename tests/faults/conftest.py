@@ -1,4 +1,4 @@
-"""The fault catalogue on the real system: the fixtures of tests/system, and what its rows have in common."""
+"""The fault catalogue on the real system: the fixtures of tests/system, and those that its rows share."""
 
 from tests.faults.crashes import crashing, services_alone, services_to_crash
 from tests.faults.proxied import proxied, proxied_system

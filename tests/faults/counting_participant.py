@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Participant(ThreadingHTTPServer):
-    """Counts what it is asked, and says so."""
+    """Counts its requests and answers with the count."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -25,7 +25,7 @@ class Participant(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def stop(self) -> None:
-        """Also what is kept alive, as when a process ends."""
+        """Close kept-alive connections too, as the end of a process would."""
         self.shutdown()
         self.server_close()
         for connection in self.connections:
@@ -34,7 +34,7 @@ class Participant(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # an answer in one piece
+    wbufsize = -1  # send each answer in one piece
     server: Participant
 
     def setup(self) -> None:

@@ -29,14 +29,14 @@ PARTICIPANTS = {
     "inventory_service": inventory_service.routes.api,
     "payments_service": payments_service.routes.api,
 }
-# One worker, because a service is started for each point. A request that has died may soon be taken over.
+# One worker, because a service is started for each point. A short lease lets a repeat take over the dead request soon.
 WEB = {"WEB_CONCURRENCY": "1", "LEASE_S": "1"}
-# Of a saga that has died the test says when it is taken over: on a busy machine, a short lease might end in mid-call.
+# The test decides when a dead saga is taken over: on a busy machine, a short lease might end during a call.
 SAGAS = {"LEASE_S": "30"}
 
 
 def process_of(point: str) -> str:
-    """Which process comes to this point."""
+    """Return the process that reaches this point."""
     kind, _, rest = point.partition(".")
     if kind == "participant":
         write = rest.partition(".")[2]
@@ -59,7 +59,7 @@ class CrashStack(SharedStack):
         super().launch(name, **(SAGAS if name == ORCHESTRATOR else WEB) | environ)
 
     def reset(self) -> None:
-        """Nothing armed, nothing in the tables, and an orchestrator only where the test before has left one."""
+        """Disarm all processes and empty the tables. An orchestrator that the previous test left keeps running."""
         if self._unusual in self.processes:
             self.kill(self._unusual)
         self._unusual = None
@@ -71,7 +71,7 @@ class CrashStack(SharedStack):
             self.kill(ORCHESTRATOR)
 
     def let_time_pass(self) -> None:
-        """More than an order is left to its worker, or a request to its client; they are dead."""
+        """End every lease and make every open entry due, as if its worker or client had been dead for long."""
         self.sql(
             "UPDATE order_ledger SET due_at = now(), claimed_until = CASE WHEN claimed_by IS NOT NULL THEN now() END"
             " WHERE due_at IS NOT NULL"
@@ -82,13 +82,13 @@ class CrashStack(SharedStack):
 
     @contextmanager
     def killed_at(self, point: str, nth: int = 1, **environ: str) -> Iterator[None]:
-        """Arm the process that comes to this point; on leaving, it has been killed there, and nothing is armed."""
+        """Arm the process that reaches this point. On exit, check that it was killed there, and disarm it."""
         self._unusual = name = process_of(point)
         if name == "web":
             self.without_orchestrator()  # which might close the request before it is repeated
         if name in self.processes:
             self.kill(name)
-        told_before = len(self.log(name))  # now: it may come to the point before it is seen to be healthy
+        told_before = len(self.log(name))  # read now: the process may reach the point before its health check passes
         self.start(name, CRASH_AT=f"{point}:{nth}", **environ)
         yield
         line = eventually(lambda: _line_with(f"crash point {point}:", self.log(name)[told_before:]), PATIENCE_S)
@@ -96,14 +96,14 @@ class CrashStack(SharedStack):
         if name == ORCHESTRATOR:
             assert pid == self.processes[name].pid
             assert self.processes.pop(name).wait(PATIENCE_S) == -signal.SIGKILL
-        else:  # a worker; gunicorn tells how it ended, and starts another
+        else:  # a worker: gunicorn logs how it ended and starts another
             eventually(lambda: f"(pid:{pid}) was sent SIGKILL" in self.log(name), PATIENCE_S)
         self._unusual = name if environ else None
 
     # What a test does
 
     def order_that_confirm_refuses(self) -> ShopsOrder:
-        """An order that goes on while somebody cancels it, so that its money has to be given back."""
+        """Place an order and cancel it at the orders service, so that its confirm is refused and its money returned."""
         order = ShopsOrder(self, self.product())
         with self.held(order.product):  # its reservation has to wait
             assert order.send().status_code == 202
@@ -114,7 +114,7 @@ class CrashStack(SharedStack):
 
     @contextmanager
     def held(self, product: str) -> Iterator[None]:
-        """Nobody else can take a product from stock."""
+        """Lock a product's row, so that nobody else can reserve it."""
         with closing(psycopg2.connect(self.server.url)) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT FROM products WHERE id = %s FOR UPDATE", [product])
             yield
@@ -122,7 +122,7 @@ class CrashStack(SharedStack):
     # How a test ends
 
     def settles(self, order: ShopsOrder, status: str) -> None:
-        """Whatever was killed: there is one entry and one hold; it ends so; the books agree; the key is replayed."""
+        """Check for one entry with this final status, one hold, consistent books and a replayed key."""
         self.ensure(ORCHESTRATOR)
         self.settle()
         assert self.by_status() == {status: 1}
@@ -138,7 +138,7 @@ class CrashStack(SharedStack):
 
 @dataclass(frozen=True)
 class ShopsOrder:
-    """What a shop wants, and has given a key of its own."""
+    """An order as a shop sends it, with its own key."""
 
     stack: CrashStack
     product: str
@@ -152,7 +152,7 @@ class ShopsOrder:
         return self.stack.post_order(self.key, self.product, self.quantity, payment=payment)
 
     def send_until_answered(self) -> requests.Response:
-        """Again with the same key, until there is a yes or a no."""
+        """Repeat with the same key until the order is accepted or refused."""
 
         def answer() -> tuple[requests.Response, ...]:
             try:
@@ -182,7 +182,7 @@ def services_to_crash(
 
 @pytest.fixture(scope="module")
 def services_alone(services_to_crash: CrashStack) -> Iterator[CrashStack]:
-    """No orchestrator is left behind: it would take other tests' orders."""
+    """Leave no orchestrator running: it would claim other tests' orders."""
     yield services_to_crash
     services_to_crash.without_orchestrator()
 

@@ -1,4 +1,4 @@
-"""What the proxy may do with a call: lose, repeat, delay, cut or break it."""
+"""Faults that the proxy can apply to a call: drop, repeat, delay, cut or corrupt it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 from tests.faults.proxy import Exchange, Fault
 
-PATIENCE_S = 60  # for what must happen; only a failing test waits so long
+PATIENCE_S = 60  # for something that must happen; only a failing test waits so long
 
 
 class DropRequest(Fault):
-    """The participant never hears of it; the caller's connection is closed."""
+    """The participant never receives the request; the caller's connection is closed."""
 
     def __call__(self, exchange: Exchange) -> None:
         exchange.hang_up()
 
 
 class DropAnswer(Fault):
-    """The participant does it; the caller's connection is closed without a word."""
+    """The participant executes the request; the caller's connection is closed without an answer."""
 
     def __call__(self, exchange: Exchange) -> None:
         exchange.deliver()
@@ -27,7 +27,7 @@ class DropAnswer(Fault):
 
 
 class Repeat(Fault):
-    """The participant gets it twice, one after the other. `gives`: which of the two answers the caller gets, 1 or 2."""
+    """The participant receives the request twice. `gives` selects the answer that the caller gets, 1 or 2."""
 
     def __init__(self, gives: int = 2) -> None:
         self._gives = gives
@@ -38,7 +38,7 @@ class Repeat(Fault):
 
 
 class Cut(Fault):
-    """Half of the answer, then the connection is closed."""
+    """The caller gets half of the answer; then the connection is closed."""
 
     def __call__(self, exchange: Exchange) -> None:
         answer = exchange.deliver()
@@ -47,7 +47,7 @@ class Cut(Fault):
 
 
 class Corrupt(Fault):
-    """The participant's own status, with another body: `{` as it comes, or text, or what `json` makes of it."""
+    """The caller gets the participant's status with another body: bytes as they are, any other value as JSON."""
 
     def __init__(self, body: Any = b"{") -> None:
         self._body = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -57,7 +57,7 @@ class Corrupt(Fault):
 
 
 class Answer(Fault):
-    """The participant never hears of it; something in between answers, with bytes as they are or a value as JSON."""
+    """The proxy answers for the participant, which receives nothing: bytes as they are, any other value as JSON."""
 
     def __init__(self, status: int, body: Any = b"") -> None:
         text = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -72,7 +72,7 @@ class Delay(Fault):
     """The request is held back for some seconds, or until `release`, and delivered even if its caller has gone.
 
     :param seconds: None: until `release`
-    :param caller_gives_up: the caller's connection is closed at once, as if its patience had ended
+    :param caller_gives_up: close the caller's connection at once, as if the caller had timed out
     """
 
     def __init__(self, seconds: float | None = None, *, caller_gives_up: bool = False) -> None:
@@ -87,11 +87,11 @@ class Delay(Fault):
         exchange.reply(exchange.deliver().raw)
 
     def wait(self) -> None:
-        """Until a call is held back."""
+        """Wait until a call is held back."""
         assert self._arrived.wait(PATIENCE_S), "no such call came"
 
     def release(self) -> None:
-        """Let what is held back, and what is still to come, go."""
+        """Deliver the held calls, and all later ones without delay."""
         self._may_go.set()
 
     def abandon(self) -> None:
@@ -106,7 +106,7 @@ class Delay(Fault):
 
 
 class DelayAnswer(Delay):
-    """The participant does it at once; its answer is held back for some seconds, or until `release`."""
+    """The participant executes the request at once; its answer is held back for some seconds, or until `release`."""
 
     def __call__(self, exchange: Exchange) -> None:
         answer = exchange.deliver()

@@ -1,4 +1,4 @@
-"""One running system for all the rows whose faults happen on the network: its processes call each other by a proxy."""
+"""One running system for all rows with network faults: its processes call each other through a proxy."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tests.faults.proxy import Proxy
 from tests.system.stack import Stack, running
 from tests.waiting import eventually
 
-# Five attempts in 0.1 s, then an undo every 1.5 s. The leases are the product's own: nothing is taken over by accident.
+# Five attempts in 0.1 s, then an undo every 1.5 s. The lease is the default, so nothing is taken over by accident.
 SETTINGS = {"WORKER_THREADS": "12", "RETRY_BASE_S": "0.005", "LEASE_S": "30"}
-PATIENCE_S = 60  # for what must happen; only a failing test waits so long
+PATIENCE_S = 60  # for something that must happen; only a failing test waits so long
 ORCHESTRATOR = "orchestrator.1"
 
 
@@ -32,7 +32,7 @@ class ProxiedSystem:
     def __init__(self, stack: Stack, url: str) -> None:
         self.stack, self.url = stack, url
         self.product = ""
-        """One with 1,000 in stock, anew in each test."""
+        """The id of a product with 1,000 in stock, new in each test."""
 
     @property
     def proxy(self) -> Proxy:
@@ -41,7 +41,7 @@ class ProxiedSystem:
     def post(
         self, key: str, *, web: str = "web", url: str = "", timeout: float = 30, **changes: Any
     ) -> requests.Response:
-        """One request for an order, sent once; to `url` where `web` has another one; `changes` as in `order_body`."""
+        """Send one request for an order, once; to `url` instead of `web` if given. `changes` as in `order_body`."""
         url = f"{url or self.stack.url(web)}/orders"
         body, headers = self.order_body(**changes), {"Idempotency-Key": key}
         return requests.post(url, json=body, headers=headers, timeout=timeout)
@@ -65,12 +65,12 @@ class ProxiedSystem:
             return client.get_order(order_ledger_id)
 
     def ended(self, order_ledger_id: str) -> Order:
-        """The order, once it is in a terminal state."""
+        """Wait for the order's terminal state and return it."""
         with self.stack.client() as client:
             return client.wait_until_terminal(order_ledger_id, timeout=PATIENCE_S)
 
     def settle(self) -> None:
-        """How a test ends: every rule has met a call, every order is in a terminal state, and the books agree."""
+        """End a test: every rule was used, every order is in a terminal state, and the books agree."""
         assert self.proxy.unmet == []
         eventually(lambda: not self.open_orders(), PATIENCE_S)
         assert violations(self.url) == {}
@@ -88,12 +88,12 @@ class ProxiedSystem:
         )
 
     def payment(self, order: Order) -> dict[str, Any]:
-        """The order's payment with its movements, as the payments service shows it."""
+        """Return the order's payment and its movements, as the payments service shows them."""
         url = f"{self.stack.url('payments_service')}/payments/{order.payment_authorization_id}"
         return dict(requests.get(url, timeout=10).json())
 
     def movements(self, order: Order) -> list[str]:
-        """What happened to the order's money, first to last: `["authorize", "capture", "refund"]`."""
+        """Return the types of the payment's movements, first to last: `["authorize", "capture", "refund"]`."""
         return [movement["type"] for movement in self.payment(order)["movements"]]
 
     def sql(self, statement: str, **params: Any) -> list[dict[str, Any]]:
@@ -110,7 +110,7 @@ class ProxiedSystem:
 
     @contextmanager
     def other(self, kind: str, **environ: str) -> Iterator[str]:
-        """A second process with these settings; it is the only one in the case of the orchestrator.
+        """Run a second process with these settings. A second orchestrator replaces the first.
 
         :returns: its name
         """
@@ -124,11 +124,11 @@ class ProxiedSystem:
             self.stack.start(ORCHESTRATOR)
 
     def end_leases(self) -> None:
-        """Let more time pass than a claimed order is left to its worker."""
+        """End the leases of all claimed orders, as the passing of time would."""
         self.sql("UPDATE order_ledger SET claimed_until = now(), due_at = now() WHERE claimed_by IS NOT NULL")
 
-    def begin_anew(self) -> None:
-        """Empty tables, no rules, and one orchestrator, whatever the test before has left."""
+    def reset(self) -> None:
+        """Empty the tables, drop all rules and leave one orchestrator, whatever the previous test left."""
         self.proxy.heal()
         for name in [name for name in self.stack.processes if name[-1].isdigit()]:
             if name != ORCHESTRATOR or self.open_orders():
@@ -140,7 +140,7 @@ class ProxiedSystem:
         self.product = self.stack.product()
 
     def _empty_tables(self) -> bool:
-        """:returns: False where it got into the way of an orchestrator that was looking for work"""
+        """:returns: False after a deadlock with an orchestrator that was looking for work"""
         (row,) = self.sql(
             "SELECT string_agg(quote_ident(tablename), ', ') AS names FROM pg_tables"
             " WHERE schemaname = 'public' AND tablename <> 'holdfast_version'"
@@ -153,7 +153,7 @@ class ProxiedSystem:
 
 @pytest.fixture(scope="session")
 def proxied_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedSystem]:
-    """On a server of its own, so that no other test's orchestrator takes its orders, nor it theirs."""
+    """Run on a separate database server, so that this orchestrator and those of other tests share no orders."""
     folder = tmp_path_factory.mktemp("proxied")
     with EmbeddedPostgres(folder / "postgres", settings={"fsync": "off"}) as server:
         migrate.upgrade(server.url)
@@ -163,6 +163,6 @@ def proxied_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied
 
 @pytest.fixture
 def proxied(proxied_system: ProxiedSystem) -> ProxiedSystem:
-    """The running system, quiet, its network whole."""
-    proxied_system.begin_anew()
+    """The running system, idle and without network faults."""
+    proxied_system.reset()
     return proxied_system

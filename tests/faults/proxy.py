@@ -1,4 +1,4 @@
-"""A network between our processes that fails by rule, and remembers every call.
+"""A network between our processes that fails by rule and records every call.
 
     proxy = Proxy({"payments_service": "http://127.0.0.1:8300"})
     proxy.on("capture", nth=3, do=DropAnswer())
@@ -6,8 +6,8 @@
     …
     assert len(proxy.calls("capture")) == 4
 
-What becomes of a call is one of the faults in tests/faults/network_faults.py, or that it is passed on. Messages go
-through as they are, byte for byte.
+A call meets one of the faults in tests/faults/network_faults.py, or is passed on. Messages are passed on unchanged,
+byte for byte.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from tests.faults.wire import Message, ParticipantConnection, read_message
 
-# The calls of the contract, by name: who answers it, its method, its path without the query.
+# The calls of the contract, by name: the process that answers, the method, the path without the query.
 OPERATIONS = {
     "place_order": ("web", "POST", "/orders"),
     "get_order": ("web", "GET", "/orders/[^/]+"),
@@ -46,21 +46,21 @@ OTHER = "other"
 
 @dataclass
 class Call:
-    """One request that came to the proxy. Times are of `time.monotonic()`."""
+    """One request that the proxy received. Times are those of `time.monotonic()`."""
 
     operation: str
     path: str
     body: bytes
     arrived_at: float = field(default_factory=time.monotonic)
     fault: str = ""
-    """What was done with it, by the fault's name; empty: passed on."""
+    """The name of the fault that was applied; empty if the call was passed on."""
     statuses: list[int] = field(default_factory=list)
-    """What the participant answered: nothing where it was not asked, two where it was asked twice."""
+    """The participant's answers: none if it was not asked, two if it was asked twice."""
     code: str | None = None
     """The error code of the participant's last answer."""
     delivered_at: float | None = None
     ended_at: float | None = None
-    """When all was done with it: the caller has the answer, or none, and the participant has been asked or will not."""
+    """When the proxy finished with the call, whether or not it was delivered or answered."""
 
     @property
     def status(self) -> int | None:
@@ -71,12 +71,12 @@ class Call:
         return json.loads(self.body) if self.body else None
 
     def is_about(self, id_: str) -> bool:
-        """Whether the id stands in the path or in the body."""
+        """Whether the id appears in the path or in the body."""
         return id_ in self.path or id_.encode() in self.body
 
 
 class Exchange:
-    """One call in the hands of a fault, which may deliver it, answer it and hang up, in any order."""
+    """One call, which a fault may deliver, answer and hang up on, in any order."""
 
     def __init__(self, call: Call, request: Message, caller: socket.socket, participant: ParticipantConnection) -> None:
         self.call, self._request, self._caller, self._participant = call, request, caller, participant
@@ -91,7 +91,7 @@ class Exchange:
         return answer
 
     def reply(self, raw: bytes) -> None:
-        """Give this to the caller, unless it has gone."""
+        """Send this to the caller, unless the caller has disconnected."""
         if not self.has_hung_up:
             try:
                 self._caller.sendall(raw)
@@ -105,13 +105,13 @@ class Exchange:
 
 
 class Fault:
-    """What becomes of a call. This one is none: it is delivered and answered."""
+    """What happens to a call. This base class does no harm: the call is delivered and answered."""
 
     def __call__(self, exchange: Exchange) -> None:
         exchange.reply(exchange.deliver().raw)
 
     def abandon(self) -> None:
-        """Let go of what is held back, for good: it is not delivered any more."""
+        """Discard the held calls: they are never delivered."""
 
 
 @dataclass
@@ -123,20 +123,20 @@ class Rule:
     about: str
     when: Callable[[Call], bool]
     seen: int = 0
-    """How many calls were of its kind."""
+    """How many calls matched."""
     met: int = 0
-    """How many of them it took."""
+    """How many of them the rule was applied to."""
 
     def wants(self, call: Call) -> bool:
-        is_of_its_kind = not self.operations or call.operation in self.operations
-        if not (is_of_its_kind and call.is_about(self.about) and self.when(call)):
+        names_operation = not self.operations or call.operation in self.operations
+        if not (names_operation and call.is_about(self.about) and self.when(call)):
             return False
         self.seen += 1
         return self.nth in (None, self.seen) and (self.times is None or self.met < self.times)
 
 
 class Proxy:
-    """Listens before each of the named processes. Thread-safe; usable before and after they run."""
+    """Listens in front of each of the named processes. Thread-safe; usable before and after they run."""
 
     def __init__(self, targets: Mapping[str, str]) -> None:
         self._lock = threading.Lock()
@@ -160,12 +160,12 @@ class Proxy:
         about: str = "",
         when: Callable[[Call], bool] = lambda _: True,
     ) -> Rule:
-        """From now on do this with these operations, or with all. Of several rules that fit, the first counts.
+        """Apply a fault to these operations, or to all, from now on. The first matching rule wins.
 
-        :param nth: only with the nth such call since now, from 1
-        :param times: only so many times
-        :param about: only where this id is in the path or the body
-        :param when: only where this is true; it is asked once for each call that fits so far
+        :param nth: only the nth such call from now on, counted from 1
+        :param times: at most this many times
+        :param about: only calls with this id in the path or the body
+        :param when: only calls for which this is true; evaluated once for each call that matches so far
         """
         assert set(operations) <= {*OPERATIONS, OTHER}, f"no such operation among {operations}"
         rule = Rule(operations, do, nth, times, about, when)
@@ -174,7 +174,7 @@ class Proxy:
         return rule
 
     def calls(self, *operations: str, about: str = "") -> list[Call]:
-        """What has arrived, first to last: of these operations, or all."""
+        """Return the calls that arrived, first to last: of these operations, or all."""
         with self._lock:
             return [
                 call
@@ -183,7 +183,7 @@ class Proxy:
             ]
 
     def heal(self) -> None:
-        """Forget all rules: from now on all is passed on. What was held back is lost."""
+        """Drop all rules: from now on every call is passed on. Held calls are lost."""
         with self._lock:
             rules, self._rules = self._rules, []
         for rule in rules:
@@ -196,7 +196,7 @@ class Proxy:
 
     @property
     def unmet(self) -> list[Rule]:
-        """The rules that no call has met: a test that made them has not tested what it wanted."""
+        """The rules that no call has met. A test that leaves such a rule did not test what it meant to."""
         with self._lock:
             return [rule for rule in self._rules if not rule.met]
 

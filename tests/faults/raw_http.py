@@ -15,9 +15,9 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 LENGTH_2 = b"Content-Length: 2\r\n\r\n{}"
 LIVE = b"GET /live HTTP/1.1\r\nHost: x\r\n"
 
-# Name → (what is sent, the status of the refusal). Each is answered at once, though the client would go on sending.
-NO_HTTP: dict[str, tuple[bytes, int]] = {
-    "no HTTP": (b"hello\r\n\r\n", 400),
+# Name → (bytes to send, status of the refusal). Each is answered at once, although the client could send more.
+MALFORMED_HTTP: dict[str, tuple[bytes, int]] = {
+    "not HTTP": (b"hello\r\n\r\n", 400),
     "HTTP/0.9": (b"GET /live\r\n\r\n", 400),
     "HTTP/3": (b"GET /live HTTP/3.0\r\nHost: x\r\n\r\n", 400),
     "HTTP/2 with prior knowledge": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
@@ -35,20 +35,20 @@ NO_HTTP: dict[str, tuple[bytes, int]] = {
     "a length and chunks": (HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 400),
     "a negative length": (HEAD + b"Content-Length: -1\r\n\r\n", 400),
     "a length with a sign": (HEAD + b"Content-Length: +2\r\n\r\n{}", 400),
-    "a length that is none": (HEAD + b"Content-Length: x\r\n\r\n", 400),
+    "an invalid length": (HEAD + b"Content-Length: x\r\n\r\n", 400),
     "a length of 20 digits": (HEAD + b"Content-Length: 99999999999999999999\r\n\r\n{}", 413),
     "an unknown transfer coding": (HEAD + b"Transfer-Encoding: squeezed\r\n\r\n0\r\n\r\n", 400),
     "another expectation": (HEAD + b"Expect: cake\r\n" + LENGTH_2, 417),
-    "a chunk whose size is none": (CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n", 400),
+    "a chunk with an invalid size": (CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n", 400),
     "a chunk of negative size": (CHUNKED + b"-1\r\n{}\r\n0\r\n\r\n", 400),
     "a chunk longer than it says": (CHUNKED + b"1\r\n{}\r\n0\r\n\r\n", 400),
     "a chunk with a bad extension": (CHUNKED + b"2;\x00\r\n{}\r\n0\r\n\r\n", 400),
-    "a trailer that is none": (CHUNKED + b"2\r\n{}\r\n0\r\nno trailer\r\n\r\n0\r\n\r\n", 400),
+    "an invalid trailer": (CHUNKED + b"2\r\n{}\r\n0\r\nno trailer\r\n\r\n0\r\n\r\n", 400),
 }
 
 
 def send(address: tuple[str, int], parts: Iterable[bytes]) -> Answer:
-    """Send until all is sent, or the server answers or hangs up; then what it answered.
+    """Send until everything is sent or the server answers or hangs up; return the answer.
 
     :raises AssertionError: it hung up without an answer
     """
@@ -82,7 +82,7 @@ def read_answer(client: socket.socket) -> Answer:
 
 
 def _missing(received: bytes) -> int:
-    """How many bytes are to come, at least."""
+    """Return the least number of bytes still to come."""
     head, end, body = received.partition(b"\r\n\r\n")
     if not end:
         return 1

@@ -1,4 +1,4 @@
-"""One system for the rows of the catalogue that can share it: started once; each test finds it as it was at first."""
+"""One system for the rows of the catalogue that can share it: started once and reset for each test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LISTENS = "orchestrator listen"  # the name of the orchestrators' connections th
 NEVER = "3600"  # seconds until the next poll
 PATIENCE_S = 60  # for an answer; only a failing test waits so long
 
-# Orders as the Edge API leaves them: authorized, with their holds and events, and due at once.
+# Orders as the Edge API leaves them: authorized, with holds and events, and due at once.
 BACKLOG = """
 INSERT INTO order_ledger (id, client, client_request_id, fingerprint, user_id, email, total_amount_cents, currency,
     request_id, status, due_at, claim_number, response_status, response_body)
@@ -49,7 +49,7 @@ UPDATE order_ledger SET status = 'AUTHORIZED', due_at = now(),
 
 
 class SharedStack(Stack):
-    """Four services, two orchestrators, and a database server of their own, which a test may stop."""
+    """Four services, two orchestrators, and their own database server, which a test may stop."""
 
     def __init__(self, server: EmbeddedPostgres, logs: Path) -> None:
         super().__init__(server.url, logs)
@@ -66,12 +66,12 @@ class SharedStack(Stack):
         self.start(*names, **environ)
 
     def end(self, *names: str) -> None:
-        """End processes at once, by SIGKILL: nothing is in hand."""
+        """End idle processes at once, by SIGKILL."""
         for name in names:
             self.kill(name)
 
     def reset(self) -> None:
-        """As at first: the usual processes with the usual settings, and nothing in the tables."""
+        """Restore the usual processes with the usual settings, and empty the tables."""
         if self.server.returncode is not None:
             self.server.stop()
             self.server.start()
@@ -84,7 +84,7 @@ class SharedStack(Stack):
         self.start(*(name for name in ALL if name not in self.processes))
 
     def _empty_tables(self) -> bool:
-        """:returns: False where it got into the way of an orchestrator that was looking for work"""
+        """:returns: False after a deadlock with an orchestrator that was looking for work"""
         ((tables,),) = self.sql(
             "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables"
             " WHERE schemaname = 'public' AND tablename <> 'holdfast_version'"
@@ -106,20 +106,20 @@ class SharedStack(Stack):
                 return cursor.fetchall() if cursor.description else []
 
     def count(self, rows: str) -> int:
-        """How many there are: `count("order_ledger WHERE status = 'COMPLETED'")`."""
+        """Count rows: `count("order_ledger WHERE status = 'COMPLETED'")`."""
         return int(self.sql(f"SELECT count(*) FROM {rows}")[0][0])
 
     def by_status(self) -> dict[str, int]:
-        """How many orders there are of each status."""
+        """Count the orders of each status."""
         return dict(self.sql("SELECT status, count(*) FROM order_ledger GROUP BY status"))
 
     def backends(self, application_name: str) -> set[int]:
-        """The server's processes for these connections."""
+        """Return the ids of the server's processes for these connections."""
         query = "SELECT pid FROM pg_stat_activity WHERE application_name = %(name)s"
         return {pid for (pid,) in self.sql(query, name=application_name)}
 
     def settle(self, within_s: float = 60) -> None:
-        """Wait until every order is in a terminal state, then see that the books agree."""
+        """Wait until every order is in a terminal state, then check that the books agree."""
         eventually(lambda: self.count("order_ledger WHERE due_at IS NOT NULL") == 0, within_s)
         assert violations(self.server.url) == {}
 
@@ -137,13 +137,13 @@ class SharedStack(Stack):
     def post_order(
         self, key: str, product: str, quantity: int = 1, *, web: str = "web", api_key: str = "", **changes: Any
     ) -> requests.Response:
-        """One try, whatever comes of it; `changes` as in `order_body`."""
+        """Send one order, without a retry; `changes` as in `order_body`."""
         body = self.order_body(product, quantity, **changes)
         headers = {"Idempotency-Key": key} | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
         return requests.post(f"{self.url(web)}/orders", json=body, headers=headers, timeout=PATIENCE_S)
 
     def backlog(self, orders: int, products: list[str]) -> list[str]:
-        """As many authorized orders that wait for an orchestrator, of the products in turn; their ids."""
+        """Insert authorized orders that wait for an orchestrator, for each product in turn; return their ids."""
         self.sql(BACKLOG, orders=orders, products=products)
         return [id_ for (id_,) in self.sql("SELECT id::text FROM order_ledger ORDER BY id")]
 
@@ -156,7 +156,7 @@ def new_key() -> str:
 @pytest.fixture(scope="session")
 def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedStack]:
     folder = tmp_path_factory.mktemp("shared")
-    # A test kills the server, not the machine: what was written to a file stays without fsync, too.
+    # A test kills the server, not the machine: written files survive without fsync.
     settings = {"fsync": "off"}
     if major_version(find_binaries() / "postgres") >= 17:
         settings["max_notify_queue_pages"] = "64"  # the least there is, so that a test can fill it
@@ -168,14 +168,14 @@ def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedSta
 
 @pytest.fixture
 def stack(shared_stack: SharedStack) -> SharedStack:
-    """The shared system, as at first. A test ends with `stack.settle()`."""
+    """The shared system, reset. A test ends with `stack.settle()`."""
     shared_stack.reset()
     return shared_stack
 
 
 @pytest.fixture
 def way(stack: SharedStack) -> Iterator[Severable]:
-    """The way on which the only orchestrator reaches the database. It does not poll: it must be told."""
+    """The only orchestrator's path to the database. It does not poll: it depends on notifications."""
     way = Severable(stack.server.url)
     stack.end(*ORCHESTRATORS)
     stack.start("orchestrator.1", DATABASE_URL=way.url, POLL_INTERVAL_S=NEVER)

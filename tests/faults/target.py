@@ -1,4 +1,4 @@
-"""The shared system as the target of bad requests: what its tables hold, how it is called, and whether it changed."""
+"""The shared system as the target of bad requests: sends them and checks that no table changed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PRICE_CENTS = 500
 
 
 class Target:
-    """Four services, one order that is done, and one whose money is held; no orchestrator goes on with it."""
+    """Four services, one completed order, and one whose money is held; no orchestrator runs."""
 
     def __init__(self, stack: SharedStack) -> None:
         self.stack = stack
@@ -49,7 +49,7 @@ class Target:
         self._state = self.state()
 
     def _place_orders(self) -> dict[str, str]:
-        """:returns: the catalogue's ids → those that there are"""
+        """:returns: the catalogue's ids → the real ones"""
         product = self.stack.product(stock=100, price_cents=PRICE_CENTS)
         done = self._order("first", product)
         eventually(lambda: self.stack.by_status() == {"COMPLETED": 1}, PATIENCE_S)
@@ -71,7 +71,7 @@ class Target:
         return text
 
     def send(self, request: BadRequest) -> Answer:
-        """As it stands, over a connection that is kept."""
+        """Send it unchanged over a kept-alive connection."""
         headers = dict(request.headers)
         if request.service == "web":
             headers["Authorization"] = _authorization(request.credential)
@@ -83,11 +83,11 @@ class Target:
             response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
         )
         if answer.status == 413:
-            connection.close()  # the server may do the same, rather than to read on
+            connection.close()  # the server may close it too, instead of reading on
         return answer
 
     def faults(self, request: BadRequest) -> list[str]:
-        """Send it. :returns: what is not as it must be, in words"""
+        """Send it. :returns: a description of each thing that is wrong"""
         before, answer, after = self._state, self.send(request), self.state()
         faults = list(self.documents[request.service].faults(request.method, self.real(request.path), answer))
         if not faults and (answer.status, answer.json["error"]) != (request.status, request.code):
@@ -100,13 +100,13 @@ class Target:
         return [f"{request.name}: {fault}" for fault in faults]
 
     def state(self) -> dict[str, str | None]:
-        """Each table with a checksum of all that it holds."""
+        """Return each table with a checksum of its rows."""
         with self._books.cursor() as cursor:
             cursor.execute(self._all_tables)
             return dict(cursor.fetchall())
 
     def settle(self) -> None:
-        """How a test ends: the second order goes on, and both end as they should."""
+        """Let the second order continue, and check that both complete."""
         for each in (self._books, *self._connections.values()):
             each.close()
         self.stack.start(*ORCHESTRATORS)
@@ -120,7 +120,7 @@ def _authorization(credential: str | None) -> str:
 
 @pytest.fixture(scope="module")
 def target(shared_stack: SharedStack) -> Iterator[Target]:
-    """The services, where clients need a key; once its tests are done, everything ends as it should."""
+    """The services, with API keys required. After the tests, both orders must complete."""
     shared_stack.reset()
     shared_stack.restart("web", API_KEYS=API_KEYS)
     target = Target(shared_stack)

@@ -12,22 +12,22 @@ from tests.severable import Severable
 T2 = "order.authorized"
 EFFECTS = ("order_ledger", "outbox", "payment_authorizations")
 
-# The first T2 is ended by the server in its COMMIT: the connection is gone and nothing is saved.
+# The server terminates the first T2 in its COMMIT: the connection is lost and nothing is saved.
 ENDED_IN_COMMIT = """
 CREATE SCHEMA fault;
 CREATE SEQUENCE fault.hits;
-CREATE FUNCTION fault.leave() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+CREATE FUNCTION fault.terminate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   IF nextval('fault.hits') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()), pg_sleep(30); END IF;
   RETURN NULL;
 END $$;
-CREATE CONSTRAINT TRIGGER leave AFTER INSERT ON outbox DEFERRABLE INITIALLY DEFERRED
-  FOR EACH ROW EXECUTE FUNCTION fault.leave();
+CREATE CONSTRAINT TRIGGER terminate AFTER INSERT ON outbox DEFERRABLE INITIALLY DEFERRED
+  FOR EACH ROW EXECUTE FUNCTION fault.terminate();
 """
 
 
 @pytest.fixture
 def severable(stack: SharedStack) -> Iterator[Severable]:
-    """The way on which a second Edge API, `web.2`, reaches the database."""
+    """The path on which a second Edge API, `web.2`, reaches the database."""
     way = Severable(stack.server.url)
     stack.start("web.2", DATABASE_URL=way.url)
     yield way
@@ -45,7 +45,7 @@ def ends_as_one_sale(stack: SharedStack, product: str) -> None:
     assert [stack.count(table) for table in EFFECTS] == [1, 1, 1]
     stack.settle()
     assert stack.by_status() == {"COMPLETED": 1}
-    assert stack.post_order("k", product).status_code == 202, "and the same answer to whoever asks again"
+    assert stack.post_order("k", product).status_code == 202, "a repeat gets the same answer"
     assert [stack.count(table) for table in EFFECTS] == [1, 1, 1]
 
 
@@ -63,12 +63,12 @@ def test_connection_lost_around_the_commit_gives_one_order(stack: SharedStack, s
 def test_connection_ended_by_the_server_in_the_commit_gives_one_order(stack: SharedStack) -> None:
     product = stack.product()
     assert stack.post_order("k", product).status_code == 202
-    assert stack.sql("SELECT last_value FROM fault.hits") == [(2,)], "T2 was made twice, and once for all"
+    assert stack.sql("SELECT last_value FROM fault.hits") == [(2,)], "T2 ran twice and was committed once"
     ends_as_one_sale(stack, product)
 
 
 def test_committed_order_is_replayed_after_the_database_returns(stack: SharedStack, severable: Severable) -> None:
-    """Nothing can be read again in time: 503, and the sale stands for whoever asks again."""
+    """The ledger cannot be read again in time: 503. A repeat gets the sale that was committed."""
     product = stack.product()
     severable.cut_after(T2, and_stop=True)
     response = stack.post_order("k", product, web="web.2")

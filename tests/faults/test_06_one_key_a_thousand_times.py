@@ -1,4 +1,4 @@
-"""Row 6: 1,000 at once with one key. Required: one ledger entry, one hold; the others replay or get 409."""
+"""Row 6: 1,000 requests at once with one key. Required: one ledger entry, one hold; the others replay or get 409."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TIMES = 1000
 
 
 async def send_at_once(url: str, request: bytes) -> list[bytes]:
-    """Open a connection for each, then send on all of them, then read. :returns: the raw answers"""
+    """Open a connection for each request, then send on all of them, then read. :returns: the raw answers"""
     address = urlsplit(url)
     connections = [await asyncio.open_connection(address.hostname, address.port) for _ in range(TIMES)]
     for _, writer in connections:
@@ -29,7 +29,7 @@ async def answer_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
 
 
 def test_thousand_requests_with_one_key_give_one_order(stack: SharedStack) -> None:
-    stack.restart("payments_service", MOCK_LATENCY_MS="1000")  # longer than a repeated request waits for the first
+    stack.restart("payments_service", MOCK_LATENCY_MS="1000")  # longer than a repeat waits for the first
     body = json.dumps(stack.order_body(stack.product())).encode()
     head = (
         "POST /orders HTTP/1.1\r\nHost: shop\r\nConnection: close\r\nContent-Type: application/json\r\n"

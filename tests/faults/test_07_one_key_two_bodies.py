@@ -11,7 +11,7 @@ from tests.faults.shared_stack import SharedStack
 
 
 def is_refused(response: requests.Response, order_ledger_id: str) -> bool:
-    """Whether it says why, and tells nothing of the other request."""
+    """Whether it names the reason and reveals nothing of the other request."""
     return (
         (response.status_code, response.json()["error"]) == (422, "idempotency_key_reused")
         and "Idempotency-Replayed" not in response.headers

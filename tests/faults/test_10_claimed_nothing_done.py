@@ -1,4 +1,4 @@
-"""Row 10. An orchestrator dies when it has claimed an order and done nothing: it is taken up when the lease ends."""
+"""Row 10. An orchestrator dies right after it claimed an order: another claims the order when the lease ends."""
 
 from __future__ import annotations
 

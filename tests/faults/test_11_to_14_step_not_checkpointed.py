@@ -1,4 +1,4 @@
-"""Rows 11–14. An orchestrator dies when a step is answered and not written down (four steps): it is done once."""
+"""Rows 11–14. An orchestrator dies after a step's answer, before saving it (four steps): the step is done once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from orchestrator.saga import STEPS as SAGA
 from tests.faults.crashes import CrashStack, ShopsOrder, process_of
 
 POINTS = tuple(f"saga.after_call.{step}" for step in STEPS)
-# The participant's write, how its call stands in the log, and what is in the books when it has been done.
+# The participant's write, its call as logged, and the rows that exist once it is done.
 CALLS = {
     "create_order": ("create_order", "POST /orders", "orders"),
     "reserve_inventory": ("reserve", "POST /inventory/reservations", "inventory_reservations"),
@@ -27,8 +27,8 @@ def test_unsaved_step_is_repeated_and_done_once(crashing: CrashStack, point: str
     told_before = len(crashing.log(participant))
     with crashing.killed_at(point):
         assert order.send().status_code == 202
-    assert crashing.by_status() == {next(each.at for each in SAGA if each.do == step): 1}, "not written down"
-    assert crashing.count(effect) == 1, "and done"
+    assert crashing.by_status() == {next(each.at for each in SAGA if each.do == step): 1}, "the step was not saved"
+    assert crashing.count(effect) == 1, "the step was done"
     crashing.let_time_pass()
     crashing.settles(order, "COMPLETED")
     assert crashing.log(participant)[told_before:].count(call) >= 2

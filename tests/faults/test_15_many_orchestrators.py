@@ -10,7 +10,7 @@ ORDERS = 30
 
 
 def test_each_claim_has_one_owner(stack: SharedStack) -> None:
-    """Payments that fail often hand orders back, so that the orchestrators meet over the same ones again and again."""
+    """Payments that fail often cause retries, so that the orchestrators compete for the same orders repeatedly."""
     stack.restart("payments_service", MOCK_FAILURE_RATE="0.3")
     product = stack.product()
     with watching_claims(stack) as claims:
@@ -19,6 +19,6 @@ def test_each_claim_has_one_owner(stack: SharedStack) -> None:
             stack.start(*(name for name in names if name not in stack.processes))
             assert len(set(place(stack, product, ORDERS).values())) == ORDERS
             stack.settle()
-            assert (claims.with_two_owners(), claims.of_what_was_owned()) == (0, 0)
+            assert (claims.with_two_owners(), claims.of_leased_orders()) == (0, 0)
             assert stack.count("order_ledger") == turn * ORDERS
-        assert len(claims.owners()) >= 4, "too few have met"
+        assert len(claims.owners()) >= 4, "too few orchestrators claimed orders"

@@ -1,6 +1,6 @@
-"""Row 16: a zombie, an orchestrator that is stopped, wakes after a takeover, before and after each call.
+"""Row 16: a stopped orchestrator (a zombie) wakes after a takeover, before and after each call.
 
-Required: its writes change no row, its late calls are refused.
+Required: its writes change no row, and its late calls are refused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TAKER = "orchestrator.3"
 
 
 class Log:
-    """What an orchestrator says from now on."""
+    """The lines that an orchestrator logs from now on."""
 
     def __init__(self, proxied: ProxiedSystem, name: str) -> None:
         self._read = lambda: proxied.stack.log(name)
@@ -31,66 +31,66 @@ class Log:
 
     @property
     def lost(self) -> set[str]:
-        """The orders that it has found to be somebody else's."""
+        """The orders that it found to be claimed by another process."""
         whole_lines = self._read()[self._begins_at :].split("\n")[:-1]
         lines = [json.loads(line) for line in whole_lines]
         return {line["order_ledger_id"] for line in lines if "another process has claimed the order" in line["message"]}
 
 
 class Zombie:
-    """An orchestrator that gets stuck in calls of its orders, is stopped with them in hand, and wakes too late."""
+    """An orchestrator that hangs in calls, is stopped with its orders in flight, and wakes too late."""
 
     def __init__(self, proxied: ProxiedSystem, name: str) -> None:
         self._proxied, self._log = proxied, Log(proxied, name)
         self.process = proxied.stack.processes[name]
         self._delays: list[Delay] = []
-        self._in_hand: dict[str, str] = {}
+        self._in_flight: dict[str, str] = {}
 
     def gets_stuck(self, operation: str, delay: Delay, **order: str) -> str:
-        """It has a new order in hand, and is in the middle of this call. :returns: the order's ledger id"""
+        """Place an order and wait until this call of it hangs. :returns: the order's ledger id"""
         self._proxied.proxy.on(operation, nth=1, do=delay)
         id_ = self._proxied.order(**order)
         delay.wait()
         self._delays.append(delay)
-        self._in_hand[id_] = operation
+        self._in_flight[id_] = operation
         return id_
 
     def is_overtaken(self) -> None:
-        """It is stopped, its leases end, and another orchestrator brings all of its orders to their end."""
+        """Stop it, end its leases, and let another orchestrator finish all of its orders."""
         self.process.send_signal(signal.SIGSTOP)
         self._proxied.end_leases()
         self._proxied.stack.start(TAKER)
         eventually(lambda: self._proxied.open_orders() == 0, PATIENCE_S)
 
     def late_calls(self) -> list[Call]:
-        """What it was doing goes on: the calls that were held back, once all is done with them."""
+        """Release the held calls and return them once they are finished."""
         for delay in self._delays:
             delay.release()
         calls = [
             self._proxied.proxy.calls(operation, about=about(operation, id_))[0]
-            for id_, operation in self._in_hand.items()
+            for id_, operation in self._in_flight.items()
         ]
         eventually(lambda: all(call.ended_at for call in calls))
         return calls
 
     def wakes(self) -> None:
-        """It goes on; each of its orders is somebody else's, and it sees that."""
+        """Resume it, and wait until it notices that another process claimed each of its orders."""
         self.process.send_signal(signal.SIGCONT)
-        eventually(lambda: self._log.lost == set(self._in_hand))
+        eventually(lambda: self._log.lost == set(self._in_flight))
 
 
 def about(operation: str, order_ledger_id: str) -> str:
-    """The id by which a call for an order is known."""
+    """Return the id that a call for an order carries."""
     by_order_id = operation in ("reserve", "release", "confirm_order", "cancel_order")
     return order_id_for(order_ledger_id) if by_order_id else order_ledger_id
 
 
 @pytest.fixture
 def zombie(proxied: ProxiedSystem) -> Iterator[Zombie]:
-    """With a lease that does not end by itself while the test prepares what it has in hand."""
+    """The lease is too long to end by itself while the test prepares the orders."""
     with proxied.other("orchestrator", LEASE_S="600") as name:
         yield (zombie := Zombie(proxied, name))
-        zombie.process.send_signal(signal.SIGCONT)  # where the test has not come so far
+        zombie.process.send_signal(signal.SIGCONT)  # in case the test failed before it
         proxied.stack.stop(TAKER)
 
 
@@ -101,7 +101,7 @@ def books(proxied: ProxiedSystem) -> list[list[dict[str, object]]]:
 
 
 def test_zombie_waking_before_its_call_is_refused(proxied: ProxiedSystem, zombie: Zombie) -> None:
-    """Meanwhile its orders were undone, for whoever took them over could not do these steps either."""
+    """Its orders have been undone: the orchestrator that took them over could not do these steps either."""
     for step in STEPS:
         id_ = zombie.gets_stuck(step, Delay())
         proxied.proxy.on(step, about=about(step, id_), do=DropRequest())
@@ -118,7 +118,7 @@ def test_zombie_waking_before_its_call_is_refused(proxied: ProxiedSystem, zombie
 
 
 def test_zombie_waking_after_its_call_changes_nothing(proxied: ProxiedSystem, zombie: Zombie) -> None:
-    """Each step and each undo is done, its answer has arrived, and nobody has read it. Another does it again."""
+    """Each step and each undo is done and its answer has arrived unread. Another orchestrator repeats it."""
     sold = [zombie.gets_stuck(step, DelayAnswer()) for step in STEPS]
     failed = [zombie.gets_stuck(undo, DelayAnswer(), token="tok_fail_capture") for undo in UNDOS]
     failed.append(zombie.gets_stuck("capture", Delay(), token="tok_fail_capture"))
@@ -137,11 +137,11 @@ def test_zombie_waking_after_its_call_changes_nothing(proxied: ProxiedSystem, zo
 
 
 def test_zombie_waking_during_the_same_step_changes_nothing(proxied: ProxiedSystem) -> None:
-    """Taken over when the lease has ended by itself. All that tells the two apart is the number of the claim."""
+    """Taken over after the lease has ended by itself. Only the claim number tells the two orchestrators apart."""
     proxied.proxy.on("capture", times=12, do=(zombies := DelayAnswer()))
     with proxied.other("orchestrator", LEASE_S="2") as name:
         process = proxied.stack.processes[name]
-        process.send_signal(signal.SIGSTOP)  # so that no call has waited for its answer when the last order is placed
+        process.send_signal(signal.SIGSTOP)  # so that all calls start after the last order is placed
         orders = {proxied.order() for _ in range(12)}
         process.send_signal(signal.SIGCONT)
         eventually(lambda: len(proxied.proxy.calls("capture")) == 12)

@@ -11,7 +11,7 @@ from tests.system.conftest import place
 
 LEASE_S = 20
 HOUR_S = 3600
-# Python looks for a module of this name at its start: the process has another time than its host from then on.
+# Python imports a module of this name at startup. It shifts the time that the process sees.
 SITECUSTOMIZE = """
 import datetime, os, time
 
@@ -38,7 +38,7 @@ datetime.datetime = Shifted
 
 
 def test_wrong_host_clock_changes_no_lease(stack: SharedStack, tmp_path: Path) -> None:
-    """One orchestrator and the Edge API an hour early, one an hour late; payments fail often, which makes retries."""
+    """One orchestrator and the Edge API are an hour ahead, one is an hour behind; failing payments cause retries."""
     (tmp_path / "sitecustomize.py").write_text(SITECUSTOMIZE)
     early = {"PYTHONPATH": str(tmp_path), "CLOCK_OFF_S": str(HOUR_S)}
     late = early | {"CLOCK_OFF_S": str(-HOUR_S)}
@@ -54,8 +54,8 @@ def test_wrong_host_clock_changes_no_lease(stack: SharedStack, tmp_path: Path) -
         assert len(set(place(stack, product, 40).values())) == 40
         stack.settle()
         assert len(claims.owners()) == 2
-        assert claims.of_what_was_owned() == 0
-        assert claims.worst("-late_s") <= 0, "one was claimed before it was due"
+        assert claims.of_leased_orders() == 0
+        assert claims.worst("-late_s") <= 0, "an order was claimed before it was due"
         assert claims.worst("abs(lease_s - 20)") < 1
     stack.end("orchestrator.1")
     place(stack, product, 3)
@@ -63,7 +63,7 @@ def test_wrong_host_clock_changes_no_lease(stack: SharedStack, tmp_path: Path) -
 
 
 def assert_is_off(stack: SharedStack, name: str, seconds: int) -> None:
-    """The lines of its log carry its own time."""
+    """Its log lines carry its own time."""
     line = stack.log(name).splitlines()[-1]
     said = datetime.fromisoformat(line.split('"time": "')[1].split('"')[0])
     assert abs(said - datetime.now(UTC) - timedelta(seconds=seconds)) < timedelta(minutes=10)

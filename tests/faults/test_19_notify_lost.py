@@ -8,12 +8,12 @@ from tests.waiting import eventually
 
 
 def test_poll_finds_an_order_whose_notification_was_lost(stack: SharedStack) -> None:
-    """The Edge API saves its notifications up, and dies before it has sent the second."""
+    """The Edge API batches its notifications, and dies before it has sent the second."""
     stack.restart("web", WEB_CONCURRENCY="1", NOTIFY_COALESCE_MS="10000")
     product = stack.product()
     assert stack.post_order("told at once", product).status_code == 202
     stack.settle()
-    stack.restart(*ORCHESTRATORS)  # who have nothing to look forward to but the poll
+    stack.restart(*ORCHESTRATORS)  # without a notification, only the poll is left
     eventually(lambda: len(stack.backends(LISTENS)) == 2)
     assert stack.post_order("to be told later", product).status_code == 202
     stack.kill("web")

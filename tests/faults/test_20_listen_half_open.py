@@ -15,7 +15,7 @@ def test_half_open_listen_connection_is_found_and_orders_complete(stack: SharedS
     assert stack.post_order("unheard", product).status_code == 202
     eventually(lambda: stack.backends(LISTENS) - before, 30)
     stack.settle()
-    assert before <= stack.backends(LISTENS), "for the server, nothing has happened to the old connection"
+    assert before <= stack.backends(LISTENS), "the server still sees the old connection"
     assert stack.post_order("heard", product).status_code == 202
     stack.settle()
     assert stack.by_status() == {"COMPLETED": 2}

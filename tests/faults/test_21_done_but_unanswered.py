@@ -8,7 +8,7 @@ import pytest
 from tests.faults.network_faults import DropAnswer
 from tests.faults.proxied import ProxiedSystem
 
-UNDONE = {  # the step that was done → the calls that undo it, in their order, each with what the participant answered
+UNDONE = {  # the step that was done → the calls that undo it, in order, each with the participant's status
     "create_order": [("void", 200), ("cancel_order", 200)],
     "reserve": [("void", 200), ("release", 200), ("cancel_order", 200)],
     "capture": [("void", 409), ("refund", 200), ("release", 200), ("cancel_order", 200)],
@@ -34,7 +34,7 @@ def test_unanswered_step_is_undone(proxied: ProxiedSystem, step: str) -> None:
 
 
 def test_unanswered_confirm_completes_the_sale(proxied: ProxiedSystem) -> None:
-    """The order is asked to be cancelled first, says that it is confirmed, and so the saga goes forward."""
+    """The cancel comes first. The orders service answers that the order is confirmed, so the saga goes forward."""
     proxied.proxy.on("confirm_order", do=DropAnswer())
     order = proxied.ended(proxied.order(quantity=3))
     assert (order.status, order.failure) == ("COMPLETED", None)

@@ -9,7 +9,7 @@ from tests.faults.proxied import ProxiedSystem
 
 
 def test_captured_payment_is_refunded_in_full(proxied: ProxiedSystem) -> None:
-    """All is done but the confirm, which never arrives."""
+    """Every step is done except the confirm, which never arrives."""
     proxied.proxy.on("confirm_order", do=DropRequest())
     order = proxied.ended(proxied.order(quantity=3))
     assert order.status == "FAILED"
@@ -26,7 +26,7 @@ def test_captured_payment_is_refunded_in_full(proxied: ProxiedSystem) -> None:
 
 
 def test_order_cancelled_from_outside_is_refunded(proxied: ProxiedSystem) -> None:
-    """The confirm is refused for good: no retry."""
+    """The confirm is refused permanently: no retry."""
     proxied.proxy.on("confirm_order", do=(confirm := Delay()))
     order_ledger_id = proxied.order(quantity=3)
     confirm.wait()

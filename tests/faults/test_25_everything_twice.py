@@ -20,7 +20,7 @@ JOIN order_ledger l ON idempotency_key = 'authorize:' || l.id WHERE client_reque
 
 
 class RepeatUnheard(Fault):
-    """The participant gets it twice; the caller hears nothing."""
+    """The participant receives the request twice; the caller gets no answer."""
 
     def __call__(self, exchange: Exchange) -> None:
         exchange.deliver()
@@ -29,7 +29,7 @@ class RepeatUnheard(Fault):
 
 
 class RepeatLater(Delay):
-    """As `Repeat`, but held back until `release`."""
+    """Like `Repeat`, but held back until `release`."""
 
     def __init__(self, gives: int) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Shop:
 
 @pytest.mark.parametrize("gives", [1, 2])
 def test_every_request_sent_twice_has_one_effect(proxied: ProxiedSystem, gives: int) -> None:
-    """Whichever of the two answers is given, and however an order ends."""
+    """With either of the two answers, and for every way an order can end."""
     proxied.proxy.on("authorize", about=UNHEARD, do=RepeatUnheard())
     proxied.proxy.on("confirm_order", times=1, do=(confirm := RepeatLater(gives)))
     proxied.proxy.on(do=Repeat(gives))
@@ -86,7 +86,7 @@ def test_every_request_sent_twice_has_one_effect(proxied: ProxiedSystem, gives: 
 
 
 def cancelled_before_its_confirm(proxied: ProxiedSystem, shop: Shop, confirm: RepeatLater) -> str:
-    """An order that is cancelled behind our back when it is paid: it has to be refunded."""
+    """An order that somebody else cancels after it is paid: it must be refunded."""
     order_ledger_id = shop.order(quantity=3)
     confirm.wait()
     url = f"{proxied.proxy.url('orders_service')}/orders/{proxied.look(order_ledger_id).order_id}/cancel"
@@ -96,7 +96,7 @@ def cancelled_before_its_confirm(proxied: ProxiedSystem, shop: Shop, confirm: Re
 
 
 def abandoned(proxied: ProxiedSystem, shop: Shop) -> None:
-    """An order whose authorize is never answered, and that nobody comes back for: its hold is voided by its key."""
+    """An order whose authorize is never answered and whose client never returns: its hold is voided by key."""
     assert shop.post("abandoned", token=UNHEARD).status_code == 503
     proxied.sql("UPDATE order_ledger SET due_at = now() WHERE status = 'AWAITING_AUTHORIZATION'")
     eventually(lambda: proxied.proxy.calls("void_by_key"))

@@ -1,9 +1,9 @@
-"""Row 26: a 2xx with a broken body. Required: it is *nothing*, not a failure; the call is made again."""
+"""Row 26: a 2xx with a broken body. Required: it counts as *nothing*, not as a failure, and the call is repeated."""
 
 from tests.faults.network_faults import Corrupt, DropRequest
 from tests.faults.proxied import ProxiedSystem
 
-BROKEN = (b"{", b"<html>Welcome</html>", [], {"status": "ok"})  # four; the fifth and last attempt gets through
+BROKEN = (b"{", b"<html>Welcome</html>", [], {"status": "ok"})  # four; the fifth and last attempt succeeds
 
 
 def break_answers(proxied: ProxiedSystem, *operations: str) -> None:
@@ -12,7 +12,7 @@ def break_answers(proxied: ProxiedSystem, *operations: str) -> None:
             proxied.proxy.on(operation, times=1, do=Corrupt(body))
 
 
-def test_unreadable_2xx_is_asked_again(proxied: ProxiedSystem) -> None:
+def test_unreadable_2xx_is_retried(proxied: ProxiedSystem) -> None:
     steps = ("prices", "authorize", "create_order", "reserve", "capture", "confirm_order")
     break_answers(proxied, *steps)
     answers = [proxied.post("key-1", quantity=3) for _ in range(2 * len(BROKEN) + 1)]
@@ -30,7 +30,7 @@ def test_unreadable_2xx_is_asked_again(proxied: ProxiedSystem) -> None:
     proxied.settle()
 
 
-def test_unreadable_answer_to_an_undo_is_asked_again(proxied: ProxiedSystem) -> None:
+def test_unreadable_answer_to_an_undo_is_retried(proxied: ProxiedSystem) -> None:
     undos = ("cancel_order", "refund", "release")
     break_answers(proxied, *undos)
     proxied.proxy.on("confirm_order", do=DropRequest())
@@ -43,7 +43,7 @@ def test_unreadable_answer_to_an_undo_is_asked_again(proxied: ProxiedSystem) -> 
     proxied.settle()
 
 
-def test_unreadable_answer_to_a_void_is_asked_again(proxied: ProxiedSystem) -> None:
+def test_unreadable_answer_to_a_void_is_retried(proxied: ProxiedSystem) -> None:
     break_answers(proxied, "void")
     order = proxied.ended(proxied.order(token="tok_fail_capture"))
     assert order.status == "FAILED"

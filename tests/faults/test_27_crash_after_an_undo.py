@@ -1,4 +1,4 @@
-"""Row 27. An orchestrator dies after each undo: the next one goes on undoing, and never forward again."""
+"""Row 27. An orchestrator dies after each undo: the next one continues the undo and never goes forward again."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Row 28: an undo fails for minutes.
 
-Required: COMPENSATING, marked, still tried; it ends right when the participant is back. (An undo is tried every five
-minutes once it is marked; here, where all delays are a two-hundredth, every 1.5 s.)
+Required: COMPENSATING, marked, still retried; it completes when the participant is back. (A marked undo is retried
+every five minutes; here all delays are divided by 200, so every 1.5 s.)
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tests.waiting import eventually
 
 
 def test_failing_undo_is_marked_and_retried_until_done(proxied: ProxiedSystem) -> None:
-    """Four orders, one for each undo. No stock is left for the first three; the last cannot be confirmed."""
+    """Four orders, one for each undo. There is no stock for the first three; the last cannot be confirmed."""
     scarce = proxied.stack.product(stock=1)
     proxied.proxy.on("create_order", do=(gate := Delay()))
     stuck = {undo: proxied.order(product=scarce, quantity=2) for undo in ("void", "release", "cancel_order")}
@@ -38,7 +38,7 @@ def test_failing_undo_is_marked_and_retried_until_done(proxied: ProxiedSystem) -
     ended = {undo: proxied.ended(id_) for undo, id_ in stuck.items()}
     assert {order.status for order in ended.values()} == {"FAILED"}
     assert {order.needs_attention_at for order in ended.values()} == {None}
-    assert ended["void"].failure == marked[stuck["void"]].failure, "the reason is still why it failed"
+    assert ended["void"].failure == marked[stuck["void"]].failure, "the failure is still the original one"
     assert (proxied.stock(scarce), proxied.stock()) == (1, 1000)
     proxied.settle()
 

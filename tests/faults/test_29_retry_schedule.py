@@ -29,7 +29,7 @@ from tests.faults.proxied import ProxiedSystem
 from tests.waiting import eventually
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-# A clock to be set by hand, which now() reads: only the database's clock decides what is due.
+# now() reads a clock that the test sets: only the database's clock decides what is due.
 CLOCK = """
 CREATE SCHEMA clock;
 CREATE TABLE clock.reading (at timestamptz);
@@ -63,7 +63,7 @@ class World:
         return Nothing("ReadTimeout") if saga.next_action == self._silent else Yes({})
 
     def authorize(self) -> None:
-        """An order waits to be taken up."""
+        """Insert an order that waits to be claimed."""
         self.set_clock(0)
         edge = EdgeStore(self.database, 30, 60, Notifier(self.database, 0))
         entry = edge.insert_entry("shop", uuid.uuid4().hex, NEW_ENTRY)
@@ -75,7 +75,7 @@ class World:
         self.database.one("UPDATE clock.reading SET at = %(at)s", at=START + timedelta(seconds=seconds))
 
     def looks(self) -> None:
-        """One look for what is due, until all of it is done with."""
+        """Look for due orders once, and wait until they are processed."""
         self._dispatcher.run_once()
         eventually(lambda: self._dispatcher.in_flight == 0)
 
@@ -104,7 +104,7 @@ def run(url: str, sql: str) -> None:
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.do)
 def test_five_attempts_at_0_1_5_21_and_85_s_then_undo(clocked_url: str, step: Step) -> None:
-    """The real delays. The orchestrator looks twice a second for two minutes."""
+    """The default delays. The orchestrator looks twice a second for two minutes."""
     run(clocked_url, "TRUNCATE order_ledger CASCADE")
     with closing(World(clocked_url, silent=step.do)) as world:
         world.authorize()
@@ -119,7 +119,7 @@ def test_five_attempts_at_0_1_5_21_and_85_s_then_undo(clocked_url: str, step: St
 
 
 def test_every_kind_of_missing_answer_counts_as_an_attempt(proxied: ProxiedSystem) -> None:
-    """Real processes, seen on the network between them. The gaps are those of RETRY_*, and jitter only adds."""
+    """Real processes, observed on the network. The gaps are those of RETRY_*; jitter only adds to them."""
     for nothing in (DropRequest(), DropAnswer(), Answer(503), Corrupt(), Answer(404, {"error": "no_such_route"})):
         proxied.proxy.on("capture", times=1, do=nothing)
     with proxied.other("orchestrator", RETRY_BASE_S="0.1", RETRY_FACTOR="2", RETRY_JITTER="0.1"):

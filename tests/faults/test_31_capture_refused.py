@@ -1,4 +1,4 @@
-"""Row 31: the capture is refused for good. Required: released, cancelled, void."""
+"""Row 31: the capture is refused permanently. Required: released, cancelled, voided."""
 
 from tests.faults.proxied import ProxiedSystem
 

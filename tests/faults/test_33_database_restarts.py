@@ -10,7 +10,7 @@ ORDERS = 60
 
 
 def test_hard_database_restarts_strand_no_saga(stack: SharedStack) -> None:
-    """As after a crash: connections are cut, and the log is replayed."""
+    """As after a crash: connections break, and the server replays its log."""
     product = stack.product()
     with buying(stack, product, ORDERS) as placed:
         for _ in range(3):
@@ -20,5 +20,5 @@ def test_hard_database_restarts_strand_no_saga(stack: SharedStack) -> None:
     assert len(set(placed.values())) == ORDERS
     stack.settle()
     assert stack.by_status() == {"COMPLETED": ORDERS}
-    assert all(process.poll() is None for process in stack.processes.values()), "no process has left"
+    assert all(process.poll() is None for process in stack.processes.values()), "no process has ended"
     eventually(lambda: len(stack.backends(LISTENS)) == 2)

@@ -11,8 +11,8 @@ import requests
 from tests.faults.shared_stack import PATIENCE_S, SharedStack
 from tests.system.conftest import place
 
-# A change of a table meets the conflict where the condition is true of `n`, the number of its try. A sequence is not
-# rolled back, so it counts the tries.
+# A change of the table fails with a conflict if the condition holds for `n`, the number of the attempt. A sequence is
+# not rolled back, so it counts the attempts.
 CONFLICT = """
 CREATE SCHEMA fault;
 CREATE SEQUENCE fault.tries;
@@ -37,7 +37,7 @@ def conflict(stack: SharedStack) -> Iterator[Arrange]:
 
 
 def call(stack: SharedStack, table: str) -> requests.Response:
-    """A call whose first change is in this table."""
+    """Make a call whose first write is to this table."""
     product = stack.product()
     if table == "order_ledger":
         return stack.post_order("k", product)
@@ -87,7 +87,7 @@ def test_fourth_conflict_gives_503_and_changes_nothing(
 
 @pytest.mark.parametrize("code", CODES)
 def test_three_conflicts_at_every_step_are_survived(stack: SharedStack, conflict: Arrange, code: str) -> None:
-    """Edge API and orchestrators: every change of the ledger succeeds at its fourth try at the latest."""
+    """Edge API and orchestrators: every write to the ledger succeeds at its fourth attempt at the latest."""
     conflict("order_ledger", code, "n % 4 <> 0", change="INSERT OR UPDATE")
     assert stack.post_order("k", stack.product()).status_code == 202
     stack.settle()

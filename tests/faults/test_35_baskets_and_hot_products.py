@@ -17,7 +17,7 @@ CALLS, BUYERS = 240, 16
 
 
 def test_baskets_in_opposite_orders_do_not_deadlock(stack: SharedStack) -> None:
-    """Reserved straight at the inventory service, side by side, then given back."""
+    """Reserve at the inventory service in parallel, then release."""
     products = sorted(stack.product(stock=CALLS) for _ in range(5))
     before = deadlocks(stack)
     baskets = [products, products[::-1]]
@@ -66,7 +66,7 @@ def test_large_baskets_in_opposite_orders_complete(stack: SharedStack) -> None:
 
 
 def deadlocks(stack: SharedStack) -> int:
-    """How many the server has met. Its processes report what they saw when they have been idle for a while."""
+    """Count the deadlocks on the server. Its processes report their statistics once they are idle."""
     commits = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
     ((before,),) = stack.sql(commits)
     eventually(lambda: stack.sql(commits)[0][0] > before)

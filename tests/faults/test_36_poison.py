@@ -1,6 +1,6 @@
 """Row 36: a poison event (bad JSON, unknown version, deleted ledger row). Required: set aside, marked; others flow.
 
-The ledger is the authority: of an event's text nothing is read, so none can be poison. What can be is a ledger entry.
+The ledger is the authority. Nobody reads an event's text, so only a ledger entry can be poison.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tests.faults.shared_stack import ORCHESTRATORS, SharedStack
 from tests.waiting import eventually
 
 OTHERS = 10
-# A row of the ledger with all that hangs on it is lost, as by a slip of the hand that no constraint held back.
+# Delete a row of the ledger without its dependent rows, as an operator might who has disabled the constraints.
 LOSE = """
 CREATE SCHEMA lost;
 CREATE TABLE lost.entry AS SELECT * FROM order_ledger WHERE id = %(id)s;
@@ -29,7 +29,7 @@ DROP SCHEMA lost CASCADE;
 
 
 def backlog(stack: SharedStack) -> tuple[str, list[str]]:
-    """One order that is to be the poison, and others; nobody works on them yet."""
+    """Insert one order to become the poison, and others; no orchestrator runs yet."""
     stack.end(*ORCHESTRATORS)
     poison, *others = stack.backlog(1 + OTHERS, [stack.product()])
     return poison, others
@@ -41,9 +41,9 @@ def others_complete(stack: SharedStack, poison: str) -> None:
 
 
 def test_malformed_events_do_no_harm(stack: SharedStack) -> None:
-    """JSON that is none, the database does not take; JSON that is no event, it does."""
+    """The database refuses malformed JSON, but accepts JSON that is not an event."""
     stack.end(*ORCHESTRATORS)
-    payloads = ["null", "[]", '"{"', '{"version": 99}', '{"version": 1, "order_ledger_id": "of nobody"}']
+    payloads = ["null", "[]", '"{"', '{"version": 99}', '{"version": 1, "order_ledger_id": "unknown"}']
     ids = stack.backlog(len(payloads) + OTHERS, [stack.product()])
     with pytest.raises(psycopg2.errors.InvalidTextRepresentation):
         stack.sql("UPDATE outbox SET payload = '{'")
@@ -70,7 +70,7 @@ def test_unreadable_entry_is_set_aside_and_marked(stack: SharedStack) -> None:
     ]
     put_back = "INSERT INTO order_ledger_items VALUES (%(id)s, %(a)s, %(b)s, %(c)s, %(d)s)"
     stack.sql(put_back, id=poison, **dict(zip("abcd", lines, strict=True)))
-    # It is refused while the lease of the last claim runs.
+    # Retried: the command refuses while the lease of the last claim is valid.
     eventually(lambda: run(stack.server.url, "attention", "retry", poison)[0] == 0)
     stack.settle()
     assert stack.by_status() == {"COMPLETED": 1 + OTHERS}
@@ -81,7 +81,7 @@ def test_event_without_entry_is_audited_and_others_flow(stack: SharedStack) -> N
     stack.sql(LOSE, id=poison)
     stack.start(*ORCHESTRATORS)
     others_complete(stack, poison)
-    assert violations(stack.server.url), "its hold and its event belong to nobody"
+    assert violations(stack.server.url), "its hold and its event have no ledger entry"
     stack.sql(RESTORE)
     stack.settle()
     assert stack.by_status() == {"COMPLETED": 1 + OTHERS}

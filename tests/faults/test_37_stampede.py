@@ -22,7 +22,7 @@ PAUSE_S = 0.2
 def test_thousand_due_sagas_use_only_free_threads_and_probe_a_dead_participant(
     stack: SharedStack,
 ) -> None:
-    """First the orders service is down, and all of them look at it; then it is back."""
+    """All sagas meet an orders service that is down; then it returns."""
     stack.end(*ORCHESTRATORS)
     stack.backlog(SAGAS, [stack.product() for _ in range(10)])
     with closing(Proxy({"orders_service": stack.url("orders_service")})) as proxy, watching_claims(stack) as claims:
@@ -37,11 +37,11 @@ def test_thousand_due_sagas_use_only_free_threads_and_probe_a_dead_participant(
         eventually(lambda: stack.count("order_ledger WHERE status_detail IS NOT NULL") == SAGAS, 120)
         calls = len(proxy.calls())
         ((seconds,),) = stack.sql("SELECT extract(epoch FROM clock_timestamp() - %(began)s)::float", began=began)
-        # Of each orchestrator: what opened its breaker, what was under way by then, and a probe for each pause.
+        # For each orchestrator: the calls that opened its breaker, those in flight by then, and a probe for each pause.
         assert calls <= 2 * (OPENS_AFTER + THREADS + seconds / PAUSE_S)
         assert calls < SAGAS / 2
         proxy.heal()
         stack.settle(180)
         assert stack.by_status() == {"COMPLETED": SAGAS}
         assert claims.worst("in_hand") == THREADS
-        assert (claims.with_two_owners(), claims.of_what_was_owned()) == (0, 0)
+        assert (claims.with_two_owners(), claims.of_leased_orders()) == (0, 0)

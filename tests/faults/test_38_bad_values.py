@@ -29,7 +29,7 @@ MOST_CENTS = 999_999_999_999
 
 
 def of(name: str) -> list[BadRequest]:
-    """The catalogue's requests of one call, or of paths that are none."""
+    """Return the catalogue's requests for one call, or for unknown paths."""
     return [each for each in ALL if each.name.startswith(f"{name}:") and not each.name.endswith(OF_TEST_39)]
 
 
@@ -48,7 +48,7 @@ def test_bad_value_is_refused_and_writes_nothing(target: Target, name: str) -> N
 
 @pytest.mark.parametrize(("service", "module"), APPS.items())
 def test_bad_value_is_refused_before_sql(service: str, module: ModuleType) -> None:
-    """Where there is no database, the answer is the same."""
+    """Without a database, the answer is the same."""
     client = module.create_app(Settings.load(NOWHERE)).test_client()
     for request in (each for each in ALL if each.service == service and not each.asks_database):
         headers = {"Authorization": authorization(request), **request.headers}

@@ -15,13 +15,13 @@ from tests.answers import Answer, error_faults
 from tests.bad_bodies import BODIES, JSON
 from tests.bad_requests import bad_requests
 from tests.bad_values import CALLS
-from tests.faults.raw_http import CHUNKED, HEAD, NO_HTTP, send
+from tests.faults.raw_http import CHUNKED, HEAD, MALFORMED_HTTP, send
 from tests.faults.target import SECRETS, Target
 
 SERVICE = "inventory_service"
 MB = 1024 * 1024
 LARGE_MB = 100
-PEAK_MB = 30  # allowed growth of a worker's memory: a body that is kept completely is more than three times that
+PEAK_MB = 30  # allowed growth of a worker's memory; a body kept in memory would be more than three times that
 OF_A_BODY = tuple(f": {name}" for name in BODIES)
 TWO_KEYS = [("one", "another"), ("the same", "the same")]
 
@@ -56,16 +56,16 @@ def test_bad_bodies_in_chunks_are_refused_the_same_way(target: Target) -> None:
     assert target.state() == before
 
 
-@pytest.mark.parametrize("name", NO_HTTP)
+@pytest.mark.parametrize("name", MALFORMED_HTTP)
 def test_malformed_http_is_refused_in_the_standard_error_shape(target: Target, name: str) -> None:
-    sent, status = NO_HTTP[name]
+    sent, status = MALFORMED_HTTP[name]
     answer = raw(target, sent)
     assert list(error_faults(answer)) == []
     assert answer.status == status
 
 
 def test_memory_is_flat(target: Target) -> None:
-    """A worker keeps no more of 100 MB than the 64 KB that a body may have, however they arrive."""
+    """A worker buffers at most 64 KB of a body of 100 MB, however it arrives."""
     blocks = {byte: byte * MB for byte in (b" ", b"[")}
     length = b"Content-Length: %d\r\n" % (LARGE_MB * MB)
     bomb = gzip.compress(b" " * LARGE_MB * MB)

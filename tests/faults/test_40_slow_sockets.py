@@ -152,7 +152,7 @@ def test_silent_client_after_a_malformed_request_holds_no_thread(stack: Stack, n
         assert all(answer(client).startswith(b"HTTP/1.1 %d" % status) for client in clients)
 
 
-def test_client_that_hangs_up_in_mid_request_holds_no_thread(stack: Stack) -> None:
+def test_client_that_hangs_up_during_a_request_holds_no_thread(stack: Stack) -> None:
     stack.start("inventory_service")
     for part in PARTS.values():
         connect(stack, part).close()
@@ -161,7 +161,7 @@ def test_client_that_hangs_up_in_mid_request_holds_no_thread(stack: Stack) -> No
 
 @needs_our_worker
 def test_lingering_client_does_not_block_others(stack: Stack) -> None:
-    """They ask for the connection to be closed, and do not close it themselves."""
+    """The clients ask for `Connection: close`, but do not close the connection themselves."""
     stack.start("inventory_service")
     last = b"GET /live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     with ExitStack() as open_sockets:
@@ -186,7 +186,7 @@ def test_health_responds_while_every_thread_waits_for_a_hanging_database(url: st
     try:
         stack.start("inventory_service")
         product = stack.product()
-        for _ in range(6):  # more than there are threads
+        for _ in range(6):  # more than the threads
             threading.Thread(target=keep_reading, args=(stack, product, over), daemon=True).start()
         with locked_products(url) as waiting:  # until each of the two threads has its own connection
             eventually(lambda: waiting() == 2, 60)
@@ -194,7 +194,7 @@ def test_health_responds_while_every_thread_waits_for_a_hanging_database(url: st
         eventually(lambda: hangs(stack) and probe(stack) == [("disconnected", 503), ("alive", 200)], 60)
     finally:
         over.set()
-        way.stop()  # all who wait are disconnected now
+        way.stop()  # disconnects every waiting session
         stack.stop_all()
 
 
@@ -206,7 +206,7 @@ def drip(clients: list[socket.socket], over: threading.Event) -> None:
 
 
 def rest(client: socket.socket) -> bytes:
-    """What arrives until the server closes the connection."""
+    """Return everything that arrives until the server closes the connection."""
     with suppress(ConnectionResetError):
         return client.recv(65536)
     return b""
@@ -228,7 +228,7 @@ def probe(stack: Stack) -> list[tuple[str, int]]:
 
 @contextmanager
 def locked_products(url: str) -> Iterator[Callable[[], int]]:
-    """Reading a product waits. Yields a function that counts those who wait."""
+    """Block every read of a product. Yields a function that counts the waiting sessions."""
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute("LOCK TABLE products")
 
@@ -247,7 +247,7 @@ def keep_reading(stack: Stack, product: str, over: threading.Event) -> None:
 
 
 def answer(client: socket.socket) -> bytes:
-    """One response up to the end of its body, without a 100 Continue before it."""
+    """Read one response with its body, without a preceding 100 Continue."""
     received = b""
     while not (end := received.find(b"\r\n\r\n")) > 0:
         received += client.recv(65536) or pytest.fail(f"hung up after {received!r}")

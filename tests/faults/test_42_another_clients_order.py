@@ -1,4 +1,4 @@
-"""Row 42: another client's id is guessed. Required: 404 to a read, the same as for an order that there is not."""
+"""Row 42: a client guesses another client's id. Required: 404 to a read, the same as for an unknown order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OTHERS = ["bob", READER]
 
 @pytest.fixture(scope="module")
 def order(target: Target) -> str:
-    """The id of one that Alice has placed, and that is not at its end."""
+    """The id of an open order that Alice placed."""
     return target.real(LEDGER)
 
 
@@ -46,12 +46,12 @@ def test_another_clients_order_is_404(target: Target, order: str, client: str, m
 def test_waiting_for_another_clients_order_reveals_nothing(target: Target, order: str, client: str) -> None:
     started = time.monotonic()
     assert look(target, client, order, wait=30).status_code == 404
-    assert time.monotonic() - started < 15, "half of what Alice would wait"
+    assert time.monotonic() - started < 15, "half as long as Alice would wait"
 
 
 @pytest.mark.parametrize("client", OTHERS)
 def test_another_clients_key_reveals_nothing(target: Target, client: str) -> None:
-    """The key is known, and so is the body: still a request of one's own, or none for who may not write."""
+    """Even with a known key and body, it counts as the client's own request, or is refused to a read-only client."""
     url, before = f"{target.stack.url('web')}/orders", target.state()
     headers = {"Authorization": f"Bearer {SECRETS[client]}", "Idempotency-Key": "second"}
     answer = requests.post(url, data=b"{", headers={**headers, "Content-Type": "application/json"}, timeout=PATIENCE_S)

@@ -1,6 +1,6 @@
-"""Row 43: the disk is full, the database is read-only. Required: 503, nothing is acknowledged that is not kept.
+"""Row 43: the disk is full, the database is read-only. Required: 503; every acknowledged order is stored.
 
-It recovers by itself when the fault is over.
+The system recovers by itself when the fault is over.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOVE = "ALTER TABLE ALL IN TABLESPACE {0} SET TABLESPACE {1}; ALTER INDEX ALL IN
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a disk of its own, of two megabytes."""
+    """A folder on its own disk of two megabytes."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=2m,mode=0700", "holdfast-test", str(disk)]
@@ -59,7 +59,7 @@ def fill(disk: Path) -> None:
 
 
 def refused(stack: SharedStack, product: str) -> list[str]:
-    """Place orders while nothing can be written: the keys of those that were not taken. All others are on record."""
+    """Place orders while writes fail, and return the keys of the refused ones. All others must be stored."""
     keys = [f"key {number}" for number in range(ORDERS)]
     with ThreadPoolExecutor(4) as shops:
         answers = dict(zip(keys, shops.map(lambda key: stack.post_order(key, product), keys), strict=True))
@@ -81,13 +81,13 @@ def all_are_taken(stack: SharedStack, product: str) -> None:
 
 
 def test_full_disk_gives_503_and_recovers(stack: SharedStack, small_disk: Path) -> None:
-    """Orders that come are refused, and orders that were taken before wait."""
+    """New orders are refused; accepted ones wait."""
     stack.end(*ORCHESTRATORS)
     with tables_on(stack, small_disk):
         product = stack.product()
         stack.backlog(ORDERS, [product])
         fill(small_disk)
-        stack.start(*ORCHESTRATORS, RETRY_MAX_ATTEMPTS="20")  # with delays as short as here, five are soon used up
+        stack.start(*ORCHESTRATORS, RETRY_MAX_ATTEMPTS="20")  # with such short delays, five attempts are soon used up
         assert refused(stack, product)
         eventually(lambda: "No space left on device" in stack.log("orchestrator.1") + stack.log("orchestrator.2"))
         (small_disk / "ballast").unlink()
@@ -96,7 +96,7 @@ def test_full_disk_gives_503_and_recovers(stack: SharedStack, small_disk: Path) 
 
 
 def test_read_only_database_gives_503_and_recovers(stack: SharedStack) -> None:
-    """As a provider makes it when a limit is passed; connections made meanwhile have it as their own setting."""
+    """As a provider does when a quota is exceeded. Connections opened meanwhile keep the setting."""
     product = stack.product()
     set_read_only(stack, "on")
     stack.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name <> ''")
@@ -109,5 +109,5 @@ def test_read_only_database_gives_503_and_recovers(stack: SharedStack) -> None:
 
 
 def set_read_only(stack: SharedStack, setting: str) -> None:
-    """For connections that are made from now on."""
+    """Set it for new connections."""
     stack.sql(f"BEGIN READ WRITE; ALTER DATABASE holdfast SET default_transaction_read_only = {setting}; COMMIT")

@@ -11,7 +11,7 @@ from tests.faults.shared_stack import PATIENCE_S, WEB_PROCESSES, SharedStack
 from tests.system.conftest import place
 from tests.system.stack import PROJECT
 
-# The worst case: every pool has an open connection already when gunicorn's master, which made it, forks.
+# The worst case: every pool already has an open connection when gunicorn's master forks.
 SITECUSTOMIZE = """
 from common.database.database import Database
 
@@ -29,7 +29,7 @@ def test_each_forked_worker_opens_its_own_connections(stack: SharedStack, tmp_pa
     (tmp_path / "sitecustomize.py").write_text(SITECUSTOMIZE)
     stack.restart(*WEB_PROCESSES, GUNICORN_CMD_ARGS="--preload", PYTHONPATH=f"{tmp_path}:{PROJECT}")
     masters = stack.backends("inventory_service")
-    assert masters, "the master has connected before it forked"
+    assert masters, "the master did not connect before it forked"
     products = [stack.product() for _ in range(20)]
     assert gets_its_own_answers(stack, products)
     assert len(stack.backends("inventory_service") - masters) >= 2, "one for each worker at least"
@@ -40,7 +40,7 @@ def test_each_forked_worker_opens_its_own_connections(stack: SharedStack, tmp_pa
 
 
 def gets_its_own_answers(stack: SharedStack, products: list[str]) -> bool:
-    """On one socket, two processes would read each other's answers."""
+    """Two processes on one socket would read each other's answers."""
 
     def is_right(product: str) -> bool:
         path = f"/inventory/products/{product}/availability"

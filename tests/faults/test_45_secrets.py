@@ -1,7 +1,7 @@
 """Row 45: secrets, tokens, e-mail in logs, errors, traces. Required: none, as canaries show.
 
-A canary is a secret that stands nowhere else. It goes through the system in every way that there is, and through
-every kind of failure; then everything that was written or answered is searched for it.
+A canary is a secret that appears nowhere else. The test sends it through the system in every way, and through every
+kind of failure; then it searches everything that was logged or answered.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ SETTINGS = {
     "MOCK_FAILURE_RATE": "0.3",
     "API_KEYS": f"shop={hashlib.sha256(API_KEY.encode()).hexdigest()}",
 }
-# Nobody comes back for the requests that had no answer.
+# The clients of unanswered requests never return.
 A_MINUTE_LATER = """
 UPDATE order_ledger SET due_at = now(), claimed_until = CASE WHEN claimed_by IS NOT NULL THEN now() END
 WHERE status = 'AWAITING_AUTHORIZATION'
 """
-# What the logs must show to have happened, or the test would prove nothing.
+# The logs must show that these happened, or the test would prove nothing.
 HAPPENED = (
     "answered gateway_error",
     "answered database_unavailable",
@@ -51,7 +51,7 @@ HAPPENED = (
 
 
 class Shop:
-    """Sends requests that have canaries in them, and keeps every answer."""
+    """Sends requests that contain canaries, and keeps every answer."""
 
     def __init__(self, stack: SharedStack) -> None:
         self.stack, self.answers = stack, list[str]()
@@ -97,7 +97,7 @@ def test_no_secret_appears_in_logs_or_errors(shop: Shop) -> None:
     assert [word for word in HAPPENED if not any(word in log for log in written.values())] == []
     written |= {f"answer {number}": answer for number, answer in enumerate(shop.answers)}
     assert {name: lines_with(SECRET, text) for name, text in written.items() if SECRET in text} == {}
-    assert tables_with(shop.stack, SECRET) == {"order_ledger"}, "its column for the e-mail address, and nothing else"
+    assert tables_with(shop.stack, SECRET) == {"order_ledger"}, "only in the column for the e-mail address"
     assert shop.stack.count(f"order_ledger l WHERE replace(l::text, '{EMAIL}', '') LIKE '%%{SECRET}%%'") == 0
     server_log = shop.stack.server.log.read_text(errors="replace").replace(EMAIL, "")
     assert lines_with(SECRET, server_log) == []
@@ -111,7 +111,7 @@ def buy(shop: Shop) -> None:
 
 
 def send_what_is_refused(shop: Shop) -> None:
-    """Every text of every body once too long, of a wrong kind, and in a body that is no JSON; and outside of bodies."""
+    """Send each text too long, with a wrong type, in malformed JSON, and outside of bodies."""
     assert shop.order(api_key=NO_API_KEY) == 401
     headers = {"Authorization": f"Bearer {API_KEY}", "Idempotency-Key": new_key(), "Content-Type": "application/json"}
     for call in (call for call in CALLS.values() if call.body):
@@ -138,7 +138,7 @@ def meet_a_database_that_is_down(shop: Shop) -> None:
 
 
 def meet_an_unexpected_error(shop: Shop) -> None:
-    """PostgreSQL shows the row that it refuses, or the value, and a part of the statement."""
+    """PostgreSQL's messages contain the refused row or value, and a part of the statement."""
     for condition in ("false", "email::inet IS NULL"):
         check = f"ADD CONSTRAINT none CHECK (CASE WHEN client_request_id = 'unexpected' THEN {condition} END)"
         with changed_table(shop, check, "DROP CONSTRAINT none"):
@@ -179,7 +179,7 @@ def tables_with(stack: SharedStack, text: str) -> set[str]:
 
 @pytest.mark.parametrize("address", ["{}/{}@db/x", "{}@{}@db/x", "u:{}%zz{}@db/x", "u:p@db:{}{}/x", "u:p@[{}{}"])
 def test_unescaped_password_in_an_address_is_not_repeated(address: str) -> None:
-    """PostgreSQL's client would name a part of it as the host or the port that it does not know."""
+    """libpq would report a part of the password as an unknown host or port."""
     with pytest.raises(SettingError, match=r"^DATABASE_URL must be ") as refused:
         Settings.load({"DATABASE_URL": f"postgresql://{address.format(f'u:{SECRET}', PASSWORD)}"})
     assert SECRET not in str(refused.value)

@@ -1,6 +1,6 @@
-"""Row 46: retries are due beside a flood of new orders.
+"""Row 46: retries are due during a flood of new orders.
 
-Required: taken in the order of their due time; the most overdue stays within seconds.
+Required: claimed in the order of their due time; the most overdue one waits only seconds.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from tests.faults.claims import watching_claims
 from tests.faults.shared_stack import ORCHESTRATORS, SharedStack
 
 ORDERS = 150
-# A flood of new orders, and retries among them: all are due, in an order that has nothing to do with what they are.
+# A flood of new orders with retries among them, all due, in random order.
 DUE = """
 UPDATE order_ledger SET due_at = now() - random() * interval '5 s', created_at = now() - random() * interval '5 s',
   retry_count = CASE WHEN random() < 0.3 THEN 1 ELSE 0 END
@@ -17,7 +17,7 @@ UPDATE order_ledger SET due_at = now() - random() * interval '5 s', created_at =
 
 
 def test_due_retries_are_not_starved_by_new_orders(stack: SharedStack) -> None:
-    """Two threads that have more to do than they can; payments that fail often make ever more retries."""
+    """Two overloaded threads; payments that fail often cause more and more retries."""
     stack.end("payments_service", *ORCHESTRATORS)
     stack.start("payments_service", MOCK_FAILURE_RATE="0.3")
     stack.backlog(ORDERS, [stack.product()])

@@ -1,4 +1,4 @@
-"""Row 48: confirm and cancel of one order at the same moment. Required: exactly one."""
+"""Row 48: confirm and cancel of one order at the same moment. Required: exactly one succeeds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_confirm_and_cancel_at_once_have_one_winner(stack: SharedStack) -> None:
 
 
 def create(stack: SharedStack, order_ledger_id: str) -> str:
-    """What the saga's first step does; the order's address."""
+    """Create the order as the saga's first step does; return its URL."""
     ((user_id, product_id),) = stack.sql(LINES, id=order_ledger_id)
     line = {"product_id": product_id, "quantity": 1, "unit_price_cents": 500}
     body = {"order_ledger_id": order_ledger_id, "user_id": user_id, "total_amount_cents": 500, "currency": "USD"}
@@ -40,7 +40,7 @@ def create(stack: SharedStack, order_ledger_id: str) -> str:
 
 
 def race(order: str) -> str:
-    """Confirm and cancel at once; the status that won."""
+    """Confirm and cancel at once; return the status that won."""
     confirm, cancel = at_once(
         [partial(requests.put, f"{order}/{verb}", timeout=PATIENCE_S) for verb in ("confirm", "cancel")]
     )

@@ -1,4 +1,4 @@
-"""Row 49: the database is down for a while. Required: it is waited for and reconnected to; POST answers 503."""
+"""Row 49: the database is down for a while. Required: processes wait for it and reconnect; POST answers 503."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tests.waiting import eventually
 
 
 def test_processes_wait_for_the_database_and_recover(stack: SharedStack) -> None:
-    stack.restart("payments_service", MOCK_LATENCY_MS="300")  # so that orders are in hand when it goes
+    stack.restart("payments_service", MOCK_LATENCY_MS="300")  # so that orders are in flight when it stops
     product = stack.product()
     for number in range(6):
         assert stack.post_order(f"before {number}", product).status_code == 202
     process_ids = [process.pid for process in stack.processes.values()]
     told = {name: complaints(stack, name) for name in ORCHESTRATORS}
-    os.kill(stack.server.pid, signal.SIGINT)  # it does not wait for its clients
+    os.kill(stack.server.pid, signal.SIGINT)  # fast shutdown: it does not wait for its clients
     stack.server.stop()
     eventually(lambda: all(complaints(stack, name) >= told[name] + 3 for name in ORCHESTRATORS))
     for name in WEB_PROCESSES:

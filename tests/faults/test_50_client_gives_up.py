@@ -1,6 +1,6 @@
 """Row 50: the client gives up while the gateway is slow, then sends the same key.
 
-Required: it goes on where it stopped, instead of 409 for ever.
+Required: the request continues where it stopped, instead of 409 forever.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.waiting import eventually
 
 @pytest.fixture
 def slow(proxied: ProxiedSystem) -> Delay:
-    """A client has given up; its authorize is still on the way."""
+    """A client has given up; its authorize is still in flight."""
     proxied.proxy.on("authorize", nth=1, do=(slow := Delay()))
     with pytest.raises(requests.ReadTimeout):
         proxied.post("key-1", timeout=0.2)
@@ -34,7 +34,7 @@ def test_late_answer_is_kept_for_the_client(proxied: ProxiedSystem, slow: Delay)
     assert len(proxied.proxy.calls("authorize")) == 1
 
 
-def test_next_request_asks_again_after_a_gateway_timeout(proxied: ProxiedSystem, slow: Delay) -> None:
+def test_next_request_retries_after_a_gateway_timeout(proxied: ProxiedSystem, slow: Delay) -> None:
     slow.abandon()
     answer = eventually(lambda: accepted(proxied))
     completes_with_one_hold(proxied, answer)
@@ -42,7 +42,7 @@ def test_next_request_asks_again_after_a_gateway_timeout(proxied: ProxiedSystem,
 
 
 def test_next_request_takes_over_an_overdue_one(proxied: ProxiedSystem, slow: Delay) -> None:
-    """After 30 s, which no request can take. The late one arrives after all, and changes nothing."""
+    """After 30 s, longer than any request can take. The late call arrives in the end and changes nothing."""
     proxied.end_leases()
     answer = eventually(lambda: accepted(proxied))
     assert "Idempotency-Replayed" not in answer.headers

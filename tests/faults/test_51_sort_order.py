@@ -40,7 +40,7 @@ def stack(database: IcuDatabase, tmp_path: Path) -> Iterator[Stack]:
 
 
 def names() -> list[str]:
-    """As clients make keys: letters of both cases, digits and hyphens, which languages sort in different ways."""
+    """Keys as clients make them: letters of both cases, digits and hyphens, which collations sort differently."""
     source = random.Random(51)
     return ["".join(source.choices(string.ascii_letters + string.digits + "-_", k=12)) for _ in range(COUNT)]
 
@@ -55,7 +55,7 @@ def query(url: str, statement: str) -> list[tuple[Any, ...]]:
 
 def post(url: str, body: dict[str, Any], **headers: str) -> requests.Response:
     def answered() -> list[requests.Response]:
-        """Nothing for a 503, as pooled connections do not survive the restart."""
+        """Empty for a 503: pooled connections do not survive the restart."""
         response = requests.post(url, json=body, headers=headers, timeout=30)
         return [response] if response.status_code != 503 else []
 

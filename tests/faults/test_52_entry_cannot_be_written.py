@@ -32,7 +32,7 @@ CLAIM, FIRST_STEP, LAST_STEP = (
     "NEW.status = 'ORDER_CREATED'",
     "NEW.status = 'COMPLETED'",
 )
-# What the trigger does, to which writes, and the error that the operator should read.
+# What the trigger does, for which writes, and the error that the operator should see.
 REFUSALS = {
     "every write": (REFUSE, "true", CAUSE),
     "claim": (REFUSE, CLAIM, CAUSE),
@@ -68,14 +68,14 @@ def test_refused_entry_is_set_aside_and_the_others_complete(stack: SharedStack, 
         assert "a@b.example" not in reason
         shown = requests.get(f"{stack.url('web')}/orders/{bad}", timeout=10).json()
         assert shown["needs_attention_at"]
-        assert all(process.poll() is None for process in processes), "no orchestrator has died"
+        assert all(process.poll() is None for process in processes), "an orchestrator has died"
     eventually(lambda: run(stack.server.url, "attention", "retry", bad)[0] == 0)
     stack.settle()
     assert stack.by_status() == {"COMPLETED": 1 + OTHERS}
     assert stack.count("audit_attention") == 0
 
 
-def test_refused_entry_does_not_stop_orders_that_come_later(stack: SharedStack) -> None:
+def test_refused_entry_does_not_stop_later_orders(stack: SharedStack) -> None:
     stack.end(*ORCHESTRATORS)
     product = stack.product()
     (bad,) = stack.backlog(1, [product])

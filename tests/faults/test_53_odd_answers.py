@@ -1,6 +1,6 @@
 """Row 53: a refusal whose text has a NUL or half of a surrogate pair, or an answer without end.
 
-Required: an answer that cannot be read is *nothing*. It is asked for again, and the entry goes on.
+Required: an unreadable answer counts as *nothing*. The call is repeated, and the entry continues.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def refusal(code: str, text: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("text", ODD_TEXTS.values(), ids=ODD_TEXTS)
-def test_refusal_that_no_database_can_store_is_asked_again(proxied: ProxiedSystem, text: bytes) -> None:
+def test_refusal_that_cannot_be_stored_is_retried(proxied: ProxiedSystem, text: bytes) -> None:
     proxied.proxy.on("capture", times=2, do=Answer(402, refusal("payment_declined", text)))
     order = proxied.ended(proxied.order())
     assert order.status == "COMPLETED"
@@ -34,7 +34,7 @@ def test_refusal_that_no_database_can_store_is_asked_again(proxied: ProxiedSyste
     proxied.settle()
 
 
-def test_undo_whose_refusal_no_database_can_store_is_asked_again(proxied: ProxiedSystem) -> None:
+def test_undo_whose_refusal_cannot_be_stored_is_retried(proxied: ProxiedSystem) -> None:
     proxied.proxy.on("void", times=2, do=Answer(409, refusal("already_captured", b"\\u0000")))
     proxied.proxy.on("release", times=2, do=Answer(400, refusal("validation_error", b"\\ud800")))
     order = proxied.ended(proxied.order(token="tok_fail_capture"))
@@ -43,7 +43,7 @@ def test_undo_whose_refusal_no_database_can_store_is_asked_again(proxied: Proxie
     proxied.settle()
 
 
-def test_refusal_with_a_long_text_is_stored_in_short(proxied: ProxiedSystem) -> None:
+def test_long_refusal_is_stored_shortened(proxied: ProxiedSystem) -> None:
     text = json.dumps("\x1b\n" + "x" * 500_000).encode()[1:-1]
     proxied.proxy.on("reserve", times=1, do=Answer(409, refusal("insufficient_stock", text)))
     order = proxied.ended(proxied.order())
@@ -54,7 +54,7 @@ def test_refusal_with_a_long_text_is_stored_in_short(proxied: ProxiedSystem) -> 
 
 
 @pytest.mark.parametrize("status", [200, 409])
-def test_answer_without_end_is_not_read_to_its_end(proxied: ProxiedSystem, status: int) -> None:
+def test_endless_answer_is_not_read_to_the_end(proxied: ProxiedSystem, status: int) -> None:
     proxied.proxy.on("reserve", times=2, do=Answer(status, b'{"order_id": "' + b"x" * 5_000_000 + b'"}'))
     order = proxied.ended(proxied.order())
     assert order.status == "COMPLETED"

@@ -44,7 +44,7 @@ def test_locked_product_delays_only_the_orders_for_it(stack: SharedStack) -> Non
 
 
 def test_call_that_waits_for_a_locked_row_is_answered_busy(stack: SharedStack) -> None:
-    """Each call that can wait for a row: the caller gets an answer before it gives up, and nothing has happened."""
+    """For each call that can wait for a row: the caller gets an answer before it times out, and nothing was done."""
     product, order_id = stack.product(stock=5), str(uuid.uuid4())
     inventory = f"{stack.url('inventory_service')}/inventory"
     reserve = {"order_id": order_id, "items": [{"product_id": product, "quantity": 1}]}

@@ -1,4 +1,4 @@
-"""Row 55: the buyer names the currency. Required: a price has a currency, and an order is in that of its products."""
+"""Row 55: the buyer names the currency. Required: each price has a currency, and an order uses that of its products."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_default_currency_is_a_setting(stack: SharedStack) -> None:
 
 @pytest.fixture
 def old_url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """A database as release 0.1 left it."""
+    """A database as release 0.1 leaves it."""
     run(postgres.url, "CREATE DATABASE of_0_1")
     url = postgres.url.replace("/holdfast?", "/of_0_1?")
     migrate.upgrade(url, "holdfast_0005")

@@ -1,7 +1,7 @@
-"""Row 56: a release reads bodies in another way while orders are in flight. Required: a request stays the same request.
+"""Row 56: a new release reads bodies differently while orders are in flight. Required: a request keeps its fingerprint.
 
-release_0_1/ has what release 0.1 wrote down, and the requests that it answered: orders in every state in which the last
-answer of a participant was lost, so that each is asked again after the upgrade.
+release_0_1/ has the rows that release 0.1 wrote and the requests that it answered: orders in every state, each with its
+last answer lost, so that each call is repeated after the upgrade.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ ENDED = {
 
 @pytest.fixture
 def upgraded(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """A database that release 0.1 has left in mid-flight, after the migrations."""
+    """A database that release 0.1 left with orders in flight, after the migrations."""
     sql(postgres.url, "CREATE DATABASE of_0_1_in_flight")
     url = postgres.url.replace("/holdfast?", "/of_0_1_in_flight?")
     migrate.upgrade(url, "holdfast_0005")
@@ -132,10 +132,10 @@ class Participants:
 
 
 def add_field(api: Api, view: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the next release may do: a new optional field with a default."""
+    """Add an optional field with a default, as a next release may."""
     (schema,) = [operation.body for operation in api.operations if operation.view.__name__ == view]
     assert schema
-    if view == "reserve":  # of a line: what stands beside the lines would have to be an argument of the operation
+    if view == "reserve":  # in a line: a field next to the lines would have to be an argument of the operation
         schema = schema.fields["items"].inner.schema
     new = fields.String(load_default="a default of the next release")
     new._bind_to_schema("new", schema)

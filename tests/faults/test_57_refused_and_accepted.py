@@ -1,4 +1,4 @@
-"""Row 57: one key is sent twice while its product is being created. Required: one key, one final answer."""
+"""Row 57: one key is sent twice while its product is being created. Required: one final answer for the key."""
 
 from __future__ import annotations
 
@@ -42,10 +42,8 @@ def background() -> Iterator[ThreadPoolExecutor]:
         yield threads
 
 
-def test_a_refusal_that_comes_after_the_entry_is_not_given(
-    proxied: ProxiedSystem, background: ThreadPoolExecutor
-) -> None:
-    """The first request finds no product, and before it can say so the second one finds it."""
+def test_refusal_after_the_entry_is_dropped(proxied: ProxiedSystem, background: ThreadPoolExecutor) -> None:
+    """The first request finds no product; before it answers, the second one finds it."""
     product = str(uuid.uuid4())
     proxied.proxy.on("prices", nth=1, do=(slow := DelayAnswer()))
     first = background.submit(proxied.post, "key-1", product=product)
@@ -59,10 +57,8 @@ def test_a_refusal_that_comes_after_the_entry_is_not_given(
     proxied.settle()
 
 
-def test_an_entry_that_comes_after_the_refusal_is_not_made(
-    proxied: ProxiedSystem, background: ThreadPoolExecutor
-) -> None:
-    """The first request finds the product, and before it can write its entry the second one, older, is refused."""
+def test_entry_after_the_refusal_is_not_written(proxied: ProxiedSystem, background: ThreadPoolExecutor) -> None:
+    """The first request finds the product; before it writes its entry, the second one, which is older, is refused."""
     product = str(uuid.uuid4())
     proxied.proxy.on("prices", nth=1, do=(of_second := DelayAnswer()))
     second = background.submit(proxied.post, "key-1", product=product)
@@ -80,7 +76,7 @@ def test_an_entry_that_comes_after_the_refusal_is_not_made(
     proxied.settle()
 
 
-def test_a_key_has_an_entry_or_a_refusal_in_every_race(url: str) -> None:
+def test_each_key_has_either_an_entry_or_a_refusal(url: str) -> None:
     entry = {
         "fingerprint": "f", "user_id": str(uuid.uuid4()), "email": "a@b.example", "currency": "USD", "total": 9,
         "request_id": "r", "product_ids": [str(uuid.uuid4())], "quantities": [1], "prices": [9],

@@ -1,4 +1,4 @@
-"""Fault 58, the web server's part: queued requests whose clients left. Required: they are not begun."""
+"""Fault 58, the web server's part: queued requests whose clients left. Required: they are not started."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SERVICE = "payments_service"
 LATENCY_MS = "1500"  # all requests below are sent while the first is processed
 
 
-def test_queued_request_of_a_client_that_left_is_not_begun(url: str, tmp_path: Path) -> None:
+def test_queued_request_of_a_departed_client_is_not_started(url: str, tmp_path: Path) -> None:
     with Stack(url, tmp_path, WEB_CONCURRENCY="1", WEB_THREADS="1") as stack, ExitStack() as sockets:
         stack.start(SERVICE, MOCK_LATENCY_MS=LATENCY_MS)
 

@@ -1,4 +1,4 @@
-"""Row 59: the edge dies in mid-request. Required: the client is told that nothing is held, not that its card is bad."""
+"""Row 59: the edge dies during a request. Required: the client is told that nothing is held, not a decline."""
 
 from __future__ import annotations
 

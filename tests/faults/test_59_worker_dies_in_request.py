@@ -1,4 +1,4 @@
-"""Row 59. A worker of the edge dies in the middle of a request: the shop's call ends with the order, placed once."""
+"""Row 59. A worker of the edge dies during a request: the shop's call returns the order, which is placed once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from holdfast_client import HoldfastClient, PlacedOrder, RequestAbandoned
 from tests.faults.shared_stack import PATIENCE_S, SharedStack, new_key
 from tests.waiting import eventually
 
-# The client as shops have it, with a clock that runs ten times as fast: the lease of 3 s seems to last 30 s.
+# The client that shops use, with a clock that runs ten times as fast: the lease of 3 s seems to last 30 s.
 HASTE = 10
 LEASE_S = 30
 POINTS = ["edge.after_t1", "edge.after_authorize", "edge.after_t2"]
@@ -46,9 +46,7 @@ def test_call_outlasts_the_lease_of_the_dead_worker(stack: SharedStack, client: 
     stack.settle()
 
 
-def test_request_that_was_closed_meanwhile_is_abandoned_and_not_declined(
-    stack: SharedStack, client: HoldfastClient
-) -> None:
+def test_request_closed_meanwhile_is_abandoned_and_not_declined(stack: SharedStack, client: HoldfastClient) -> None:
     stack.restart("web", CRASH_AT="edge.after_authorize", LEASE_S="1", ABANDONED_AFTER_S="1")
     product, key = stack.product(), new_key()
     with pytest.raises(Exception, match="ConnectionError"), stack.client(retry_for=0) as impatient:

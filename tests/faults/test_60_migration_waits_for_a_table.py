@@ -1,4 +1,4 @@
-"""Row 60: a migration waits behind a long read of the ledger. Required: orders go on meanwhile."""
+"""Row 60: a migration waits behind a long read of the ledger. Required: orders continue meanwhile."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ COLUMNS = "information_schema.columns WHERE table_name = 'order_ledger' AND colu
 
 @pytest.fixture
 def another_migration(stack: SharedStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """One more migration in the history, which changes the ledger."""
+    """Add a migration that changes the ledger."""
     ((head,),) = stack.sql("SELECT version_num FROM holdfast_version")
     (tmp_path / "holdfast_9999_colour.py").write_text(MIGRATION.format(head=head))
     config = migrate.config
@@ -56,7 +56,7 @@ def another_migration(stack: SharedStack, tmp_path: Path, monkeypatch: pytest.Mo
 
 @contextmanager
 def long_read(stack: SharedStack) -> Iterator[None]:
-    """A report, or a backup, that reads the ledger for as long as the test likes."""
+    """A report or a backup that reads the ledger until the test ends it."""
     with closing(psycopg2.connect(stack.server.url)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM order_ledger")
         yield
@@ -90,7 +90,7 @@ def test_orders_complete_while_a_migration_waits_for_the_ledger(
 
 
 @pytest.mark.usefixtures("another_migration")
-def test_a_migration_that_never_gets_its_table_says_what_to_do(
+def test_migration_that_never_gets_its_lock_says_what_to_do(
     stack: SharedStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locks, "TABLE_LOCKS_WITHIN_S", 0)

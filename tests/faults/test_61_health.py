@@ -1,4 +1,4 @@
-"""Fault 61: no database connection or low descriptor is left. Required: `/health` is 503 only where nothing works."""
+"""Fault 61: no database connection or low descriptor is free. Required: `/health` is 503 only if nothing works."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def descriptors(stack: Stack, service: str = SERVICE) -> int:
 
 @pytest.fixture
 def hanging_resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """While it is set, opening a connection takes as long as a resolver without an answer."""
+    """While the event is set, opening a connection takes as long as a resolver that never answers."""
     hangs, over, connect = threading.Event(), threading.Event(), psycopg2.connect
 
     def slow_connect(*args: object, **options: object) -> object:

@@ -18,7 +18,7 @@ ORDERS = 40
 
 @pytest.fixture
 def pooled(stack: SharedStack, tmp_path: Path) -> Iterator[SharedStack]:
-    """The shared system behind a pooler, on a database whose sessions are in Tokyo unless they say otherwise."""
+    """The shared system behind a pooler, on a database whose default time zone is Tokyo."""
     stack.sql("ALTER DATABASE holdfast SET timezone = 'Asia/Tokyo'")
     try:
         with pgbouncer(stack.server.url, tmp_path / "pgbouncer") as url:
@@ -40,4 +40,4 @@ def test_orders_complete_behind_a_pooler_in_transaction_mode(pooled: SharedStack
     order = requests.get(f"{pooled.url('web')}/orders/{next(iter(placed.values()))}", timeout=10).json()
     ((now,),) = pooled.sql("SELECT now()")
     for text in [order["created_at"], order["updated_at"], *(entry["at"] for entry in order["timeline"])]:
-        assert abs(now - datetime.fromisoformat(text)) < timedelta(minutes=10), "a time zone went into this time"
+        assert abs(now - datetime.fromisoformat(text)) < timedelta(minutes=10), "this time is off by a time zone"

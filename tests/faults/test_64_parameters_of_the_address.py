@@ -28,7 +28,7 @@ COMMANDS = {name: shlex.split(line) for name, line in LINES.items() if name in (
 
 @pytest.fixture
 def hosts(stack: SharedStack) -> Iterator[str]:
-    """Two hosts, of which the second one is there; in a schema that only `options` names."""
+    """An address of two hosts, only the second of them running, with a schema that only `options` names."""
     way = Severable(stack.server.url)
     stack.sql("CREATE SCHEMA shop")
     there = psycopg2.extensions.parse_dsn(way.url)
@@ -40,7 +40,7 @@ def hosts(stack: SharedStack) -> Iterator[str]:
     stack.sql("DROP SCHEMA shop CASCADE")
 
 
-def test_a_system_on_the_schema_and_the_hosts_that_the_address_names(stack: SharedStack, hosts: str) -> None:
+def test_hosts_and_schema_in_the_address_are_used(stack: SharedStack, hosts: str) -> None:
     migrate.upgrade(hosts)
     stack.end(*ALL)
     stack.start(*ALL, DATABASE_URL=hosts)
@@ -53,7 +53,7 @@ def test_a_system_on_the_schema_and_the_hosts_that_the_address_names(stack: Shar
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_unknown_parameter_is_named(command: str, tmp_path: Path) -> None:
+def test_unknown_parameter_is_named(command: str, tmp_path: Path) -> None:
     run = Running(COMMANDS[command], tmp_path / "output", DATABASE_URL=f"{URL}?conect_timeout=5", PORT=str(free_port()))
     assert run.ends() != 0
     assert run.output.startswith("DATABASE_URL must be an address without `conect_timeout`, "), run.output

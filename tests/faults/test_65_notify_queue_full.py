@@ -1,4 +1,4 @@
-"""Row 65: NOTIFY's queue is full, because a listener sits in a transaction. Required: orders are taken all the same."""
+"""Row 65: NOTIFY's queue is full, because a listener sits in a transaction. Required: orders are still accepted."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def small_queue(stack: SharedStack) -> None:
 
 @contextmanager
 def full_queue(stack: SharedStack) -> Iterator[Any]:
-    """The connection of a listener that does not take what is sent to it."""
+    """The connection of a listener that reads none of its notifications."""
     with closing(psycopg2.connect(stack.server.url)) as listener, listener.cursor() as cursor:
         cursor.execute("LISTEN elsewhere")
         listener.commit()
-        cursor.execute("SELECT 1")  # and sits in this transaction
+        cursor.execute("SELECT 1")  # and stays in this transaction
         with suppress(psycopg2.errors.ProgramLimitExceeded):
             while True:
                 stack.sql("SELECT pg_notify('elsewhere', repeat('x', 7000) || n) FROM generate_series(1, 20) AS n")
         yield listener
 
 
-def test_full_notify_queue_stops_no_sale(stack: SharedStack) -> None:
+def test_full_notify_queue_does_not_stop_sales(stack: SharedStack) -> None:
     product = stack.product()
     with full_queue(stack) as listener:
         stack.restart("web", NOTIFY_COALESCE_MS="0")

@@ -1,6 +1,6 @@
 """Row 66: the participants are at `https://` addresses, with certificates of a private CA.
 
-Required: orders complete where the CA is named; without it nobody is trusted, and nothing is sold.
+Required: orders complete if the CA is configured; otherwise no service is trusted, and nothing is sold.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Settings = dict[str, str]
 
 @pytest.fixture
 def over_tls(stack: SharedStack, tmp_path: Path) -> Iterator[tuple[Path, Settings]]:
-    """The CA, and the addresses of the participants behind TLS."""
+    """The CA and the participants' TLS addresses."""
     ca, chain = private_ca(tmp_path)
     with ExitStack() as servers:
         services = {

@@ -1,4 +1,4 @@
-"""Fault 69: many clients wait for their orders, and hang up. Required: they cost orders no thread, and end at once."""
+"""Fault 69: many clients wait for their orders and hang up. Required: waits occupy no thread and end at once."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_wait_works_with_one_thread(stack: Stack, settle: Callable[..., None]) -
 
 def test_waits_end_with_their_clients(stack: Stack, settle: Callable[..., None]) -> None:
     order = place(stack)
-    requests.get(f"{stack.url('web')}/orders/{order}?wait=0.01", timeout=15)  # everything is open that stays open
+    requests.get(f"{stack.url('web')}/orders/{order}?wait=0.01", timeout=15)  # opens every connection that stays open
     before = descriptors(stack, "web")
     clients = [wait_for(stack, order) for _ in range(WAITERS)]
     eventually(lambda: descriptors(stack, "web") > before + WAITERS // 2)

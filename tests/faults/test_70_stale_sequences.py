@@ -9,7 +9,7 @@ ORDERS = 5
 RESTART_SEQUENCES = """
 SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace
 """
-# A sequence of somebody else's, one row behind its table.
+# A sequence of another program, one row behind its table.
 STALE = """
 CREATE TABLE imported (id bigint GENERATED ALWAYS AS IDENTITY);
 INSERT INTO imported OVERRIDING SYSTEM VALUE VALUES (2)

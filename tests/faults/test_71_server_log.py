@@ -1,4 +1,4 @@
-"""Row 71: statements fail in the database. Required: the log of the server that we start shows no personal data."""
+"""Row 71: statements fail in the database. Required: the log of the server that we start contains no personal data."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ENTRY = {
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """As `make run` starts it, but for the speed of its disk and of its search for deadlocks."""
+    """Started as `make run` does, except for fsync and the deadlock timeout."""
     with EmbeddedPostgres(
         tmp_path / "data", {"fsync": "off", "deadlock_timeout": "20ms", "log_lock_waits": "on"}
     ) as server:
@@ -79,7 +79,7 @@ def test_failing_statements_leave_no_email_in_the_log(server: EmbeddedPostgres) 
             insert(one, id="5f0c1e0a-52cf-4f0a-9c0e-0f6d3b1c7a13", key="locked")
         with one.cursor() as cursor:
             cursor.execute("SET lock_timeout = 0")
-        # A session that dies in the middle of this statement takes the server down, which logs what it did.
+        # A session killed during this statement makes the server restart, and log the statement.
         waiting = threading.Thread(target=_insert_until_the_end, args=(one,))
         waiting.start()
         eventually(lambda: _waits_for_a_lock(server, one.info.backend_pid))

@@ -29,7 +29,7 @@ def test_long_tokens_are_accepted(stack: SharedStack, token: str) -> None:
     assert stack.by_status() == {"COMPLETED": 1}
 
 
-def test_a_longer_token_is_refused(stack: SharedStack) -> None:
+def test_longer_token_is_refused(stack: SharedStack) -> None:
     payment = {"method": "card", "token": "t" * (MAX_TOKEN + 1)}
     answer = stack.post_order("k", stack.product(), payment=payment)
     assert (answer.status_code, answer.json()["error"]) == (400, "validation_error")

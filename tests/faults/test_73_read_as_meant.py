@@ -1,6 +1,6 @@
-"""Fault 73: an empty line before a request, a byte order mark, `charset=utf8`, a line end behind a setting's value.
+"""Fault 73: an empty line before a request, a byte order mark, `charset=utf8`, a line break after a setting's value.
 
-Required: they are read as meant.
+Required: they are accepted with their obvious meaning.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def test_json_of_common_clients_is_accepted(stack: SharedStack, body: bytes, med
     assert (answer.status, answer.json.get("sku")) == (201, "TEA-1")
 
 
-def test_line_end_behind_a_setting_is_dropped(url: str, tmp_path: Path) -> None:
+def test_line_break_after_a_setting_is_dropped(url: str, tmp_path: Path) -> None:
     settings = Settings.load({"DATABASE_URL": f"{url}\n", "PORT": "8001\r\n", "LOG_LEVEL": " INFO ", "APP_ENV": "\n"})
     assert (settings.database_url, settings.port) == (url, 8001)
     assert (settings.log_level, settings.app_env) == ("INFO", "development")

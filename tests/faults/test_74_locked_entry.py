@@ -44,7 +44,7 @@ def test_locked_entry_delays_no_other(stack: SharedStack, table: str) -> None:
             return stack.by_status().get("COMPLETED", 0) >= ORDERS - 1
 
         eventually(others_completed)
-        assert not any(waited), "a save has waited for the lock"
+        assert not any(waited), "a save waited for the lock"
         assert stack.count(f"order_ledger WHERE id = '{held}' AND status = 'COMPLETED'") == 0
     stack.settle()
     assert stack.by_status() == {"COMPLETED": ORDERS}

@@ -1,4 +1,4 @@
-"""Row 75: the database is not migrated, or belongs to another program. Required: that is what everything says."""
+"""Row 75: the database is not migrated, or belongs to another program. Required: every process says so."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ AS_AN_EARLIER_RELEASE_LEFT_IT = (
 
 @pytest.fixture
 def new_url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """A database of this test's own, without a table."""
+    """This test's own database, without tables."""
     name = f"scratch_{uuid.uuid4().hex}"
     _run(postgres.url, f"CREATE DATABASE {name}")
     yield urlunsplit(urlsplit(postgres.url)._replace(path=f"/{name}"))
@@ -117,4 +117,4 @@ def test_a_database_of_an_earlier_release_is_adopted(new_url: str, sql: Sql, num
     migrate.upgrade(new_url)
     assert sql(f"SELECT version_num FROM {version.TABLE}") == [(version.NEWEST,)]
     assert sql("SELECT sku FROM products") == [("A",)]
-    assert sql("SELECT version_num FROM alembic_version") == [(number,)], "the earlier release finds what it knows"
+    assert sql("SELECT version_num FROM alembic_version") == [(number,)], "the earlier release finds its version"

@@ -1,4 +1,4 @@
-"""Row 76: a rate token is spent on a 503. Required: only a request that is served counts."""
+"""Row 76: a 503 uses up a rate token. Required: only a request that is served counts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def web(proxied: ProxiedSystem) -> Iterator[str]:
         yield web
 
 
-def test_an_order_that_could_not_be_taken_does_not_count(proxied: ProxiedSystem, web: str) -> None:
+def test_order_that_was_not_accepted_does_not_count(proxied: ProxiedSystem, web: str) -> None:
     proxied.proxy.on("prices", times=3, do=DropRequest())
     answers = [proxied.post("key-1", web=web).status_code for _ in range(4)]
     assert answers == [503, 503, 503, 202]

@@ -1,4 +1,4 @@
-"""Row 76: SIGTERM comes while the orchestrator holds a lock. Required: the handler does not wait for that lock."""
+"""Row 76: SIGTERM arrives while the orchestrator holds a lock. Required: the handler does not wait for that lock."""
 
 from __future__ import annotations
 

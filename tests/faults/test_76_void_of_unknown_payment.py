@@ -1,4 +1,4 @@
-"""Row 76: void by id of a payment that nobody knows. Required: it is refused, and remembered like any other undo."""
+"""Row 76: void by id of an unknown payment. Required: it is refused, and recorded like any other undo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Row 77: why an order failed. Required: the reason itself, complete without details that nobody sees."""
+"""Row 77: the failure reason of an order. Required: it is understandable without other details."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_refused_capture_says_why(proxied: ProxiedSystem) -> None:
     proxied.settle()
 
 
-def test_missing_stock_says_of_what_and_how_much_is_left(proxied: ProxiedSystem) -> None:
+def test_missing_stock_names_the_sku_and_what_is_left(proxied: ProxiedSystem) -> None:
     product = proxied.stack.product(stock=2)
     ((sku,),) = [row.values() for row in proxied.sql("SELECT sku FROM products WHERE id = %(id)s", id=product)]
     code, message = failure(proxied, proxied.order(product=product, quantity=3))

@@ -43,7 +43,7 @@ def managed(tmp_path: Path, url: str, base: int) -> Iterator[Running]:
 
 @contextmanager
 def by_hand(tmp_path: Path, name: str, **environ: str) -> Iterator[Running]:
-    """One line of the Procfile in a shell, ended as by a terminal that is closed."""
+    """Run one line of the Procfile in a shell, and end it as a closing terminal would."""
     run = Running(["sh", "-c", line_of(name)], tmp_path / name, **environ)
     try:
         yield run
@@ -62,7 +62,7 @@ def is_healthy(port: int) -> bool:
 
 
 def sell(web: int, inventory: int) -> str:
-    """Order one of a new product; the order's final status."""
+    """Order one of a new product; return the order's final status."""
     product = {"name": "Tea", "sku": f"TEA-{time.monotonic_ns()}", "price_cents": 300, "initial_stock": 1}
     made = requests.post(f"http://127.0.0.1:{inventory}/inventory/products", json=product, timeout=10).json()
     with HoldfastClient(f"http://127.0.0.1:{web}", retry_for=0) as client:
@@ -76,7 +76,7 @@ def sell(web: int, inventory: int) -> str:
 
 
 def hosts(run: Running) -> dict[int, set[str]]:
-    """The addresses on which its processes listen, by port."""
+    """Return the addresses on which its processes listen, by port."""
     found: dict[int, set[str]] = {}
     for process in [psutil.Process(run.process.pid), *descendants(run.process.pid)]:
         for each in process.net_connections("tcp"):
@@ -119,7 +119,7 @@ def is_taken(port: int) -> bool:
     return any(each.laddr.port == port for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN)
 
 
-def test_participant_listens_where_it_is_told(tmp_path: Path, migrated_url: str, base: int) -> None:
+def test_participant_listens_on_the_configured_address(tmp_path: Path, migrated_url: str, base: int) -> None:
     told = {"DATABASE_URL": migrated_url, "PORT": str(base), "BIND_HOST": "0.0.0.0"}
     with by_hand(tmp_path, "payments_service", **told) as run:
         eventually(lambda: is_healthy(base), 60)

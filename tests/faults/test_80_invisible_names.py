@@ -1,4 +1,4 @@
-"""Row 80: names and notes that nobody can see. Required: 400; scripts and emoji are kept as they are."""
+"""Row 80: names and notes of invisible characters. Required: 400; scripts and emoji are kept unchanged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def create(stack: SharedStack, name: str) -> requests.Response:
 
 
 @pytest.mark.parametrize("text", INVISIBLE.values(), ids=INVISIBLE)
-def test_text_that_nobody_can_see_is_refused(stack: SharedStack, text: str) -> None:
+def test_invisible_text_is_refused(stack: SharedStack, text: str) -> None:
     product = stack.product()
     answers = [create(stack, text)]
     for field in ("notes", "reference_id"):

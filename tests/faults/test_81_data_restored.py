@@ -1,4 +1,4 @@
-"""Row 81: a dump of the data alone is restored into a migrated database. Required: a documented way."""
+"""Row 81: a data-only dump is restored into a migrated database. Required: a documented procedure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.faults.shared_stack import ORCHESTRATORS, SharedStack, new_key
 from tests.system.stack import WEB_PROCESSES, Stack
 from tests.waiting import eventually
 
-# As the documentation has them.
+# As in the documentation.
 DUMP = """pg_dump --format=custom --data-only --exclude-table='*_version' --file=holdfast.dump "$DATABASE_URL" """
 RESTORE = """
 {
@@ -47,7 +47,7 @@ def query(url: str, statement: str) -> list[tuple[object, ...]]:
 
 @pytest.fixture
 def restored(stack: SharedStack) -> Iterator[str]:
-    """A migrated, empty database that belongs to a role without special rights."""
+    """A migrated, empty database owned by a role without special rights."""
     stack.sql("CREATE ROLE merchant LOGIN")
     stack.sql("CREATE DATABASE restored OWNER merchant")
     url = urlsplit(stack.server.url.replace("//holdfast@", "//merchant@"))._replace(path="/restored").geturl()
@@ -57,11 +57,11 @@ def restored(stack: SharedStack) -> Iterator[str]:
     stack.sql("DROP ROLE merchant")
 
 
-def test_orders_go_on_in_the_restored_database(stack: SharedStack, restored: str, tmp_path: Path) -> None:
+def test_orders_continue_in_the_restored_database(stack: SharedStack, restored: str, tmp_path: Path) -> None:
     product = stack.product(stock=5)
     first_key = new_key()
     assert stack.post_order(first_key, product).status_code == 202
-    assert stack.post_order(new_key(), product, quantity=9).status_code == 202  # more than there are
+    assert stack.post_order(new_key(), product, quantity=9).status_code == 202  # more than the stock
     stack.settle()
     assert stack.by_status() == {"COMPLETED": 1, "FAILED": 1}
     stack.end(*ORCHESTRATORS)
@@ -79,7 +79,7 @@ def test_orders_go_on_in_the_restored_database(stack: SharedStack, restored: str
 
     with Stack(restored, tmp_path) as shop:
         shop.start(*WEB_PROCESSES)
-        shop.start(*ORCHESTRATORS[:1])  # after the services: its retries are quick
+        shop.start(*ORCHESTRATORS[:1])  # after the services, because its retries are quick
         eventually(lambda: query(restored, "SELECT count(*) FROM order_ledger WHERE due_at IS NOT NULL") == [(0,)], 30)
         again = requests.post(
             f"{shop.url('web')}/orders",
@@ -95,7 +95,7 @@ def test_orders_go_on_in_the_restored_database(stack: SharedStack, restored: str
     assert violations(restored) == {}
 
 
-def test_dump_that_is_cut_off_restores_nothing(stack: SharedStack, restored: str, tmp_path: Path) -> None:
+def test_truncated_dump_restores_nothing(stack: SharedStack, restored: str, tmp_path: Path) -> None:
     assert stack.post_order(new_key(), stack.product()).status_code == 202
     stack.settle()
     assert shell(DUMP, stack.server.url, tmp_path).returncode == 0

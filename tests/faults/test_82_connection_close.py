@@ -1,4 +1,4 @@
-"""Fault 82: connections that end after a response. Required: that response says `Connection: close`, no other does."""
+"""Fault 82: connections that end after a response. Required: only that response says `Connection: close`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.web_worker import needs_our_worker
 
 LIVE = b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n"
 CUT_SHORT = b"PUT /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n"
-# What is sent, and the status of the response.
+# The bytes sent, and the status of the response.
 REQUESTS: dict[str, tuple[bytes, int]] = {
     "accepted body": (HEAD + LENGTH_2, 400),
     "body that is too large": (HEAD + b"Content-Length: 900000\r\n\r\n" + b" " * 900_000, 413),
@@ -50,7 +50,7 @@ def test_connection_header_tells_whether_the_connection_ends(stack: SharedStack,
 
 
 @needs_our_worker
-def test_request_behind_a_probe_is_answered(stack: SharedStack) -> None:
+def test_request_after_a_probe_is_answered(stack: SharedStack) -> None:
     with socket.create_connection(stack.address("inventory_service"), timeout=60) as client:
         client.sendall(LIVE + HEAD + LENGTH_2 + LIVE)
         assert [read_answer(client).status for _ in range(3)] == [200, 400, 200]

@@ -1,5 +1,5 @@
-"""Row 83: the database restarts while requests and sagas are in flight. Required: they give their claims back as soon
-as it answers, so that a repeated key and each order go on without waiting for a lease.
+"""Row 83: the database restarts while requests and sagas are in flight. Required: they release their claims as
+soon as it answers, so that a repeated key and each order continue without waiting for a lease.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.waiting import eventually
 
 REQUESTS = 6
 LONG_LEASE = {"LEASE_S": "3600", "ABANDONED_AFTER_S": "3600"}
-"""Whoever waited for the lease would fail the test."""
+"""A wait for the lease would fail the test."""
 LOST = "cannot save the order"
 
 
@@ -41,8 +41,8 @@ def clients() -> Iterator[ThreadPoolExecutor]:
         yield threads
 
 
-def test_repeated_key_goes_on_when_the_database_is_back(stack: SharedStack, clients: ThreadPoolExecutor) -> None:
-    """The requests break off after the payment's authorization: there is no database to write it down."""
+def test_repeated_key_continues_when_the_database_is_back(stack: SharedStack, clients: ThreadPoolExecutor) -> None:
+    """The requests fail after the payment's authorization: there is no database to save it."""
     stack.restart("web", **LONG_LEASE)
     stack.restart("payments_service", MOCK_LATENCY_MS="500")
     product = stack.product()
@@ -57,8 +57,8 @@ def test_repeated_key_goes_on_when_the_database_is_back(stack: SharedStack, clie
     assert stack.by_status() == {"COMPLETED": REQUESTS}
 
 
-def test_sagas_go_on_when_the_database_is_back(stack: SharedStack) -> None:
-    """Their calls return while it is away: there is no database to write the answers down."""
+def test_sagas_continue_when_the_database_is_back(stack: SharedStack) -> None:
+    """Their calls return while it is down: there is no database to save the answers."""
     stack.end(*ORCHESTRATORS)
     stack.restart("orders_service", "inventory_service")
     stack.backlog(REQUESTS, [stack.product()])
@@ -74,8 +74,8 @@ def test_sagas_go_on_when_the_database_is_back(stack: SharedStack) -> None:
     assert claims == [(0,)]
 
 
-def test_claim_whose_answer_was_lost_is_given_back(stack: SharedStack) -> None:
-    """The batch is claimed, and the connection ends before the orchestrator learns of what."""
+def test_claim_whose_answer_was_lost_is_released(stack: SharedStack) -> None:
+    """The batch is claimed, and the connection is lost before the orchestrator learns which orders it got."""
     way = Severable(stack.server.url)
     stack.end(*ORCHESTRATORS)
     try:

@@ -1,4 +1,4 @@
-"""Row 84: orders come faster than sagas complete. Required: beyond a backlog age new orders get 503 before a write."""
+"""Row 84: orders come faster than sagas complete. Required: above a backlog age, new orders get 503 unwritten."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def refused(stack: SharedStack, product: str) -> bool:
 
 
 def test_new_orders_are_refused_while_others_wait_too_long(stack: SharedStack) -> None:
-    stack.restart("web", WEB_CONCURRENCY="1")  # each worker looks for itself, once a second
+    stack.restart("web", WEB_CONCURRENCY="1")  # each worker checks the backlog itself, once a second
     product = stack.product()
     known = stack.post_order("known", product)
     stack.settle()
@@ -46,7 +46,7 @@ def test_new_orders_are_refused_while_others_wait_too_long(stack: SharedStack) -
     assert set(stack.by_status()) == {"COMPLETED"}
 
 
-def test_a_few_orders_that_cannot_be_processed_do_not_stop_sales(stack: SharedStack) -> None:
+def test_few_unprocessable_orders_do_not_stop_sales(stack: SharedStack) -> None:
     product = stack.product()
     stack.end(*ORCHESTRATORS)
     stack.backlog(5, [product])

@@ -1,4 +1,4 @@
-"""Row 85: migrations through a pooler, and several hosts. Required: no lock stays behind; there is a direct address."""
+"""Row 85: migrations through a pooler, and several hosts. Required: no lock is left; there is a direct address."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def pooler(stack: SharedStack, tmp_path: Path) -> Iterator[str]:
 
 def test_migration_killed_behind_a_pooler_leaves_no_lock(stack: SharedStack, pooler: str, tmp_path: Path) -> None:
     with closing(psycopg2.connect(stack.server.url)) as connection, connection.cursor() as cursor:
-        cursor.execute("LOCK TABLE holdfast_version")  # so that it can be killed in the middle
+        cursor.execute("LOCK TABLE holdfast_version")  # so that it can be killed during the migration
         run = Running(MIGRATE, tmp_path / "killed", DATABASE_URL=pooler)
         eventually(lambda: stack.count(LOCKS))
         assert run.ends(signal.SIGKILL) == -signal.SIGKILL
@@ -44,10 +44,8 @@ def test_migration_killed_behind_a_pooler_leaves_no_lock(stack: SharedStack, poo
     assert stack.count(LOCKS) == 0
 
 
-def test_a_lock_that_a_pooler_keeps_is_reported(
-    stack: SharedStack, pooler: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An earlier release took a lock of the session, and a pooler keeps the session."""
+def test_lock_kept_by_a_pooler_is_reported(stack: SharedStack, pooler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An earlier release took a session lock, and a pooler keeps the session."""
     monkeypatch.setattr(locks, "ALONE_WITHIN_S", 0)
     with closing(psycopg2.connect(pooler)) as connection:
         connection.autocommit = True
@@ -67,7 +65,7 @@ def test_direct_address_is_used_for_migrations_listening_and_the_audit(
     environ = {"DATABASE_URL": pooler, "DATABASE_DIRECT_URL": stack.server.url}
     stack.end(*ALL)
     stack.start(*ALL, **environ, POLL_INTERVAL_S=NEVER)
-    eventually(lambda: len(stack.backends(LISTENS)) == 2)  # a notification reaches them, and they need not poll
+    eventually(lambda: len(stack.backends(LISTENS)) == 2)  # notifications reach them without a poll
     place(stack, stack.product(), 5)
     stack.settle()
     assert stack.by_status() == {"COMPLETED": 5}

@@ -1,7 +1,7 @@
-"""Bad input that nobody thought of: schemathesis makes requests of each OpenAPI document, good ones and bad ones.
+"""Fuzzing: schemathesis generates valid and invalid requests from each OpenAPI document.
 
-It runs against the real services, and follows what one answer leads to. It calls the participants without a saga, so
-that the books do not agree afterwards; the next test empties them.
+It runs against the real services and follows the links between operations. It calls the participants without a saga,
+so the books do not agree afterwards; the next test empties them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.faults.target import API_KEYS, SECRETS
 from tests.system.stack import PROJECT, WEB_PROCESSES
 
 CONFIG = Path(__file__).parent / "api_documents" / "schemathesis.toml"
-DEADLINE_S = 300  # some 10 s where nothing else runs
+DEADLINE_S = 300  # about 10 s on an idle machine
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The catalogue in docs/guarantees.md: each of the fifty faults has a row and a test, and no test is missing in it."""
+"""The catalogue in docs/guarantees.md: every fault has a row and a test, and every test is listed."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ ROWS = [
 
 
 def test_every_fault_has_a_row() -> None:
-    assert [number for first, last, _ in ROWS for number in range(first, last + 1)] == list(range(1, 51))
+    assert [number for first, last, _ in ROWS for number in range(first, last + 1)] == list(range(1, 86))
 
 
 def test_each_row_names_its_tests() -> None:

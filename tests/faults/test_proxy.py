@@ -1,4 +1,4 @@
-"""The proxy itself: what it does to calls, by which rules, and what it remembers of them."""
+"""The proxy itself: its faults, its rules and its record of calls."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def test_rules_match_by_number_subject_and_condition(proxy: Proxy, caller: Calle
 
 
 def test_first_matching_rule_applies(proxy: Proxy, caller: Caller) -> None:
-    """`nth` counts all calls, also those that another rule has taken; `times` only its own."""
+    """`nth` counts all matching calls, including those that another rule took; `times` only its own."""
     proxy.on("capture", times=1, do=Corrupt())
     proxy.on("capture", nth=3, do=Delay(0))
     proxy.on(times=2, do=Repeat())
@@ -250,7 +250,7 @@ def test_calls_are_found_by_their_subject(proxy: Proxy, caller: Caller) -> None:
 
 
 def test_restarted_participant_is_found_again(proxy: Proxy, participant: Participant, caller: Caller) -> None:
-    """The kept connection is not used once the participant has closed it: that would cost a caller an attempt."""
+    """The proxy does not reuse a connection that the participant has closed: that would cost a caller an attempt."""
     caller.capture()
     port = participant.server_port
     participant.stop()

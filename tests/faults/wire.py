@@ -1,6 +1,6 @@
 """HTTP messages as they go over the wire, byte for byte.
 
-They must have a Content-Length or no body, as all of our processes' messages do.
+They must have a Content-Length or no body, as all messages of our processes do.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 
 class ParticipantGone(OSError):
-    """The participant cannot be reached, or has closed the connection instead of answering."""
+    """The participant cannot be reached, or closed the connection instead of answering."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Message:
 
 
 class ParticipantConnection:
-    """A caller's own connection to the participant, kept alive, and made anew where the participant has closed it."""
+    """A caller's own connection to the participant, kept alive, and reopened after the participant closes it."""
 
     def __init__(self, address: tuple[str, int]) -> None:
         self._address = address
@@ -58,7 +58,7 @@ class ParticipantConnection:
         self._stream: BinaryIO | None = None
 
     def ask(self, request: Message) -> Message:
-        if self._socket is None or select.select([self._socket], [], [], 0)[0]:  # readable before it was asked: closed
+        if self._socket is None or select.select([self._socket], [], [], 0)[0]:  # readable: closed
             self._connect()
         assert self._socket
         assert self._stream
@@ -82,7 +82,7 @@ class ParticipantConnection:
 
 
 def read_message(stream: BinaryIO) -> Message | None:
-    """The next message; None where the other side has closed instead."""
+    """Return the next message, or None if the other side has closed."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         line = stream.readline()
@@ -90,7 +90,7 @@ def read_message(stream: BinaryIO) -> Message | None:
             return None
         head += line
     length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
-    assert not re.search(rb"(?i)\r\ntransfer-encoding:", head), "the proxy knows no chunks"
+    assert not re.search(rb"(?i)\r\ntransfer-encoding:", head), "the proxy does not support chunks"
     size = int(length[1]) if length else 0
     body = stream.read(size)
     return Message(head, body) if len(body) == size else None

@@ -1,4 +1,4 @@
-"""The real system, for the tests of the client that place orders."""
+"""The real system, for the tests of the client that need one."""
 
 from tests.faults.shared_stack import shared_stack, stack
 

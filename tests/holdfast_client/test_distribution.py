@@ -1,4 +1,4 @@
-"""The client's wheel in an environment of its own, next to a program that has a package called `common`."""
+"""The client's wheel in its own environment, next to a program that has a package named `common`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NONE_OF_OURS = f"import importlib.util as u; print([name for name in {sorted(OUR
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel of the client")
-    copy = folder / "holdfast_client"  # a build leaves files in the folder it builds from
+    copy = folder / "holdfast_client"  # a build leaves files in its source folder
     copy.mkdir()
     for path in (PROJECT / "holdfast_client").iterdir():
         if path.is_file():
@@ -50,7 +50,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh environment with the wheel and what it requires, copied from here instead of downloaded again."""
+    """A fresh environment with the wheel and its requirements, copied from this one instead of downloaded."""
     folder = tmp_path_factory.mktemp("shop")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True, timeout=120)
     (site_packages,) = (folder / "venv" / "lib").glob("*/site-packages")
@@ -70,7 +70,7 @@ def requirements(wheel: Path) -> list[str]:
 
 
 def required_by(names: list[str]) -> set[str]:
-    """These distributions and everything that they require."""
+    """Return these distributions and all their requirements."""
     found: set[str] = set()
     while names:
         name = names.pop()
@@ -110,7 +110,7 @@ def test_shop_with_a_package_called_common_places_an_order(stack: Stack, python:
 
 
 @pytest.mark.parametrize("cwd", [PROJECT, Path("/")])
-def test_the_project_imports_the_package_and_not_just_its_folder(cwd: Path) -> None:
+def test_project_imports_the_package_and_not_only_its_folder(cwd: Path) -> None:
     """A folder without `__init__.py` would be imported as an empty namespace package."""
     said = run(Path(sys.executable), "-c", "import holdfast_client as c; print(c.__file__, c.HoldfastClient)", cwd=cwd)
     assert "holdfast_client/__init__.py" in said

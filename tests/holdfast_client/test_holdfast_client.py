@@ -1,4 +1,4 @@
-"""The client against faked answers: what it retries, with which key, and what it raises."""
+"""The client against faked answers: its retries, its keys and its exceptions."""
 
 from __future__ import annotations
 
@@ -95,9 +95,9 @@ def slept() -> list[float]:
 
 @pytest.fixture
 def client(slept: list[float], monkeypatch: pytest.MonkeyPatch) -> Iterator[HoldfastClient]:
-    """A client for which only its own pauses take time."""
+    """A client with a fake clock that only its own pauses advance."""
     monkeypatch.setattr("holdfast_client.retries.monotonic", lambda: sum(slept))
-    monkeypatch.setattr("backoff.full_jitter", lambda seconds: seconds)  # the longest pause it may choose
+    monkeypatch.setattr("backoff.full_jitter", lambda seconds: seconds)  # the longest possible pause
     with HoldfastClient(f"{EDGE}/", sleep=slept.append) as made:
         yield made
 
@@ -308,7 +308,7 @@ class TestRetries:
         assert isinstance(caught.value.__cause__.__cause__, requests.ConnectTimeout)
         assert caught.value.request_id == fake.calls[0].request.headers["X-Request-ID"]
 
-    def test_no_time_for_retries_means_a_single_try(
+    def test_no_time_for_retries_means_one_attempt(
         self, fake: responses.RequestsMock, to_post: Answers, slept: list[float]
     ) -> None:
         to_post((503, error("gateway_error")))

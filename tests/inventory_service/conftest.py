@@ -1,4 +1,4 @@
-"""The inventory service on the test run's database, and what its tests have in common."""
+"""The inventory service on the test run's database."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 from common.process.settings import Settings
 from inventory_service.app import create_app
 
-# The invariant, for each product; a row is a violation.
+# The invariant for each product. Each row is a violation.
 UNBALANCED = """
 SELECT sku, stock_quantity, adjusted, reserved FROM products,
     LATERAL (SELECT coalesce(sum(quantity), 0) FROM inventory_adjustments
@@ -25,7 +25,7 @@ SELECT sku, stock_quantity, adjusted, reserved FROM products,
 WHERE stock_quantity <> adjusted - reserved OR stock_quantity < 0
 """
 
-# Live lines of a released order, or none of a reserved one.
+# Released orders with live lines, and reserved orders without.
 HALF_RELEASED = """
 SELECT order_id, status FROM order_reservations AS reservation
 WHERE (status = 'RESERVED') <> EXISTS (SELECT FROM inventory_reservations AS line
@@ -34,7 +34,7 @@ WHERE (status = 'RESERVED') <> EXISTS (SELECT FROM inventory_reservations AS lin
 
 
 class Inventory:
-    """The service's calls, as a client makes them. Safe to use from several threads."""
+    """The service's calls, as a client makes them. Thread-safe."""
 
     def __init__(self, app: Flask) -> None:
         self._app = app
@@ -44,7 +44,7 @@ class Inventory:
         return self._app.test_client()
 
     def product(self, stock: int = 0, **changes: Any) -> str:
-        """A new product's id."""
+        """Create a product. :returns: its id"""
         body = {"name": "Widget", "sku": uuid.uuid4().hex, "price_cents": 999, "initial_stock": stock, **changes}
         answer = self.client.post("/inventory/products", json=body)
         assert answer.status_code == 201, answer.text
@@ -88,7 +88,7 @@ def client(inventory: Inventory) -> FlaskClient:
 
 @pytest.fixture
 def sql(url: str) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
-    """A look at the tables: `sql("SELECT …")` → rows."""
+    """Query the tables: `sql("SELECT …")` → rows."""
     connection = psycopg2.connect(url)
     connection.autocommit = True
 
@@ -103,5 +103,5 @@ def sql(url: str) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
 
 @pytest.fixture
 def balanced(sql: Callable[..., list[tuple[Any, ...]]]) -> Callable[[], bool]:
-    """Whether the books are in order: stock = Σ adjustments − Σ live reservations ≥ 0."""
+    """Whether the books balance: stock = Σ adjustments − Σ live reservations ≥ 0."""
     return lambda: sql(UNBALANCED) == sql(HALF_RELEASED) == []

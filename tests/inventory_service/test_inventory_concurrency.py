@@ -1,4 +1,4 @@
-"""Many at the same moment, over real connections."""
+"""Simultaneous calls over real connections."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def statuses(answers) -> Counter[int]:
     return Counter(answer.status_code for answer in answers)
 
 
-def test_two_hundred_buyers_for_a_hundred_units(inventory, balanced):
+def test_two_hundred_buyers_get_exactly_a_hundred_units(inventory, balanced):
     product = inventory.product(stock=100)
     with ThreadPoolExecutor(16) as buyers:
         answers = list(buyers.map(lambda _: inventory.reserve(some_order(), {product: 1}), range(200)))
@@ -35,8 +35,8 @@ def test_two_hundred_buyers_for_a_hundred_units(inventory, balanced):
     assert balanced()
 
 
-def test_baskets_in_opposite_orders(inventory, balanced):
-    """Without one order of locking, two of these wait for each other until the database kills one."""
+def test_baskets_in_opposite_orders_do_not_deadlock(inventory, balanced):
+    """Without a fixed lock order, two of them would deadlock until the database aborts one."""
     products = [inventory.product(stock=1000) for _ in range(5)]
     baskets = [dict.fromkeys(products, 1), dict.fromkeys(reversed(products), 1)]
     orders = [some_order() for _ in range(160)]
@@ -87,7 +87,7 @@ def test_ten_releases_at_once_restore_once(inventory, balanced):
     assert balanced()
 
 
-def test_a_reservation_races_its_release(inventory, balanced):
+def test_reservation_racing_its_release_leaves_nothing_reserved(inventory, balanced):
     product = inventory.product(stock=100)
     for _ in range(30):
         order = some_order()
@@ -103,21 +103,21 @@ def test_a_reservation_races_its_release(inventory, balanced):
 
 @pytest.fixture
 def impatient(monkeypatch, url):
-    """The service as it is, but it waits for locks for a twentieth of a second."""
+    """The service with a lock timeout of a twentieth of a second."""
     monkeypatch.setattr(patience, "LOCK_WAIT_S", 0.05)
     return create_app(Settings.load({"DATABASE_URL": url, "WEB_THREADS": "2", "LOG_LEVEL": "ERROR"})).test_client()
 
 
 @pytest.fixture
 def holder(url):
-    """Another connection, that will hold a lock."""
+    """Another connection, which holds a lock."""
     connection = psycopg2.connect(url)
     yield connection
     connection.close()
 
 
 @pytest.mark.parametrize("verb", ["reserve", "release", "change"])
-def test_wait_for_a_locked_product_is_answered_busy_and_names_it(inventory, impatient, holder, balanced, verb):
+def test_locked_product_is_answered_busy_and_named(inventory, impatient, holder, balanced, verb):
     locked, free = inventory.product(stock=5), inventory.product(stock=5)
     order_id, lines = some_order(), {locked: 1, free: 1}
     another = type(inventory)(impatient.application)
@@ -138,7 +138,7 @@ def test_wait_for_a_locked_product_is_answered_busy_and_names_it(inventory, impa
     assert balanced()
 
 
-def test_wait_for_the_row_of_an_order_is_answered_busy_and_names_no_product(inventory, impatient, holder, balanced):
+def test_locked_order_is_answered_busy_without_a_product(inventory, impatient, holder, balanced):
     product, order_id = inventory.product(stock=5), some_order()
     holder.cursor().execute(
         "INSERT INTO order_reservations (order_id, status, released_at) VALUES (%s, 'RELEASED', now())", (order_id,)
@@ -173,10 +173,10 @@ def test_key_that_stays_in_use_is_answered_in_progress(inventory, impatient, hol
 
 
 @pytest.mark.parametrize("verb", ["reserve", "release"])
-def test_products_are_locked_in_their_order(inventory, sql, url, verb):
-    """It waits for the first product with nothing in hand, also where no index happens to give it that order."""
+def test_products_are_locked_in_order_of_their_ids(inventory, sql, url, verb):
+    """The call waits for the first product before it locks others, even if no index provides that order."""
     high, low = inventory.product(stock=5), inventory.product(stock=5)
-    while high < low:  # the one that comes first in its table is to be locked last
+    while high < low:  # the first in the table must be locked last
         high, low = inventory.product(stock=5), inventory.product(stock=5)
     order_id, lines = some_order(), {low: 1, high: 1}
     another = type(inventory)(create_app(Settings.load({"DATABASE_URL": url, "LOG_LEVEL": "ERROR"})))  # connects later
@@ -197,7 +197,7 @@ def test_products_are_locked_in_their_order(inventory, sql, url, verb):
 
 @contextmanager
 def unordered(sql):
-    """New connections read tables as they are stored, which no plan promises but any may do."""
+    """Make new connections read tables in storage order, as any plan may."""
     database = sql("SELECT quote_ident(current_database())")[0][0]
     ways = ("indexscan", "indexonlyscan", "bitmapscan", "hashjoin", "mergejoin")
     for way in ways:

@@ -1,4 +1,4 @@
-"""Any sequence of calls, with repeats, against a model of a few lines: the answers and the books always agree."""
+"""Any sequence of calls, with repeats, against a small model: the answers agree and the books balance."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CALLS = st.one_of(
 
 @dataclass
 class Model:
-    """What the contract says, for orders and products that are numbers."""
+    """The contract, with numbers for orders and products."""
 
     stock: list[int]
     reserved: dict[int, int] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Model:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=st.lists(CALLS, max_size=15))
-def test_any_sequence(inventory, balanced, calls):
+def test_any_sequence_of_calls_follows_the_contract(inventory, balanced, calls):
     model = Model([5, 5])
     products = [inventory.product(stock=5) for _ in PRODUCTS]
     orders = [str(uuid.uuid4()) for _ in ORDERS]

@@ -1,4 +1,4 @@
-"""Reserving and releasing, in whatever order the two arrive."""
+"""Reserving and releasing, in either order of arrival."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_fifty_lines(inventory, balanced):
     assert balanced()
 
 
-def test_the_same_order_again_is_answered_again(inventory):
+def test_repeated_reservation_is_replayed(inventory):
     lines = {inventory.product(stock=5): 1, inventory.product(stock=5): 2}
     first = inventory.reserve(ORDER, lines)
     second = inventory.reserve(ORDER, dict(reversed(lines.items())))
@@ -50,7 +50,7 @@ def test_the_same_order_again_is_answered_again(inventory):
     assert [inventory.stock(product) for product in lines] == [4, 3]
 
 
-def test_another_basket_for_the_same_order(inventory):
+def test_other_lines_for_the_same_order_are_refused(inventory):
     product = inventory.product(stock=5)
     inventory.reserve(ORDER, {product: 1})
     answer = inventory.reserve(ORDER, {product: 2})
@@ -58,7 +58,7 @@ def test_another_basket_for_the_same_order(inventory):
     assert inventory.stock(product) == 4
 
 
-def test_too_little_stock_leaves_all_as_it_was(inventory, sql, balanced):
+def test_missing_stock_reserves_nothing(inventory, sql, balanced):
     plenty, short, shorter = sorted([inventory.product(stock=5, sku=sku) for sku in "ABC"])
     inventory.change(short, -2)
     inventory.change(shorter, -4)
@@ -88,7 +88,7 @@ def test_unknown_products_are_named(inventory, sql):
     assert sql("SELECT * FROM order_reservations") == []
 
 
-def test_release_gives_everything_back_once(inventory, balanced):
+def test_release_restores_stock_once(inventory, balanced):
     lines = {inventory.product(stock=5): 1, inventory.product(stock=5): 2}
     inventory.reserve(ORDER, lines)
     answers = [inventory.release(ORDER) for _ in range(3)]
@@ -102,7 +102,7 @@ def test_release_gives_everything_back_once(inventory, balanced):
 
 
 @pytest.mark.parametrize("reserved_before", [True, False])
-def test_after_its_release_an_order_is_refused(inventory, balanced, reserved_before):
+def test_reservation_after_its_release_is_refused(inventory, balanced, reserved_before):
     product = inventory.product(stock=5)
     if reserved_before:
         inventory.reserve(ORDER, {product: 1})
@@ -115,7 +115,7 @@ def test_after_its_release_an_order_is_refused(inventory, balanced, reserved_bef
     assert balanced()
 
 
-def test_release_of_an_unknown_order(inventory):
+def test_release_of_an_unknown_order_succeeds(inventory):
     answer = inventory.release(ORDER)
     assert answer.status_code == 200
     assert answer.get_json() == {"order_id": ORDER, "released_count": 0, "total_quantity_restored": 0}

@@ -34,7 +34,7 @@ def test_stock_change_is_recorded(client, inventory, sql):
 
 
 @pytest.mark.parametrize("reason", ["manual_adjustment", "correction"])
-def test_stock_is_taken_away(inventory, balanced, reason):
+def test_stock_is_removed(inventory, balanced, reason):
     product = inventory.product(stock=5)
     answer = inventory.change(product, -5, reason).get_json()
     assert (answer["added_quantity"], answer["new_quantity"]) == (-5, 0)
@@ -66,15 +66,15 @@ def test_refused_request_leaves_its_key_unused(inventory):
     assert inventory.change(product, -6, key="k").status_code == 200
 
 
-def test_stock_never_grows_out_of_its_column(inventory, balanced):
+def test_stock_never_exceeds_the_range_of_its_column(inventory, balanced):
     product = inventory.product(stock=2_147_483_640)
     assert inventory.change(product, 8).status_code == 400
     assert inventory.change(product, 7).get_json()["new_quantity"] == 2_147_483_647
     assert balanced()
 
 
-def test_what_is_reserved_can_always_come_back(inventory, balanced):
-    """Stock may not be filled up to the limit over what is reserved: the release would overflow, for ever."""
+def test_reserved_stock_can_always_be_released(inventory, balanced):
+    """Stock plus reservations must stay within the column's range, or a release could never succeed."""
     product, order = inventory.product(stock=2_147_483_647), str(uuid.uuid4())
     inventory.reserve(order, {product: 10})
     assert inventory.change(product, 1).status_code == 400
@@ -83,13 +83,13 @@ def test_what_is_reserved_can_always_come_back(inventory, balanced):
     assert balanced()
 
 
-def test_no_such_product(inventory):
+def test_unknown_product_is_refused(inventory):
     answer = inventory.change(NOWHERE, 1)
     assert (answer.status_code, answer.get_json()["error"]) == (404, "product_not_found")
     assert answer.get_json()["details"] == {"product_ids": [NOWHERE]}
 
 
-def test_the_same_key_again_is_answered_again(inventory):
+def test_repeated_key_is_replayed(inventory):
     product = inventory.product()
     first, second = (inventory.change(product, 5, key="k") for _ in range(2))
     assert second.data == first.data
@@ -98,7 +98,7 @@ def test_the_same_key_again_is_answered_again(inventory):
     assert inventory.stock(product) == 5
 
 
-def test_a_key_means_one_request(inventory):
+def test_key_with_another_request_is_refused(inventory):
     product, other = inventory.product(), inventory.product()
     inventory.change(product, 5, key="k")
     for answer in (inventory.change(product, 6, key="k"), inventory.change(other, 5, key="k")):

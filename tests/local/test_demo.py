@@ -1,4 +1,4 @@
-"""The demo against a fake system: what it shows, and when it succeeds."""
+"""The demo against a fake system: its output and its exit code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STEPS = ("AUTHORIZED", "ORDER_CREATED", "INVENTORY_RESERVED", "PAYMENT_CAPTURED"
 
 
 class FakeSystem:
-    """Edge, inventory and payments, as the demo sees them. Orders take one step with each read."""
+    """Edge, inventory and payments, as the demo sees them. Orders advance one step with each read."""
 
     def __init__(self, mock: responses.RequestsMock) -> None:
         self.stock: dict[str, int] = {}
@@ -66,7 +66,7 @@ class FakeSystem:
         return _json(202, answer)
 
     def _order(self, order_id: str, body: dict[str, Any]) -> dict[str, Any]:
-        """The order as it will end."""
+        """Return the order in its final state."""
         refused = ""
         if any(self.stock[item["product_id"]] < item["quantity"] for item in body["items"]):
             refused = "insufficient_stock"

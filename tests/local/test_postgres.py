@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL, in its own folders."""
+"""The embedded PostgreSQL in its own folders."""
 
 from __future__ import annotations
 
@@ -75,10 +75,10 @@ def test_killed_server_reports_its_signal(tmp_path: Path) -> None:
         assert server.returncode == -signal.SIGKILL
 
 
-def test_pid_file_of_a_machine_that_went_down_does_not_prevent_a_start(tmp_path: Path) -> None:
+def test_pid_file_left_by_a_crashed_machine_does_not_prevent_a_start(tmp_path: Path) -> None:
     with EmbeddedPostgres(tmp_path, FAST):
         pass
-    # By now another process has the number, as often in a container: this one.
+    # The number now belongs to another process (this one), as often happens in a container.
     (tmp_path / "data" / "postmaster.pid").write_text(f"{os.getpid()}\n")
     with EmbeddedPostgres(tmp_path, FAST) as server:
         assert ask(server.url, "SELECT 1") == 1
@@ -103,7 +103,7 @@ def test_bad_server_setting_is_one_line(tmp_path: Path) -> None:
         EmbeddedPostgres(tmp_path, {**FAST, "no_such_setting": "1"}).start()
 
 
-def test_socket_folder_of_somebody_else_is_not_trusted(tmp_path: Path) -> None:
+def test_socket_folder_of_another_user_is_not_trusted(tmp_path: Path) -> None:
     server = EmbeddedPostgres(tmp_path, FAST)
     socket_folder = Path(make_url(server.url).query["host"])
     socket_folder.symlink_to(tmp_path)

@@ -1,4 +1,4 @@
-"""What `make install` says about the Python that it is given."""
+"""The notes of `make install` about the Python in use."""
 
 from __future__ import annotations
 

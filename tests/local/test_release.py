@@ -1,4 +1,4 @@
-"""What `make run` does with the release line and with the check after it."""
+"""How `make run` handles the release line and the check after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`make reset`: what it deletes, and what it refuses."""
+"""`make reset`: what it deletes and when it refuses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Printed = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """The folder of a database that was once started."""
+    """The folder of a database that has been started."""
     with EmbeddedPostgres(tmp_path / "a folder", {"fsync": "off"}):
         pass
     return tmp_path / "a folder"
@@ -48,7 +48,7 @@ def test_scripts_are_not_asked_and_the_next_start_is_empty(data: Path, monkeypat
 
 
 def test_running_database_is_not_deleted(data: Path, capsys: Printed) -> None:
-    # The lock belongs to the process, so another process has to try.
+    # The lock belongs to this process, so another process must try.
     with EmbeddedPostgres(data, {"fsync": "off"}):
         command = [sys.executable, "-m", "local", "reset", "--yes", "--data", str(data)]
         run = Running(command, data.parent / "output")
@@ -59,13 +59,13 @@ def test_running_database_is_not_deleted(data: Path, capsys: Printed) -> None:
     assert has_data(data)
 
 
-def test_database_of_somebody_else_is_never_deleted(data: Path, capsys: Printed) -> None:
+def test_database_in_database_url_is_never_deleted(data: Path, capsys: Printed) -> None:
     assert reset.main({"DATABASE_URL": "postgresql:///x"}, data, is_sure=True) == 1
     assert capsys.readouterr().err.startswith("DATABASE_URL is set, ")
     assert has_data(data)
 
 
-def test_nothing_to_delete_is_no_failure(tmp_path: Path, capsys: Printed) -> None:
+def test_nothing_to_delete_is_a_success(tmp_path: Path, capsys: Printed) -> None:
     assert reset.main({}, tmp_path / "never started", is_sure=False) == 0
     assert "nothing to delete" in capsys.readouterr().out
     assert not (tmp_path / "never started").exists()

@@ -75,7 +75,8 @@ def _definitions(root: Path, prefix: str) -> Iterator[Definition]:
             yield from _sql(path, path.read_text(encoding="utf-8"))
         return
     folder = root.joinpath(*prefix.split("."))
-    for path in [folder.with_suffix(".py"), *sorted(folder.rglob("*.py"))]:
+    by_name = root / f"{prefix}.py"  # such as gunicorn.conf.py
+    for path in dict.fromkeys([by_name, folder.with_suffix(".py"), *sorted(folder.rglob("*.py"))]):
         if path.exists():
             yield from _python(path, path.read_text(encoding="utf-8"))
 

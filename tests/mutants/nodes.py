@@ -1,6 +1,6 @@
 """Find a test by the shortest unique end of its pytest node id, in whatever file it is.
 
-`test_capture_after_void`, or `TestClaim::test_capture_after_void[card]`, or `test_store.py::TestClaim::test_x`.
+`test_refund_can_be_split`, or `TestClaim::test_refund_can_be_split[card]`, or `test_store.py::TestClaim::test_x`.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def test_copy_tests_its_own_code(base: Tree) -> None:
     ids=["caught", "survives", "crashes"],
 )
 def test_verdict_on_a_mutant(base: Tree, tmp_path: Path, edit: Edit, is_caught: bool, why: str) -> None:
-    test = "test_nothing_is_asked_again_after_1_4_16_64_seconds_then_turns_back"
+    test = "test_nothing_is_retried_after_1_4_16_64_seconds_then_compensated"
     verdict = judge(Mutant("m", "3", "", (edit,), (test,)), base, tmp_path / "m")
     assert (verdict.test is not None) == is_caught
     assert why in verdict.why

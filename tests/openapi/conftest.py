@@ -1,4 +1,4 @@
-"""The real system, whose documents these are."""
+"""The real system, which serves the documents."""
 
 from tests.faults.shared_stack import shared_stack, stack
 

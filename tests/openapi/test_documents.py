@@ -1,4 +1,4 @@
-"""The OpenAPI documents as other people's tools read them: a validator, and a generator of clients."""
+"""The OpenAPI documents in other tools: a validator and a client generator."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from common.process.addresses import PARTICIPANTS
 from tests.faults.shared_stack import SharedStack, new_key
 from tests.system.stack import WEB_PROCESSES
 
-# The generated client in a process of its own, as a program of somebody else's would use it.
+# The generated client in a separate process, as another program would use it.
 SHOP = """
 import sys
 from edge_client import Client
@@ -64,7 +64,7 @@ def test_generated_client_places_an_order(stack: SharedStack, tmp_path: Path) ->
 
 
 def generate(url: str, folder: Path) -> None:
-    """Generate a client into `folder/edge_client`. The generator warns about everything that it has to leave out."""
+    """Generate a client into `folder/edge_client`. The generator warns about everything it leaves out."""
     (folder / "config.json").write_text(json.dumps({"package_name_override": "edge_client", "post_hooks": []}))
     command = [sys.executable, "-m", "openapi_python_client", "generate", "--url", f"{url}/openapi.json"]
     command += ["--meta", "none", "--output-path", "edge_client", "--config", "config.json"]

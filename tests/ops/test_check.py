@@ -1,4 +1,4 @@
-"""`python -m ops check` finds each problem on a real server, and the statement it gives mends the problem."""
+"""`python -m ops check` finds each problem on a real server, and the statement it suggests fixes the problem."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.pgbouncer import pgbouncer
 
 PROJECT = Path(__file__).resolve().parents[2]
 
-# The statements that make a problem, by check. A semicolon with a blank behind it separates two.
+# The statements that cause a problem, by check. A semicolon and a space separate two.
 PROBLEMS = {
     "collation": [
         "UPDATE pg_database SET datcollversion = '0' WHERE datname = current_database()",
@@ -85,7 +85,7 @@ PROBLEMS = {
     "slots": ["SELECT pg_create_physical_replication_slot('forgotten', true)"],
 }
 CASES = [(name, statements) for name, cases in PROBLEMS.items() for statements in cases]
-# These have tests of their own, because SQL does not mend them.
+# These have separate tests, because SQL does not fix them.
 OTHERS = {"migrations", "encoding", "clock", "connections", "pooler"}
 CLEAN = (
     "DROP TABLE IF EXISTS t",
@@ -111,7 +111,7 @@ def run(server: EmbeddedPostgres, statements: str, database: str = "checked") ->
         for statement in statements.split("; "):
             try:
                 sql(statement)
-            except psycopg2.errors.UniqueViolation:  # the index that stays behind is the problem
+            except psycopg2.errors.UniqueViolation:  # leaves an invalid index, which is the problem
                 continue
 
 
@@ -149,7 +149,7 @@ def test_every_check_is_tested() -> None:
 
 
 @pytest.mark.parametrize(("name", "statements"), CASES)
-def test_problem_is_found_and_its_remedy_mends_it(
+def test_problem_is_found_and_its_remedy_fixes_it(
     server: EmbeddedPostgres, url: str, name: str, statements: str
 ) -> None:
     run(server, statements)
@@ -226,7 +226,7 @@ def test_permission_that_is_missing_is_a_problem(server: EmbeddedPostgres, url: 
         run(server, "GRANT SELECT ON pg_replication_slots TO PUBLIC; DROP ROLE stranger")
 
 
-# As an operator has it: a process, its exit code, and what it prints
+# The command as an operator runs it: a process, its exit code and its output
 
 
 def command(url: str, *arguments: str, module: str = "ops", **environ: str) -> tuple[int, str, str]:

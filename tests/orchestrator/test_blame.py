@@ -1,4 +1,4 @@
-"""Which errors may be one entry's fault, and what an operator reads."""
+"""Which errors one entry may have caused, and the reason shown to an operator."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def test_refused_statement_may_be_the_fault_of_one_entry(database: Database, cod
 
 
 @pytest.mark.parametrize("code", ["08006", "25006", "53100", "53300", "57P01", "57P03"])
-def test_server_in_trouble_is_no_entrys_fault(database: Database, code: str) -> None:
+def test_server_trouble_is_not_blamed_on_an_entry(database: Database, code: str) -> None:
     assert not blame.may_be_one_entry(raised(database, f"RAISE EXCEPTION 'no' USING ERRCODE = '{code}'"))
 
 
 @pytest.mark.parametrize("error", [DatabaseUnavailable(), DatabaseBusy(), CommitOutcomeUnknown()])
-def test_lost_connection_is_no_entrys_fault(error: Exception) -> None:
+def test_lost_connection_is_not_blamed_on_an_entry(error: Exception) -> None:
     assert not blame.may_be_one_entry(error)
 
 

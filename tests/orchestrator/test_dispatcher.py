@@ -21,7 +21,7 @@ from tests.waiting import eventually
 
 Make = Callable[[], str]
 Read = Callable[[str], Row]
-FOR_EVER = 3600.0
+NEVER_S = 3600.0
 
 
 @contextmanager
@@ -57,7 +57,7 @@ class TestClaiming:
             go.wait(10)
             return saga
 
-        dispatcher = Dispatcher(store, hold, threads=2, poll_interval_s=FOR_EVER)
+        dispatcher = Dispatcher(store, hold, threads=2, poll_interval_s=NEVER_S)
         assert (dispatcher.run_once(), dispatcher.run_once()) == (2, 0)
         assert dispatcher.in_flight == 2
         assert database.one("SELECT count(*) AS n FROM order_ledger WHERE claimed_by IS NOT NULL") == {"n": 2}
@@ -66,11 +66,11 @@ class TestClaiming:
 
     def test_backlog_is_drained_without_waiting_for_the_poll(self, store: Store, authorized: Make, row: Read) -> None:
         ids = [authorized() for _ in range(12)]
-        with running(Dispatcher(store, walk(store), threads=2, poll_interval_s=FOR_EVER)):
+        with running(Dispatcher(store, walk(store), threads=2, poll_interval_s=NEVER_S)):
             eventually(is_completed(row, *ids))
 
     def test_twelve_slow_calls_run_in_parallel(self, store: Store, authorized: Make, row: Read) -> None:
-        """They all wait for one another, so in sequence they would never end."""
+        """They all wait for each other, so in sequence they would never end."""
         ids = [authorized() for _ in range(12)]
         together = threading.Barrier(12, timeout=20)
 
@@ -78,7 +78,7 @@ class TestClaiming:
             together.wait()
             return Yes({})
 
-        with running(Dispatcher(store, walk(store, ask), threads=12, poll_interval_s=FOR_EVER)):
+        with running(Dispatcher(store, walk(store, ask), threads=12, poll_interval_s=NEVER_S)):
             eventually(is_completed(row, *ids))
 
     def test_hanging_call_does_not_delay_other_orders(self, store: Store, authorized: Make, row: Read) -> None:
@@ -89,7 +89,7 @@ class TestClaiming:
                 go.wait(20)
             return Yes({})
 
-        with running(Dispatcher(store, walk(store, ask), threads=2, poll_interval_s=FOR_EVER)):
+        with running(Dispatcher(store, walk(store, ask), threads=2, poll_interval_s=NEVER_S)):
             eventually(is_completed(row, *ids))
             assert row(hanging)["status"] == Status.AUTHORIZED
             go.set()
@@ -97,7 +97,7 @@ class TestClaiming:
 
 class TestWaking:
     def test_wake_is_enough(self, store: Store, authorized: Make, row: Read) -> None:
-        with running(Dispatcher(store, walk(store), threads=1, poll_interval_s=FOR_EVER)) as dispatcher:
+        with running(Dispatcher(store, walk(store), threads=1, poll_interval_s=NEVER_S)) as dispatcher:
             id_ = authorized()
             dispatcher.wake()
             eventually(is_completed(row, id_))
@@ -113,7 +113,7 @@ class TestWaking:
         def ask(_: Saga) -> Yes | Nothing:
             return answers.pop() if answers else Yes({})
 
-        with running(Dispatcher(store, walk(store, ask), threads=1, poll_interval_s=FOR_EVER)):
+        with running(Dispatcher(store, walk(store, ask), threads=1, poll_interval_s=NEVER_S)):
             eventually(is_completed(row, id_))
 
     def test_retry_of_another_orchestrator_runs_when_it_is_due(
@@ -122,7 +122,7 @@ class TestWaking:
         id_ = authorized()
         (saga,) = other_store.claim(1)
         other_store.save(saga, replace(saga, retry_in_s=0.2))
-        with running(Dispatcher(store, walk(store), threads=1, poll_interval_s=FOR_EVER)):
+        with running(Dispatcher(store, walk(store), threads=1, poll_interval_s=NEVER_S)):
             eventually(is_completed(row, id_))
 
 
@@ -135,12 +135,12 @@ class TestTrouble:
                 raise ValueError("bad row")
             return Yes({})
 
-        with running(Dispatcher(store, walk(store, ask), threads=2, poll_interval_s=FOR_EVER)):
+        with running(Dispatcher(store, walk(store, ask), threads=2, poll_interval_s=NEVER_S)):
             eventually(is_completed(row, *ids))
             eventually(lambda: row(bad)["needs_attention_at"])
         assert (row(bad)["claimed_by"], row(bad)["attention_reason"]) == (None, "ValueError: bad row")
 
-    def test_lost_connection_gives_the_claim_back(self, store: Store, authorized: Make, row: Read) -> None:
+    def test_lost_connection_releases_the_claim(self, store: Store, authorized: Make, row: Read) -> None:
         id_, errors = authorized(), [DatabaseUnavailable()]
 
         def ask(saga: Saga) -> Yes:
@@ -148,10 +148,10 @@ class TestTrouble:
                 raise errors.pop()
             return Yes({})
 
-        with running(Dispatcher(store, walk(store, ask), threads=2, poll_interval_s=FOR_EVER)):
+        with running(Dispatcher(store, walk(store, ask), threads=2, poll_interval_s=NEVER_S)):
             eventually(is_completed(row, id_))
 
-    def test_claim_whose_answer_was_lost_is_given_back(self, store: Store, authorized: Make, row: Read) -> None:
+    def test_claim_whose_answer_was_lost_is_released(self, store: Store, authorized: Make, row: Read) -> None:
         ids, losses = [authorized(), authorized()], [DatabaseUnavailable()]
 
         class Lossy(Store):
@@ -165,7 +165,7 @@ class TestTrouble:
         with running(Dispatcher(lossy, walk(store), threads=2, poll_interval_s=0.05)):
             eventually(is_completed(row, *ids))
 
-    def test_other_claims_stay_when_one_is_given_back(self, store: Store, authorized: Make, row: Read) -> None:
+    def test_other_claims_stay_when_one_is_released(self, store: Store, authorized: Make, row: Read) -> None:
         lost, kept = authorized(), authorized()
         errors, go = [DatabaseUnavailable()], threading.Event()
 
@@ -176,16 +176,16 @@ class TestTrouble:
                 raise errors.pop()
             return Yes({})
 
-        with running(Dispatcher(store, walk(store, ask), threads=2, poll_interval_s=FOR_EVER)):
+        with running(Dispatcher(store, walk(store, ask), threads=2, poll_interval_s=NEVER_S)):
             eventually(is_completed(row, lost))
             assert (row(kept)["claimed_by"], row(kept)["claim_number"]) == ("me", 2)
             go.set()
             eventually(is_completed(row, kept))
 
-    def test_looks_ever_less_often_at_entries_that_it_cannot_claim(self, store: Store, monkeypatch) -> None:
-        """They are locked, or the database is read-only: a busy loop would not help."""
+    def test_looks_less_and_less_often_at_unclaimable_entries(self, store: Store, monkeypatch) -> None:
+        """For example, they are locked or the database is read-only: a busy loop would not help."""
         pauses: list[float] = []
-        dispatcher = Dispatcher(store, walk(store), threads=1, poll_interval_s=FOR_EVER)
+        dispatcher = Dispatcher(store, walk(store), threads=1, poll_interval_s=NEVER_S)
         monkeypatch.setattr(store, "claim", lambda limit: [])
         monkeypatch.setattr(store, "next_due_in", lambda: 0.0)
 
@@ -227,7 +227,7 @@ class TestTrouble:
             ran.append(saga.id)
             return saga
 
-        dispatcher = Dispatcher(Slow(store.database, "me", 30), run, threads=2, poll_interval_s=FOR_EVER)
+        dispatcher = Dispatcher(Slow(store.database, "me", 30), run, threads=2, poll_interval_s=NEVER_S)
         looking = threading.Thread(target=dispatcher.run, daemon=True)
         looking.start()
         claiming.wait(10)

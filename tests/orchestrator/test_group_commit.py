@@ -1,4 +1,4 @@
-"""Which thread writes which items, and what each thread is told. This needs no database."""
+"""Which thread writes which items, and what each thread gets back. No database is needed."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_error_is_raised_in_each_thread_of_the_group(writing: Writing, wait_whil
     writing.may_end.release(2)
     assert first.result(PATIENCE_S) == "first is written"
     assert [future.exception(PATIENCE_S) for future in others] == [writing.error] * 3
-    assert len(writing.groups) == 2, "and the group is not written again"
+    assert len(writing.groups) == 2, "the group is not written again"
 
 
 def test_next_group_is_written_after_a_failed_one(writing: Writing, come: Come) -> None:

@@ -1,4 +1,4 @@
-"""The listener on a real server: it hears, reconnects, and notices a silent connection or a pooler."""
+"""The listener on a real server: it receives, reconnects, and detects a silent connection or a pooler."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_reconnects_and_wakes_after_a_lost_connection(url: str) -> None:
 
 
 def test_listens_before_the_first_wake(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Orders committed during the first wake must be heard too."""
+    """Notifications of orders committed during the first wake must arrive too."""
     heard = []
 
     def wake() -> None:
@@ -104,7 +104,7 @@ def test_listens_before_the_first_wake(url: str, monkeypatch: pytest.MonkeyPatch
     eventually(lambda: heard)
     stopping.set()
     thread.join()
-    assert seen[0] == ([], True), "no wake before a notification has come through"
+    assert seen[0] == ([], True), "woke before it received a notification"
     assert heard[0]
 
 
@@ -126,7 +126,7 @@ def test_silent_connection_is_detected(url: str, monkeypatch: pytest.MonkeyPatch
 def test_error_is_logged_when_notifications_do_not_arrive(
     url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As behind a pooler in transaction mode. Here they are sent in another database."""
+    """As behind a pooler in transaction mode. Here they are sent to another database."""
     open_async = nonblocking.open_async
 
     def elsewhere(url: str, name: str, deadline: float) -> Any:

@@ -1,4 +1,4 @@
-"""What is sent to each participant, and how its answers are read; the network's edge is faked with `responses`."""
+"""The request to each participant and the reading of its answers. `responses` fakes the network."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ CALLS = [
 
 @pytest.mark.parametrize(("action", "method", "url", "sent", "answer"), CALLS, ids=[call[0] for call in CALLS])
 class TestEveryCall:
-    def test_is_the_same_on_each_attempt_and_carries_the_request_id(
+    def test_request_is_the_same_on_each_attempt_and_carries_the_request_id(
         self, participants: Participants, action: str, method: str, url: str, sent: Any, answer: Any
     ) -> None:
         responses.add(method, url, json=answer)
@@ -106,14 +106,14 @@ class TestEveryCall:
         assert (json.loads(first.body) if first.body else None) == sent
         assert first.headers["X-Request-ID"] == "r-7"
 
-    def test_a_yes_that_is_about_something_else_is_nothing(
+    def test_yes_about_something_else_is_nothing(
         self, participants: Participants, action: str, method: str, url: str, sent: Any, answer: Any
     ) -> None:
         for wrong in ({}, {"status": "?", "order_id": "?", "order_ledger_id": "?"}, []):
             responses.add(method, url, json=wrong)
             assert isinstance(participants.ask(at(action)), Nothing)
 
-    def test_what_the_contract_does_not_name_is_nothing(
+    def test_answer_outside_the_contract_is_nothing(
         self, participants: Participants, action: str, method: str, url: str, sent: Any, answer: Any
     ) -> None:
         for status in (301, 401, 403, 404, 405, 408, 409, 425, 429, 500, 502, 503):
@@ -122,14 +122,14 @@ class TestEveryCall:
                     mock.add(method, url, status=status, body=body)
                     assert isinstance(new_participants().ask(at(action)), Nothing), (status, body)
 
-    def test_silence_is_nothing(
+    def test_missing_answer_is_nothing(
         self, participants: Participants, action: str, method: str, url: str, sent: Any, answer: Any
     ) -> None:
         for error in (requests.ReadTimeout(), requests.ConnectTimeout(), requests.ConnectionError()):
             responses.add(method, url, body=error)
             assert isinstance(participants.ask(at(action)), Nothing)
 
-    def test_a_request_that_cannot_succeed_is_a_no(
+    def test_invalid_request_is_a_no(
         self, participants: Participants, action: str, method: str, url: str, sent: Any, answer: Any
     ) -> None:
         responses.add(method, url, status=400, json=refusal("validation_error"))
@@ -158,7 +158,7 @@ def test_a_refusal_that_the_contract_names_is_a_no(
     assert participants.ask(at(action)) == No(code, "No.", {})
 
 
-def test_what_never_happened_counts_as_undone(participants: Participants) -> None:
+def test_undo_of_something_that_never_happened_is_done(participants: Participants) -> None:
     responses.add("POST", VOID, status=404, json=refusal("authorization_not_found"))
     responses.add("PUT", CANCEL, status=404, json=refusal("not_found", order_id=SAGA.order_id))
     assert isinstance(participants.ask(at("void_payment")), Yes)
@@ -167,8 +167,8 @@ def test_what_never_happened_counts_as_undone(participants: Participants) -> Non
 
 @pytest.mark.parametrize("action", ["confirm_order", "cancel_order"])
 @pytest.mark.parametrize("details", [{}, {"order_id": "another"}])
-def test_a_path_that_nobody_serves_is_nothing(participants: Participants, action: str, details: dict[str, str]) -> None:
-    """ORDERS_SERVICE_URL leads elsewhere: that must not undo a sale, nor count as undone."""
+def test_404_of_an_unknown_path_is_nothing(participants: Participants, action: str, details: dict[str, str]) -> None:
+    """If ORDERS_SERVICE_URL is wrong, a 404 must neither undo a sale nor count as undone."""
     _, method, url, _, _ = next(call for call in CALLS if call[0] == action)
     responses.add(method, url, status=404, json=refusal("not_found", **details))
     assert isinstance(participants.ask(at(action)), Nothing)
@@ -190,7 +190,7 @@ def test_a_captured_payment_is_refunded_under_its_own_key(participants: Particip
         ("authorization_not_found", "", False),
     ],
 )
-def test_money_that_a_person_gave_back_is_back(
+def test_refund_by_an_operator_counts_as_undone(
     participants: Participants, code: str, status: str, is_done: bool
 ) -> None:
     responses.add("POST", VOID, status=409, json=refusal("already_captured"))
@@ -198,13 +198,13 @@ def test_money_that_a_person_gave_back_is_back(
     assert isinstance(participants.ask(at("void_payment")), Yes) == is_done
 
 
-def test_a_refund_without_an_answer_is_not_done(participants: Participants) -> None:
+def test_unanswered_refund_is_not_done(participants: Participants) -> None:
     responses.add("POST", VOID, status=409, json=refusal("already_captured"))
     responses.add("POST", REFUND, status=503, json=refusal("gateway_error"))
     assert isinstance(participants.ask(at("void_payment")), Nothing)
 
 
-def test_a_participant_that_is_down_is_not_hammered_and_the_others_are_still_asked(participants: Participants) -> None:
+def test_dead_participant_is_not_hammered_and_the_others_are_still_called(participants: Participants) -> None:
     responses.add("POST", f"{ORDERS}/orders", body=requests.ConnectionError())
     responses.add("DELETE", CALLS[5][2], json=CALLS[5][4])
     answers = [participants.ask(at("create_order")) for _ in range(OPENS_AFTER + 5)]
@@ -221,12 +221,12 @@ def order_of(*product_ids: str) -> Saga:
     return saga(items=items, status=Status.ORDER_CREATED)
 
 
-def test_busy_costs_no_attempt_and_only_orders_for_that_product_are_held_back(participants: Participants) -> None:
+def test_busy_costs_no_attempt_and_defers_only_orders_for_that_product(participants: Participants) -> None:
     responses.add("POST", RESERVE, status=503, json=refusal("busy", product_ids=["a"]))
     responses.add("POST", RESERVE, json=CALLS[1][4])
     assert isinstance(participants.ask(order_of("a", "b")), Deferred)
     assert isinstance(participants.ask(order_of("a")), Deferred)
-    assert len(responses.calls) == 1, "a is not asked for again at once"
+    assert len(responses.calls) == 1, "the product is not requested again at once"
     assert isinstance(participants.ask(order_of("b")), Yes)
 
 
@@ -238,9 +238,7 @@ def test_busy_does_not_open_the_breaker(participants: Participants) -> None:
 
 
 @pytest.mark.parametrize("details", [{}, {"product_ids": "a"}, {"product_ids": [1, None, {}]}, {"product_ids": ["z"]}])
-def test_busy_that_names_no_product_of_the_order_holds_back_no_product(
-    participants: Participants, details: dict[str, Any]
-) -> None:
+def test_busy_about_another_product_defers_nothing(participants: Participants, details: dict[str, Any]) -> None:
     responses.add("POST", RESERVE, status=503, json=refusal("busy", **details))
     responses.add("POST", RESERVE, json=CALLS[1][4])
     assert isinstance(participants.ask(order_of("a")), Deferred)
@@ -261,4 +259,4 @@ def test_busy_participant_gets_a_share_of_the_threads() -> None:
     assert isinstance(inventory.ask(slow, SAGA, []), Yes)
     assert isinstance(inventory.ask(slow, SAGA, []), Yes)
     assert [answer.awaits for answer in inner] == ["rows that are locked"] * 2
-    assert isinstance(inventory.ask(lambda *_: Yes({}), SAGA, []), Yes), "its place is free again"
+    assert isinstance(inventory.ask(lambda *_: Yes({}), SAGA, []), Yes), "its slot is free again"

@@ -72,7 +72,7 @@ def test_hanging_call_does_not_block_shutdown(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Its order is left to its lease, because a platform would soon kill the process."""
+    """The order keeps its lease, because a platform would soon kill the process."""
     monkeypatch.setattr(module, "DRAIN_WITHIN_S", 0.1)
     authorized()
     orchestrator = Orchestrator(settings())
@@ -128,7 +128,7 @@ def test_invalid_setting_is_reported_in_one_line(name: str, value: str) -> None:
 
 
 def test_each_process_has_its_own_claimant_name(settings: Callable[..., Settings]) -> None:
-    """After a restart, host and pid may be the same again, in containers above all."""
+    """After a restart, host and pid may be the same, especially in containers."""
     names = {Orchestrator(settings()).claimant for _ in range(2)}
     assert len(names) == 2
     assert all(re.fullmatch(rf".+:{os.getpid()}:[0-9a-f-]{{36}}", name) for name in names)

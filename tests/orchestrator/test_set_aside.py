@@ -1,4 +1,4 @@
-"""Entries that cannot be claimed, read or saved, on a real PostgreSQL."""
+"""Entries that cannot be claimed, read or saved. On a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CREATE TRIGGER refuse BEFORE UPDATE ON order_ledger FOR EACH ROW WHEN ({when}) E
 
 @pytest.fixture
 def sql(url: str) -> Iterator[Callable[[str], Any]]:
-    """`sql("DROP …")`, on a connection of its own."""
+    """`sql("DROP …")`, on its own connection."""
     with closing(psycopg2.connect(url)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
@@ -68,7 +68,7 @@ class TestUnclaimable:
             (note,) = noted()
             assert (note["order_ledger_id"], note["reason"]) == (bad, "RaiseException: no")
 
-    def test_it_is_marked_where_it_can_be_written_otherwise(
+    def test_writable_entry_is_marked_itself(
         self, store: Store, authorized: Make, row: Read, change: Change, noted: Any, sql: Any
     ) -> None:
         id_ = authorized()
@@ -77,14 +77,14 @@ class TestUnclaimable:
         assert row(id_)["attention_reason"] == "NumericValueOutOfRange: integer out of range"
         assert noted() == []
 
-    def test_it_is_not_due_meanwhile(self, store: Store, authorized: Make, refused: Any) -> None:
-        """Otherwise the dispatcher would look at it without a pause."""
+    def test_set_aside_entry_is_not_due_meanwhile(self, store: Store, authorized: Make, refused: Any) -> None:
+        """Otherwise the dispatcher would look at it again and again without a pause."""
         bad = authorized()
         with refused(f"OLD.id = '{bad}'"):
             store.claim(10)
             assert store.next_due_in() is None
 
-    def test_it_is_claimed_again_when_its_time_has_come_and_the_cause_is_gone(
+    def test_set_aside_entry_is_claimed_when_due_and_the_cause_is_gone(
         self, store: Store, authorized: Make, refused: Any, noted: Any, database: Database
     ) -> None:
         bad = authorized()
@@ -96,7 +96,7 @@ class TestUnclaimable:
         (saga,) = store.claim(10)
         assert (saga.id, noted()) == (bad, [])
 
-    def test_it_stays_marked_since_the_first_refusal(
+    def test_mark_keeps_the_time_of_the_first_refusal(
         self, store: Store, authorized: Make, refused: Any, noted: Any, database: Database
     ) -> None:
         bad = authorized()
@@ -112,7 +112,7 @@ class TestUnclaimable:
     def test_no_entry_is_blamed_when_every_claim_is_refused(
         self, store: Store, authorized: Make, sql: Any, noted: Any
     ) -> None:
-        """A migration is under way."""
+        """For example, during a migration."""
         authorized()
         sql("ALTER TABLE order_ledger RENAME COLUMN unproductive_claims TO renamed")
         try:
@@ -123,8 +123,8 @@ class TestUnclaimable:
         assert noted() == []
         assert len(store.claim(10)) == 1
 
-    def test_extreme_times_stop_nobody(self, store: Store, authorized: Make, change: Change) -> None:
-        """Some are beyond what Python can hold."""
+    def test_extreme_times_do_not_stop_other_entries(self, store: Store, authorized: Make, change: Change) -> None:
+        """Some are outside the range of Python's datetime."""
         ids = {authorized() for _ in range(4)}
         for id_, time in zip(sorted(ids), ("-infinity", "4000-01-01 BC", "2020-01-01", "-infinity"), strict=True):
             change(id_, f"due_at = '{time}', created_at = 'infinity', updated_at = '20000-01-01'")
@@ -177,7 +177,7 @@ class TestUnsavable:
             other.rollback()
             assert waiting.result(20)
 
-    def test_entry_is_marked_and_given_back(self, store: Store, authorized: Make, row: Read) -> None:
+    def test_entry_is_marked_and_released(self, store: Store, authorized: Make, row: Read) -> None:
         id_ = authorized()
         (saga,) = store.claim(1)
         store.set_aside(saga, ValueError("why"))
@@ -196,7 +196,7 @@ class TestUnsavable:
         store.set_aside(zombie, ValueError("why"))
         assert row(id_) == before
 
-    def test_mark_is_taken_away_by_progress(self, store: Store, authorized: Make, row: Read, change: Change) -> None:
+    def test_progress_removes_the_mark(self, store: Store, authorized: Make, row: Read, change: Change) -> None:
         id_ = authorized()
         (saga,) = store.claim(1)
         store.set_aside(saga, ValueError("why"))
@@ -221,7 +221,7 @@ class TestUnsavable:
 
 
 class TestStranded:
-    def test_claims_that_no_thread_works_on_are_given_back(
+    def test_claims_without_a_thread_are_released(
         self, store: Store, other_store: Store, authorized: Make, row: Read
     ) -> None:
         lost, in_flight, theirs = authorized(), authorized(), authorized()

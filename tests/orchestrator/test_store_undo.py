@@ -18,7 +18,7 @@ Change = Callable[[str, str], None]
 
 
 def undo(store: Store, saga: Saga) -> Saga:
-    """The next undo says yes."""
+    """The next undo is answered with yes."""
     now = after(saga, Yes({}), POLICY)
     assert store.save(saga, now)
     return now

@@ -1,4 +1,4 @@
-"""The orders service on the test run's database, and what its tests have in common."""
+"""The orders service on the test run's database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from orders_service.app import create_app
 
 
 class Orders:
-    """The service's calls, as a client makes them. Safe to use from several threads."""
+    """The service's calls, as a client makes them. Thread-safe."""
 
     def __init__(self, app: Flask) -> None:
         self._app = app
@@ -45,7 +45,7 @@ class Orders:
         return self.client.post("/orders", json=self.body(ledger_id, **changes))
 
     def new(self) -> str:
-        """A created order's id."""
+        """Create an order. :returns: its id"""
         answer = self.create()
         assert answer.status_code == 201, answer.text
         return str(answer.get_json()["id"])
@@ -73,14 +73,14 @@ def orders(orders_app: Flask, url: str) -> Orders:
 
 @pytest.fixture
 def never_seen() -> tuple[str, str]:
-    """A ledger entry, and the order that it would lead to."""
+    """The ids of an unknown ledger entry and of the order it would lead to."""
     ledger_id = str(uuid.uuid4())
     return ledger_id, order_id_for(ledger_id)
 
 
 @pytest.fixture
 def sql(url: str) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
-    """A look at the tables: `sql("SELECT …")` → rows."""
+    """Query the tables: `sql("SELECT …")` → rows."""
     connection = psycopg2.connect(url)
     connection.autocommit = True
 

@@ -1,4 +1,4 @@
-"""Creating an order, once, whatever is sent."""
+"""Creating an order exactly once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_an_order_is_created(orders):
     assert times["created_at"].endswith("Z")
 
 
-def test_the_same_again_is_the_same_order(orders, sql):
+def test_repeated_create_is_replayed(orders, sql):
     first, second = orders.create(LEDGER), orders.create(LEDGER)
     assert (second.status_code, second.data) == (200, first.data)
     assert "Idempotency-Replayed" not in first.headers
@@ -36,7 +36,7 @@ def test_the_same_again_is_the_same_order(orders, sql):
     assert sql("SELECT count(*) FROM order_items") == [(2,)]
 
 
-def test_the_same_again_shows_the_order_as_it_is_now(orders):
+def test_repeated_create_shows_the_current_order(orders):
     order = orders.create(LEDGER).get_json()["id"]
     confirmed = orders.confirm(order)
     again = orders.create(LEDGER)
@@ -50,21 +50,21 @@ def test_the_same_again_shows_the_order_as_it_is_now(orders):
         {"items": [{"product_id": str(uuid.UUID(int=9)), "quantity": 1, "unit_price_cents": 5999}]},
     ],
 )  # fmt: skip
-def test_other_content_for_the_same_entry(orders, change):
+def test_other_content_for_the_same_entry_is_refused(orders, change):
     orders.create(LEDGER)
     answer = orders.create(LEDGER, **change)
     assert (answer.status_code, answer.get_json()["error"]) == (422, "idempotency_key_reused")
     assert orders.create(LEDGER).status_code == 200
 
 
-def test_one_order_whatever_is_sent_at_once(orders, sql):
+def test_simultaneous_creates_make_one_order(orders, sql):
     answers = at_once([lambda: orders.create(LEDGER)] * 10)
     assert sorted(answer.status_code for answer in answers) == [200] * 9 + [201]
     assert len({answer.data for answer in answers}) == 1
     assert sql("SELECT count(*) FROM order_items") == [(2,)]
 
 
-def test_fifty_lines_stay_in_their_order(orders):
+def test_fifty_lines_keep_their_order(orders):
     products = [str(uuid.uuid4()) for _ in range(50)]
     items = [{"product_id": product, "quantity": 100, "unit_price_cents": 1} for product in products]
     answer = orders.create(LEDGER, items=items, total_amount_cents=5000)
@@ -72,14 +72,14 @@ def test_fifty_lines_stay_in_their_order(orders):
     assert orders.get(answer.get_json()["id"]).get_json()["items"] == items
 
 
-def test_the_largest_total(orders):
+def test_total_over_the_limit_is_refused(orders):
     line = {"product_id": LEDGER, "quantity": 1, "unit_price_cents": 999_999_999_999}
     assert orders.create(items=[line], total_amount_cents=999_999_999_999).status_code == 201
     over = orders.create(items=[line | {"quantity": 2}], total_amount_cents=1_999_999_999_998)
     assert (over.status_code, list(over.get_json()["details"])) == (400, ["total_amount_cents"])
 
 
-def test_a_product_in_two_lines(orders):
+def test_product_in_two_lines_is_refused(orders):
     line = {"product_id": "abcdefab-0000-0000-0000-000000000000", "quantity": 1, "unit_price_cents": 1}
     answer = orders.create(items=[line, line | {"product_id": line["product_id"].upper()}], total_amount_cents=2)
     assert (answer.status_code, list(answer.get_json()["details"])) == (400, ["items"])

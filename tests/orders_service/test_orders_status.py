@@ -1,4 +1,4 @@
-"""Confirming and cancelling, in whatever order the calls arrive."""
+"""Confirming and cancelling, in any order of arrival."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def refusal(answer) -> tuple[int, str, dict[str, str]]:
 
 
 @pytest.mark.parametrize(("verb", "status"), [("confirm", "CONFIRMED"), ("cancel", "CANCELLED")])
-def test_a_status_is_reached_once(orders, verb, status):
+def test_repeated_confirm_or_cancel_changes_nothing(orders, verb, status):
     order = orders.new()
     before = orders.get(order).get_json()
     first, second = (getattr(orders, verb)(order) for _ in range(2))
@@ -39,21 +39,21 @@ def test_a_status_is_reached_once(orders, verb, status):
     assert after["updated_at"] > before["updated_at"]
 
 
-def test_no_cancel_after_a_confirm(orders):
+def test_cancel_after_a_confirm_is_refused(orders):
     order = orders.new()
     confirmed = orders.confirm(order)
     assert refusal(orders.cancel(order)) == refused("CONFIRMED", "CANCELLED")
     assert orders.get(order).data == confirmed.data
 
 
-def test_no_confirm_after_a_cancel(orders):
+def test_confirm_after_a_cancel_is_refused(orders):
     order = orders.new()
     cancelled = orders.cancel(order)
     assert refusal(orders.confirm(order)) == refused("CANCELLED", "CONFIRMED")
     assert orders.get(order).data == cancelled.data
 
 
-def test_no_create_after_a_cancel(orders):
+def test_create_after_a_cancel_is_refused(orders):
     body = orders.body()
     order = orders.client.post("/orders", json=body).get_json()["id"]
     orders.cancel(order)
@@ -61,7 +61,7 @@ def test_no_create_after_a_cancel(orders):
     assert orders.get(order).get_json()["status"] == "CANCELLED"
 
 
-def test_a_create_that_arrives_after_its_cancel(orders, never_seen):
+def test_create_arriving_after_its_cancel_is_refused(orders, never_seen):
     ledger_id, order = never_seen
     missing = (404, "not_found", {"order_id": order})
     assert refusal(orders.cancel(order)) == missing
@@ -71,19 +71,19 @@ def test_a_create_that_arrives_after_its_cancel(orders, never_seen):
 
 
 @pytest.mark.parametrize("verb", ["get", "confirm", "cancel"])
-def test_no_such_order(orders, verb):
+def test_unknown_order_is_404(orders, verb):
     assert refusal(getattr(orders, verb)(NOWHERE)) == (404, "not_found", {"order_id": NOWHERE})
     assert getattr(orders, verb)("x").get_json()["error"] == "not_found"
 
 
-def test_a_confirm_of_nothing_leaves_nothing(orders, never_seen, sql):
+def test_confirm_of_an_unknown_order_leaves_nothing(orders, never_seen, sql):
     ledger_id, order = never_seen
     orders.confirm(order)
     assert sql("SELECT * FROM orders") == []
     assert orders.create(ledger_id).status_code == 201
 
 
-def test_these_calls_take_no_body(orders):
+def test_confirm_takes_no_body(orders):
     path = f"/orders/{orders.new()}/confirm"
     assert orders.client.put(path, json={"force": True}).status_code == 400
     assert orders.client.put(path, json={}).status_code == 200
@@ -93,8 +93,8 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 
 
 @pytest.mark.parametrize("verbs", [("confirm", "cancel"), ("cancel", "confirm")])
-def test_both_have_begun_when_the_row_is_let_go(orders, sql, url, verbs):
-    """One waits for the order's row, then the other behind it; what either has seen before is out of date by then."""
+def test_first_of_two_waiting_calls_wins(orders, sql, url, verbs):
+    """Both wait for the order's row, one behind the other, so that what they read before is outdated."""
     order = orders.new()
     holder = psycopg2.connect(url)
     holder.cursor().execute("SELECT FROM orders FOR UPDATE")
@@ -102,14 +102,14 @@ def test_both_have_begun_when_the_row_is_let_go(orders, sql, url, verbs):
         calls = []
         for number, verb in enumerate(verbs, start=1):
             calls.append(threads.submit(getattr(orders, verb), order))
-            deadline = time.monotonic() + 0.7  # the two together less than lock_timeout, 2 s
+            deadline = time.monotonic() + 0.7  # both waits together stay below lock_timeout, 2 s
             while sql(WAITING) != [(number,)] and time.monotonic() < deadline:
                 pass
         holder.close()
     assert [call.result().status_code for call in calls] == [200, 409]
 
 
-def test_create_and_cancel_at_the_same_moment(orders):
+def test_simultaneous_create_and_cancel_leave_no_order(orders):
     for _ in range(30):
         ledger_id = str(uuid.uuid4())
         order = order_id_for(ledger_id)
@@ -120,7 +120,7 @@ def test_create_and_cancel_at_the_same_moment(orders):
 
 @pytest.mark.parametrize("status", ["CONFIRMED", "CANCELLED"])
 @pytest.mark.parametrize("attempt", ["CREATED", "CONFIRMED", "CANCELLED"])
-def test_the_database_refuses_it_too(orders, sql, status, attempt):
+def test_database_refuses_illegal_transitions(orders, sql, status, attempt):
     orders.confirm(orders.new()) if status == "CONFIRMED" else orders.cancel(orders.new())
     if attempt == status:
         sql(f"UPDATE orders SET status = '{attempt}'")
@@ -136,7 +136,7 @@ def test_only_a_cancelled_row_may_be_empty(orders, sql, status):
 
 
 class Model:
-    """What the contract says of one order."""
+    """The contract, for one order."""
 
     status: str | None = None
     is_tombstone = False
@@ -170,7 +170,7 @@ CALLS = st.tuples(st.sampled_from(range(3)), st.sampled_from(["create", "confirm
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=st.lists(CALLS, max_size=15))
-def test_any_sequence(orders, calls):
+def test_any_sequence_of_calls_follows_the_contract(orders, calls):
     ledger_ids, models = [str(uuid.uuid4()) for _ in range(3)], [Model() for _ in range(3)]
     for number, verb in calls:
         subject = ledger_ids[number] if verb == "create" else order_id_for(ledger_ids[number])

@@ -22,7 +22,7 @@ USER = "7b9d2c2e-1111-4222-8333-123456789abc"
 
 
 class Scripted(random.Random):
-    """A source of chance that is told what to draw."""
+    """A random source whose draws the test sets."""
 
     draw = 0.99
 
@@ -31,7 +31,7 @@ class Scripted(random.Random):
 
 
 class Payments:
-    """The calls of the service, short to write; each takes a new key unless one is given."""
+    """The service's calls; each uses a new key unless one is given."""
 
     def __init__(self, app: Flask, url: str) -> None:
         self.app, self.url = app, url
@@ -48,11 +48,11 @@ class Payments:
         return {**content, "idempotency_key": key or self.new_key()}
 
     def authorized(self, key: str | None = None, token: str = "tok_visa", amount: int = 1000) -> str:
-        """A new authorization's id."""
+        """Authorize a payment. :returns: its id"""
         return str(self.authorize(key, token, amount).json["authorization_id"])
 
     def captured(self, amount: int = 1000) -> str:
-        """The id of an authorization that is captured in full."""
+        """Authorize and capture a payment in full. :returns: its id"""
         authorization_id = self.authorized(amount=amount)
         assert self.capture(authorization_id).status_code == 200
         return authorization_id
@@ -111,7 +111,7 @@ def chance() -> Scripted:
 
 @pytest.fixture(scope="session")
 def unreliable_app(payments_settings: Settings, chance: Scripted) -> Flask:
-    """A service at a failure rate of one half: a draw below 0.25 loses the request, one below 0.5 the answer."""
+    """A service with a failure rate of one half: a draw below 0.25 loses the request, below 0.5 the answer."""
     return create_app(payments_settings, Gateway(latency_s=0, failure_rate=0.5, chance=chance))
 
 
@@ -123,7 +123,7 @@ def unreliable(unreliable_app: Flask, url: str, chance: Scripted) -> Iterator[Pa
 
 @pytest.fixture
 def at_once() -> Callable[..., list[Any]]:
-    """Run calls in threads that start at the same moment; their results, in order."""
+    """Run calls in threads that start at the same moment; return their results in order."""
 
     def run(*calls: Callable[[], Any]) -> list[Any]:
         barrier = threading.Barrier(len(calls))

@@ -1,4 +1,4 @@
-"""The simulated gateway's slowness and failures."""
+"""The simulated gateway's latency and failures."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from payments_service.app import create_app
 from payments_service.errors import GatewayError
 from payments_service.gateway import Gateway
 
-LOSE_REQUEST, LOSE_ANSWER, WORK = 0.1, 0.4, 0.9  # draws, at the failure rate of one half
+LOSE_REQUEST, LOSE_ANSWER, WORK = 0.1, 0.4, 0.9  # draws, for a failure rate of one half
 
-# Each call that moves money: what it needs, the call, and what it leaves.
+# Each call that moves money: its preparation, the call, and the resulting statuses.
 CALLS = {
     "authorize": (lambda p: "", lambda p, _: p.authorize("k"), "AUTHORIZED"),
     "capture": (lambda p: p.authorized("k"), lambda p, id_: p.capture(id_, "c"), "CAPTURED"),
@@ -55,7 +55,7 @@ def test_a_refusal_can_be_lost_too(unreliable, chance):
     assert unreliable.authorize("k", token="decline_expired").headers["Idempotency-Replayed"] == "true"
 
 
-def test_a_request_that_is_wrong_never_reaches_the_gateway(unreliable, chance):
+def test_invalid_request_never_reaches_the_gateway(unreliable, chance):
     chance.draw = LOSE_REQUEST
     assert unreliable.authorize(amount=0).status_code == 400
 
@@ -67,7 +67,7 @@ def test_reading_does_not_fail(unreliable, chance):
 
 
 def effects(failure_rate, calls=2000):
-    """(how many of the calls were answered, how many took effect)"""
+    """Return how many calls were answered, and how many took effect."""
     gateway = Gateway(0, failure_rate, chance=random.Random(20261122))
     answered, done = 0, []
     for _ in range(calls):
@@ -79,7 +79,7 @@ def effects(failure_rate, calls=2000):
     return answered, len(done)
 
 
-def test_the_share_of_failures():
+def test_failure_rate_is_the_share_of_failures():
     assert effects(0) == (2000, 2000)
     answered, done = effects(1)
     assert answered == 0

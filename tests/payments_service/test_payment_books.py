@@ -1,4 +1,4 @@
-"""What the database refuses by itself, whatever the code does; and what never gets into it."""
+"""Rows that the database refuses by itself, and data that is never stored."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def insert(payments, row):
 
 
 @pytest.mark.parametrize("status", LEGAL)
-def test_a_legal_row(payments, status):
+def test_legal_row_is_accepted(payments, status):
     insert(payments, {"status": status, **LEGAL[status]})
 
 
@@ -68,7 +68,7 @@ ILLEGAL = [
 
 
 @pytest.mark.parametrize(("constraint", "row"), ILLEGAL)
-def test_an_illegal_row(payments, constraint, row):
+def test_illegal_row_is_refused(payments, constraint, row):
     with pytest.raises(psycopg2.errors.CheckViolation) as caught:
         insert(payments, row)
     assert caught.value.diag.constraint_name == f"ck_payment_authorizations_{constraint}"
@@ -90,7 +90,7 @@ def test_keys_and_captures_are_unique(payments):
         assert caught.value.diag.constraint_name == f"uq_payment_authorizations_{constraint}"
 
 
-def test_a_refund_belongs_to_a_payment_and_is_more_than_nothing(payments):
+def test_refund_needs_a_payment_and_a_positive_amount(payments):
     refund = "INSERT INTO payment_refunds (id, authorization_id, amount_cents) VALUES ('re_1', %s, %s)"
     with pytest.raises(psycopg2.errors.ForeignKeyViolation):
         payments.sql(refund, "auth_1", 1)
@@ -108,8 +108,8 @@ EMPTY = {
 
 @pytest.mark.parametrize("to", LEGAL)
 @pytest.mark.parametrize("status", LEGAL)
-def test_which_way_a_payment_may_go(payments, status, to):
-    """Each target row would be legal in itself: it is the step that is refused."""
+def test_only_legal_transitions_are_accepted(payments, status, to):
+    """Each target row would be legal; only the transition is refused."""
     insert(payments, {"status": status, **LEGAL[status]})
     row = {**EMPTY, **LEGAL[to], "status": to}
     update = f"UPDATE payment_authorizations SET {', '.join(f'{name} = %s' for name in row)}"
@@ -122,7 +122,7 @@ def test_which_way_a_payment_may_go(payments, status, to):
 
 @pytest.fixture
 def new_database(postgres):
-    """The address of a database with nothing in it."""
+    """The address of an empty database."""
     connection = psycopg2.connect(postgres.url)
     connection.autocommit = True
     connection.cursor().execute("CREATE DATABASE payments_scratch")
@@ -153,7 +153,7 @@ def catalogue(url):
         connection.close()
 
 
-def test_the_models_and_the_migration_say_the_same(migrated_url, new_database):
+def test_models_and_migrations_create_the_same_tables(migrated_url, new_database):
     tables = [table for name, table in models.metadata.tables.items() if name.startswith("payment")]
     engine = create_engine(new_database.replace("postgresql:", "postgresql+psycopg2:"))
     models.metadata.create_all(engine, tables)
@@ -163,7 +163,7 @@ def test_the_models_and_the_migration_say_the_same(migrated_url, new_database):
     assert catalogue(new_database) == []
 
 
-def test_the_migration_goes_up_down_and_up(migrated_url, new_database):
+def test_migration_runs_up_down_and_up(migrated_url, new_database):
     migrate.upgrade(new_database, "holdfast_0003")
     migrate.downgrade(new_database, "holdfast_0002")
     assert catalogue(new_database) == []
@@ -179,21 +179,21 @@ def everything_stored(payments):
 
 @pytest.fixture
 def printed(monkeypatch):
-    """What the service prints; capsys would close it before the log handler is replaced by the next test."""
+    """The service's output. capsys would close its stream before the next test replaces the log handler."""
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     return sys.stdout
 
 
 @pytest.fixture(params=["json", "text"])
 def talkative(payments, settings, printed, caplog, request):
-    """The service, logging all it can."""
+    """The service with verbose logging."""
     caplog.set_level("DEBUG")
     payments.app = create_app(settings(LOG_LEVEL="DEBUG", LOG_FORMAT=request.param))
     return payments
 
 
 def answers_to_a_canary(payments):
-    """Every call that has to do with a token, and every way in which it can be refused."""
+    """Make every call that takes a token, with every kind of refusal."""
     for number, kind in enumerate(("", "decline_stolen_", "fail_capture_")):
         token, key = f"{kind}canary_4242", f"k{number}"
         yield payments.authorize(key, token=token)

@@ -12,7 +12,7 @@ UNKNOWN = "auth_" + "x" * 24
 
 
 def refusal(response):
-    """(status, code, details) of a refusal in the one error shape."""
+    """Return (status, code, details) of a refusal in the standard error shape."""
     body = response.json
     assert body["message"]
     assert body["request_id"] == response.headers["X-Request-ID"]
@@ -39,7 +39,7 @@ def test_authorize_holds_the_money(payments):
         ("decline_whatever", "generic_decline"),
     ],
 )
-def test_tokens_that_decline(payments, token, code):
+def test_declining_tokens_are_declined(payments, token, code):
     response = payments.authorize(token=token)
     assert refusal(response) == (402, "payment_declined", {"decline_code": code, "is_retryable": False})
     assert "Retry-After" not in response.headers
@@ -49,11 +49,11 @@ def test_tokens_that_decline(payments, token, code):
 
 
 @pytest.mark.parametrize("token", ["tok_visa", "decline", "DECLINE_expired", "fail_capture", "ü", "x" * 255, " "])
-def test_tokens_that_authorize(payments, token):
+def test_other_tokens_are_authorized(payments, token):
     assert payments.authorize(token=token).status_code == 200
 
 
-def test_capture_takes_all(payments):
+def test_capture_defaults_to_the_full_amount(payments):
     authorization_id = payments.authorized(amount=700)
     body = payments.capture(authorization_id).json
     assert re.fullmatch(r"cap_[0-9A-Za-z]{24}", body.pop("capture_id"))
@@ -61,17 +61,17 @@ def test_capture_takes_all(payments):
     assert body == {"authorization_id": authorization_id, "status": "CAPTURED", "amount_cents": 700, "currency": "USD"}
 
 
-def test_capture_takes_a_part(payments):
+def test_capture_can_be_partial(payments):
     authorization_id = payments.authorized(amount=700)
     assert payments.capture(authorization_id, amount_cents=300).json["amount_cents"] == 300
     assert payments.show(authorization_id).json["captured_amount_cents"] == 300
 
 
-def test_capture_takes_no_more_than_is_held(payments):
+def test_capture_of_more_than_is_held_is_refused(payments):
     authorization_id = payments.authorized(amount=700)
     problem = {"amount_cents": ["Must be at most 700."]}
     assert refusal(payments.capture(authorization_id, key="c", amount_cents=701)) == (400, "validation_error", problem)
-    assert payments.capture(authorization_id, key="c", amount_cents=700).status_code == 200  # a refusal takes no key
+    assert payments.capture(authorization_id, key="c", amount_cents=700).status_code == 200  # a refusal uses up no key
 
 
 def test_capture_happens_once(payments):
@@ -82,13 +82,13 @@ def test_capture_happens_once(payments):
     assert refusal(payments.capture(authorization_id)) == (409, "already_captured", {"capture_id": capture_id})
 
 
-def test_capture_after_void(payments):
+def test_capture_after_void_is_refused(payments):
     authorization_id = payments.authorized(token="fail_capture")
     payments.void(authorization_id)
     assert refusal(payments.capture(authorization_id)) == (409, "already_voided", {})
 
 
-def test_a_capture_that_is_refused_for_good(payments):
+def test_permanently_refused_capture(payments):
     authorization_id = payments.authorized(token="tok_fail_capture")
     details = {"decline_code": "capture_refused", "is_retryable": False}
     for _ in range(2):
@@ -119,7 +119,7 @@ def test_void_after_capture_and_refund(payments):
     assert refusal(payments.void(authorization_id)) == (409, "already_captured", {"capture_id": capture_id})
 
 
-def test_refund_gives_all_back(payments):
+def test_refund_defaults_to_the_full_amount(payments):
     authorization_id = payments.captured(amount=900)
     body = payments.refund(authorization_id, reason="damaged").json
     assert re.fullmatch(r"re_[0-9A-Za-z]{24}", body.pop("refund_id"))
@@ -128,7 +128,7 @@ def test_refund_gives_all_back(payments):
     assert payments.show(authorization_id).json["status"] == "REFUNDED"
 
 
-def test_refund_in_parts(payments):
+def test_refund_can_be_split(payments):
     authorization_id = payments.captured(amount=900)
     assert payments.refund(authorization_id, amount_cents=200).json["amount_cents"] == 200
     assert payments.show(authorization_id).json["status"] == "CAPTURED"
@@ -141,14 +141,14 @@ def test_refund_in_parts(payments):
     assert refusal(payments.refund(authorization_id, amount_cents=1)) == (409, "invalid_status_transition", states)
 
 
-def test_refund_of_a_part_that_was_captured(payments):
+def test_refund_of_a_partial_capture(payments):
     authorization_id = payments.authorized(amount=900)
     payments.capture(authorization_id, amount_cents=400)
     assert payments.refund(authorization_id, amount_cents=401).status_code == 400
     assert payments.refund(authorization_id).json["amount_cents"] == 400
 
 
-def test_refund_without_a_capture(payments):
+def test_refund_without_a_capture_is_refused(payments):
     authorization_id = payments.authorized()
     states = {"current_status": "AUTHORIZED", "attempted_status": "REFUNDED"}
     assert refusal(payments.refund(authorization_id)) == (409, "invalid_status_transition", states)
@@ -187,13 +187,13 @@ def test_show_of_a_void_and_of_a_hold(payments):
 
 
 @pytest.mark.parametrize("authorization_id", [UNKNOWN, "x", "auth_%00" + "x" * 23, UNKNOWN + "%0A", "auth_" + "é" * 24])
-def test_an_unknown_authorization(payments, authorization_id):
+def test_unknown_authorization_is_404(payments, authorization_id):
     not_found = (404, "authorization_not_found", {})
     for call in (payments.capture, payments.void, payments.refund, payments.show):
         assert refusal(call(authorization_id)) == not_found
 
 
-def test_what_was_declined_or_never_seen_has_no_other_call(payments):
+def test_declined_or_unknown_payment_is_404_to_other_calls(payments):
     payments.authorize(token="decline_expired")
     payments.void_by_key("never seen")
     for row in payments.sql("SELECT id FROM payment_authorizations"):
@@ -215,7 +215,7 @@ def test_void_by_key_of_a_hold(payments):
     assert payments.void(authorization_id).json == first.json
 
 
-def test_void_by_key_of_what_was_voided_or_captured(payments):
+def test_void_by_key_of_a_voided_or_captured_payment(payments):
     voided, captured = payments.authorized(key="voided"), payments.authorized(key="captured")
     voided_at = payments.void(voided).json["voided_at"]
     assert payments.void_by_key("voided").json["voided_at"] == voided_at
@@ -223,17 +223,17 @@ def test_void_by_key_of_what_was_voided_or_captured(payments):
     assert refusal(payments.void_by_key("captured")) == (409, "already_captured", {"capture_id": capture_id})
 
 
-def test_void_by_key_of_what_was_declined(payments):
+def test_void_by_key_of_a_declined_payment(payments):
     declined = payments.authorize(key="k", token="decline_stolen")
     answers = [payments.void_by_key("k") for _ in range(2)]
     assert [answer.status_code for answer in answers] == [200, 200]
     assert answers[0].json == answers[1].json
     assert (answers[0].json["authorization_id"], answers[0].json["status"]) == (None, "VOIDED")
-    assert payments.authorize(key="k", token="decline_stolen").data == declined.data  # still the declined one
+    assert payments.authorize(key="k", token="decline_stolen").data == declined.data  # still declined
     assert payments.sql("SELECT status FROM payment_authorizations") == [{"status": "DECLINED"}]
 
 
-def test_an_authorize_that_arrives_after_its_void_by_key_stays_refused(payments):
+def test_authorize_arriving_after_its_void_by_key_is_refused(payments):
     tombstone = payments.void_by_key("late")
     assert (tombstone.status_code, tombstone.json["authorization_id"]) == (200, None)
     assert payments.void_by_key("late").json == tombstone.json
@@ -244,7 +244,7 @@ def test_an_authorize_that_arrives_after_its_void_by_key_stays_refused(payments)
     ]
 
 
-def test_an_authorize_that_is_repeated_after_its_void_by_key_holds_nothing(payments):
+def test_authorize_repeated_after_its_void_by_key_holds_nothing(payments):
     first = payments.authorize(key="k")
     payments.void_by_key("k")
     again = payments.authorize(key="k")
@@ -253,7 +253,7 @@ def test_an_authorize_that_is_repeated_after_its_void_by_key_holds_nothing(payme
     assert payments.count("payment_authorizations") == 1
 
 
-def test_what_every_service_serves(payments):
+def test_service_has_health_errors_and_an_openapi_document(payments):
     client = payments.app.test_client()
     assert client.get("/health").json == {"status": "healthy", "service": "payments_service", "database": "connected"}
     assert client.get("/payments/authorize/x/y").json["error"] == "not_found"
@@ -267,6 +267,7 @@ def test_what_every_service_serves(payments):
         "/payments/void",
         "/payments/refund/{authorization_id}",
         "/payments/{authorization_id}",
+        "/",
         "/health",
         "/live",
     }
@@ -275,7 +276,7 @@ def test_what_every_service_serves(payments):
     }
 
 
-def test_void_of_an_unknown_id_is_remembered(payments, monkeypatch):
+def test_void_of_an_unknown_id_leaves_a_tombstone(payments, monkeypatch):
     first = payments.void(UNKNOWN, "k", reason="order failed")
     again = payments.void(UNKNOWN, "k", reason="order failed")
     assert refusal(first) == (404, "authorization_not_found", {})
@@ -289,7 +290,7 @@ def test_void_of_an_unknown_id_is_remembered(payments, monkeypatch):
     ]
 
 
-def test_void_of_an_unknown_id_does_not_exist_to_the_outside(payments):
+def test_tombstone_of_an_unknown_id_is_404_to_other_calls(payments):
     payments.void(UNKNOWN)
     for call in (payments.capture, payments.refund, payments.show):
         assert refusal(call(UNKNOWN)) == (404, "authorization_not_found", {})

@@ -1,4 +1,4 @@
-"""Any order of calls, any repetition, any lost request or answer: a legal end, with the money conserved."""
+"""Any order of calls, repetitions and losses leads to a legal state and conserves the money."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import uuid
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-# The unreliable service's draws: the request is lost, the answer is lost, all is well.
+# Draws of the unreliable service: request lost, answer lost, no failure.
 LUCK = st.sampled_from([0.1, 0.4, 0.9, 0.9])
 CALLS = st.tuples(
     st.sampled_from(["authorize", "capture", "void", "void_by_key", "refund"]),
     st.integers(0, 2),  # which payment
-    st.integers(0, 2),  # which key: the same one again is a repeat
+    st.integers(0, 2),  # which key: a used one makes a repeat
     st.sampled_from([None, 1, 400, 1000, 1001]),
     LUCK,
 )
@@ -21,7 +21,7 @@ MAY_ANSWER = {200, 400, 402, 404, 409, 422, 503}
 
 
 class Run:
-    """One sequence of calls for three payments, under keys that no other run has."""
+    """One sequence of calls for three payments, with keys that no other run uses."""
 
     def __init__(self, payments, chance):
         self.payments, self.chance, self.name = payments, chance, uuid.uuid4().hex

@@ -1,4 +1,4 @@
-"""What must hold when calls arrive at the same moment."""
+"""Simultaneous calls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROUNDS = 30
 
 
 def outcomes(responses):
-    """How often each status, or each refusal, was answered."""
+    """Count the answers by status or refusal."""
     return Counter(each.json.get("error", each.status_code) for each in responses)
 
 
@@ -89,7 +89,7 @@ TOMBSTONE = """
 
 
 def behind(payments, statement, call, then="SELECT 1"):
-    """`call`'s answer, which has to wait for a transaction that has done `statement`, does `then`, and commits."""
+    """Return the answer of `call`, which waits for a transaction that runs `statement` and `then`, and commits."""
     answers = []
     connection = psycopg2.connect(payments.url)
     try:
@@ -121,7 +121,7 @@ def test_authorize_waits_for_the_void_by_key_that_is_being_saved(payments):
     assert payments.count("payment_authorizations") == 1
 
 
-def test_a_movement_that_waited_has_the_time_at_which_it_happened(payments):
+def test_movement_that_waited_has_the_time_of_its_execution(payments):
     authorization_id = payments.authorized()
     lock = "SELECT 1 FROM payment_authorizations FOR UPDATE"
     capture = """UPDATE payment_authorizations SET status = 'CAPTURED', capture_id = 'cap_x',
@@ -139,7 +139,7 @@ def test_one_refund_many_times_at_once(payments, at_once):
     assert payments.show(authorization_id).json["refunded_amount_cents"] == 400
 
 
-def test_many_refunds_at_once_give_back_no_more_than_was_taken(payments, at_once):
+def test_simultaneous_refunds_never_exceed_the_capture(payments, at_once):
     for _ in range(5):
         authorization_id = payments.captured(amount=1000)
         responses = at_once(*[partial(payments.refund, authorization_id, amount_cents=300)] * 8)

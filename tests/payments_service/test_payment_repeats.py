@@ -1,4 +1,4 @@
-"""The same key and the same body: the first answer again, to the byte, and nothing more on the books."""
+"""A repeat with the same key and body gets the first answer, byte for byte, and has no further effect."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 
 def books(payments):
-    """All that the gateway knows, as text."""
+    """Return all rows of the gateway's tables as text."""
     tables = ("payment_authorizations", "payment_refunds", "payment_idempotency_keys")
     return [payments.sql(f"SELECT t::text AS row FROM {table} t ORDER BY 1") for table in tables]
 
@@ -27,7 +27,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_repeat_replays(payments, name):
+def test_repeat_is_replayed(payments, name):
     prepare, call = CALLS[name]
     authorization_id = prepare(payments)
     first = call(payments, authorization_id)
@@ -41,7 +41,7 @@ def test_a_repeat_replays(payments, name):
     assert books(payments) == after_first
 
 
-def test_a_replay_is_the_first_answer_whatever_happened_since(payments):
+def test_replay_is_the_first_answer_despite_later_changes(payments):
     authorization_id = payments.authorized("a")
     first = payments.capture(authorization_id, "c")
     payments.refund(authorization_id)
@@ -58,7 +58,7 @@ def test_a_replay_is_the_first_answer_whatever_happened_since(payments):
         {"payment_token": "tok_mastercard"},
     ],
 )
-def test_the_key_of_authorize_with_another_body(payments, change):
+def test_authorize_key_with_another_body_is_refused(payments, change):
     payments.authorize("k")
     before = books(payments)
     response = payments.post("authorize", **{**payments.authorize_body("k"), **change})
@@ -67,7 +67,7 @@ def test_the_key_of_authorize_with_another_body(payments, change):
 
 
 @pytest.mark.parametrize("call", ["capture", "refund"])
-def test_the_key_with_another_amount(payments, call):
+def test_key_with_another_amount_is_refused(payments, call):
     authorization_id = payments.captured() if call == "refund" else payments.authorized()
     payments.post(f"{call}/{authorization_id}", idempotency_key="k", amount_cents=10)
     before = books(payments)
@@ -78,7 +78,7 @@ def test_the_key_with_another_amount(payments, call):
 
 
 @pytest.mark.parametrize("call", ["capture", "void", "refund"])
-def test_the_key_for_another_authorization(payments, call):
+def test_key_for_another_authorization_is_refused(payments, call):
     prepare = payments.captured if call == "refund" else payments.authorized
     first, second = prepare(), prepare()
     assert payments.post(f"{call}/{first}", idempotency_key="k").status_code == 200
@@ -104,14 +104,14 @@ def test_each_operation_has_its_own_keys(payments):
     assert payments.void(other, "k").status_code == 200
 
 
-def test_a_refusal_that_may_pass_leaves_the_key_free(payments):
+def test_temporary_refusal_leaves_the_key_free(payments):
     authorization_id = payments.authorized()
     assert payments.refund(authorization_id, "r").status_code == 409
     payments.capture(authorization_id)
     assert payments.refund(authorization_id, "r").status_code == 200
 
 
-def test_a_void_refused_stays_refused(payments):
+def test_refused_void_stays_refused(payments):
     authorization_id = payments.captured()
     answers = [payments.void(authorization_id, "v") for _ in range(2)]
     assert [answer.json["error"] for answer in answers] == ["already_captured"] * 2

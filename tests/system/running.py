@@ -14,12 +14,12 @@ import psutil
 from tests.waiting import eventually
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-DEADLINE_S = 60  # a start takes 2 s, and many times as long on a busy machine
+DEADLINE_S = 60  # a start takes 2 s, and much longer on a busy machine
 SETTINGS_OF_OURS = ("PORT", "BIND_HOST", "DATABASE_URL", "LOG_FORMAT", "LOG_LEVEL", "HONCHO_PROCESS_NAME")
 
 
 class Running:
-    """A process with its output, both streams in one."""
+    """A process and its output, both streams merged."""
 
     def __init__(self, command: list[str], output: Path, cwd: Path = PROJECT, **environ: str) -> None:
         kept = {name: value for name, value in os.environ.items() if name not in SETTINGS_OF_OURS}
@@ -57,9 +57,9 @@ class Running:
 
 
 def free_ports() -> int:
-    """A PORT such that the ports of the three other services are free, too.
+    """Find a PORT such that the ports of the three other services are free too.
 
-    They are above those of outgoing connections, and above those of tests/system/stack.py.
+    They are above the ports of outgoing connections and those of tests/system/stack.py.
     """
     for base in range(61_000 + os.getpid() % 2_000, 64_000):
         if all(_is_free(base + 100 * i) for i in range(4)):
@@ -87,8 +87,8 @@ def first_with(processes: list[psutil.Process], *words: str) -> psutil.Process:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """In a container without a proper init, an orphan that has ended stays as a zombie."""
+    """Whether it runs. In a container without a proper init, a dead orphan remains as a zombie."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:  # it ended between the two questions
+    except psutil.NoSuchProcess:  # it ended between the two checks
         return False

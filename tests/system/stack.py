@@ -23,7 +23,7 @@ from tests.waiting import eventually
 PROJECT = Path(__file__).resolve().parents[2]
 WEB_PROCESSES = ("web", "orders_service", "inventory_service", "payments_service")
 LINES = dict(line.split(": ", 1) for line in (PROJECT / "Procfile").read_text().splitlines())
-# Short delays, and a lease that is still longer than the calls of a test.
+# Short delays, but a lease longer than any call in a test.
 QUICK = {
     "APP_ENV": "test",
     "RETRY_BASE_S": "0.05",
@@ -32,11 +32,11 @@ QUICK = {
     "ABANDONED_AFTER_S": "60",
     "POLL_INTERVAL_S": "0.5",
 }
-GIVEN_PORTS: set[int] = set()  # to processes of this run that may not listen yet
+GIVEN_PORTS: set[int] = set()  # assigned to processes that may not listen yet
 
 
 def free_port() -> int:
-    """A port below those of outgoing connections, so that it stays free while its process is down."""
+    """Find a port below those of outgoing connections, so that it stays free while its process is down."""
     while True:
         with socket.socket() as probe, suppress(OSError):
             port = random.randrange(12_000, 32_000)
@@ -78,11 +78,11 @@ class Stack:
         return "127.0.0.1", self._ports[name]
 
     def url(self, name: str) -> str:
-        """The process's own address, without a proxy. `web.2` is a second one of its kind."""
+        """The process's own address, without the proxy. `web.2` is a second `web`."""
         return f"http://127.0.0.1:{self._ports[name]}"
 
     def start(self, *names: str, **environ: str) -> None:
-        """Start processes by name (`orchestrator.2` is a second one), and wait until the services are healthy."""
+        """Start processes by name (`orchestrator.2` is a second one) and wait until the services are healthy."""
         for name in names:
             self.launch(name, **environ)
         for name in names:
@@ -124,7 +124,7 @@ class Stack:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def stop(self, name: str, number: int = signal.SIGTERM) -> int:
-        """The exit code after a signal; fails when it takes more than the promised 25 s."""
+        """Send a signal and return the exit code; fail after the guaranteed 25 s."""
         process = self.processes[name]
         process.send_signal(number)
         code = process.wait(25)

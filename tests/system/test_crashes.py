@@ -1,4 +1,4 @@
-"""SIGKILL and SIGTERM in the middle of the work. The rows of the fault catalogue are in tests/faults."""
+"""SIGKILL and SIGTERM under load. tests/faults has the rows of the fault catalogue."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def is_over(url: str, orders: int) -> bool:
     return count(url, "due_at IS NULL") == orders
 
 
-def test_orchestrator_killed_in_mid_saga_loses_nothing(start: Start, settle: Settle, url: str) -> None:
+def test_orchestrator_killed_during_sagas_loses_nothing(start: Start, settle: Settle, url: str) -> None:
     """Three times, while a second orchestrator runs. Slow payments make sure that sagas are in flight."""
     stack = start(orchestrators=2, MOCK_LATENCY_MS="30")
     product = stack.product()
@@ -47,7 +47,7 @@ def test_orchestrator_killed_in_mid_saga_loses_nothing(start: Start, settle: Set
 
 
 @pytest.mark.parametrize("name", WEB_PROCESSES)
-def test_worker_killed_in_mid_request_loses_nothing(start: Start, settle: Settle, url: str, name: str) -> None:
+def test_worker_killed_during_requests_loses_nothing(start: Start, settle: Settle, url: str, name: str) -> None:
     stack = start(orchestrators=2, MOCK_LATENCY_MS="20", RETRY_BASE_S="0.2")
     product = stack.product()
     with buying(stack, product, 40) as placed:

@@ -32,7 +32,7 @@ def stock(stack: Stack, product: str) -> int:
 
 
 def test_order_completes_by_notification_alone(start: Start, settle: Settle) -> None:
-    """The next poll is an hour away, so LISTEN and NOTIFY brought it to the end."""
+    """The next poll is an hour away, so only LISTEN and NOTIFY can complete it."""
     stack = start(POLL_INTERVAL_S=NEVER)
     product = stack.product(stock=10)
     with stack.client() as client:
@@ -57,7 +57,7 @@ def test_declined_order_ends_at_once(start: Start, settle: Settle) -> None:
 
 
 def test_300_orders_with_a_gateway_that_fails_three_calls_in_ten(start: Start, settle: Settle, url: str) -> None:
-    """Half of the failures are lost answers. Every order ends, and books, stock and orders agree."""
+    """Half of the failures are lost answers. Every order ends, and the books agree."""
     stack = start(orchestrators=2, MOCK_FAILURE_RATE="0.3")
     plenty, scarce = stack.product(stock=1000), stack.product(stock=20)
     placed = place(stack, plenty, 250) | place(stack, scarce, 50)

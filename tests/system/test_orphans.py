@@ -1,4 +1,4 @@
-"""A gunicorn master that is killed alone leaves its workers behind, without supervision."""
+"""A killed gunicorn master leaves its workers behind, unsupervised."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.waiting import eventually
 
 
 def test_service_starts_again_while_the_workers_of_its_killed_master_still_finish(url: str, tmp_path: Path) -> None:
-    """One of them processes a request for 20 s, and a new master gives up when the port is not free within 5 s."""
+    """A worker processes a request for 20 s, but a new master gives up if the port is not free within 5 s."""
     stack = Stack(url, tmp_path)
     stack.start("payments_service", MOCK_LATENCY_MS="20000")
     orphans = stack.workers("payments_service")
@@ -30,7 +30,7 @@ def test_service_starts_again_while_the_workers_of_its_killed_master_still_finis
         eventually(
             lambda: stack.log("payments_service").count("listening at") == 2 and stack.is_ready("payments_service")
         )
-        assert any(Path(f"/proc/{pid}").exists() for pid in orphans), "the request was over too early"
+        assert any(Path(f"/proc/{pid}").exists() for pid in orphans), "the request ended too early"
     finally:
         stack.stop_all()
         for pid in filter(lambda pid: Path(f"/proc/{pid}").exists(), orphans):

@@ -1,4 +1,4 @@
-"""`python -m local run` as a person uses it: real processes, real signals, and what is left afterwards."""
+"""`python -m local run` as a person uses it: real processes, real signals, nothing left behind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.system.running import DEADLINE_S, PROJECT, Running, descendants, firs
 from tests.waiting import eventually
 
 IS_UP = "Holdfast is up"
-# For tests that only start and stop: two processes that answer HTTP, and one that does not.
+# For tests that only start and stop: two processes that speak HTTP, and one that does not.
 STAND_IN = """
 import http.server, os
 class Healthy(http.server.BaseHTTPRequestHandler):
@@ -37,7 +37,7 @@ Start = Callable[..., Running]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start the system with its data in a folder of this test. It stops with the test."""
+    """Start the system with its data in this test's folder. It stops with the test."""
     started: list[Running] = []
     port = str(free_ports())
 
@@ -53,7 +53,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture
 def stand_ins(tmp_path: Path) -> str:
-    """The option that replaces the system by stand-ins, which start ten times as fast."""
+    """The option that replaces the system with stand-ins, which start ten times as fast."""
     (tmp_path / "stand_in.py").write_text(STAND_IN)
     (tmp_path / "Procfile").write_text(STAND_IN_PROCFILE)
     return f"--procfile={tmp_path / 'Procfile'}"
@@ -77,7 +77,7 @@ def test_whole_system_starts_stops_and_keeps_its_data(start: Start) -> None:
     product = {"name": "Tea", "sku": "TEA-1", "price_cents": 300, "initial_stock": 4}
     made = requests.post(f"{inventory}/inventory/products", json=product, timeout=10).json()
     bought = paste_twice(run.output)
-    # Each of two orders has it as its status and at the end of its timeline.
+    # Each of the two orders shows it as its status and at the end of its timeline.
     assert bought.stdout.count('"status":"COMPLETED"') == 4, bought
     everything = descendants(run.process.pid)
     assert run.ends(signal.SIGINT) == 0
@@ -117,7 +117,7 @@ def test_start_is_clean_after_the_supervisor_was_killed(start: Start, stand_ins:
     database = first_with(left, "postgres", "-D")
     services = [each for each in left if "stand_in.py" in " ".join(each.cmdline())]
     killed.ends(signal.SIGKILL)
-    # The services notice and free their ports. The database stays, because our crash must not be its crash.
+    # The services notice and free their ports. The database stays, because our crash must not take it down.
     eventually(lambda: not any(map(is_alive, services)), DEADLINE_S)
     assert is_alive(database)
 
@@ -136,7 +136,7 @@ def test_signal_during_the_start_stops_everything_cleanly(start: Start, stand_in
 
 @pytest.mark.parametrize("no_color", ["", "1"])
 def test_ctrl_c_in_a_terminal_returns_0_to_make(tmp_path: Path, stand_ins: str, no_color: str) -> None:
-    """The shell plays the part of `make`: a parent in the same process group, which the Ctrl-C would also reach."""
+    """The shell stands for `make`: a parent in the same process group, which Ctrl-C also reaches."""
     run = shlex.join([sys.executable, "-m", "local", "run", stand_ins, "--data", str(tmp_path / "data")])
     main, terminal = pty.openpty()
     os.set_inheritable(terminal, True)
@@ -218,8 +218,8 @@ def test_each_line_of_the_procfile_runs_alone(name: str, tmp_path: Path, migrate
             eventually(lambda: status_of(f"http://127.0.0.1:{port}/health") == 200, DEADLINE_S)
     finally:
         for each in [*descendants(run.process.pid), run.process]:
-            each.send_signal(signal.SIGTERM)  # like a platform: to all processes of the line
-    assert run.ends() in (0, -signal.SIGTERM)  # the latter when the shell has not replaced itself by the program
+            each.send_signal(signal.SIGTERM)  # to all processes of the line, as a platform does
+    assert run.ends() in (0, -signal.SIGTERM)  # the latter if the shell has not replaced itself with the program
     assert "Traceback" not in run.output
 
 

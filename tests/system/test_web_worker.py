@@ -70,7 +70,7 @@ def test_more_requests_than_threads_are_all_answered(address: tuple[str, int]) -
 
 @needs_our_worker
 def test_probe_is_answered_while_all_threads_are_busy(stack: Stack) -> None:
-    """More clients than threads, those for probes included."""
+    """More clients than threads, including those for probes."""
     address = start(stack, MOCK_LATENCY_MS="2000")
     with ExitStack() as open_sockets:
         watcher, *shops = [open_sockets.enter_context(socket.create_connection(address, timeout=30)) for _ in range(25)]
@@ -108,7 +108,7 @@ def test_100_continue_is_sent_once(address: tuple[str, int]) -> None:
         client.sendall(head + b"\r\nExpect: 100-continue\r\n\r\n")
         assert client.recv(len(CONTINUE)) == CONTINUE
         client.sendall(body)
-        assert read_answer(client).status == 200, "and not another 100"
+        assert read_answer(client).status == 200, "not another 100"
 
 
 @needs_our_worker

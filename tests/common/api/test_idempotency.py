@@ -17,7 +17,7 @@ DONE = StoredResponse.of(200, {"n": 1})
 
 
 class Refused(ApiError):
-    """No, and it will stay so."""
+    """A final refusal."""
 
     status, code, is_final = 402, "refused", True
 
@@ -31,7 +31,7 @@ def database(url):
 
 @pytest.fixture
 def ask(database):
-    """One call with a key, in a transaction of its own."""
+    """Run one call with a key, in its own transaction."""
 
     def call(work=lambda: DONE, *, scope="capture", key="k", request="the same"):
         return database.transact(lambda tx: once(tx, TABLE, scope, key, Fingerprint(request), work))
@@ -47,7 +47,7 @@ def refuse(error):
 
 
 def never():
-    raise AssertionError("the work is done a second time")
+    raise AssertionError("the work ran a second time")
 
 
 def test_a_repeat_gets_the_first_response(ask):

@@ -1,4 +1,4 @@
-"""What every service has: the error shape, request ids, health, and its OpenAPI document."""
+"""What every service shares: the error shape, request ids, health checks and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from common.api.fields import WholeNumber
 from common.api.routes import Api, Reply
 from common.api.service import create_service
 from common.database.database import Database
+from common.database.errors import DatabaseBusy, DatabaseUnavailable, RowsLocked
 from common.process import logs
 from common.process.settings import Settings
 from tests.bad_bodies import BAD_REQUESTS, JSON, MALFORMED
@@ -31,18 +32,21 @@ def service(url: str) -> Flask:
     api = Api("Demo", "A service that counts.")
 
     @api.route("POST", "/counts", body=Count, answer=Count, status=201)
-    def count(db: Database, body):
+    def count(database: Database, body):
         """Count."""
         return body
 
     @api.route("GET", "/counts/<uuid:count_id>", answer=Count)
-    def get_count(db: Database, count_id: str):
+    def get_count(database: Database, count_id: str):
         """Get a count."""
         return Reply({"count": 1}, 203, {"X-Count": count_id})
 
     @api.route("GET", "/failures/<kind>", answer=Count, errors=(RateLimited,))
-    def fail(db: Database, kind: str):
-        raise {"ours": RateLimited(limit=3), "plain": ApiError(), "surprise": ZeroDivisionError("secret")}[kind]
+    def fail(database: Database, kind: str):
+        raise {
+            "ours": RateLimited(limit=3), "plain": ApiError(), "surprise": ZeroDivisionError("secret"),
+            "locked": RowsLocked(), "conflict": DatabaseBusy(), "lost": DatabaseUnavailable(),
+        }[kind]  # fmt: skip
 
     settings = Settings.load({"DATABASE_URL": url, "LOG_LEVEL": "ERROR"})
     database = Database(url, name="demo", size=1)
@@ -51,11 +55,11 @@ def service(url: str) -> Flask:
 
 @pytest.fixture(scope="module")
 def client():
-    """A client of a service whose database is not there: only /health may notice."""
+    """A client of a service without a database: only /health may notice."""
     return service(NOWHERE).test_client()
 
 
-def test_an_error_has_one_shape(client):
+def test_error_has_the_standard_shape(client):
     answer = client.post("/counts", json={"count": 11}, headers={"X-Request-ID": "r-1"})
     assert answer.status_code == 400
     body = answer.get_json()
@@ -65,18 +69,28 @@ def test_an_error_has_one_shape(client):
     assert answer.content_type == "application/json"
 
 
-def test_details_only_where_there_is_something_to_say(client):
+def test_error_without_details_has_no_details_field(client):
     assert set(client.get("/nowhere").get_json()) == {"error", "message", "request_id"}
 
 
-def test_an_error_of_ours_carries_its_headers(client):
+def test_api_error_sends_its_headers(client):
     answer = client.get("/failures/ours")
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
     assert answer.get_json()["details"] == {"limit": 3}
 
 
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [("locked", "busy"), ("conflict", "service_unavailable"), ("lost", "database_unavailable")],
+)
+def test_trouble_with_the_database_is_503(client, kind, code):
+    answer = client.get(f"/failures/{kind}")
+    assert (answer.status_code, answer.get_json()["error"]) == (503, code)
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
 @pytest.mark.parametrize("kind", ["surprise", "plain"])
-def test_nothing_leaks_from_what_is_unexpected(client, kind):
+def test_unexpected_error_reveals_nothing(client, kind):
     answer = client.get(f"/failures/{kind}")
     assert (answer.status_code, answer.get_json()["error"]) == (500, "internal_error")
     assert "secret" not in answer.text
@@ -101,7 +115,7 @@ def test_bad_requests(client, body, headers, status, code):
         ("a number of 5,000 digits", "a number has too many digits"), ("two values", "Extra data: line 1 column 4"),
     ],
 )  # fmt: skip
-def test_what_is_no_json_is_told_why(client, name, reason):
+def test_invalid_json_is_refused_with_the_reason(client, name, reason):
     message = client.post("/counts", data=MALFORMED[name], headers=JSON).get_json()["message"]
     assert message.startswith(f"The body is not valid JSON in UTF-8: {reason}")
 
@@ -115,13 +129,13 @@ def test_what_is_no_json_is_told_why(client, name, reason):
         "application/json;charset=utf8",
     ],
 )
-def test_json_in_its_spellings(client, media_type):
+def test_media_type_is_case_insensitive_and_may_name_utf_8(client, media_type):
     answer = client.post("/counts", data=b'{"count": 3}', headers={"Content-Type": media_type})
     assert (answer.status_code, answer.get_json()) == (201, {"count": 3})
 
 
-def test_a_body_without_a_length_is_read_to_its_limit(client):
-    """As gunicorn hands over a chunked body: its end is known, its length is not."""
+def test_body_without_a_length_is_read_up_to_the_limit(client):
+    """As gunicorn passes on a chunked body: its length is unknown."""
     chunked = {"headers": JSON, "environ_overrides": {"wsgi.input_terminated": True}}
     for body, status in ((b'{"count": 3}', 201), (b" " * 70_000, 413)):
         assert client.post("/counts", input_stream=io.BytesIO(body), **chunked).status_code == status
@@ -140,31 +154,31 @@ def test_a_request_id_is_made(client, given):
     assert str(uuid.UUID(first)) == first != second
 
 
-def test_between_requests_a_thread_logs_for_nobody(client):
+def test_request_id_is_cleared_after_a_request(client):
     client.get("/live", headers={"X-Request-ID": "r-9"})
     assert logs.request_id.get() == ""
 
 
-def test_an_unknown_path(client):
+def test_unknown_path_is_404(client):
     answer = client.get("/nowhere")
     assert (answer.status_code, answer.get_json()["error"]) == (404, "not_found")
     assert "X-Request-ID" in answer.headers
 
 
-def test_a_method_that_is_not_there(client):
+def test_unsupported_method_is_405(client):
     answer = client.delete("/counts")
     assert (answer.status_code, answer.get_json()["error"]) == (405, "method_not_allowed")
     assert set(answer.headers["Allow"].replace(" ", "").split(",")) == {"POST", "OPTIONS"}
 
 
-def test_a_path_id_is_in_lower_case(client):
+def test_path_id_is_lowercased(client):
     some = uuid.uuid4()
     answer = client.get(f"/counts/{str(some).upper()}")
     assert (answer.status_code, answer.headers["X-Count"]) == (203, str(some))
     assert client.get("/counts/7").status_code == 404
 
 
-def test_live_asks_no_database(client):
+def test_live_needs_no_database(client):
     answer = client.get("/live")
     assert (answer.status_code, answer.get_json()) == (200, {"status": "alive", "service": "demo"})
 
@@ -184,8 +198,8 @@ def test_health_without_a_database(client):
     assert unhealthy(client.get("/health"))
 
 
-def test_health_where_the_database_says_nothing():
-    """A server that takes the connection and never answers, as a stopped or overloaded one does."""
+def test_health_with_a_silent_database():
+    """A stopped or overloaded server accepts the connection and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         client = service(f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/nothing").test_client()
         started = time.monotonic()
@@ -202,9 +216,9 @@ def test_the_openapi_document(client):
     assert "429" in document["paths"]["/failures/{kind}"]["get"]["responses"]
 
 
-def test_the_openapi_document_keeps_the_order_in_which_it_is_declared(client):
+def test_openapi_document_keeps_the_declared_order(client):
     text = client.get("/openapi.json").text
-    assert text.index('"/counts/{count_id}"') < text.index('"components"'), "sorted, the components come first"
+    assert text.index('"/counts/{count_id}"') < text.index('"components"'), "sorted, the components would come first"
 
 
 def test_the_openapi_document_names_headers_and_codes(client):
@@ -235,7 +249,7 @@ def test_the_openapi_document_says_whether_a_key_is_needed(url, api_keys, securi
     assert client.get("/openapi.json").get_json()["security"] == security
 
 
-def test_every_reference_in_the_openapi_document_leads_somewhere(client):
+def test_every_reference_in_the_openapi_document_resolves(client):
     document = client.get("/openapi.json").get_json()
     references = list(_references(document))
     assert references
@@ -254,7 +268,7 @@ def _references(node):
             yield from _references(each)
 
 
-def test_the_page_that_shows_it(client):
+def test_docs_page_is_served(client):
     assert "/openapi.json" in client.get("/docs").text
     with client.get("/docs/rapidoc-min.js") as script:
         assert script.status_code == 200

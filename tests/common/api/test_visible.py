@@ -1,4 +1,4 @@
-"""What a person can see, and what not."""
+"""Visible and invisible text."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from common.api.visible import is_visible
     ],
     ids=ascii,
 )  # fmt: skip
-def test_nothing_is_visible(text):
+def test_text_without_a_visible_character(text):
     assert not is_visible(text)
 
 
@@ -24,5 +24,5 @@ def test_nothing_is_visible(text):
         "कॉफ़ी", "กาแฟ", "☕", "👩‍👩‍👧", "❤️", "🇩🇪", "€",
     ],
 )  # fmt: skip
-def test_something_is_visible(text):
+def test_text_with_a_visible_character(text):
     assert is_visible(text)

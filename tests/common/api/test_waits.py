@@ -1,4 +1,4 @@
-"""Requests that wait: what ends a wait, and who holds a thread meanwhile."""
+"""Requests that wait: what ends a wait, and that waiting requests hold no thread."""
 
 import threading
 
@@ -12,7 +12,7 @@ PATIENCE_S = 60
 
 
 class Things:
-    """Finished ones, and what was looked at."""
+    """The finished things, and a record of each look."""
 
     def __init__(self):
         self.finished, self.looks = set(), []
@@ -33,7 +33,7 @@ def in_background(target, *args):
     return thread
 
 
-def test_all_waits_end_by_common_looks(things):
+def test_one_look_serves_all_waits(things):
     waits = Waits(things, threads=2)
     threads = [in_background(waits.wait, key, PATIENCE_S, {}) for key in "ab"]
     eventually(lambda: {"a", "b"} in things.looks)
@@ -51,7 +51,7 @@ def test_wait_without_room_returns_at_once(things):
 def test_time_limit_ends_a_wait(things):
     waits = Waits(things, threads=1)
     assert waits.wait("a", 0.01, {})
-    assert waits.wait("a", 0.01, {}), "the thread's place is free again"
+    assert waits.wait("a", 0.01, {}), "the thread's slot is free again"
 
 
 def test_client_that_hangs_up_ends_its_wait(things):
@@ -90,7 +90,7 @@ def test_resumed_request_does_not_wait_again(things):
     assert Waits(things, threads=0).wait("a", PATIENCE_S, {CAN_PARK: True, IS_RESUMED: True})
 
 
-def test_busy_database_does_not_end_the_looking():
+def test_busy_database_does_not_end_the_looks():
     looks = []
 
     def finished(keys):

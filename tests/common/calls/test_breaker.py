@@ -1,4 +1,4 @@
-"""The circuit breaker, with a clock in the test's hand."""
+"""The circuit breaker, with a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ def test_attempts_of_one_saga_do_not_open_the_breaker(clock: Clock) -> None:
     assert breaker.wait_s() == 0
 
 
-def test_open_breaker_spreads_the_calls_that_it_holds_back(open_breaker: Breaker) -> None:
+def test_open_breaker_spreads_deferred_calls(open_breaker: Breaker) -> None:
     waits = {open_breaker.wait_s() for _ in range(20)}
     assert len(waits) == 20
     assert all(1 <= wait <= 3 for wait in waits)
 
 
-def test_then_one_call_at_a_time_probes_ever_more_seldom(open_breaker: Breaker, clock: Clock) -> None:
+def test_one_call_at_a_time_probes_with_growing_pauses(open_breaker: Breaker, clock: Clock) -> None:
     pauses, last = [], 0.0
     while len(pauses) < 6:
         clock.now += 0.5
         if open_breaker.wait_s() == 0:
-            assert open_breaker.wait_s() > 0, "the others wait for what the probe finds"
+            assert open_breaker.wait_s() > 0, "the others wait for the probe's result"
             open_breaker.note(answered=False)
             pauses.append(clock.now - last)
             last = clock.now
@@ -82,6 +82,15 @@ def test_only_locked_rows_are_waited_for() -> None:
     assert rows.wait_s(["b", "c"]) == 0
     assert rows.wait_s(["b", "a"]) > 0
     rows.note(["a"], locked=False)
+    assert rows.wait_s(["a"]) == 0
+
+
+def test_waiting_for_a_locked_row_does_not_delay_callers_of_a_row_that_is_free_again(clock: Clock) -> None:
+    rows = LockedRows(1, clock)
+    rows.note(["a"], locked=True)
+    clock.now = 1.0
+    rows.note(["b"], locked=True)  # b stays locked; a may be tried again
+    assert rows.wait_s(["a", "b"]) > 0
     assert rows.wait_s(["a"]) == 0
 
 

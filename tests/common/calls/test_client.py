@@ -1,4 +1,4 @@
-"""What is a yes, what a no, and what nothing; and how a request is sent."""
+"""Which responses count as yes, no or nothing, and how a request is sent."""
 
 import json
 
@@ -10,7 +10,7 @@ from common.calls.client import ALWAYS_REFUSALS, No, Nothing, ServiceClient, Yes
 from common.process.logs import request_id
 
 BASE = "http://orders.test"
-TAKEN = {"error": "taken", "message": "Somebody was first.", "details": {"by": "you"}, "request_id": "r"}
+TAKEN = {"error": "taken", "message": "It is taken.", "details": {"by": "you"}, "request_id": "r"}
 REFUSALS = frozenset({"taken"})
 
 
@@ -27,7 +27,7 @@ def mocked():
 
 @pytest.fixture
 def answer_to(orders, mocked):
-    """The client's reading of one response."""
+    """Return the client's reading of one response."""
 
     def ask(status=200, body=None, *, raw=None, refusals=REFUSALS, headers=None, **options):
         text = json.dumps(body) if raw is None else raw
@@ -60,14 +60,14 @@ def test_unreadable_2xx_is_nothing(answer_to, raw):
         lambda body: all(each > 1 for each in body["id"]),
     ],
 )
-def test_a_2xx_that_answers_something_else_is_nothing(answer_to, is_yes):
+def test_2xx_about_something_else_is_nothing(answer_to, is_yes):
     found = answer_to(body={"id": 1, "name": "one"}, is_yes=is_yes)
     assert found == Nothing("orders: unreadable answer with status 200")
 
 
 @pytest.mark.parametrize("status", [400, 402, 404, 409, 422])
 def test_expected_refusal_is_a_no(answer_to, status):
-    assert answer_to(status, TAKEN) == No("taken", "Somebody was first.", {"by": "you"})
+    assert answer_to(status, TAKEN) == No("taken", "It is taken.", {"by": "you"})
 
 
 @pytest.mark.parametrize("code", sorted(ALWAYS_REFUSALS))
@@ -77,14 +77,14 @@ def test_common_refusals_are_always_expected(answer_to, code):
 
 @pytest.mark.parametrize("details", [None, [], "text", 1])
 def test_malformed_details_are_dropped(answer_to, details):
-    assert answer_to(409, TAKEN | {"details": details}) == No("taken", "Somebody was first.")
+    assert answer_to(409, TAKEN | {"details": details}) == No("taken", "It is taken.")
 
 
 @pytest.mark.parametrize("status", [400, 402, 404, 409, 422])
 @pytest.mark.parametrize(
     "body", [{"error": "other"}, {"error": ["taken"]}, {"error": {"taken": 1}}, {"error": None}, {"code": "taken"}, {}]
 )
-def test_a_refusal_that_is_not_named_is_nothing(answer_to, status, body):
+def test_unexpected_refusal_is_nothing(answer_to, status, body):
     assert answer_to(status, body) == Nothing(f"orders: status {status}")
 
 
@@ -95,7 +95,7 @@ def test_refusal_in_another_shape_is_nothing(answer_to, status, raw):
 
 
 @pytest.mark.parametrize("status", [401, 403, 405, 408, 410, 413, 415, 418, 425, 429, 500, 501, 502, 503, 504, 520])
-def test_other_statuses_are_nothing_whatever_they_say(answer_to, status):
+def test_other_statuses_are_nothing_whatever_the_body(answer_to, status):
     assert answer_to(status, TAKEN) == Nothing(f"orders: status {status}")
 
 

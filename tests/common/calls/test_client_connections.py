@@ -1,4 +1,4 @@
-"""What the client does on real connections."""
+"""The client on real connections."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 
 
 class Answering(BaseHTTPRequestHandler):
-    """Answers what its path says, and tells from which port it was asked."""
+    """Answers as its path says, with the caller's port."""
 
     protocol_version = "HTTP/1.1"
 
@@ -56,7 +56,7 @@ def test_truncated_body_is_nothing(real):
     assert real.ask("GET", "/cut") == Nothing("orders: ConnectionError")
 
 
-def test_nothing_is_taken_from_the_environment(real, monkeypatch, tmp_path):
+def test_proxies_and_netrc_of_the_environment_are_ignored(real, monkeypatch, tmp_path):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     monkeypatch.delenv("no_proxy", raising=False)
@@ -70,13 +70,13 @@ def test_nothing_is_taken_from_the_environment(real, monkeypatch, tmp_path):
 
 def test_missing_answer_times_out(monkeypatch):
     monkeypatch.setattr(client, "READ_TIMEOUT_S", 0.05)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as silent:  # it listens, and nobody answers
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as silent:  # listens and never answers
         found = ServiceClient("orders", f"http://127.0.0.1:{silent.server_port}").ask("GET", "/")
     assert found == Nothing("orders: ReadTimeout")
 
 
 def test_a_request_is_sent_once():
-    """There is one retry loop, the durable one: below it nobody asks again by himself."""
+    """The durable retry loop is the only one: nothing below it retries."""
     requests_seen = []
 
     class HangingUp(Answering):
@@ -93,12 +93,12 @@ def test_refused_connection_is_nothing():
     assert ServiceClient("orders", "http://127.0.0.1:1").ask("GET", "/") == Nothing("orders: ConnectionError")
 
 
-def test_each_thread_keeps_a_connection_of_its_own(real):
+def test_each_thread_keeps_its_own_connection(real):
     def port():
         return real.ask("GET", "/").body["port"]
 
     mine = port()
-    with ThreadPoolExecutor(1) as thread:  # while mine is idle
+    with ThreadPoolExecutor(1) as thread:  # while the main thread's connection is idle
         others = thread.submit(port).result(10)
         assert thread.submit(port).result(10) == others
     assert port() == mine != others

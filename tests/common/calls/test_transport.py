@@ -1,4 +1,4 @@
-"""What our own adapter does with one connection, whatever the server at its other end does."""
+"""The transport adapter on one connection, whatever the server does."""
 
 import fcntl
 import resource
@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from common.calls.client import ServiceClient, Yes
-from common.calls.transport import Transport
+from common.calls.transport import MAX_ANSWER_BYTES, Transport
 
 BODY = b'{"id": 1}'
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n" + BODY
@@ -21,14 +21,14 @@ PATIENCE_S = 10
 
 
 def dripping(data, pause_s=0.05):
-    """A byte at a time: no single wait is long."""
+    """Send one byte at a time, so that no single wait is long."""
     for at in range(len(data)):
         threading.Event().wait(pause_s)
         yield data[at : at + 1]
 
 
 class Server:
-    """Follows a script: for each connection the answers to its requests, each a number of pieces; then it hangs up."""
+    """Follows a script: for each connection the answers to its requests, in pieces; then it hangs up."""
 
     def __init__(self, *connections):
         self.heard = []
@@ -61,7 +61,7 @@ class Server:
 
 
 def read_request(stream):
-    """Less the empty line before the body. Empty: the client has hung up."""
+    """Read a request, without the empty line before the body. Empty if the client has hung up."""
     head = b"".join(iter(stream.readline, b"\r\n")) if stream.peek(1) else b""
     length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
     return head + stream.read(length)
@@ -87,7 +87,7 @@ def ask(transport, url="http://127.0.0.1:1", method="GET", body=None, within_s=P
     return transport.send(request, timeout=(PATIENCE_S, within_s))
 
 
-def test_what_is_sent_and_what_comes_back(following):
+def test_request_and_answer_pass_unchanged(following):
     server, transport = following([[ANSWER]])
     answer = ask(transport, server.url, "POST", '{"a": 1}')
     assert (answer.status_code, answer.reason, answer.content) == (200, "OK", BODY)
@@ -118,20 +118,20 @@ def test_length_of_the_body_is_sent(following):
     ],
     ids=["in pieces", "in chunks", "after a 100", "after a 100 and a 102", "byte by byte"],
 )
-def test_answer_is_read_to_its_end_however_it_is_split(following, pieces):
+def test_answer_is_read_completely_however_it_is_split(following, pieces):
     server, transport = following([pieces, [ANSWER]])
     for _ in range(2):
         answer = ask(transport, server.url)
         assert (answer.status_code, answer.content, "X-Of" in answer.headers) == (200, BODY, False)
 
 
-def test_the_time_for_an_answer_is_that_of_all_its_pieces_together(following):
+def test_time_limit_covers_the_complete_answer(following):
     server, transport = following([dripping(ANSWER)])
     with pytest.raises(requests.ReadTimeout):
         ask(transport, server.url, within_s=0.5)
 
 
-def test_an_answer_that_comes_too_late_is_not_taken_for_that_to_the_next_request(following):
+def test_late_answer_is_not_given_to_the_next_request(following):
     may_answer = threading.Event()
 
     def late():
@@ -158,7 +158,7 @@ def test_closing_connection_is_not_reused(following):
     assert len(server.heard) == 2
 
 
-def test_a_connection_that_was_closed_while_idle_is_opened_anew_and_the_request_sent_once(following):
+def test_connection_closed_while_idle_is_reopened_and_the_request_sent_once(following):
     server, transport = following([[ANSWER]], [[ANSWER]], [[ANSWER]])
     ask(transport, server.url)
     assert server.hung_up.acquire(timeout=PATIENCE_S)
@@ -183,8 +183,8 @@ def test_connection_with_unsolicited_data_is_not_reused(following):
     assert ask(transport, server.url).status_code == 200
 
 
-def test_a_request_that_was_sent_is_not_sent_again(following):
-    """The kept connection ends when the request is on its way: nobody knows what became of it."""
+def test_sent_request_is_not_repeated(following):
+    """The connection ends while the request is in flight: its outcome is unknown."""
     server, transport = following([[ANSWER], SILENCE], [[ANSWER]])
     ask(transport, server.url)
     with pytest.raises(requests.ConnectionError):
@@ -203,14 +203,15 @@ def test_a_request_that_was_sent_is_not_sent_again(following):
         [b"HTTP/1.1 200 OK\r\n\r\n" + BODY],
         [b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"],
         [ANSWER + ANSWER],
+        [ANSWER.replace(b"Length: 9", b"Length: %d" % MAX_ANSWER_BYTES), b" " * (MAX_ANSWER_BYTES - 9)],
         SILENCE,
     ],
     ids=[
-        "another protocol", "no number", "no chunk", "cut off", "cut off in chunks", "of no length", "an upgrade",
-        "two at once", "nothing",
+        "another protocol", "invalid length", "invalid chunk", "truncated", "truncated chunks", "no length", "upgrade",
+        "two at once", "no answer",
     ],
 )  # fmt: skip
-def test_what_is_not_one_whole_answer_is_a_lost_connection_and_the_next_request_has_another(following, pieces):
+def test_malformed_answer_closes_the_connection(following, pieces):
     server, transport = following([pieces], [[ANSWER]])
     with pytest.raises(requests.ConnectionError):
         ask(transport, server.url)
@@ -227,7 +228,7 @@ def test_unknown_host_name():
         ask(Transport("http://no-such-host.invalid"))
 
 
-def test_connection_that_is_not_made_in_time(monkeypatch):
+def test_slow_connect_times_out(monkeypatch):
     def in_vain(*_):
         raise TimeoutError
 
@@ -238,7 +239,7 @@ def test_connection_that_is_not_made_in_time(monkeypatch):
 
 @pytest.fixture
 def many_open_files():
-    """As many as select() cannot tell apart, so that the next has a number of its own above them."""
+    """Open more files than select() can handle."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2000), hard))
     with socket.socket() as one, ExitStack() as stack:
@@ -250,6 +251,6 @@ def many_open_files():
 
 
 @pytest.mark.usefixtures("many_open_files")
-def test_a_process_with_many_open_files(following):
+def test_process_with_many_open_files(following):
     server, transport = following([[ANSWER], [ANSWER]])
     assert [ask(transport, server.url).content for _ in range(2)] == [BODY] * 2

@@ -1,4 +1,4 @@
-"""A connection to a server that breaks when a given statement is answered."""
+"""A relay to a server that drops the connection instead of passing on one statement's answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import suppress
 class Relay:
     """Listens on a port of this machine for one connection to the unix socket at `path`.
 
-    Once `lose_answer_to` has gone through to the server, the server's answer is awaited, and then the line is cut.
+    After it has passed on `lose_answer_to`, it waits for the server's answer and then cuts the connection.
     """
 
     def __init__(self, path: str, lose_answer_to: bytes) -> None:

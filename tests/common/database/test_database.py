@@ -1,4 +1,4 @@
-"""Transactions, conflicts, and too few connections."""
+"""Transactions, conflicts and the limits of the pool."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -46,7 +46,7 @@ def test_statements_sent_with_commit_run_last_and_in_order(database, admin):
         tx.execute(INSERT)
         return tx.one("SELECT count(*) AS n FROM t")
 
-    for _ in range(2):  # prepared, and prepared already
+    for _ in range(2):  # the first run prepares, the second reuses
         assert database.transact(work) == {"n": 1}
         assert names(admin) == ["a", "b1", "c;%2"]
         admin("DELETE FROM t")
@@ -64,7 +64,7 @@ def test_a_transaction_may_consist_of_statements_sent_with_commit(database, admi
     assert names(admin) == ["a"]
 
 
-def test_a_statement_that_commits_by_itself_refuses_another_one_with_commit(database, admin):
+def test_autocommitted_statement_cannot_queue_another_for_commit(database, admin):
     """There is no COMMIT to send it with, so it would be lost."""
     with pytest.raises(TypeError, match="no COMMIT"):
         database.statement(lambda tx: tx.execute_at_the_end(INSERT))
@@ -149,7 +149,7 @@ def test_limits_are_set_on_every_connection(database):
 
 
 def a_conflict(times, counter, sqlstate="40001"):
-    """Work that meets a conflict `times` times, then succeeds."""
+    """Return work that fails with a conflict `times` times, then succeeds."""
 
     def work(tx):
         tx.execute(INSERT)
@@ -232,7 +232,7 @@ def locked_table(own_server, admin):
 
 
 @pytest.mark.usefixtures("locked_table")
-def test_wait_for_a_lock_is_not_repeated(new_database, monkeypatch):
+def test_lock_timeout_is_not_repeated(new_database, monkeypatch):
     monkeypatch.setattr(patience, "LOCK_WAIT_S", 0.05)
     runs = []
 
@@ -246,7 +246,7 @@ def test_wait_for_a_lock_is_not_repeated(new_database, monkeypatch):
 
 
 @pytest.mark.usefixtures("locked_table")
-def test_wait_for_a_lock_that_is_only_a_statement_is_not_repeated(new_database, monkeypatch):
+def test_lock_timeout_of_a_single_statement_is_not_repeated(new_database, monkeypatch):
     monkeypatch.setitem(sessions.LIMITS, "lock_timeout", "50ms")
     monkeypatch.setattr(patience, "LOCK_WAIT_S", 0.05)
     runs = []
@@ -255,7 +255,7 @@ def test_wait_for_a_lock_that_is_only_a_statement_is_not_repeated(new_database, 
     assert len(runs) == 1
 
 
-def test_statements_of_one_call_share_the_time_to_wait_for_locks(database):
+def test_statements_of_one_call_share_one_lock_timeout(database):
     limit = "SELECT setting::integer AS ms FROM pg_settings WHERE name = 'lock_timeout'"
 
     def work(tx):
@@ -266,7 +266,7 @@ def test_statements_of_one_call_share_the_time_to_wait_for_locks(database):
     assert database.transact(work) >= 200
 
 
-def test_limit_for_locks_ends_with_its_transaction(new_database, monkeypatch):
+def test_lock_timeout_ends_with_its_transaction(new_database, monkeypatch):
     monkeypatch.setattr(patience, "LOCK_WAIT_S", 0.05)
     database = new_database(size=1)
     assert database.transact(lambda tx: tx.one("SHOW lock_timeout")) == {"lock_timeout": "50ms"}

@@ -1,4 +1,4 @@
-"""Lost connections, a server that restarts, freezes or is read-only, and processes that fork."""
+"""Lost connections; a server that restarts, freezes or is read-only; processes that fork."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from common.database import database as db
+from common.database import database as module
 from common.database import pool, sessions, watch
 from common.database.errors import CommitOutcomeUnknown, DatabaseUnavailable
 from tests.at_once import at_once
@@ -96,7 +96,7 @@ def test_a_lost_connection_does_not_exceed_the_size_of_the_pool(new_database, ad
 
 
 def test_a_dead_idle_connection_is_detected_before_use(database, admin, monkeypatch):
-    monkeypatch.setattr(db, "IDLE_CHECK_S", -1)  # any time is too long
+    monkeypatch.setattr(module, "IDLE_CHECK_S", -1)  # always check
     terminate(admin, pid(database))
     assert failures_until_it_works(database) == 0
 
@@ -117,9 +117,9 @@ def test_a_connection_lost_during_a_transaction_changes_nothing(database, admin)
 def test_an_error_of_ours_survives_a_lost_connection(database, admin):
     def work(tx):
         terminate(admin, tx.one("SELECT pg_backend_pid() AS pid")["pid"])
-        raise KeyError("what the work had to say")
+        raise KeyError("raised by the work")
 
-    with pytest.raises(KeyError, match="what the work had to say"):
+    with pytest.raises(KeyError, match="raised by the work"):
         database.transact(work)
     assert failures_until_it_works(database) == 0
 
@@ -146,10 +146,10 @@ def test_a_statement_that_takes_too_long_is_unavailable(new_database, monkeypatc
 
 def test_a_connection_lost_in_commit_leaves_the_outcome_unknown(database, admin):
     admin(
-        "CREATE OR REPLACE FUNCTION leave() RETURNS trigger LANGUAGE plpgsql AS"
+        "CREATE OR REPLACE FUNCTION terminate() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()), pg_sleep(30); RETURN NULL; END $$;"
         " CREATE CONSTRAINT TRIGGER late AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED"
-        " FOR EACH ROW EXECUTE FUNCTION leave()"
+        " FOR EACH ROW EXECUTE FUNCTION terminate()"
     )
     runs = []
     with pytest.raises(CommitOutcomeUnknown):
@@ -182,7 +182,7 @@ def test_a_read_only_server_is_unavailable_until_it_writes_again(new_database, a
         admin("ALTER DATABASE holdfast RESET default_transaction_read_only")
     database.one(INSERT)
     database.transact(lambda tx: tx.execute(INSERT))
-    assert admin(COUNT) == [(2,)], "the connections that could only read are not used any more"
+    assert admin(COUNT) == [(2,)], "read-only connections are no longer used"
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def quick_watch(monkeypatch):
 
 @pytest.fixture
 def hang():
-    """`hang(backend)`: freeze it. It keeps its connection, which the test's subject must abandon within 30 s."""
+    """`hang(backend)`: freeze it. Its connection stays open, and the code under test must abandon it within 30 s."""
     timers = []
 
     def stop(backend):
@@ -278,7 +278,7 @@ def test_a_statement_on_a_frozen_server_is_abandoned(database, quick_watch, hang
 
 
 def test_a_frozen_idle_connection_is_replaced(database, quick_watch, hang, monkeypatch):
-    monkeypatch.setattr(db, "IDLE_CHECK_S", 0)
+    monkeypatch.setattr(module, "IDLE_CHECK_S", 0)
     backend = pid(database)
     hang(backend)
     assert pid(database) != backend
@@ -303,9 +303,9 @@ def test_a_rollback_on_a_frozen_server_is_abandoned(database, quick_watch, hang)
     def work(tx):
         tx.execute(INSERT)
         hang(backend)
-        raise ValueError("changed its mind")
+        raise ValueError("roll back")
 
-    with pytest.raises(ValueError, match="changed its mind"):
+    with pytest.raises(ValueError, match="roll back"):
         database.transact(work)
     assert pid(database) != backend
 

@@ -1,4 +1,4 @@
-"""Prepared statements: their text, and their end by a migration, a pooler or DEALLOCATE."""
+"""Prepared statements: their text, and their loss by a migration, a pooler or DEALLOCATE."""
 
 import psycopg2
 import pytest
@@ -17,7 +17,7 @@ MODULES = (
     edge_api.store, orchestrator.store, inventory_service.operations, orders_service.operations,
     payments_service.operations, idempotency,
 )  # fmt: skip
-LONGEST_NAME = 63  # what is longer PostgreSQL cuts off
+LONGEST_NAME = 63  # PostgreSQL truncates longer names
 INSERT = "INSERT INTO t (name) VALUES (%(name)s)"
 ONE = "SELECT 1 AS n"
 # Prepared statements of the connection that runs it, except this one.
@@ -125,7 +125,7 @@ def test_a_migration_does_not_break_prepared_statements(new_database, admin, cha
     assert len(database.one(sql)) == count
     _, row = database.transact(lambda tx: [tx.execute(INSERT, name="b"), tx.one(sql)])
     assert len(row) == count
-    assert admin("SELECT name FROM t ORDER BY name") == [("a",), ("b",)], "what had to be tried again was done once"
+    assert admin("SELECT name FROM t ORDER BY name") == [("a",), ("b",)], "a repeated statement took effect once"
 
 
 def test_lost_prepared_statements_turn_preparing_off(database):
@@ -137,7 +137,7 @@ def test_lost_prepared_statements_turn_preparing_off(database):
 
 
 def test_a_duplicate_prepared_statement_turns_preparing_off(database):
-    """A pooler in transaction mode switches between server connections, and another client may have used this one."""
+    """Behind a pooler in transaction mode, another client may have used this server connection."""
     database.one(f"PREPARE {prepared(ONE).name} AS SELECT 2 AS n")
     assert database.one(ONE) == {"n": 1}
 

@@ -1,4 +1,4 @@
-"""Limits, parameters and times of a session: on a direct connection, and behind a real PgBouncer."""
+"""A session's limits, parameters and times, on a direct connection and behind a real PgBouncer."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from local.postgres import EmbeddedPostgres
 from tests.pgbouncer import pgbouncer
 
 INSERT = "INSERT INTO t (name) VALUES ('a')"
-# How a pooler treats options that a session asks for: PgBouncer as it is packaged refuses them, many are told to drop
-# them.
+# How a pooler treats a session's startup options: PgBouncer refuses them by default; many are configured to drop them.
 POOLERS = {"refuses options": {}, "drops options": {"ignore_startup_parameters": "options"}}
 
 
@@ -112,7 +111,7 @@ def test_nothing_is_prepared_behind_a_pooler(
 def test_notifications_for_others_do_not_accumulate(
     own_server: EmbeddedPostgres, new_database: Callable[..., Database], admin: object
 ) -> None:
-    """A pooler shares server connections, and a LISTEN stays on one of them."""
+    """A pooler shares server connections, and a LISTEN of another client may remain on one."""
     database = new_database(size=1)
     database.one("LISTEN here")
     for _ in range(3):
@@ -127,7 +126,7 @@ def test_a_direct_connection_sends_no_limits_with_its_statements(own_server: Emb
     assert session.limits == ""
 
 
-def test_a_refusal_of_another_kind_is_not_mistaken_for_a_pooler(own_server: EmbeddedPostgres) -> None:
+def test_other_connection_errors_are_not_mistaken_for_a_pooler(own_server: EmbeddedPostgres) -> None:
     opened = Sessions(own_server.url.replace("/holdfast?", "/nowhere?"), "test")
     with pytest.raises(psycopg2.OperationalError, match="nowhere"):
         opened.open()
@@ -163,7 +162,7 @@ def test_parameters_of_the_address_win() -> None:
         "target_session_attrs": "read-write",
         "application_name": "me",
     }
-    assert found["keepalives_idle"] == 5, "ours fill what the address does not say"
+    assert found["keepalives_idle"] == 5, "our defaults apply where the address is silent"
 
 
 def test_options_of_the_address_are_added_to_ours_and_win(

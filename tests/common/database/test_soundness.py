@@ -1,4 +1,4 @@
-"""The warnings at start: they wait for the database, and name what to do."""
+"""The warnings at startup: they wait for the database and name a remedy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SEQUENCE = {"sequence": "t_id_seq", "table_name": "t", "column_name": "id"}
 
 
 class Starting:
-    """A database that answers the second question, and each one after it."""
+    """A database that is unavailable for the first query and answers every later one."""
 
     def __init__(self, *answers: list[Row]) -> None:
         self._answers = list(answers)
@@ -31,8 +31,8 @@ def test_warnings_wait_for_the_database(monkeypatch: pytest.MonkeyPatch, caplog:
     monkeypatch.setattr(soundness, "TRY_AGAIN_S", 0)
     soundness._warn(Starting([COLLATION], [SEQUENCE], [{"at": 1, "used": 5}]))
     collation, sequence = caplog.messages
-    assert collation.endswith("To mend it: REINDEX DATABASE shop; ALTER DATABASE shop REFRESH COLLATION VERSION")
-    assert sequence.endswith("To mend it: SELECT setval('t_id_seq', 5)")
+    assert collation.endswith("To fix it: REINDEX DATABASE shop; ALTER DATABASE shop REFRESH COLLATION VERSION")
+    assert sequence.endswith("To fix it: SELECT setval('t_id_seq', 5)")
 
 
 @pytest.mark.parametrize("used", [None, 1])

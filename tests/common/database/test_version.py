@@ -61,7 +61,7 @@ def test_database_without_a_version_is_not_migrated(database: Database, admin: A
         admin(f"ALTER TABLE aside RENAME TO {version.TABLE}")
 
 
-def test_a_role_that_may_not_read_the_version_is_served(
+def test_role_that_may_not_read_the_version_is_served(
     own_server: EmbeddedPostgres, new_database: Callable[..., Database], admin: Admin
 ) -> None:
     admin("CREATE ROLE clerk LOGIN")
@@ -82,7 +82,7 @@ MISMATCHES = {
 
 
 @pytest.mark.parametrize("mismatch", MISMATCHES)
-def test_statement_that_does_not_fit_an_old_schema(
+def test_mismatched_statement_on_an_old_schema_is_not_migrated(
     database: Database, set_version: Callable[[str], None], mismatch: str
 ) -> None:
     set_version("holdfast_0001")
@@ -93,12 +93,12 @@ def test_statement_that_does_not_fit_an_old_schema(
 
 
 @pytest.mark.parametrize("mismatch", ["undefined operator", "another type", "no unique constraint", "undefined type"])
-def test_statement_that_does_not_fit_the_current_schema_is_a_mistake(database: Database, mismatch: str) -> None:
+def test_mismatched_statement_on_the_current_schema_is_a_bug(database: Database, mismatch: str) -> None:
     with pytest.raises(psycopg2.ProgrammingError):
         database.one(MISMATCHES[mismatch])
 
 
 @pytest.mark.parametrize("mismatch", ["undefined table", "undefined column"])
-def test_undefined_names_are_transient_because_a_migration_may_be_under_way(database: Database, mismatch: str) -> None:
+def test_undefined_names_are_transient_because_a_migration_may_be_running(database: Database, mismatch: str) -> None:
     with pytest.raises(DatabaseUnavailable):
         database.one(MISMATCHES[mismatch])

@@ -1,4 +1,4 @@
-"""What strict JSON is, and why other text is refused."""
+"""Strict JSON, and the reasons for which other text is refused."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Text from elsewhere becomes one short line."""
+"""Foreign text becomes one short, storable line."""
 
 import pytest
 

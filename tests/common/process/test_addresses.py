@@ -1,4 +1,4 @@
-"""Where processes listen and find each other, as long as no setting says otherwise."""
+"""Default addresses: where processes listen and find each other without settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def urls(settings: Settings) -> list[str]:
     return [settings.orders_service_url, settings.inventory_service_url, settings.payments_service_url]
 
 
-def test_lines_are_those_of_the_procfile() -> None:
+def test_process_order_matches_the_procfile() -> None:
     lines = [line.partition(":")[0] for line in (PROJECT / "Procfile").read_text().splitlines()]
     assert lines[: len(addresses.LINES)] == list(addresses.LINES)
 
@@ -29,7 +29,7 @@ def test_participants_are_found_under_a_process_manager(manager: str, process: s
 
 
 @pytest.mark.parametrize(("name", "port"), [*zip(PARTICIPANTS, (8100, 8200, 8300), strict=True)])
-def test_participant_listens_where_the_others_look_for_it_and_on_this_machine_only(name: str, port: int) -> None:
+def test_participant_listens_on_loopback_where_the_others_look_for_it(name: str, port: int) -> None:
     settings = Settings.load(DATABASE, name)
     assert (settings.bind_host, settings.port) == ("127.0.0.1", port)
     assert f"http://127.0.0.1:{port}" in urls(settings)
@@ -43,7 +43,7 @@ def test_settings_win(name: str) -> None:
     assert settings.orders_service_url == "http://orders.internal"
 
 
-def test_participants_are_looked_for_where_bind_host_has_them_listen() -> None:
+def test_participants_are_called_at_bind_host() -> None:
     assert Settings.load({**DATABASE, "BIND_HOST": "10.0.0.5"}).orders_service_url == "http://10.0.0.5:8100"
     assert Settings.load({**DATABASE, "BIND_HOST": "::"}).orders_service_url == "http://[::1]:8100"
 

@@ -1,4 +1,4 @@
-"""Settings that would break a promise together are refused, all of them in one message."""
+"""Combinations of settings that would break a guarantee are refused, all in one message."""
 
 from __future__ import annotations
 

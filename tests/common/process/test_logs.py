@@ -1,4 +1,4 @@
-"""One format for every line, and no secret in any."""
+"""All log lines have one format, and none contains a secret."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def line(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     return line
 
 
-def test_a_line_has_its_time_in_utc_and_what_was_given_with_it(line: Callable[..., Any]) -> None:
+def test_line_has_a_utc_time_and_its_extra_fields(line: Callable[..., Any]) -> None:
     written = line(log.info, "order %s begun", 7, order_ledger_id="abc")
     time = written.pop("time")
     assert time.endswith("Z")
@@ -49,7 +49,7 @@ def test_a_line_has_its_time_in_utc_and_what_was_given_with_it(line: Callable[..
     }
 
 
-def test_the_request_id_is_on_every_line_while_it_is_set(line: Callable[..., Any]) -> None:
+def test_request_id_is_on_every_line_while_set(line: Callable[..., Any]) -> None:
     before = logs.request_id.set("req-1")
     try:
         assert line(log.info, "x")["request_id"] == "req-1"
@@ -64,20 +64,20 @@ def test_an_exception_is_one_field(line: Callable[..., Any]) -> None:
         assert "KeyError: 'shelf'" in line(log.exception, "broken")["exception"]
 
 
-def test_calling_it_twice_does_not_double_the_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_second_setup_does_not_duplicate_lines(capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         logs.configure("orders", "INFO", "text")
     log.info("once")
     assert capsys.readouterr().out.count("once") == 1
 
 
-def test_below_the_level_nothing_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_below_the_level_are_dropped(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("orders", "WARNING", "json")
     log.info("quiet")
     assert capsys.readouterr().out == ""
 
 
-def test_the_text_line_is_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_format_is_readable(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("orders", "INFO", "text")
     log.warning("low stock", extra={"sku": "TEA"})
     assert capsys.readouterr().out.rstrip().endswith("WARNING low stock sku=TEA")
@@ -99,7 +99,7 @@ def test_the_text_line_is_for_a_person(capsys: pytest.CaptureFixture[str]) -> No
     ],
 )
 @pytest.mark.parametrize("log_format", ["json", "text"])
-def test_no_token_is_ever_written(
+def test_tokens_are_never_written(
     message: str, extra: dict[str, Any], log_format: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logs.configure("payments", "INFO", log_format)
@@ -109,7 +109,7 @@ def test_no_token_is_ever_written(
     assert "tok_visa" not in written
 
 
-def test_a_text_line_cannot_be_forged(capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_line_cannot_be_forged(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("orders", "INFO", "text")
     log.info("GET /x\n00:00:00.000 ERROR   forged \x1b[2J\u2028")
     (line,) = capsys.readouterr().out.splitlines()

@@ -1,4 +1,4 @@
-"""Every setting: its default, what it may be, how a bad value is told; and the README's table of them."""
+"""Every setting: its default, its valid values, the message for a bad value, and its row in docs/settings.md."""
 
 import re
 from dataclasses import fields
@@ -10,7 +10,7 @@ import pytest
 from common.process.parsers import ESCAPES
 from common.process.settings import SettingError, Settings
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
 URL = "postgresql://shop:hunter2@db.example/holdfast"
 KEY = "ab" * 32
 SETTINGS = {each.name.upper(): each for each in fields(Settings)}
@@ -65,12 +65,12 @@ RANGES = {
     "LEASE_S": (0.2, 3600),
     "ABANDONED_AFTER_S": (0.05, 86_400),
 }
-NO_URL = ["127.0.0.1:8100", "ftp://127.0.0.1", "http://", "//127.0.0.1", "/var/run/x", "http://shop:hunter2@orders"]
-NO_NUMBER = ["four", "0x10", "nan", "inf", "-inf", "1,5", "1 000", "1e999"]
-NO_WHOLE_NUMBER = ["2.5", "1e1", "٣", "²", "-", "+-1"]
+BAD_URL = ["127.0.0.1:8100", "ftp://127.0.0.1", "http://", "//127.0.0.1", "/var/run/x", "http://shop:hunter2@orders"]
+NOT_A_NUMBER = ["four", "0x10", "nan", "inf", "-inf", "1,5", "1 000", "1e999"]
+NOT_A_WHOLE_NUMBER = ["2.5", "1e1", "٣", "²", "-", "+-1"]
 ADDRESSES = ["DATABASE_URL", "DATABASE_DIRECT_URL"]
 UNESCAPED_PASSWORDS = [
-    *["hunter/2", "hunter@2", "hunter%2", "hunter?2", "12/34", "12?port=34"],  # each character by itself
+    *["hunter/2", "hunter@2", "hunter%2", "hunter?2", "12/34", "12?port=34"],  # each special character alone
     *["hunter@2/3", "hunter?a=b", "a/b?c@d", "@", "/@"],
 ]
 BAD_PARAMETERS = ["sslmod=require", "sslmode", "=x", "options=-csearch_path=shop", "Sslmode=require", "a b=c"]
@@ -81,12 +81,12 @@ BAD_VALUES = (
     + [("LOG_LEVEL", value) for value in ["info", "VERBOSE", "10"]]
     + [("CURRENCY", value) for value in ["usd", "XXX", "DOLLAR"]]
     + [("LOG_FORMAT", value) for value in ["JSON", "xml"]]
-    + [(name, value) for name in SETTINGS if name.endswith("SERVICE_URL") for value in NO_URL]
+    + [(name, value) for name in SETTINGS if name.endswith("SERVICE_URL") for value in BAD_URL]
     + [("APP_ENV", value) for value in ["prod", "Production", "live"]]
     + [(name, __file__) for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")]
     + [("API_KEYS", value) for value in ["shop", "shop=secret", f"={KEY}", f"shop={KEY.upper()}", f"shop={KEY}:write"]]
-    + [(name, value) for name in RANGES for value in NO_NUMBER]
-    + [(name, value) for name in RANGES if isinstance(DEFAULTS[name], int) for value in NO_WHOLE_NUMBER]
+    + [(name, value) for name in RANGES for value in NOT_A_NUMBER]
+    + [(name, value) for name in RANGES if isinstance(DEFAULTS[name], int) for value in NOT_A_WHOLE_NUMBER]
     + [(name, str(low - 1)) for name, (low, _) in RANGES.items()]
     + [(name, str(high + 1)) for name, (_, high) in RANGES.items()]
 )
@@ -140,7 +140,7 @@ def test_a_bad_value_is_not_repeated(name):
         ("ORDERS_SERVICE_URL", "http://shop:hunter2@exa\u2100mple"),
     ],
 )
-def test_messages_of_pythons_parsers_are_not_repeated(name, value):
+def test_messages_of_python_parsers_are_not_repeated(name, value):
     with pytest.raises(SettingError, match=f"^{name} must be (a|an) (whole number|http)"):
         load(**{name: value})
 
@@ -152,7 +152,7 @@ def test_every_setting_is_tested_here():
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2", "postgres+psycopg"])
-def test_the_spellings_of_a_database_url(scheme):
+def test_database_url_accepts_both_schemes(scheme):
     rest = "shop:p%40ss@db.example:5433/holdfast?sslmode=require"
     assert value_of("DATABASE_URL", DATABASE_URL=f"{scheme}://{rest}") == f"postgresql://{rest}"
 
@@ -204,7 +204,7 @@ def test_the_direct_address_is_the_database_url_unless_it_is_set():
 
 
 @pytest.mark.parametrize("value", ["http://orders.internal", "https://orders:8443/base", "http://[::1]:8100"])
-def test_a_service_url_is_taken_without_its_last_slash(value):
+def test_trailing_slash_of_a_service_url_is_dropped(value):
     assert value_of("ORDERS_SERVICE_URL", ORDERS_SERVICE_URL=f"{value}/") == value
 
 
@@ -238,10 +238,10 @@ def test_settings_come_from_the_environment_by_default(monkeypatch):
 
 
 def table_of_settings():
-    """name → default, as the README has it."""
-    text = README.read_text(encoding="utf-8")
+    """name → default, as the documentation has it."""
+    text = PAGE.read_text(encoding="utf-8")
     table = re.search(r"^\| Name +\| Default +\| Meaning +\|\n\|[-| :]+\n((?:\|.*\n)+)", text, re.MULTILINE)
-    assert table, "README.md has no table of settings"
+    assert table, "the page has no table of settings"
     rows = re.findall(r"^\| `(\w+)` +\| (.*?) +\| .+ \|$", table[1], re.MULTILINE)
     assert len(rows) == len(table[1].splitlines())
     return dict(rows)

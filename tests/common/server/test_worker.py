@@ -1,4 +1,4 @@
-"""What a worker does with an event on a connection."""
+"""How a worker handles events on a connection."""
 
 import select
 import socket
@@ -16,10 +16,11 @@ from common.server.worker import Worker
 
 HALF = b"GET /live HTTP/1.1\r\n"
 WHOLE = HALF + b"\r\n"
+ORDER = b"GET /orders/1 HTTP/1.1\r\n\r\n"
 
 
 class Poller:
-    """Records what is waited for."""
+    """Records the events that are waited for."""
 
     def __init__(self):
         self.awaited = []
@@ -36,7 +37,7 @@ class Poller:
 
 @pytest.fixture
 def worker(monkeypatch):
-    worker = Worker.__new__(Worker)  # without a process around it
+    worker = Worker.__new__(Worker)  # without starting a process
     worker.connections, worker.clients, worker.alive, worker.cfg = {}, Poller(), True, Config()
     worker.requests, worker.probes, worker.parking = Slots(1), Slots(1), Parking(worker.clients)
     worker.handled = []
@@ -69,7 +70,30 @@ def test_only_a_complete_request_is_handled(worker, client_and_connection):
     assert worker.handled == [WHOLE]
 
 
-def test_request_that_completes_in_the_last_moment_is_handled(worker, client_and_connection):
+def test_event_without_data_is_ignored(worker, client_and_connection):
+    """Urgent bytes cause one, for instance."""
+    _, conn = client_and_connection
+    worker._handle_event(conn, False)
+    assert (worker.handled, worker.clients.awaited) == ([], ["readable"])
+
+
+def test_request_behind_a_probe_does_not_use_its_slot(worker, client_and_connection, monkeypatch):
+    def handle(_, conn):
+        worker.handled.append(conn.received)
+        conn.received = conn.received.removeprefix(WHOLE)
+        return True
+
+    monkeypatch.setattr(Worker, "_handle", handle)
+    client, conn = client_and_connection
+    assert worker.requests.acquire(None), "another request takes the only slot"
+    client.sendall(WHOLE + ORDER)
+    arrive(conn)
+    worker._handle_event(conn, False)
+    worker._handle_event(conn, True)
+    assert (worker.handled, conn.state) == ([WHOLE + ORDER], State.QUEUED)
+
+
+def test_request_completed_at_the_last_moment_is_handled(worker, client_and_connection):
     client, conn = client_and_connection
     client.sendall(WHOLE)
     arrive(conn)
@@ -112,7 +136,7 @@ def test_send_now_returns_what_a_slow_client_does_not_accept(client_and_connecti
 
 @pytest.fixture
 def parked(worker, client_and_connection, monkeypatch):
-    """A connection whose request waits. Yields it with the callback that resumes it, and what was cancelled."""
+    """A connection whose request is parked. Yields it, the callback that resumes it, and a list of cancellations."""
     client, conn = client_and_connection
     callbacks, cancelled = [], []
 

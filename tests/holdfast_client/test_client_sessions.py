@@ -21,7 +21,7 @@ PLACED = {"status": "AUTHORIZED", "total_amount_cents": 1, "currency": "USD"}
 
 
 class Echo(BaseHTTPRequestHandler):
-    """Places every order under the id that its request has as a key, and counts connections."""
+    """Answers each order with its key as the id, and counts connections."""
 
     protocol_version = "HTTP/1.1"
     connections = 0
