@@ -46,5 +46,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
 
 def _may_be_too_large(name: str, value: str) -> bool:
-    """Whether the body is refused unread, or may be: then the next request on the connection cannot be found."""
-    return name == "TRANSFER-ENCODING" or (name == "CONTENT-LENGTH" and int(value) > MAX_BODY_BYTES)
+    """Whether the body may be left unread, so that the next request on the connection cannot be found.
+
+    The application reads no larger body, and gunicorn skips less than 64 KB.
+    """
+    return name == "TRANSFER-ENCODING" or (name == "CONTENT-LENGTH" and int(value) >= MAX_BODY_BYTES)
