@@ -120,7 +120,10 @@ def test_the_inventory_service(database, ran):
     for _ in range(2):
         inventory.reserve(service_database, order, [line])
     with locked(service_database.url, product):
-        for blocked in (lambda: inventory.reserve(service_database, new_id(), [line]), lambda: inventory.release(service_database, order)):
+        for blocked in (
+            lambda: inventory.reserve(service_database, new_id(), [line]),
+            lambda: inventory.release(service_database, order),
+        ):
             with pytest.raises(Busy):
                 blocked()
     inventory.release(service_database, order)
@@ -156,7 +159,9 @@ def test_the_payments_service(database, ran):
     payments.refund(service_database, captured, {"idempotency_key": "r", **rest}, {"idempotency_key": "r"})
     payments.show(service_database, captured)
     for number, each in enumerate((voided, f"auth_{'0' * 24}")):
-        payments.void(service_database, each, {"idempotency_key": f"v{number}", **rest}, {"idempotency_key": f"v{number}"})
+        payments.void(
+            service_database, each, {"idempotency_key": f"v{number}", **rest}, {"idempotency_key": f"v{number}"}
+        )
     for key in ("a2", "never seen"):
         sent = {"idempotency_key": f"v {key}", "authorization_key": key}
         payments.void_by_key(service_database, sent | rest, sent)
