@@ -66,7 +66,7 @@ PROBLEMS = {
         "ALTER SYSTEM SET autovacuum = 'off'; SELECT pg_reload_conf()",
         "ALTER SYSTEM SET track_counts = 'off'; SELECT pg_reload_conf()",
     ],
-    "vacuum delay": [
+    "vacuum": [
         "ALTER TABLE order_ledger SET (autovacuum_vacuum_scale_factor = 0.9)",
         "ALTER TABLE order_ledger SET (autovacuum_vacuum_threshold = 100000000)",
         "ALTER SYSTEM SET autovacuum_vacuum_scale_factor = 0.5; SELECT pg_reload_conf()",
