@@ -104,6 +104,8 @@ class Mutant:
     edits: tuple[Edit, ...]
     tests: tuple[str, ...]
     """Names of tests, see `nodes.find()`. At least one must fail."""
+    expected_error: str = ""
+    """The name of an error that these tests cause on purpose and that would otherwise mean invalid code or SQL."""
 
     def apply(self, root: Path) -> list[Path]:
         """:returns: the edited files. :raises DoesNotApply:"""
@@ -128,7 +130,7 @@ def _read(path: Path) -> list[Mutant]:
 def _mutant(name: str, section: str, fields: dict[str, Any]) -> Mutant:
     edits = [_edit(fields)] + [_edit({"target": fields["target"], **also}) for also in fields.get("also", [])]
     tests = fields["test"] if isinstance(fields["test"], list) else [fields["test"]]
-    return Mutant(name, section, fields["protects"], tuple(edits), tuple(tests))
+    return Mutant(name, section, fields["protects"], tuple(edits), tuple(tests), fields.get("expected_error", ""))
 
 
 def _edit(fields: dict[str, Any]) -> Edit:
