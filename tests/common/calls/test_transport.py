@@ -218,12 +218,12 @@ def test_malformed_answer_closes_the_connection(following, pieces):
     assert ask(transport, server.url).content == BODY
 
 
-def test_refused_connection():
+def test_refused_connection_is_a_connection_error():
     with pytest.raises(requests.ConnectionError):
         ask(Transport("http://127.0.0.1:1"))
 
 
-def test_unknown_host_name():
+def test_unknown_host_name_is_a_connection_error():
     with pytest.raises(requests.ConnectionError):
         ask(Transport("http://no-such-host.invalid"))
 
