@@ -69,6 +69,11 @@ def _suggestion(root: Path, name: str, known: list[str]) -> str:
     return f"Did you mean {' or '.join(candidates)}?" if candidates else "Nothing has a similar name."
 
 
+def _modules(folder: Path) -> list[Path]:
+    """Without `build`, the copy that `pip install ./holdfast_client` leaves there."""
+    return [path for path in sorted(folder.rglob("*.py")) if "build" not in path.relative_to(folder).parts]
+
+
 def _definitions(root: Path, prefix: str) -> Iterator[Definition]:
     if prefix == MIGRATIONS:
         for path in sorted((root / "alembic" / "versions").glob("[0-9]*.*")):
@@ -76,7 +81,7 @@ def _definitions(root: Path, prefix: str) -> Iterator[Definition]:
         return
     folder = root.joinpath(*prefix.split("."))
     by_name = root / f"{prefix}.py"  # such as gunicorn.conf.py
-    for path in dict.fromkeys([by_name, folder.with_suffix(".py"), *sorted(folder.rglob("*.py"))]):
+    for path in dict.fromkeys([by_name, folder.with_suffix(".py"), *_modules(folder)]):
         if path.exists():
             yield from _python(path, path.read_text(encoding="utf-8"))
 
