@@ -208,7 +208,7 @@ def test_sent_request_is_not_repeated(following):
     ],
     ids=[
         "another protocol", "invalid length", "invalid chunk", "truncated", "truncated chunks", "no length", "upgrade",
-        "two at once", "no answer",
+        "two at once", "too long", "no answer",
     ],
 )  # fmt: skip
 def test_malformed_answer_closes_the_connection(following, pieces):
