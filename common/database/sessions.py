@@ -30,7 +30,7 @@ LIMITS = {
 }
 # A statement that has waited for a lock must see what its holder has committed.
 ISOLATION = "read committed"
-MARK = "holdfast.session"  # a setting of our own: a session that has it has received our options
+MARK = "holdfast.session"  # our own setting: a session that has it has received our options
 HAS_MARK = f"SELECT current_setting('{MARK}', true) = 'on'"
 
 

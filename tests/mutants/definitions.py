@@ -1,4 +1,4 @@
-"""Find a definition by its qualified name, in whatever file of a package it is.
+"""Find a definition by its qualified name, in any file of a package.
 
 `orchestrator:Dispatcher.stop` is a method, `common.database:POOL_SIZE` a constant (the module or package before the
 colon may be as short as is unambiguous). `alembic:order_ledger_guard` is SQL: a table, constraint, index, function,
@@ -96,7 +96,7 @@ def _sql(path: Path, text: str) -> list[Definition]:
 
 
 def _end(text: str, found: re.Match[str]) -> int:
-    """Where the SQL that begins at `found` ends."""
+    """Return the end of the SQL that begins at `found`."""
     blanked = DOLLAR_QUOTED.sub(lambda quoted: "." * len(quoted[0]), text)
     if found[0].startswith("CONSTRAINT"):
         depth = 0
