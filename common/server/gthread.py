@@ -9,9 +9,10 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
+from common.api.service import MAX_BODY_BYTES
 from common.api.waits import HAS_GONE
 from common.server.connection import has_gone
-from common.server.requests import prepare, refuse
+from common.server.requests import mark_repeated_key, refuse
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -24,14 +25,29 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             environ | {HAS_GONE: partial(has_gone, environ["gunicorn.socket"])}, start_response
         )
 
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """When stopping, close the listeners. The port is then free, although requests are still processed."""
+        super().set_accept_enabled(enabled)
+        if not enabled and not (self.alive and self.is_parent_alive()):
+            for listener in self.sockets:
+                listener.close()
+
     def handle_request(self, req: Any, conn: Any) -> bool:
-        """Drop a request whose client left while it was queued. Close after chunks, whose length is unknown."""
+        """Drop a request whose client left while it was queued, and announce where the connection ends after it."""
         if has_gone(conn.sock):
             raise ConnectionResetError(errno.ECONNRESET, "the client has gone")
-        prepare(req)
-        if any(name == "TRANSFER-ENCODING" for name, _ in req.headers):
+        mark_repeated_key(req)
+        if any(_may_be_too_large(name, value) for name, value in req.headers):
             req.force_close()
         return bool(super().handle_request(req, conn))
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
         refuse(client, exc)
+
+
+def _may_be_too_large(name: str, value: str) -> bool:
+    """Whether the body may be left unread, so that the next request on the connection cannot be found.
+
+    The application reads no larger body, and gunicorn skips less than 64 KB.
+    """
+    return name == "TRANSFER-ENCODING" or (name == "CONTENT-LENGTH" and int(value) >= MAX_BODY_BYTES)

@@ -13,7 +13,6 @@ from gunicorn.http import errors as http_errors
 
 from common.api import errors
 from common.api.idempotency import SENT_TWICE
-from common.api.service import MAX_BODY_BYTES
 from common.process import logs
 
 # What gunicorn refuses before the application sees it. Any other parse error is BrokenHttp.
@@ -27,19 +26,12 @@ IN_RESPONSE = (http_errors.InvalidResponseHeader, http_errors.InvalidResponseHea
 log = logging.getLogger(__name__)
 
 
-def prepare(request: Any) -> None:
-    """Mark a repeated Idempotency-Key, and announce that the connection ends after an oversized body.
+def mark_repeated_key(request: Any) -> None:
+    """Tell the application of a second Idempotency-Key.
 
-    WSGI joins two headers of one name with a comma, and a key may contain a comma. An oversized body is refused
-    unread, so the next request on the connection could not be found.
+    WSGI joins two headers of one name with a comma, and a key may contain a comma.
     """
-    keys = 0
-    for name, value in request.headers:
-        if name == "IDEMPOTENCY-KEY":
-            keys += 1
-        elif name == "CONTENT-LENGTH" and int(value) > MAX_BODY_BYTES:
-            request.force_close()
-    if keys > 1:
+    if sum(name == "IDEMPOTENCY-KEY" for name, _ in request.headers) > 1:
         request.headers.append(("IDEMPOTENCY-KEY", SENT_TWICE))
 
 

@@ -32,7 +32,7 @@ from common.server.framing import MAX_BYTES, is_complete, is_truncated, parse_er
 from common.server.main_loop import STOP_WITHIN_S, MainLoop
 from common.server.parking import Parking
 from common.server.poller import Poller
-from common.server.requests import prepare, refuse
+from common.server.requests import mark_repeated_key, refuse
 from common.server.response import BufferedResponse
 from common.server.slots import Slots
 
@@ -181,7 +181,7 @@ class Worker(MainLoop):
 
     def _ask_application(self, conn: Connection, request: Any, is_resumed: bool) -> bool:
         """:returns: whether the connection stays open after this response"""
-        prepare(request)
+        mark_repeated_key(request)
         request._expected_100_continue = False  # a client that waited for it has been told
         response, environ = wsgi.create(
             request, conn.sock, conn.client, conn.server, self.cfg, response_class=BufferedResponse

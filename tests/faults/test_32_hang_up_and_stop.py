@@ -14,6 +14,7 @@ import requests
 from tests.faults.shared_stack import SharedStack
 from tests.system.conftest import buying
 from tests.waiting import eventually
+from tests.web_worker import needs_our_worker
 
 ORDERS = 30
 
@@ -29,6 +30,7 @@ def send_and_hang_up(stack: SharedStack, key: str, body: bytes, sent: int) -> No
         connection.sendall(head.encode() + body[:sent])
 
 
+@needs_our_worker  # gthread drops the request of every client that has left
 def test_client_that_hangs_up_gets_one_order_or_none(stack: SharedStack) -> None:
     stack.restart("payments_service", MOCK_LATENCY_MS="200")  # so that the client has left when the order is accepted
     product = stack.product()

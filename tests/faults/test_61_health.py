@@ -23,6 +23,7 @@ from common.schema import migrate
 from local.postgres import EmbeddedPostgres
 from tests.system.stack import Stack
 from tests.waiting import eventually
+from tests.web_worker import needs_our_worker
 
 SERVICE = "inventory_service"
 FD_SETSIZE = 1024  # select() cannot watch a descriptor from this number on
@@ -128,6 +129,7 @@ def many_descriptors() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, limit)
 
 
+@needs_our_worker  # with gthread, silent clients hold threads
 @pytest.mark.usefixtures("many_descriptors")
 def test_health_works_with_more_descriptors_than_select_can_watch(url: str, tmp_path: Path) -> None:
     options = {"WEB_CONCURRENCY": "1", "GUNICORN_CMD_ARGS": f"--worker-connections {2 * MANY}"}

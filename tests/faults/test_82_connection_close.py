@@ -17,6 +17,9 @@ REQUESTS: dict[str, tuple[bytes, int]] = {
     "accepted body": (HEAD + LENGTH_2, 400),
     "body that is too large": (HEAD + b"Content-Length: 900000\r\n\r\n" + b" " * 900_000, 413),
     "large body that nobody reads": (CUT_SHORT + b" " * 500_000, 404),
+    "part of a body that is too large": (HEAD + b"Content-Length: 900000\r\n\r\n" + b" " * 100_000, 413),
+    "part of a chunk that is too large": (CHUNKED + b"ffff0\r\n" + b" " * 100_000, 413),
+    "body a little too large": (HEAD + b"Content-Length: 65537\r\n\r\n" + b" " * 65537, 413),
     "chunks that are too large": (CHUNKED + b"ffff0\r\n" + b" " * 0xFFFF0 + b"\r\n0\r\n\r\n", 413),
     "chunk without a size": (CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n", 400),
     "body of the largest size that nobody reads": (

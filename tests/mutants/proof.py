@@ -66,7 +66,7 @@ def _read(run: Run, expected_error: str) -> tuple[str | None, str]:
 
 
 def _remove_compiled(files: list[Path]) -> None:
-    """Python takes a compiled file for current if the source has the same size and the same second."""
+    """Python considers a compiled file current if the source has the same size and modification second."""
     for path in files:
         for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
             compiled.unlink()

@@ -261,5 +261,5 @@ def test_busy_participant_gets_a_share_of_the_threads() -> None:
     assert isinstance(inventory.ask(slow, SAGA, []), Yes)
     assert isinstance(inventory.ask(slow, SAGA, []), Yes)
     assert [answer.awaits for answer in inner] == ["rows that are locked"] * 2
-    assert len(asked) == 1, "the second call has no slot beside the slow one"
+    assert len(asked) == 1, "the second call got a slot next to the slow one"
     assert isinstance(inventory.ask(lambda *_: Yes({}), SAGA, []), Yes), "its slot is free again"
