@@ -183,6 +183,17 @@ class TestFence:
         assert store._save(group) == [False, True]
         assert row(id_)["status"] == Status.ORDER_CREATED
 
+    def test_former_claim_of_the_same_orchestrator_releases_nothing(
+        self, store: Store, authorized: Make, row: Read, change: Change
+    ) -> None:
+        id_ = authorized()
+        (former,) = store.claim(1)
+        change(id_, "due_at = now(), claimed_until = now()")
+        store.claim(1)
+        before = row(id_)
+        store.release(former)
+        assert row(id_) == before
+
     def test_save_requires_the_expected_status(self, store: Store, authorized: Make, row: Read) -> None:
         id_ = authorized()
         (saga,) = store.claim(1)
