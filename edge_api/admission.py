@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from common.api.errors import Busy
 
 STALLED_AFTER_S = 1.0  # if no other service has answered for this long, waiting for a slot is pointless
-LOOK_EVERY_S = 1.0  # how often a process asks the database for the age of the backlog
+LOOK_EVERY_S = 1.0  # how often a process queries the age of the backlog
 RETRY_AFTER_BACKLOG_S = 5
 
 

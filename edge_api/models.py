@@ -165,7 +165,7 @@ rate_limits = Table(
 )
 
 # A key gets one final answer: an entry or a stored refusal, never both. Each of the two statements that give a key its
-# answer calls the function that looks for the other one. The lock makes the second of two transactions wait for the
+# answer calls the function that looks for the other kind. The lock makes the second of two transactions wait for the
 # first to commit, and the query below it, unlike the calling statement, then sees what the first has written.
 KEY_FUNCTIONS = """
 CREATE FUNCTION order_key_is_refused(of_client text, key text) RETURNS boolean LANGUAGE plpgsql AS $$

@@ -43,7 +43,7 @@ class Edge:
 
 @dataclass(frozen=True)
 class Request:
-    """One POST: who sent it, under which key, and what it asks for."""
+    """One POST: its client, its key and its body."""
 
     client: str
     key: str

@@ -99,12 +99,12 @@ class Unavailable(HoldfastError):
 
 
 class StillInProgress(HoldfastError, TimeoutError):
-    """The order is not terminal yet; the server goes on processing it. `order` is its latest state."""
+    """The order is not terminal yet; the server is still processing it. `order` is its latest state."""
 
     order: Order
 
 
-# Codes that have a class of their own; any other refusal is a plain HoldfastError.
+# Codes with their own class; any other refusal is a plain HoldfastError.
 BY_CODE: dict[str, type[HoldfastError]] = {
     "payment_declined": PaymentDeclined,
     "request_abandoned": RequestAbandoned,

@@ -11,7 +11,7 @@ import requests
 
 
 class Sessions:
-    """Lends each call a session of its own, because a `requests.Session` is not thread-safe.
+    """Lends each call its own session, because a `requests.Session` is not thread-safe.
 
     A returned session is used again, with the connections it keeps alive. There are never more than calls in flight.
     """

@@ -62,7 +62,7 @@ PRODUCTS_OF_ORDER = "SELECT product_id FROM inventory_reservations WHERE order_i
 
 # Sum up all changes of a product's stock other than by orders.
 SUM_OF_ADJUSTMENTS = """
-SELECT coalesce(sum(quantity), 0) AS total FROM inventory_adjustments WHERE product_id = %(product_id)s
+SELECT COALESCE(sum(quantity), 0) AS total FROM inventory_adjustments WHERE product_id = %(product_id)s
 """
 
 # Change a product's stock and record it.
@@ -127,7 +127,7 @@ WITH released AS (
 ), restored AS (
     UPDATE products SET stock_quantity = stock_quantity + quantity FROM released WHERE id = product_id
 )
-SELECT count(*) AS released_count, coalesce(sum(quantity), 0) AS total_quantity_restored FROM released
+SELECT count(*) AS released_count, COALESCE(sum(quantity), 0) AS total_quantity_restored FROM released
 """
 
 

@@ -31,7 +31,7 @@ RETRY_PATIENCE_S = 90  # for an order that waits for a retry: up to 64 s and som
 INDENT = 36  # columns before a step's explanation
 # Red is for unexpected results only. An order that fails as expected is yellow.
 COLOURS = {"COMPLETED": "green", "COMPENSATING": "yellow", "FAILED": "yellow", "payment_declined": "yellow"}
-MEANINGS = {  # of the steps without a detail of their own
+MEANINGS = {  # of the steps without their own detail
     "AWAITING_AUTHORIZATION": "written down before anything else happens",
     "AUTHORIZED": "{total} held on the card",
     "ORDER_CREATED": "the order exists, pending",

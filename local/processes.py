@@ -95,7 +95,7 @@ class _Child(Process):  # type: ignore[misc]  # honcho has no types
     """honcho's process for one line of the Procfile: it runs the line in a shell and forwards its output."""
 
     def run(self, events: Any = None, ignore_signals: bool = False) -> None:
-        # Ctrl-C reaches this process too, which must go on to forward the last lines. The program would inherit
+        # Ctrl-C reaches this process too, which must continue to forward the last lines. The program would inherit
         # SIG_IGN, so it is a handler that does nothing.
         for number in STOP_SIGNALS:
             signal.signal(number, lambda *_: None)

@@ -1,4 +1,4 @@
-"""The orchestrator's SQL. Each statement has a name and is a transaction of its own.
+"""The orchestrator's SQL. Each statement has a name and is its own transaction.
 
 Every write to a claimed entry is fenced: it names the claim number that the writer holds, and changes no row if the
 entry has been claimed again. Only the database's clock decides what is due.

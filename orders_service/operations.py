@@ -1,4 +1,4 @@
-"""The operations of the orders service. Each is one statement that commits by itself, and a look at the result.
+"""The operations of the orders service. Each is one statement that commits by itself, and a check of its result.
 
 When a confirm and a cancel race, exactly one finds the order CREATED. The other waits for the row and then finds
 another status.

@@ -38,13 +38,13 @@ def get_order(database: Database, order_id: str) -> Row:
 
 @api.route("PUT", "/orders/<uuid:order_id>/confirm", answer=schemas.Order, errors=(InvalidStatusTransition,))
 def confirm_order(database: Database, order_id: str) -> Row:
-    """Confirm an order for good. Repeating the call returns the same order."""
+    """Confirm an order permanently. Repeating the call returns the same order."""
     return operations.confirm(database, order_id)
 
 
 @api.route("PUT", "/orders/<uuid:order_id>/cancel", answer=schemas.Order, errors=(InvalidStatusTransition,))
 def cancel_order(database: Database, order_id: str) -> Row:
-    """Cancel an order for good. Repeating the call returns the same order.
+    """Cancel an order permanently. Repeating the call returns the same order.
 
     An unknown order is not found, and is refused if it arrives later.
     """

@@ -21,7 +21,7 @@ from payments_service.gateway import Gateway
 
 
 class AuthorizationId(PathId):
-    regex = r"(?!(?:authorize|void)$)[^/]+"  # these two are routes of their own, without GET
+    regex = r"(?!(?:authorize|void)$)[^/]+"  # these two are separate routes, without GET
     pattern = f"^{operations.AUTHORIZATION_ID.pattern}$"
 
 

@@ -1,4 +1,4 @@
--- Writes the history of the ledger, and refuses a change that the state machine does not have.
+-- Writes the history of the ledger, and refuses a change that the state machine does not allow.
 CREATE OR REPLACE FUNCTION order_ledger_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
   is_legal boolean;

@@ -97,7 +97,7 @@ SELECT 'order_ledger ' || l.id, l.status || ', and order ' || o.id || ' is ' || 
 FROM order_ledger l JOIN orders o ON o.order_ledger_id = l.id
 WHERE l.status IN ('FAILED', 'AUTHORIZATION_FAILED') AND o.status <> 'CANCELLED';
 
--- A saga that turned back from PAYMENT_CAPTURED may find its order confirmed: the cancel, its first undo, tells.
+-- A saga compensating from PAYMENT_CAPTURED may find its order confirmed when it sends its first undo, the cancel.
 CREATE VIEW audit_confirmed_unpaid AS
 SELECT 'order ' || id AS subject, fault AS detail FROM (
   SELECT o.id, concat_ws('; ',
@@ -127,7 +127,7 @@ WHERE is_far OR (claimed_until IS NULL OR claimed_until <= now())
   AND (due_at IS NULL OR due_at < now() - CASE status WHEN 'AWAITING_AUTHORIZATION' THEN interval '120 s'
     ELSE interval '60 s' END);
 
--- How far a saga has come limits the money that it can have taken: nothing before it could ask for the capture.
+-- A saga's progress limits the money it can have taken: no earlier step requests the capture.
 CREATE VIEW audit_money AS
 SELECT 'currency ' || COALESCE(currency, 'unknown') AS subject, 'captured less refunded are ' || sum(taken)
   || '; completed orders and live sagas account for ' || sum(accounted) AS detail
@@ -261,7 +261,7 @@ SELECT 'payment ' || id, fault FROM (
     FROM payment_refunds GROUP BY authorization_id) r ON r.authorization_id = a.id
 ) faults WHERE fault <> '';
 
--- A saga asks for its order once the entry is AUTHORIZED, for its reservation once it is ORDER_CREATED. The hold comes
+-- A saga requests its order once the entry is AUTHORIZED, and its reservation once it is ORDER_CREATED. The hold comes
 -- first.
 CREATE VIEW audit_tombstones_and_orphans AS
 SELECT 'order ' || o.id AS subject, o.status || ', and no authorized entry asked for it' AS detail
@@ -317,7 +317,7 @@ SELECT check_number, check_name, subject, detail FROM audit_checks JOIN (
   UNION ALL SELECT 11, subject, detail FROM audit_tombstones_and_orphans
 ) violations USING (check_number);
 
--- Orders that are not in violation, but need a person. They are listed until they are done.
+-- Orders without a violation that need attention. They are listed until they are done.
 CREATE VIEW audit_attention AS
 SELECT id AS order_ledger_id, status, needs_attention_at, attention_reason, retry_count, due_at
 FROM order_ledger WHERE needs_attention_at IS NOT NULL;

@@ -1,4 +1,4 @@
--- Writes the history of the ledger, and refuses a change that the state machine does not have.
+-- Writes the history of the ledger, and refuses a change that the state machine does not allow.
 -- Each row of an entry's history gets the next number. Writers lock the entry first, so no two take the same number.
 CREATE OR REPLACE FUNCTION order_ledger_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE

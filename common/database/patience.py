@@ -25,7 +25,7 @@ class LockPatience:
         return 0 < self._ends_at <= time.monotonic() + self._tolerance_s
 
     def start(self) -> None:
-        """Start the clock with the first transaction: the wait for a connection has a limit of its own."""
+        """Start the clock with the first transaction: the wait for a connection has a separate limit."""
         self._ends_at = self._ends_at or time.monotonic() + LOCK_WAIT_S
         self._limit_s = SESSION_LIMIT_S
 

@@ -28,7 +28,9 @@ LIMITS = {
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
 }
-MARK = "holdfast.session"  # a setting of our own: a session that has it has received our options
+# A statement that has waited for a lock must see what its holder has committed.
+ISOLATION = "read committed"
+MARK = "holdfast.session"  # our own setting: a session that has it has received our options
 HAS_MARK = f"SELECT current_setting('{MARK}', true) = 'on'"
 
 
@@ -88,11 +90,13 @@ def parameters(url: str, *, name: str, options: str = "") -> dict[str, Any]:
 
 
 def limits_for_one_transaction() -> str:
-    return "".join(f"SET LOCAL {name} = '{value}'; " for name, value in LIMITS.items())
+    of_one = {**LIMITS, "transaction_isolation": ISOLATION}
+    return "".join(f"SET LOCAL {name} = '{value}'; " for name, value in of_one.items())
 
 
 def _options() -> str:
-    return " ".join(f"-c {name}={value}" for name, value in {**LIMITS, MARK: "on"}.items())
+    of_session = {**LIMITS, "default_transaction_isolation": ISOLATION.replace(" ", r"\ "), MARK: "on"}
+    return " ".join(f"-c {name}={value}" for name, value in of_session.items())
 
 
 def _refuses_options(error: psycopg2.OperationalError) -> bool:

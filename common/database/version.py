@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-TABLE = "holdfast_version"  # a name of our own: another program may keep its `alembic_version` in the same database
+TABLE = "holdfast_version"  # our own name: another program may keep its `alembic_version` in the same database
 MIGRATIONS = Path(__file__).resolve().parents[2] / "alembic" / "versions"
 
 

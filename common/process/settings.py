@@ -82,7 +82,7 @@ class Settings:
     mock_failure_rate: float = setting(
         number(0, 1), "0", "payments: share of these calls that answers 503, half of them after the effect"
     )
-    worker_threads: int = setting(whole(1, 256), "16", "orchestrator: sagas in hand at once, each with a thread")
+    worker_threads: int = setting(whole(1, 256), "16", "orchestrator: sagas in flight at once, each on its own thread")
     poll_interval_s: float = setting(number(0.05, 3600), "5", "orchestrator: how often it looks without being notified")
     retry_base_s: float = setting(number(0.001, 3600), "1", "orchestrator: delay after the first unanswered attempt")
     retry_factor: float = setting(number(1, 100), "4", "orchestrator: each further delay is this many times longer")
@@ -118,7 +118,7 @@ class Settings:
     def load(cls, environ: Mapping[str, str] | None = None, service: str = "") -> Settings:
         """Read and check every setting.
 
-        :param service: which web process this is; a participant has an address of its own by default
+        :param service: which web process this is; a participant has its own default address
         :raises SettingError: one line for each setting that is missing or wrong. Values of single settings are not
             repeated, as they may contain a password.
         """

@@ -50,7 +50,7 @@ def limits() -> str:
 def alone(url: str) -> Iterator[None]:
     """Hold the lock that lets one migration run at a time.
 
-    The lock belongs to a transaction on a connection of its own. It is held between the migrations' transactions, and
+    The lock belongs to a transaction on a separate connection. It is held between the migrations' transactions, and
     ends with the connection, also behind a pooler in transaction mode, which would keep a session's lock forever.
     Between statements, this transaction has no snapshot: it does not delay CREATE INDEX CONCURRENTLY.
 

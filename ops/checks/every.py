@@ -19,6 +19,7 @@ CHECKS = (
     Check("isolation", "transactions are read committed", server.isolation),
     Check("timeouts", "no limit is shorter than ours", server.timeouts),
     Check("autovacuum", "dead rows are removed", server.autovacuum),
+    Check("vacuum", "dead rows are removed in time", server.late_autovacuum),
     Check("logging", "the server's log shows no values", server.logging),
     Check("clock", "the database and this host have the same time", sessions.clock),
     Check("connections", "there are enough for every process", sessions.connections),

@@ -28,6 +28,13 @@ TIMEOUTS = {
     "transaction_timeout": 10_000,
     "idle_session_timeout": 60_000,  # the orchestrator's LISTEN connection is silent for 4 s
 }
+# A table is vacuumed when so many of its rows, plus this share of them, are dead. PostgreSQL's defaults are 50 and 0.2.
+LATEST_VACUUM = {"autovacuum_vacuum_threshold": 1_000.0, "autovacuum_vacuum_scale_factor": 0.2}
+LATE_TABLES = """
+SELECT oid::regclass::text AS name, split_part(option, '=', 2) AS value FROM pg_class, unnest(reloptions) AS option
+WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'
+  AND split_part(option, '=', 1) = %(option)s AND split_part(option, '=', 2)::float > %(limit)s::float
+"""
 UNVACUUMED = """
 SELECT oid::regclass::text AS name FROM pg_class
 WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND 'autovacuum_enabled=false' = ANY (reloptions)
@@ -77,6 +84,21 @@ def timeouts(look: Look) -> Iterator[Problem]:
         value = int(look.server.get(name, "0"))
         if 0 < value < shortest:
             yield Problem(f"{name} is {value} ms, shorter than the {shortest} ms that we need", look.set(name, "0"))
+
+
+def late_autovacuum(look: Look) -> Iterator[Problem]:
+    """Each ledger row is updated about ten times. A late vacuum lets the table grow and slows down claims."""
+    for name, limit in LATEST_VACUUM.items():
+        if float(look.server[name]) > limit:
+            yield Problem(
+                f"{name} is {look.server[name]}, and dead rows slow down claims above {limit:g}",
+                f"ALTER SYSTEM SET {name} = {limit:g}; SELECT pg_reload_conf()",
+            )
+        for row in look.all(LATE_TABLES, option=name, limit=limit):
+            yield Problem(
+                f"{name} of {row['name']} is {row['value']}, and dead rows slow down claims above {limit:g}",
+                f"ALTER TABLE {row['name']} RESET ({name})",
+            )
 
 
 def autovacuum(look: Look) -> Iterator[Problem]:

@@ -20,7 +20,7 @@ from ops.audit import audit
 from tests.audit.small_world import SmallWorld
 
 PROJECT = Path(__file__).resolve().parents[2]
-# The views that the audit's role must be able to read, according to README.md.
+# The views that the audit's role must be able to read, according to docs/operate.md.
 VIEWS = "audit_checks, audit_violations, audit_summary, audit_attention"
 MARK = "UPDATE order_ledger SET needs_attention_at = now(), attention_reason = 'why not' WHERE due_at IS NOT NULL"
 
@@ -143,7 +143,7 @@ def test_role_for_the_views_can_do_nothing_else(reader: str, world: SmallWorld) 
 
 
 def test_documented_role_is_the_tested_one() -> None:
-    assert f"GRANT SELECT ON {VIEWS} TO" in (PROJECT / "README.md").read_text()
+    assert f"GRANT SELECT ON {VIEWS} TO" in (PROJECT / "docs" / "operate.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`make chaos`: send orders through the real system while it is disturbed. See docs/chaos.md.
+"""`make chaos`: send orders through the real system during disturbances. See docs/chaos.md.
 
 `python -m tests.chaos` runs it; `python -m tests.chaos check FOLDER` compares a run's client log with its database.
 """

@@ -1,6 +1,6 @@
-"""The clients' own log: one line for each order that they want to place and for each answer that they get.
+"""The clients' own log: one line per order to place and per answer received.
 
-It is the evidence against the ledger, so it is written where the answer arrives and does not use the database.
+It is the evidence against the ledger, so it is written where the answer arrives, without the database.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class DatabaseFaults:
     def __init__(self, url: str, journal: Journal, over: threading.Event) -> None:
         self._url, self._journal, self._over = url, journal, over
         self.unmarked: list[str] = []
-        """Entries that were poisoned for the whole of their time and were not marked."""
+        """Entries that were poisoned for their full time but never marked."""
         with self._cursor() as cursor:
             cursor.execute(POISON)
 
@@ -97,7 +97,7 @@ class DatabaseFaults:
         return found
 
     def _first(self, sql: str, *values: Any) -> str | None:
-        """The first value that the statement returns; None also while the database is away."""
+        """Return the first value of the statement; None also while the database is down."""
         try:
             with self._cursor() as cursor:
                 cursor.execute(sql, values or None)
@@ -108,7 +108,7 @@ class DatabaseFaults:
 
     @contextmanager
     def _cursor(self) -> Iterator[Any]:
-        """A cursor in a transaction of its own."""
+        """A cursor in its own transaction."""
         connection = psycopg2.connect(self._url, connect_timeout=2)
         with closing(connection), connection, connection.cursor() as cursor:
             yield cursor

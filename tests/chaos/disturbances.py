@@ -17,7 +17,7 @@ from tests.faults.proxy import OPERATIONS, Call, Fault, Proxy, Rule
 
 LATE_S = 5  # the delay of a request that arrives after its caller was told that the connection broke
 SILENT_S = 12  # callers wait for 8 s and 10 s
-MISHAPS: tuple[tuple[Callable[[], Fault], float], ...] = (  # with its share of the calls that fail
+MISHAPS: tuple[tuple[Callable[[], Fault], float], ...] = (  # with their shares of the failing calls
     (DropAnswer, 0.5),
     (DropRequest, 0.15),
     (Cut, 0.1),
@@ -102,7 +102,7 @@ class Network:
             self._rules.append((type(fault).__name__, proxy.on(*OPERATIONS, do=fault, when=falls)))
 
     def forget(self) -> None:
-        """Drop the proxy's record of calls, which a long run would fill the memory with."""
+        """Drop the proxy's record of calls, which would fill the memory in a long run."""
         self._proxy.forget()
 
     def calm(self) -> None:

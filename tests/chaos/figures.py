@@ -33,9 +33,9 @@ class Figures:
     unanswered: int = 0
     storm_s: float = 0
     quiet_s: float = 0
-    """From the end of the storm until the last order had ended and every client had its answer."""
+    """Seconds from the end of the storm until all orders had ended and all clients had their answers."""
     kills: dict[str, dict[str, int]] = field(default_factory=dict)
-    """By process and by the part of it that was killed."""
+    """By process and by killed part."""
     restarts: int = 0
     longest_restart_s: float = 0
     freezes: int = 0
@@ -65,7 +65,7 @@ class Figures:
 
 
 def add_endings(figures: Figures, url: str, quiet_at: float) -> None:
-    """How the orders ended, and when. :param quiet_at: of `time.time()`"""
+    """Add how and when the orders ended. :param quiet_at: from `time.time()`"""
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute(ENDED)
         rows: list[tuple[str, str | None, float, float]] = cursor.fetchall()

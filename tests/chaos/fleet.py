@@ -17,7 +17,7 @@ from tests.chaos.plan import MASTER, ORCHESTRATORS, WHOLE, WORKER, Disturbance
 from tests.system.stack import WEB_PROCESSES, Stack
 from tests.waiting import eventually
 
-LOOKS_EVERY_S = 0.05  # of the supervisor
+LOOKS_EVERY_S = 0.05  # the supervisor's interval
 READY_WITHIN_S = 60
 PORT_IS_FREE_AFTER_S = 30  # a killed master's workers hold the port until they notice; a new master gives up after 5 s
 STOPS_WITHIN_S = 25  # as promised

@@ -1,4 +1,4 @@
-"""The plan of a run, made from its seed alone: the shop, the orders, and when which disturbance happens."""
+"""The plan of a run, derived from its seed: the shop, the orders, and the times of the disturbances."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ORCHESTRATORS = ("orchestrator.1", "orchestrator.2")
 GATEWAY = "payments_service"
 PLENTY, SCARCE = 8, 3  # products of each kind
 SCARCE_SHARE = 0.05  # of all lines; once the product is sold out, one such line refuses the whole basket
-TOKENS = (  # with their number in a hundred orders
+TOKENS = (  # with their percentage of the orders
     ("tok_visa", 84),
     ("tok_fail_capture", 8),
     ("tok_decline_insufficient", 3),
@@ -55,7 +55,7 @@ class Product:
 
 @dataclass(frozen=True)
 class Order:
-    """An order as its client wants it. `at_s`: seconds from the beginning; `lines`: (sku, quantity)."""
+    """An order to place. `at_s`: seconds from the beginning; `lines`: (sku, quantity)."""
 
     at_s: float
     key: str
@@ -68,9 +68,9 @@ class Order:
 
 @dataclass(frozen=True)
 class Disturbance:
-    """Something that is done to a process, a product or the ledger.
+    """A disturbance of a process, a product or the ledger.
 
-    `pick`: from 0 to 1, which of a process's workers. `lasts_s`: for how long, if the plan decides that.
+    `pick`: from 0 to 1, selects one of a process's workers. `lasts_s`: its duration, if the plan decides it.
     """
 
     at_s: float
@@ -141,7 +141,7 @@ class Plan:
             yield Disturbance(at_s, "ledger", "poison", lasts_s=MARKED_WITHIN_S)
 
     def _stock(self, number: int) -> int:
-        """Enough for every order, or so little that it is sold out half-way."""
+        """Return enough for every order, or so little that it sells out half-way."""
         orders = self._options.orders
         return 100 * orders if number < PLENTY else max(1, orders // 40)
 

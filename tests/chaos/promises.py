@@ -1,4 +1,4 @@
-"""Compare what the clients were told, according to their own log, with what the database contains."""
+"""Compare the answers in the clients' own log with the contents of the database."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ UNION ALL SELECT 'order ' || o.id FROM orders o WHERE o.user_id IS NOT NULL
 
 @dataclass(frozen=True)
 class Finding:
-    """A broken promise. `subject`: the order's key, or what else it is about."""
+    """A broken promise. `subject`: the order's key, or another subject."""
 
     kind: str
     subject: str
@@ -56,7 +56,7 @@ class Finding:
 
 @dataclass
 class Told:
-    """What a client knows of one order."""
+    """The answers that a client got about one order."""
 
     begin: dict[str, Any] = field(default_factory=dict)
     final: list[dict[str, Any]] = field(default_factory=list)
@@ -70,7 +70,7 @@ class Told:
 
 @dataclass
 class Promises:
-    """The log by key. `answers`: how often each status came; `findings`: answers that the contract does not have."""
+    """The log by key. `answers`: count by status; `findings`: answers outside the contract."""
 
     told: dict[str, Told]
     answers: Counter[str]

@@ -25,7 +25,7 @@ KINDS = (LOST, DOUBLED, CHANGED, WRONG, OPEN, AUDIT, RUN, LEFT, STOP)
 
 
 class Progress:
-    """One changing line on a terminal; otherwise a new line now and then."""
+    """One changing line on a terminal; otherwise an occasional new line."""
 
     def __init__(self) -> None:
         self._is_terminal = sys.stdout.isatty()

@@ -1,4 +1,4 @@
-"""One run: start the system, send orders while it is disturbed, wait until all have ended, compare the books."""
+"""One run: start the system, send orders during disturbances, wait until all have ended, check the books."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ class Run:
 
 
 def _is_away(error: BaseException) -> bool:
-    """Whether the database was just going down, or is down: when it crashes, psycopg2 may raise its base class."""
+    """Whether the database is down or going down. After a crash, psycopg2 may raise its base class."""
     return (
         isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) or type(error) is psycopg2.DatabaseError
     )

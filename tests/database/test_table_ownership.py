@@ -101,7 +101,7 @@ def test_every_table_has_one_owner():
     assert sorted(owned) == sorted(metadata.tables)
 
 
-def test_the_inventory_service(database, ran):
+def test_inventory_service_needs_only_its_own_tables(database, ran):
     service_database = database("inventory_service")
     product = inventory.create_product(
         service_database, {"sku": "s", "name": "W", "price_cents": 9, "initial_stock": 5}, "USD"
@@ -130,7 +130,7 @@ def test_the_inventory_service(database, ran):
     assert never_ran(inventory, ran) == set()
 
 
-def test_the_orders_service(database, ran):
+def test_orders_service_needs_only_its_own_tables(database, ran):
     service_database = database("orders_service")
     line = {"product_id": new_id(), "quantity": 1, "unit_price_cents": 9}
     new = {"order_ledger_id": new_id(), "user_id": new_id(), "total_amount_cents": 9, "currency": "USD"}
@@ -142,7 +142,7 @@ def test_the_orders_service(database, ran):
     assert never_ran(orders, ran) == set()
 
 
-def test_the_payments_service(database, ran):
+def test_payments_service_needs_only_its_own_tables(database, ran):
     service_database = database("payments_service")
 
     def authorize(key):
@@ -183,7 +183,7 @@ def edge_store(database):
     return edge_api.store.Store(database, 30, 60, edge_api.notifier.Notifier(database, 0))
 
 
-def test_the_edge_api(database, ran):
+def test_edge_api_needs_only_its_own_tables(database, ran):
     store = edge_store(database("edge_api"))
     authorized_entry(store)
     entry = store.insert_entry("shop", "k", ENTRY)
@@ -208,7 +208,7 @@ CLAIM = {"claimant": "me", "lease_s": 30, "max_claims": 5, "set_aside_s": 300} |
 }  # fmt: skip
 
 
-def test_the_orchestrator(database, ran):
+def test_orchestrator_needs_only_its_own_tables(database, ran):
     for _ in range(2):
         authorized_entry(edge_store(database("edge_api")))
     ran.clear()

@@ -40,7 +40,7 @@ def add(sql: Sql) -> Add:
     return insert
 
 
-def test_no_backlog(store: Store) -> None:
+def test_empty_ledger_has_no_backlog(store: Store) -> None:
     assert store.backlog_age_s() == 0
 
 

@@ -40,11 +40,11 @@ def test_an_overtaken_request_does_not_accept(shop, payments, held, end_lease, i
     payments.then(held_again := Held())
     second = in_background.submit(shop.order)
     held_again.wait()
-    in_hand = entry()
+    in_flight = entry()
     held.go()
     first = held.answer.result()
     assert (first.status_code, first.json["error"]) == (409, "request_in_progress")
-    assert entry() == in_hand
+    assert entry() == in_flight
     assert count("outbox") == [0]
     held_again.go()
     assert second.result().status_code == 202
@@ -60,10 +60,10 @@ def test_an_overtaken_request_does_not_decline(shop, payments, end_lease, in_bac
     end_lease()
     second = in_background.submit(shop.order, token=token)
     second_held.wait()
-    in_hand = entry()
+    in_flight = entry()
     first_held.go()
     assert first.result().status_code == 409
-    assert entry() == in_hand
+    assert entry() == in_flight
     second_held.go()
     assert second.result().status_code == 402
 
@@ -76,10 +76,10 @@ def test_an_overtaken_request_does_not_release_the_claim(shop, payments, end_lea
     end_lease()
     second = in_background.submit(shop.order)
     second_held.wait()
-    in_hand = entry()
+    in_flight = entry()
     first_held.go()
     assert first.result().status_code == 503
-    assert entry() == in_hand
+    assert entry() == in_flight
     second_held.go()
     assert second.result().status_code == 202
 

@@ -66,7 +66,7 @@ def test_body_has_every_field(shop, entry):
     assert all(map(is_time, [*times, *(step["at"] for step in timeline)]))
 
 
-def test_order_in_progress(shop, sql):
+def test_order_in_progress_shows_its_timeline(shop, sql):
     location = shop.order().headers["Location"]
     sql(WALK, order_id=ORDER_ID)
     body = shop.app.test_client().get(location).json
@@ -84,7 +84,7 @@ def test_order_in_progress(shop, sql):
     assert body["failure"] is None
 
 
-def test_declined_order(shop, entry):
+def test_declined_order_shows_the_reason(shop, entry):
     shop.order(token="tok_decline_stolen")
     body = shop.get(entry()["id"]).json
     assert (body["status"], body["payment_authorization_id"]) == ("AUTHORIZATION_FAILED", None)
@@ -93,7 +93,7 @@ def test_declined_order(shop, entry):
     assert body["timeline"][-1] == {**body["timeline"][-1], "status": "AUTHORIZATION_FAILED"}
 
 
-def test_order_awaiting_authorization(shop, payments, entry):
+def test_order_awaiting_authorization_has_no_failure(shop, payments, entry):
     payments.then(request_lost())
     shop.order()
     body = shop.get(entry()["id"].upper()).json

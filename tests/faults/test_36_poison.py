@@ -14,7 +14,7 @@ from tests.faults.shared_stack import ORCHESTRATORS, SharedStack
 from tests.waiting import eventually
 
 OTHERS = 10
-# Delete a row of the ledger without its dependent rows, as an operator might who has disabled the constraints.
+# Delete a row of the ledger but not its dependent rows, as an operator might with the constraints disabled.
 LOSE = """
 CREATE SCHEMA lost;
 CREATE TABLE lost.entry AS SELECT * FROM order_ledger WHERE id = %(id)s;

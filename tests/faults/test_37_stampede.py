@@ -43,5 +43,5 @@ def test_thousand_due_sagas_use_only_free_threads_and_probe_a_dead_participant(
         proxy.heal()
         stack.settle(180)
         assert stack.by_status() == {"COMPLETED": SAGAS}
-        assert claims.worst("in_hand") == THREADS
+        assert claims.worst("claimed") == THREADS
         assert (claims.with_two_owners(), claims.of_leased_orders()) == (0, 0)

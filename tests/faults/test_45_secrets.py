@@ -117,7 +117,7 @@ def send_what_is_refused(shop: Shop) -> None:
     for call in (call for call in CALLS.values() if call.body):
         url = shop.stack.url(call.service) + call.path
         for field in call.bad:
-            for value in (TOKEN * 99, [TOKEN], {"token": EMAIL}, f"{TOKEN}\n"):
+            for value in (TOKEN * 600, [TOKEN], {"token": EMAIL}, f"{TOKEN}\n"):
                 body = changed(call.body, field, value)
                 shop.keep(requests.request(call.method, url, json=body, headers=headers, timeout=PATIENCE_S))
         for raw in (f'{{"payment_token": "{TOKEN}"', f'{{"email": {EMAIL}}}', f'"{TOKEN}\\ud800"', f'["{TOKEN}", NaN]'):

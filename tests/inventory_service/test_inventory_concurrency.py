@@ -48,7 +48,7 @@ def test_baskets_in_opposite_orders_do_not_deadlock(inventory, balanced):
     assert balanced()
 
 
-def test_one_order_ten_times_at_once(inventory, balanced):
+def test_simultaneous_repeats_of_one_reservation_reserve_once(inventory, balanced):
     product, order = inventory.product(stock=100), some_order()
     answers = at_once([partial(inventory.reserve, order, {product: 3})] * 10)
     assert statuses(answers) == {201: 10}
@@ -58,7 +58,7 @@ def test_one_order_ten_times_at_once(inventory, balanced):
     assert balanced()
 
 
-def test_one_key_ten_times_at_once(inventory, balanced):
+def test_simultaneous_repeats_of_one_key_have_one_effect(inventory, balanced):
     product = inventory.product()
     answers = at_once([partial(inventory.change, product, 5, key="k")] * 10)
     assert statuses(answers) == {200: 10}
@@ -67,7 +67,7 @@ def test_one_key_ten_times_at_once(inventory, balanced):
     assert balanced()
 
 
-def test_one_sku_ten_times_at_once(inventory, sql):
+def test_simultaneous_creates_of_one_sku_make_one_product(inventory, sql):
     body = {"name": "Widget", "sku": "A-1", "price_cents": 1, "initial_stock": 5}
     answers = at_once([lambda: inventory.client.post("/inventory/products", json=body)] * 10)
     assert statuses(answers) == {201: 1, 409: 9}

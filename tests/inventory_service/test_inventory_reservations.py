@@ -33,7 +33,7 @@ def test_lines_for_one_product_are_added_up(client, inventory, balanced):
     assert balanced()
 
 
-def test_fifty_lines(inventory, balanced):
+def test_fifty_lines_are_reserved(inventory, balanced):
     products = [inventory.product(stock=100) for _ in range(50)]
     answer = inventory.reserve(ORDER, dict.fromkeys(products, 100)).get_json()
     assert (answer["line_items_reserved"], answer["total_quantity_reserved"]) == (50, 5000)

@@ -1,4 +1,4 @@
-"""Find a definition by its qualified name, in whatever file of a package it is.
+"""Find a definition by its qualified name, in any file of a package.
 
 `orchestrator:Dispatcher.stop` is a method, `common.database:POOL_SIZE` a constant (the module or package before the
 colon may be as short as is unambiguous). `alembic:order_ledger_guard` is SQL: a table, constraint, index, function,
@@ -69,6 +69,11 @@ def _suggestion(root: Path, name: str, known: list[str]) -> str:
     return f"Did you mean {' or '.join(candidates)}?" if candidates else "Nothing has a similar name."
 
 
+def _modules(folder: Path) -> list[Path]:
+    """Without `build`, the copy that `pip install ./holdfast_client` leaves there."""
+    return [path for path in sorted(folder.rglob("*.py")) if "build" not in path.relative_to(folder).parts]
+
+
 def _definitions(root: Path, prefix: str) -> Iterator[Definition]:
     if prefix == MIGRATIONS:
         for path in sorted((root / "alembic" / "versions").glob("[0-9]*.*")):
@@ -76,7 +81,7 @@ def _definitions(root: Path, prefix: str) -> Iterator[Definition]:
         return
     folder = root.joinpath(*prefix.split("."))
     by_name = root / f"{prefix}.py"  # such as gunicorn.conf.py
-    for path in dict.fromkeys([by_name, folder.with_suffix(".py"), *sorted(folder.rglob("*.py"))]):
+    for path in dict.fromkeys([by_name, folder.with_suffix(".py"), *_modules(folder)]):
         if path.exists():
             yield from _python(path, path.read_text(encoding="utf-8"))
 
@@ -91,7 +96,7 @@ def _sql(path: Path, text: str) -> list[Definition]:
 
 
 def _end(text: str, found: re.Match[str]) -> int:
-    """Where the SQL that begins at `found` ends."""
+    """Return the end of the SQL that begins at `found`."""
     blanked = DOLLAR_QUOTED.sub(lambda quoted: "." * len(quoted[0]), text)
     if found[0].startswith("CONSTRAINT"):
         depth = 0

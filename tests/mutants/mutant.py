@@ -1,4 +1,4 @@
-"""The list of mutants: which protection each removes, by which edit, and the test that must then fail."""
+"""The list of mutants: the protection that each removes, the edit, and the test that must then fail."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Edit:
     text: str
     by: str = ""
     after: str = ""
-    """`text` is looked for behind this; the first occurrence is taken."""
+    """`text` is searched for after this; the first occurrence counts."""
 
     def apply(self, root: Path) -> Path:
         """Edit the tree at `root`. :returns: the file. :raises DoesNotApply:"""
@@ -100,10 +100,12 @@ class Mutant:
     section: str
     """Of the protocol, with its title."""
     protects: str
-    """The promise that nothing keeps once the edits are made."""
+    """The guarantee that is lost once the edits are made."""
     edits: tuple[Edit, ...]
     tests: tuple[str, ...]
     """Names of tests, see `nodes.find()`. At least one must fail."""
+    expected_error: str = ""
+    """The name of an error that these tests cause on purpose and that would otherwise mean invalid code or SQL."""
 
     def apply(self, root: Path) -> list[Path]:
         """:returns: the edited files. :raises DoesNotApply:"""
@@ -128,7 +130,7 @@ def _read(path: Path) -> list[Mutant]:
 def _mutant(name: str, section: str, fields: dict[str, Any]) -> Mutant:
     edits = [_edit(fields)] + [_edit({"target": fields["target"], **also}) for also in fields.get("also", [])]
     tests = fields["test"] if isinstance(fields["test"], list) else [fields["test"]]
-    return Mutant(name, section, fields["protects"], tuple(edits), tuple(tests))
+    return Mutant(name, section, fields["protects"], tuple(edits), tuple(tests), fields.get("expected_error", ""))
 
 
 def _edit(fields: dict[str, Any]) -> Edit:
@@ -155,14 +157,14 @@ def _statements(source: str) -> frozenset[Span]:
 
 
 def _with_comma(source: str, span: Span) -> Span:
-    """An argument or an element together with the comma behind it."""
+    """Return an argument or an element together with its comma."""
     before = without_comments(source, is_python=True)[: span.start].rstrip()
     comma = re.compile(r"\s*,").match(source, span.end)
     return Span(span.start, comma.end()) if comma and before[-1:] in {"(", "[", "{", ","} else span
 
 
 def _indented(new: str, source: str, start: int) -> str:
-    """`new` with its further lines as far in as the line that it is put into."""
+    """Return `new` with its continuation lines indented like the line it is inserted into."""
     line = source[source.rfind("\n", 0, start) + 1 : start]
     margin = line[: len(line) - len(line.lstrip())]
     return textwrap.indent(textwrap.dedent(new), margin).removeprefix(margin) + (margin if new.endswith("\n") else "")

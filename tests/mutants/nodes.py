@@ -1,4 +1,4 @@
-"""Find a test by the shortest unique end of its pytest node id, in whatever file it is.
+"""Find a test by the shortest unique end of its pytest node id, in any file.
 
 `test_refund_can_be_split`, or `TestClaim::test_refund_can_be_split[card]`, or `test_store.py::TestClaim::test_x`.
 """

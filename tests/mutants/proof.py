@@ -48,25 +48,25 @@ def _judge(mutant: Mutant, tree: Tree) -> tuple[str | None, str]:
         edited = mutant.apply(tree.root)
         _remove_compiled(edited)
         tree.modules_of(_modules(edited, tree))
-        return _read(tree.pytest(mutant.nodes(PROJECT), "-x"))
+        return _read(tree.pytest(mutant.nodes(PROJECT), "-x"), mutant.expected_error)
     except (DoesNotApply, NotFound) as error:
         return None, f"DOES NOT APPLY: {error}"
     except ImportError as error:
         return None, f"DOES NOT IMPORT: {error}"
 
 
-def _read(run: Run) -> tuple[str | None, str]:
+def _read(run: Run, expected_error: str) -> tuple[str | None, str]:
     if run.returncode == 0:
         return None, "SURVIVED: no test failed"
     if run.returncode != TESTS_FAILED or not run.failed:
         return None, f"DID NOT RUN:\n{run.output}"
-    if broken := BROKEN.search(run.output):
-        return None, f"CRASHED instead of misbehaving ({broken[0]}):\n{run.output}"
+    if broken := set(BROKEN.findall(run.output)) - {expected_error}:
+        return None, f"CRASHED instead of misbehaving ({', '.join(broken)}):\n{run.output}"
     return run.failed[0], run.output
 
 
 def _remove_compiled(files: list[Path]) -> None:
-    """Python takes a compiled file for current if the source has the same size and the same second."""
+    """Python considers a compiled file current if the source has the same size and modification second."""
     for path in files:
         for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
             compiled.unlink()

@@ -1,4 +1,4 @@
-"""What `make mutants` prints, and what it writes to docs/mutants.md."""
+"""The output of `make mutants`, and the page docs/mutants.md."""
 
 from __future__ import annotations
 

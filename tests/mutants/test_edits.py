@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants import nodes, upkeep
+from tests.mutants import definitions, nodes, upkeep
 from tests.mutants.mutant import DoesNotApply, Edit, Mutant
 
 CODE = '''
@@ -121,3 +121,10 @@ def test_renames_are_applied_to_whole_names(root: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(upkeep, "LISTS", root)
     assert upkeep.rename(root / "renames").splitlines() == ["1_pool.toml: CLAIM → TAKE", "1_pool.toml: test_a → test_b"]
     assert (root / "1_pool.toml").read_text() == 'target = "shop:TAKE"\ntest = "test_b[x]"\nalso = "test_ab"\n'
+
+
+def test_copy_of_a_package_that_its_installation_left_is_ignored(tmp_path: Path) -> None:
+    for folder in (tmp_path / "shop", tmp_path / "shop" / "build" / "lib" / "shop"):
+        folder.mkdir(parents=True)
+        (folder / "pool.py").write_text(CODE)
+    assert definitions.find(tmp_path, "shop:Pool.take").path == tmp_path / "shop" / "pool.py"

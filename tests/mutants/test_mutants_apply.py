@@ -1,4 +1,4 @@
-"""Every mutant fits the code, and the machinery tells a caught mutant from a survivor. `make mutants` runs them."""
+"""Every mutant matches the code, and the machinery distinguishes caught mutants from survivors."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 PROJECT = Path(__file__).resolve().parents[2]
-LIMIT_S = 180  # one test takes 2 to 30 s, and a multiple on a busy machine; a test that hangs is interrupted
+LIMIT_S = 180  # one test takes 2 to 30 s, and several times as long on a busy machine; a hanging test is interrupted
 MORE_S = 20  # for each further test
 FAREWELL_S = 30  # an interrupted pytest needs time to stop the processes of its tests
 # Runs like a console script (gunicorn): the script is in another folder, the project is the current one.

@@ -1,4 +1,4 @@
-"""Keep the list of mutants up to date with the code: what is broken, what names a test, how to apply renames."""
+"""Keep the list of mutants up to date: find broken ones, find those that name a test, apply renames."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RENAME = re.compile(r"\s*(?:→|->|\||\s)\s*")
 
 
 def problems(mutant: Mutant, root: Path) -> Iterator[str]:
-    """Why the mutant does not fit the tree at `root`, with the nearest candidate."""
+    """Yield why the mutant does not match the tree at `root`, with the nearest candidate."""
     for edit in mutant.edits:
         try:
             path, text = edit.result(root)

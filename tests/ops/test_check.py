@@ -66,6 +66,12 @@ PROBLEMS = {
         "ALTER SYSTEM SET autovacuum = 'off'; SELECT pg_reload_conf()",
         "ALTER SYSTEM SET track_counts = 'off'; SELECT pg_reload_conf()",
     ],
+    "vacuum": [
+        "ALTER TABLE order_ledger SET (autovacuum_vacuum_scale_factor = 0.9)",
+        "ALTER TABLE order_ledger SET (autovacuum_vacuum_threshold = 100000000)",
+        "ALTER SYSTEM SET autovacuum_vacuum_scale_factor = 0.5; SELECT pg_reload_conf()",
+        "ALTER SYSTEM SET autovacuum_vacuum_threshold = 100000; SELECT pg_reload_conf()",
+    ],
     "logging": [
         f"ALTER DATABASE checked SET {name} = '{value}'"
         for name, value in {
@@ -91,7 +97,8 @@ CLEAN = (
     "DROP TABLE IF EXISTS t",
     "ALTER TABLE orders DROP CONSTRAINT IF EXISTS c",
     "ALTER TABLE order_ledger ENABLE TRIGGER ALL",
-    "ALTER TABLE order_ledger RESET (autovacuum_enabled)",
+    "ALTER TABLE order_ledger"
+    " RESET (autovacuum_enabled, autovacuum_vacuum_scale_factor, autovacuum_vacuum_threshold)",
     "ALTER DATABASE checked REFRESH COLLATION VERSION",
     "ALTER DATABASE checked RESET ALL",
     "ALTER ROLE holdfast RESET ALL",

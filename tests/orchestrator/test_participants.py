@@ -248,8 +248,10 @@ def test_busy_about_another_product_defers_nothing(participants: Participants, d
 def test_busy_participant_gets_a_share_of_the_threads() -> None:
     inventory = Participant(ServiceClient("inventory", INVENTORY), pause_s=1, max_calls_while_busy=1)
     inner: list[Any] = []
+    asked: list[str] = []
 
     def busy(_: ServiceClient, saga: Saga) -> Busy:
+        asked.append(saga.id)
         return Busy("busy")
 
     def slow(client: ServiceClient, saga: Saga) -> Yes:
@@ -259,4 +261,5 @@ def test_busy_participant_gets_a_share_of_the_threads() -> None:
     assert isinstance(inventory.ask(slow, SAGA, []), Yes)
     assert isinstance(inventory.ask(slow, SAGA, []), Yes)
     assert [answer.awaits for answer in inner] == ["rows that are locked"] * 2
+    assert len(asked) == 1, "the second call got a slot next to the slow one"
     assert isinstance(inventory.ask(lambda *_: Yes({}), SAGA, []), Yes), "its slot is free again"

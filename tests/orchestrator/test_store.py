@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -23,6 +24,7 @@ from orchestrator.entries import entry_of
 from orchestrator.saga import RetryPolicy, Saga, after
 from orchestrator.store import MAX_UNPRODUCTIVE_CLAIMS, SET_ASIDE_S, Store
 from tests.orchestrator.conftest import ENTRY
+from tests.waiting import eventually
 
 POLICY = RetryPolicy(jitter=0)
 Make = Callable[[], str]
@@ -88,6 +90,18 @@ class TestClaim:
                 assert [saga.id for saga in store.claim(10)] == [free]
         connection.close()
         assert caplog.text == "", "it did not have to claim each alone"
+
+    def test_entry_that_is_being_claimed_is_not_claimed_again(
+        self, store: Store, authorized: Make, database: Database, url: str
+    ) -> None:
+        authorized()
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        with ThreadPoolExecutor(1) as threads, closing(psycopg2.connect(url)) as other, other.cursor() as cursor:
+            cursor.execute("UPDATE order_ledger SET claim_number = 1, due_at = now() + interval '1 hour'")
+            claiming = threads.submit(store.claim, 1)
+            eventually(lambda: claiming.done() or database.one(waiting))
+            other.commit()
+            assert claiming.result(20) == []
 
     def test_claim_leaves_no_transaction_open(self, store: Store, authorized: Make, database: Database) -> None:
         authorized()

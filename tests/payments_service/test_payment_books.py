@@ -36,7 +36,7 @@ def test_legal_row_is_accepted(payments, status):
     insert(payments, {"status": status, **LEGAL[status]})
 
 
-def test_a_tombstone(payments):
+def test_tombstone_is_accepted(payments):
     insert(payments, {"status": "VOIDED", **GONE})
 
 

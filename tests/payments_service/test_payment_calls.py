@@ -88,7 +88,7 @@ def test_capture_after_void_is_refused(payments):
     assert refusal(payments.capture(authorization_id)) == (409, "already_voided", {})
 
 
-def test_permanently_refused_capture(payments):
+def test_permanently_refused_capture_can_still_be_voided(payments):
     authorization_id = payments.authorized(token="tok_fail_capture")
     details = {"decline_code": "capture_refused", "is_retryable": False}
     for _ in range(2):

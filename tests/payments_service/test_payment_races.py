@@ -18,7 +18,7 @@ def outcomes(responses):
 
 
 @pytest.mark.parametrize(("token", "status"), [("tok_visa", 200), ("decline_expired", 402)])
-def test_one_key_ten_times_at_once(payments, at_once, token, status):
+def test_simultaneous_repeats_of_one_key_have_one_effect(payments, at_once, token, status):
     responses = at_once(*[partial(payments.authorize, "k", token=token)] * 10)
     assert [each.status_code for each in responses] == [status] * 10
     assert len({each.data for each in responses}) == 1
@@ -26,13 +26,13 @@ def test_one_key_ten_times_at_once(payments, at_once, token, status):
     assert payments.count("payment_authorizations") == 1
 
 
-def test_one_key_two_bodies_at_once(payments, at_once):
+def test_one_of_two_simultaneous_bodies_with_one_key_is_accepted(payments, at_once):
     calls = [lambda amount=amount: payments.authorize("k", amount=amount) for amount in (100, 200) * 4]
     assert outcomes(at_once(*calls)) == {200: 4, "idempotency_key_reused": 4}
     assert payments.count("payment_authorizations") == 1
 
 
-def test_captures_at_once(payments, at_once):
+def test_one_of_simultaneous_captures_succeeds(payments, at_once):
     for _ in range(5):
         authorization_id = payments.authorized()
         responses = at_once(*[partial(payments.capture, authorization_id)] * 6)
@@ -41,7 +41,7 @@ def test_captures_at_once(payments, at_once):
         assert capture_ids == {payments.show(authorization_id).json["capture_id"]}
 
 
-def test_voids_at_once(payments, at_once):
+def test_simultaneous_voids_get_the_same_answer(payments, at_once):
     authorization_id = payments.authorized("a")
     calls = [partial(payments.void, authorization_id), partial(payments.void_by_key, "a")] * 4
     responses = at_once(*calls)
@@ -50,7 +50,7 @@ def test_voids_at_once(payments, at_once):
 
 
 @pytest.mark.parametrize("by_key", [False, True])
-def test_capture_and_void_at_once(payments, at_once, by_key):
+def test_simultaneous_capture_and_void_have_one_winner(payments, at_once, by_key):
     for number in range(ROUNDS):
         key = f"round-{number}"
         authorization_id = payments.authorized(key)
@@ -66,7 +66,7 @@ def test_capture_and_void_at_once(payments, at_once, by_key):
             assert shown["status"] == "VOIDED"
 
 
-def test_authorize_and_void_by_key_at_once(payments, at_once):
+def test_simultaneous_authorize_and_void_by_key_leave_no_hold(payments, at_once):
     for number in range(ROUNDS):
         key = f"round-{number}"
         authorized, voided = at_once(partial(payments.authorize, key), partial(payments.void_by_key, key))
@@ -131,7 +131,7 @@ def test_movement_that_waited_has_the_time_of_its_execution(payments):
     assert refunded.json["refunded_at"] > payments.show(authorization_id).json["captured_at"]
 
 
-def test_one_refund_many_times_at_once(payments, at_once):
+def test_simultaneous_repeats_of_one_refund_refund_once(payments, at_once):
     authorization_id = payments.captured(amount=1000)
     responses = at_once(*[partial(payments.refund, authorization_id, "r", amount_cents=400)] * 8)
     assert outcomes(responses) == {200: 8}
@@ -149,7 +149,7 @@ def test_simultaneous_refunds_never_exceed_the_capture(payments, at_once):
         assert sum(each["amount_cents"] for each in shown["movements"] if each["type"] == "refund") == 900
 
 
-def test_full_refunds_at_once(payments, at_once):
+def test_one_of_simultaneous_full_refunds_succeeds(payments, at_once):
     for _ in range(5):
         authorization_id = payments.captured()
         responses = at_once(*[partial(payments.refund, authorization_id)] * 6)

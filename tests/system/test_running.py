@@ -136,7 +136,7 @@ def test_signal_during_the_start_stops_everything_cleanly(start: Start, stand_in
 
 @pytest.mark.parametrize("no_color", ["", "1"])
 def test_ctrl_c_in_a_terminal_returns_0_to_make(tmp_path: Path, stand_ins: str, no_color: str) -> None:
-    """The shell stands for `make`: a parent in the same process group, which Ctrl-C also reaches."""
+    """The shell plays `make`: a parent in the same process group, which Ctrl-C also reaches."""
     run = shlex.join([sys.executable, "-m", "local", "run", stand_ins, "--data", str(tmp_path / "data")])
     main, terminal = pty.openpty()
     os.set_inheritable(terminal, True)

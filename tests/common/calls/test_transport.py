@@ -208,7 +208,7 @@ def test_sent_request_is_not_repeated(following):
     ],
     ids=[
         "another protocol", "invalid length", "invalid chunk", "truncated", "truncated chunks", "no length", "upgrade",
-        "two at once", "no answer",
+        "two at once", "too long", "no answer",
     ],
 )  # fmt: skip
 def test_malformed_answer_closes_the_connection(following, pieces):
@@ -218,12 +218,12 @@ def test_malformed_answer_closes_the_connection(following, pieces):
     assert ask(transport, server.url).content == BODY
 
 
-def test_refused_connection():
+def test_refused_connection_is_a_connection_error():
     with pytest.raises(requests.ConnectionError):
         ask(Transport("http://127.0.0.1:1"))
 
 
-def test_unknown_host_name():
+def test_unknown_host_name_is_a_connection_error():
     with pytest.raises(requests.ConnectionError):
         ask(Transport("http://no-such-host.invalid"))
 

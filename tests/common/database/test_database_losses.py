@@ -195,7 +195,7 @@ def test_an_address_without_a_server_is_unavailable(new_database, url):
     assert not database.ping()
 
 
-def test_ping(own_server, new_database):
+def test_ping_is_false_without_a_database(own_server, new_database):
     assert new_database().ping()
     assert not new_database(url=own_server.url.replace("/holdfast?", "/nowhere?")).ping()
 

@@ -18,6 +18,7 @@ from common.database.sessions import LIMITS, Sessions, parameters
 from local.postgres import EmbeddedPostgres
 from tests.pgbouncer import pgbouncer
 
+ISOLATION_NOW = "SELECT current_setting('transaction_isolation') AS value"
 INSERT = "INSERT INTO t (name) VALUES ('a')"
 # How a pooler treats a session's startup options: PgBouncer refuses them by default; many are configured to drop them.
 POOLERS = {"refuses options": {}, "drops options": {"ignore_startup_parameters": "options"}}
@@ -62,6 +63,20 @@ def test_every_limit_holds_in_every_kind_of_transaction(
             database.statement(lambda tx, name=name: [tx.one(current(name)), tx.one(current(name))])
             == [{"value": value}] * 2
         )
+
+
+def test_every_transaction_is_read_committed_whatever_the_default_of_the_database(
+    own_server: EmbeddedPostgres, any_url: str, new_database: Callable[..., Database]
+) -> None:
+    with closing(psycopg2.connect(own_server.url)) as admin, admin.cursor() as cursor:
+        admin.autocommit = True
+        cursor.execute("ALTER DATABASE holdfast SET default_transaction_isolation = 'repeatable read'")
+        try:
+            database = new_database(url=any_url)
+            found = database.one(ISOLATION_NOW), database.transact(lambda tx: tx.one(ISOLATION_NOW))
+        finally:
+            cursor.execute("ALTER DATABASE holdfast RESET default_transaction_isolation")
+    assert found == ({"value": "read committed"}, {"value": "read committed"})
 
 
 def test_limits_do_not_stay_on_the_server_connection(pooled_url: str, new_database: Callable[..., Database]) -> None:

@@ -208,7 +208,7 @@ def test_trailing_slash_of_a_service_url_is_dropped(value):
     assert value_of("ORDERS_SERVICE_URL", ORDERS_SERVICE_URL=f"{value}/") == value
 
 
-def test_api_keys():
+def test_api_keys_are_parsed():
     keys = value_of("API_KEYS", API_KEYS=f"shop={KEY}, reports={'cd' * 32}:read,")
     assert keys == {KEY: ("shop", True), "cd" * 32: ("reports", False)}
 

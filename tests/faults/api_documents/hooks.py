@@ -1,6 +1,6 @@
-"""What the documents cannot say of a valid request, made true of those that schemathesis sends as valid.
+"""Repairs requests that schemathesis generates as valid, where OpenAPI cannot express a rule.
 
-Loaded by schemathesis.toml. A request that is meant to be wrong is sent as it was made.
+Loaded by schemathesis.toml. Requests that are meant to be invalid are sent unchanged.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from common.api.visible import is_visible
 
 TEXTS = {"name", "notes", "reason", "reference_id"}
 KNOWN_PRODUCT = os.environ.get("KNOWN_PRODUCT", "")
-"""A product that the inventory service has; OpenAPI has no way to lead from one service's document to another's."""
+"""An existing product. OpenAPI cannot link one service's document to another's."""
 
 
 @schemathesis.hook
@@ -28,7 +28,7 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
 
 
 def _make_texts_visible(body: Any) -> None:
-    """Text for a person has at least one character that can be seen."""
+    """Give human-readable text at least one visible character."""
     if not isinstance(body, dict):
         return
     for name, value in body.items():
@@ -38,14 +38,14 @@ def _make_texts_visible(body: Any) -> None:
 
 
 def _place_order(case: schemathesis.Case) -> None:
-    """A product that there is, in its currency."""
+    """Order an existing product in its currency."""
     case.body["items"] = [{"product_id": KNOWN_PRODUCT, "quantity": case.body["items"][0]["quantity"]}]
     if "currency" in case.body:
         case.body["currency"] = "USD"
 
 
 def _create_order(case: schemathesis.Case) -> None:
-    """Each product in one line; the lines add up to the total, which stays within its limit."""
+    """Put each product in one line, and make the total the sum of the lines, within its limit."""
     lines = {line["product_id"].lower(): line for line in case.body["items"]}
     for line in lines.values():
         line["unit_price_cents"] = min(line["unit_price_cents"], 10**8)
@@ -54,13 +54,13 @@ def _create_order(case: schemathesis.Case) -> None:
 
 
 def _list_products(case: schemathesis.Case) -> None:
-    """`ids` stands alone."""
+    """Do not combine `ids` with paging."""
     if case.query and "ids" in case.query:
         case.query = {"ids": case.query["ids"]}
 
 
 def _change_stock(case: schemathesis.Case) -> None:
-    """What only adds has no negative quantity; and no stock grows out of its column."""
+    """Make the quantity positive for reasons that only add stock, and keep the stock within its column's range."""
     case.body["quantity"] = abs(case.body["quantity"]) % 1000 + 1
 
 
@@ -69,13 +69,13 @@ def _create_product(case: schemathesis.Case) -> None:
 
 
 def _reserve(case: schemathesis.Case) -> None:
-    """What is asked for by itself is there."""
+    """Reserve existing products."""
     if len(case.body["items"]) == 1:
         case.body["items"][0]["product_id"] = KNOWN_PRODUCT
 
 
 def _move_money(case: schemathesis.Case) -> None:
-    """No more than is there."""
+    """Move at most the available amount."""
     if "amount_cents" in case.body:
         case.body["amount_cents"] = 1
 
