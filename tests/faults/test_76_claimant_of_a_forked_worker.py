@@ -37,8 +37,9 @@ def claimant_of_one_order(stack: SharedStack, product: str) -> str:
 
 def test_each_forked_worker_claims_under_its_own_name(stack: SharedStack) -> None:
     """`ops attention` shows this name, so that a person finds the process."""
-    product, workers = stack.product(), stack.workers("web")
-    assert len(workers) > 1
+    product = stack.product()
+    eventually(lambda: len(stack.workers("web")) > 1)
+    workers = stack.workers("web")
     for worker in workers:
         with frozen(*(other for other in workers if other != worker)):
             assert claimant_of_one_order(stack, product).rpartition(":")[2] == str(worker)
