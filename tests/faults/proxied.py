@@ -124,8 +124,12 @@ class ProxiedSystem:
             self.stack.start(ORCHESTRATOR)
 
     def end_leases(self) -> None:
-        """End the leases of all claimed orders, as the passing of time would."""
-        self.sql("UPDATE order_ledger SET claimed_until = now(), due_at = now() WHERE claimed_by IS NOT NULL")
+        """End the leases of all claimed orders, as the passing of time would.
+
+        A request that waits for its client is not due when its lease ends: the sweeper comes later.
+        """
+        due = "CASE status WHEN 'AWAITING_AUTHORIZATION' THEN due_at ELSE now() END"
+        self.sql(f"UPDATE order_ledger SET claimed_until = now(), due_at = {due} WHERE claimed_by IS NOT NULL")
 
     def reset(self) -> None:
         """Empty the tables, drop all rules and leave one orchestrator, whatever the previous test left."""
