@@ -115,6 +115,16 @@ def test_an_abandoned_request_is_not_reported_as_a_decline(shop, payments, sweep
     assert count("outbox") == [0]
 
 
+def test_second_of_two_repeats_that_found_an_entry_free_does_not_take_it_over(shop, payments, url, entry):
+    payments.then(request_lost())
+    shop.order()
+    found = entry()
+    with closing(Database(url, name="test", size=1)) as database:
+        store = Store(database, 30, 60, Notifier(database, 0))
+        assert store.take_over(found)
+        assert store.take_over(found) is None
+
+
 def test_an_entry_that_was_found_before_the_sweep_is_not_taken_over(shop, payments, url, sweep, end_lease, entry):
     payments.then(request_lost())
     shop.order()
