@@ -10,7 +10,7 @@ from common.calls.client import ServiceClient
 from common.database.database import Database
 from common.process.settings import Settings
 from edge_api.admission import Backlog, Bulkhead
-from edge_api.clients import identify
+from edge_api.clients import guard_of
 from edge_api.gateways import Gateway, Gateways
 from edge_api.notifier import Notifier
 from edge_api.operations import Edge
@@ -39,6 +39,5 @@ def create_app(settings: Settings | None = None) -> Flask:
         rate_limit_per_minute=settings.rate_limit_per_minute,
         waits=Waits(store.terminal, settings.web_threads, is_stopping=lambda: bool(app.config["IS_STOPPING"]())),
     )
-    app = create_service("edge_api", api, edge, settings, database)
-    app.before_request(identify(settings.api_keys))
+    app = create_service("edge_api", api, edge, settings, database, guard_of(settings.api_keys))
     return app

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from flask import g, request
-
+from common.api.access import Access, Guard, Scope
 from common.api.errors import Forbidden, Unauthorized
 
 ANONYMOUS = "anonymous"
@@ -34,12 +33,11 @@ def authenticate(authorization: str | None, keys: Mapping[str, tuple[str, bool]]
     return name
 
 
-def identify(keys: Mapping[str, tuple[str, bool]]) -> Callable[[], None]:
-    """Make the function that Flask runs before each view: it sets `g.client`, or refuses the request."""
+def guard_of(keys: Mapping[str, tuple[str, bool]]) -> Guard:
+    """Make the guard of this service's routes."""
 
-    def before_request() -> None:
-        if request.path.startswith("/orders"):
-            to_write = request.method not in ("GET", "HEAD", "OPTIONS")
-            g.client = authenticate(request.headers.get("Authorization"), keys, to_write=to_write)
+    def guard(authorization: str | None, access: Access) -> str:
+        assert isinstance(access, Scope)
+        return authenticate(authorization, keys, to_write=access.name.endswith(":write"))
 
-    return before_request
+    return guard

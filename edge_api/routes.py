@@ -7,6 +7,7 @@ from typing import Any
 from flask import g, request
 
 from common.api import errors
+from common.api.access import Scope
 from common.api.idempotency import StoredResponse
 from common.api.routes import Api, Reply
 from common.database.database import Row
@@ -25,14 +26,13 @@ from edge_api.operations import Edge, Request
 api = Api(
     "Holdfast Edge API",
     "Place orders and follow them. An order ends `COMPLETED`, or `FAILED` with everything undone.",
-    takes_api_key=True,
 )
-CREDENTIALS = (errors.Unauthorized, errors.Forbidden)
 
 
 @api.route(
     "POST",
     "/orders",
+    access=Scope("orders:write"),
     body=schemas.NewOrder,
     answer=schemas.AcceptedOrder,
     status=202,
@@ -41,7 +41,6 @@ CREDENTIALS = (errors.Unauthorized, errors.Forbidden)
     headers={"Location": "Where the order can be seen: `/orders/{order_ledger_id}`."},
     leads_to={"order_ledger_id": "order_ledger_id"},
     errors=(
-        *CREDENTIALS,
         CurrencyMismatch,
         PaymentDeclined,
         RequestAbandoned,
@@ -56,16 +55,17 @@ def place_order(edge: Edge, idempotency_key: str, body: dict[str, Any], sent: di
     Holds the customer's money and answers 202; the order is then created, reserved, captured and confirmed.
     Send the same request with the same key again whenever no answer came: nothing happens twice.
     """
-    return operations.place_order(edge, Request(g.client, idempotency_key, body, fingerprint(sent)))
+    return operations.place_order(edge, Request(g.caller, idempotency_key, body, fingerprint(sent)))
 
 
 @api.route(
     "GET",
     "/orders/<uuid:order_ledger_id>",
+    access=Scope("orders:read"),
     query=schemas.Waiting,
     answer=schemas.Order,
-    errors=(*CREDENTIALS, OrderNotFound),
+    errors=(OrderNotFound,),
 )
 def get_order(edge: Edge, order_ledger_id: str, query: dict[str, float]) -> Row | Reply:
     """Show an order and its history."""
-    return operations.get_order(edge, g.client, order_ledger_id, query["wait"], request.environ)
+    return operations.get_order(edge, g.caller, order_ledger_id, query["wait"], request.environ)

@@ -13,4 +13,6 @@ from inventory_service.routes import Context, api
 def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or Settings.load()
     database = Database(settings.database_url, name="inventory_service", size=settings.web_threads)
-    return create_service("inventory_service", api, Context(database, settings.currency), settings, database)
+    return create_service(
+        "inventory_service", api, Context(database, settings.currency), settings, database, lambda *_: "ops"
+    )

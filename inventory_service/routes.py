@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from common.api.access import callers
 from common.api.errors import IdempotencyKeyReused
 from common.api.idempotency import StoredResponse
 from common.api.routes import Api, Reply
@@ -25,6 +26,7 @@ class Context:
 @api.route(
     "POST",
     "/inventory/products",
+    access=callers(),
     body=schemas.NewProduct,
     answer=schemas.Product,
     status=201,
@@ -39,7 +41,9 @@ def create_product(context: Context, body: Row) -> Row:
     return operations.create_product(context.database, body, context.currency)
 
 
-@api.route("GET", "/inventory/products", query=schemas.ProductQuery, answer=schemas.ProductPage)
+@api.route(
+    "GET", "/inventory/products", access=callers("edge_api"), query=schemas.ProductQuery, answer=schemas.ProductPage
+)
 def list_products(context: Context, query: dict[str, Any]) -> Row:
     """List products: those with the given ids, or all, page by page.
 
@@ -55,6 +59,7 @@ def list_products(context: Context, query: dict[str, Any]) -> Row:
 @api.route(
     "GET",
     "/inventory/products/<uuid:product_id>/availability",
+    access=callers("edge_api"),
     answer=schemas.Availability,
     errors=(ProductNotFound,),
 )
@@ -66,6 +71,7 @@ def get_availability(context: Context, product_id: str) -> Row:
 @api.route(
     "POST",
     "/inventory/products/<uuid:product_id>/stock",
+    access=callers(),
     body=schemas.StockChange,
     answer=schemas.ChangedStock,
     idempotency_key=True,
@@ -83,6 +89,7 @@ def change_stock(context: Context, product_id: str, idempotency_key: str, body: 
 @api.route(
     "POST",
     "/inventory/reservations",
+    access=callers("orchestrator"),
     body=schemas.NewReservation,
     answer=schemas.Reservation,
     status=201,
@@ -98,7 +105,7 @@ def reserve(context: Context, body: Row) -> Reply:
     return Reply(reservation, 201, {"Idempotency-Replayed": "true"} if was_made_before else {})
 
 
-@api.route("DELETE", "/inventory/reservations/<uuid:order_id>", answer=schemas.Release)
+@api.route("DELETE", "/inventory/reservations/<uuid:order_id>", access=callers("orchestrator"), answer=schemas.Release)
 def release(context: Context, order_id: str) -> Row:
     """Release an order's reservation.
 

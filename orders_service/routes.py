@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from common.api.access import callers
 from common.api.errors import IdempotencyKeyReused
 from common.api.routes import Api, Reply
 from common.database.database import Database, Row
@@ -14,6 +15,7 @@ api = Api("Orders service", "Orders made from requests. Each is CREATED, then CO
 @api.route(
     "POST",
     "/orders",
+    access=callers("orchestrator"),
     body=schemas.NewOrder,
     sent=True,
     answer=schemas.Order,
@@ -30,19 +32,31 @@ def create_order(database: Database, body: Row, sent: Row) -> Reply:
     return Reply(order, 200, {"Idempotency-Replayed": "true"}) if was_made_before else Reply(order, 201)
 
 
-@api.route("GET", "/orders/<uuid:order_id>", answer=schemas.Order)
+@api.route("GET", "/orders/<uuid:order_id>", access=callers("orchestrator"), answer=schemas.Order)
 def get_order(database: Database, order_id: str) -> Row:
     """Get an order."""
     return operations.get(database, order_id)
 
 
-@api.route("PUT", "/orders/<uuid:order_id>/confirm", answer=schemas.Order, errors=(InvalidStatusTransition,))
+@api.route(
+    "PUT",
+    "/orders/<uuid:order_id>/confirm",
+    access=callers("orchestrator"),
+    answer=schemas.Order,
+    errors=(InvalidStatusTransition,),
+)
 def confirm_order(database: Database, order_id: str) -> Row:
     """Confirm an order permanently. Repeating the call returns the same order."""
     return operations.confirm(database, order_id)
 
 
-@api.route("PUT", "/orders/<uuid:order_id>/cancel", answer=schemas.Order, errors=(InvalidStatusTransition,))
+@api.route(
+    "PUT",
+    "/orders/<uuid:order_id>/cancel",
+    access=callers("orchestrator"),
+    answer=schemas.Order,
+    errors=(InvalidStatusTransition,),
+)
 def cancel_order(database: Database, order_id: str) -> Row:
     """Cancel an order permanently. Repeating the call returns the same order.
 

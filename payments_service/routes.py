@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from common.api.access import callers
 from common.api.errors import IdempotencyKeyReused, InvalidStatusTransition, RequestInProgress
 from common.api.idempotency import StoredResponse
 from common.api.routes import Api, PathId
@@ -43,6 +44,7 @@ class Context:
 @api.route(
     "POST",
     "/payments/authorize",
+    access=callers("edge_api"),
     body=schemas.AuthorizeRequest,
     sent=True,
     answer=schemas.Authorization,
@@ -61,6 +63,7 @@ def authorize(context: Context, body: dict[str, Any], sent: dict[str, Any]) -> S
 @api.route(
     "POST",
     "/payments/capture/<authorization:authorization_id>",
+    access=callers("orchestrator"),
     body=schemas.CaptureRequest,
     sent=True,
     answer=schemas.Capture,
@@ -77,6 +80,7 @@ def capture(context: Context, authorization_id: str, body: dict[str, Any], sent:
 @api.route(
     "POST",
     "/payments/void/<authorization:authorization_id>",
+    access=callers("orchestrator"),
     body=schemas.VoidRequest,
     sent=True,
     answer=schemas.Void,
@@ -93,6 +97,7 @@ def void(context: Context, authorization_id: str, body: dict[str, Any], sent: di
 @api.route(
     "POST",
     "/payments/void",
+    access=callers("orchestrator"),
     body=schemas.VoidByKeyRequest,
     sent=True,
     answer=schemas.VoidByKey,
@@ -110,6 +115,7 @@ def void_by_key(context: Context, body: dict[str, Any], sent: dict[str, Any]) ->
 @api.route(
     "POST",
     "/payments/refund/<authorization:authorization_id>",
+    access=callers("orchestrator"),
     body=schemas.RefundRequest,
     sent=True,
     answer=schemas.Refund,
@@ -123,7 +129,13 @@ def refund(context: Context, authorization_id: str, body: dict[str, Any], sent: 
     return context.gateway.call(lambda: operations.refund(context.database, authorization_id, body, sent))
 
 
-@api.route("GET", "/payments/<authorization:authorization_id>", answer=schemas.Payment, errors=(AuthorizationNotFound,))
+@api.route(
+    "GET",
+    "/payments/<authorization:authorization_id>",
+    access=callers("orchestrator"),
+    answer=schemas.Payment,
+    errors=(AuthorizationNotFound,),
+)
 def show(context: Context, authorization_id: str) -> dict[str, Any]:
     """A payment's state and every movement of its money."""
     return operations.show(context.database, authorization_id)

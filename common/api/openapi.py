@@ -49,11 +49,8 @@ class Error(Schema):
     request_id = fields.String(required=True)
 
 
-def document(api: Api, probes: Api, version: str, *, needs_api_key: bool = False) -> dict[str, Any]:
-    """The document as JSON-ready data.
-
-    :param needs_api_key: whether this instance requires one; if not, the document says that it is optional
-    """
+def document(api: Api, probes: Api, version: str) -> dict[str, Any]:
+    """The document as JSON-ready data."""
     plugin = MarshmallowPlugin(schema_name_resolver=lambda schema: _class_of(schema).__name__)
     spec = APISpec(
         title=api.title,
@@ -65,9 +62,8 @@ def document(api: Api, probes: Api, version: str, *, needs_api_key: bool = False
     assert plugin.converter is not None, "APISpec made it"
     plugin.converter.add_attribute_function(_without_null_default)  # type: ignore[no-untyped-call]
     spec.components.schema("Error", schema=Error)
-    if api.takes_api_key:
-        spec.components.security_scheme("ApiKey", {"type": "http", "scheme": "bearer"})
-        spec.options["security"] = [{"ApiKey": []}] if needs_api_key else [{"ApiKey": []}, {}]
+    spec.components.security_scheme("Bearer", {"type": "http", "scheme": "bearer"})
+    spec.options["security"] = [{"Bearer": []}]
     for operation in (*api.operations, *probes.operations):
         spec.path(openapi_path(operation.path), operations={operation.method.lower(): _describe(operation, api)})
     result: dict[str, Any] = spec.to_dict()
@@ -93,7 +89,7 @@ def _describe(operation: Operation, api: Api) -> dict[str, Any]:
         described["description"] = "\n".join(line.strip() for line in description.strip().splitlines())
     if operation.body:
         described["requestBody"] = {"required": True, "content": {"application/json": {"schema": operation.body}}}
-    if operation.is_probe:
+    if operation.is_public:
         described["security"] = []
     return described
 
@@ -175,9 +171,9 @@ def _header(name: str, *, required: bool = False) -> dict[str, Any]:
 
 
 def _errors(operation: Operation) -> list[type[errors.ApiError]]:
-    if operation.is_probe:
+    if operation.is_public:
         return []
-    found: list[type[errors.ApiError]] = [*operation.errors, *ALWAYS]
+    found: list[type[errors.ApiError]] = [*operation.errors, *ALWAYS, errors.Unauthorized, errors.Forbidden]
     if operation.may_change:
         found += WITH_BODY
     if operation.query:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import request
 from marshmallow import Schema, fields, validate
 
+from common.api.access import PUBLIC
 from common.api.routes import Api, Reply
 from common.database.database import Database
 from common.database.errors import NotMigrated, TransientDatabaseError
@@ -36,7 +37,7 @@ def probes(name: str, title: str) -> Api:
     """:param name: of the service"""
     api = Api("Probes", "The same in every service.")
 
-    @api.route("GET", "/", answer=Index, status=(200, 302), is_probe=True)
+    @api.route("GET", "/", answer=Index, status=(200, 302), access=PUBLIC)
     def index(_: Database) -> Reply:
         """Where to find what.
 
@@ -47,7 +48,7 @@ def probes(name: str, title: str) -> Api:
             return Reply(data, 302, {"Location": INDEX["docs"], "Vary": "Accept"})
         return Reply(data, 200, {"Vary": "Accept"})
 
-    @api.route("GET", "/health", answer=Health, status=(200, 503), is_probe=True)
+    @api.route("GET", "/health", answer=Health, status=(200, 503), access=PUBLIC)
     def health(database: Database) -> Reply:
         """Whether the service can work: whether its database answers.
 
@@ -60,7 +61,7 @@ def probes(name: str, title: str) -> Api:
             return Reply({"status": "unhealthy", "service": name, "database": state}, 503)
         return Reply({"status": "healthy", "service": name, "database": "connected"}, 200)
 
-    @api.route("GET", "/live", answer=Liveness, is_probe=True)
+    @api.route("GET", "/live", answer=Liveness, access=PUBLIC)
     def live(_: Database) -> dict[str, str]:
         """Whether the process responds at all. The database is not asked."""
         return {"status": "alive", "service": name}

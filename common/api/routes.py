@@ -1,8 +1,8 @@
 """Routes as data: one declaration validates, calls, dumps and documents an operation.
 
 A view gets the service's context first (its database, or an object made by `create_app`), then the arguments it names:
-path parameters, `body`, `query`, `idempotency_key`, `sent`. It returns data for the schema to dump, a `Reply`, or a
-`StoredResponse`.
+path parameters, `body`, `query`, `idempotency_key`, `sent`. `g.caller` is the caller's name. A view returns data for the
+schema to dump, a `Reply`, or a `StoredResponse`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, current_app, g, request
 from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict
 from werkzeug.routing import BaseConverter
 
 from common.api import idempotency
+from common.api.access import PUBLIC, Access, Guard
 from common.api.errors import (
     ApiError,
     MalformedJson,
@@ -53,6 +54,7 @@ class Operation:
 
     method: str
     path: str
+    access: Access
     view: View
     answer: Schema
     statuses: tuple[int, ...]
@@ -63,21 +65,22 @@ class Operation:
     headers: dict[str, str]
     leads_to: dict[str, str]
     errors: tuple[type[ApiError], ...]
-    is_probe: bool
 
     @property
     def may_change(self) -> bool:
         return self.method != "GET"
 
+    @property
+    def is_public(self) -> bool:
+        return self.access == PUBLIC
+
 
 class Api:
     """The operations of one service."""
 
-    def __init__(
-        self, title: str, description: str, *, takes_api_key: bool = False, ids: dict[str, type[PathId]] | None = None
-    ) -> None:
+    def __init__(self, title: str, description: str, *, ids: dict[str, type[PathId]] | None = None) -> None:
         """:param ids: the kinds of ids in paths, by the name in `<name:…>`"""
-        self.title, self.description, self.takes_api_key = title, description, takes_api_key
+        self.title, self.description = title, description
         self.ids = ids or {}
         self.operations: list[Operation] = []
 
@@ -86,6 +89,7 @@ class Api:
         method: str,
         path: str,
         *,
+        access: Access,
         answer: type[Schema],
         status: int | tuple[int, ...] = 200,
         body: type[Schema] | None = None,
@@ -95,14 +99,13 @@ class Api:
         headers: dict[str, str] | None = None,
         leads_to: dict[str, str] | None = None,
         errors: Sequence[type[ApiError]] = (),
-        is_probe: bool = False,
     ) -> Callable[[View], View]:
         """Declare a view as an operation. It responds with the first of `status` unless it returns another one.
 
+        :param access: who may call it
         :param sent: the view also gets the body as it was sent, for a fingerprint
         :param headers: those of the first response, each with its meaning
         :param leads_to: ids in the paths of other operations, each with the field of this response that has it
-        :param is_probe: it needs no credential, and responds in any state of the service
         """
 
         def declare(view: View) -> View:
@@ -110,6 +113,7 @@ class Api:
                 Operation(
                     method=method,
                     path=path,
+                    access=access,
                     view=view,
                     answer=answer(),
                     statuses=status if isinstance(status, tuple) else (status,),
@@ -120,26 +124,27 @@ class Api:
                     headers=headers or {},
                     leads_to=leads_to or {},
                     errors=tuple(errors),
-                    is_probe=is_probe,
                 )
             )
             return view
 
         return declare
 
-    def mount(self, app: Flask, context: Any) -> None:
+    def mount(self, app: Flask, context: Any, guard: Guard) -> None:
         app.url_map.converters.update(self.ids)
         for operation in self.operations:
             app.add_url_rule(
                 operation.path,
                 endpoint=operation.view.__name__,
-                view_func=_handler(operation, context),
+                view_func=_handler(operation, context, guard),
                 methods=[operation.method],
             )
 
 
-def _handler(operation: Operation, context: Any) -> Callable[..., Response]:
+def _handler(operation: Operation, context: Any, guard: Guard) -> Callable[..., Response]:
     def handle(**path: Any) -> Response:
+        if not operation.is_public:
+            g.caller = guard(request.headers.get("Authorization"), operation.access)
         arguments = {name: str(value) for name, value in path.items()}
         if operation.needs_key:
             arguments["idempotency_key"] = idempotency_key()

@@ -15,6 +15,7 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
 from common.api import openapi
+from common.api.access import Guard
 from common.api.documentation import add_documentation
 from common.api.errors import (
     ApiError,
@@ -48,8 +49,11 @@ class Service(Flask):
         return func
 
 
-def create_service(name: str, api: Api, context: Any, settings: Settings, database: Database) -> Flask:
-    """A Flask application that serves `api`, and what every service serves."""
+def create_service(name: str, api: Api, context: Any, settings: Settings, database: Database, guard: Guard) -> Flask:
+    """A Flask application that serves `api`, and what every service serves.
+
+    :param guard: checks the caller of each route that is not public
+    """
     logs.configure(name, settings.log_level, settings.log_format)
     app = Service(name, static_folder=None)
     app.url_map.strict_slashes = app.url_map.merge_slashes = False  # no redirects
@@ -63,10 +67,10 @@ def create_service(name: str, api: Api, context: Any, settings: Settings, databa
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(ParseException, lambda _: _api_error(BrokenHttp()))  # a chunk of the body
     app.register_error_handler(Exception, _unexpected_error)
-    api.mount(app, context)
+    api.mount(app, context, guard)
     about = probes(name, api.title)
-    about.mount(app, database)
-    document = openapi.document(api, about, version("holdfast"), needs_api_key=bool(settings.api_keys))
+    about.mount(app, database, guard)
+    document = openapi.document(api, about, version("holdfast"))
     add_documentation(app, api, document)
     return app
 

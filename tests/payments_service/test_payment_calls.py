@@ -272,7 +272,7 @@ def test_service_has_health_errors_and_an_openapi_document(payments):
         "/live",
     }
     assert set(paths["/payments/authorize"]["post"]["responses"]) == {
-        *("200", "400", "402", "409", "413", "415", "422", "503")
+        *("200", "400", "401", "402", "403", "409", "413", "415", "422", "503")
     }
 
 

@@ -11,6 +11,7 @@ import pytest
 from flask import Flask
 from marshmallow import Schema
 
+from common.api.access import callers
 from common.api.errors import ApiError, RateLimited, ValidationFailed
 from common.api.fields import WholeNumber
 from common.api.routes import Api, Reply
@@ -31,17 +32,17 @@ class Count(Schema):
 def service(url: str) -> Flask:
     api = Api("Demo", "A service that counts.")
 
-    @api.route("POST", "/counts", body=Count, answer=Count, status=201)
+    @api.route("POST", "/counts", access=callers(), body=Count, answer=Count, status=201)
     def count(database: Database, body):
         """Count."""
         return body
 
-    @api.route("GET", "/counts/<uuid:count_id>", answer=Count)
+    @api.route("GET", "/counts/<uuid:count_id>", access=callers(), answer=Count)
     def get_count(database: Database, count_id: str):
         """Get a count."""
         return Reply({"count": 1}, 203, {"X-Count": count_id})
 
-    @api.route("GET", "/failures/<kind>", answer=Count, errors=(RateLimited,))
+    @api.route("GET", "/failures/<kind>", access=callers(), answer=Count, errors=(RateLimited,))
     def fail(database: Database, kind: str):
         raise {
             "ours": RateLimited(limit=3), "plain": ApiError(), "surprise": ZeroDivisionError("secret"),
@@ -50,7 +51,7 @@ def service(url: str) -> Flask:
 
     settings = Settings.load({"DATABASE_URL": url, "LOG_LEVEL": "ERROR"})
     database = Database(url, name="demo", size=1)
-    return create_service("demo", api, database, settings, database)
+    return create_service("demo", api, database, settings, database, lambda *_: "caller")
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +213,7 @@ def test_the_openapi_document(client):
     assert document["openapi"].startswith("3.")
     assert set(document["paths"]) == {"/counts", "/counts/{count_id}", "/failures/{kind}", "/", "/health", "/live"}
     post = document["paths"]["/counts"]["post"]
-    assert set(post["responses"]) == {"201", "400", "413", "415", "503"}
+    assert set(post["responses"]) == {"201", "400", "401", "403", "413", "415", "503"}
     assert "429" in document["paths"]["/failures/{kind}"]["get"]["responses"]
 
 
@@ -241,12 +242,10 @@ def test_the_openapi_document_says_that_probes_need_no_key(client):
     assert set(probe["responses"]) == {"200", "503"}
 
 
-@pytest.mark.parametrize(("api_keys", "security"), [("", [{"ApiKey": []}, {}]), (f"a={'0' * 64}", [{"ApiKey": []}])])
-def test_the_openapi_document_says_whether_a_key_is_needed(url, api_keys, security):
-    api = Api("Demo", "A service with keys.", takes_api_key=True)
-    settings = Settings.load({"DATABASE_URL": url, "LOG_LEVEL": "ERROR", "API_KEYS": api_keys})
-    client = create_service("demo", api, None, settings, Database(url, name="demo", size=1)).test_client()
-    assert client.get("/openapi.json").get_json()["security"] == security
+def test_the_openapi_document_says_that_a_credential_is_needed(client):
+    document = client.get("/openapi.json").get_json()
+    assert document["security"] == [{"Bearer": []}]
+    assert {"401", "403"} <= set(document["paths"]["/counts"]["post"]["responses"])
 
 
 def test_every_reference_in_the_openapi_document_resolves(client):

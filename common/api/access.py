@@ -1,0 +1,39 @@
+"""Who may call a route. Each route declares it, and nothing reaches a view without it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Public:
+    """Anyone, without a credential: the index, the probes and the documentation."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A client whose key has this scope."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Callers:
+    """These services, each with its own token."""
+
+    names: frozenset[str]
+
+
+Access = Public | Scope | Callers
+Guard = Callable[[str | None, Access], str]
+"""Checks a request's Authorization header against a route's declaration, and returns the caller's name.
+
+Raises Unauthorized or Forbidden.
+"""
+
+PUBLIC = Public()
+
+
+def callers(*names: str) -> Callers:
+    return Callers(frozenset(names))
