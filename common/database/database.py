@@ -27,7 +27,7 @@ from common.database.errors import (
 )
 from common.database.failures import CONFLICTS, NOT_PREPARED, STALE, is_lost, is_schema_mismatch, is_transient
 from common.database.health import HealthCheck
-from common.database.patience import LockPatience
+from common.database.lock_wait import LockWait
 from common.database.pool import Pool, Pooled
 from common.database.sessions import Sessions
 from common.database.transaction import Row, Transaction
@@ -133,7 +133,7 @@ class Database:
             pass  # `error` remains the best explanation
 
     def _until_no_conflict(self, work: Callable[[Transaction], T], autocommit: bool) -> T:
-        patience = LockPatience()
+        patience = LockWait()
         for failures in range(1, TRIES):
             try:
                 return self._try(work, autocommit, patience)
@@ -143,7 +143,7 @@ class Database:
             time.sleep(random.random() * 0.01 * 2**failures)  # jitter keeps the same two transactions apart
         return self._try(work, autocommit, patience)
 
-    def _try(self, work: Callable[[Transaction], T], autocommit: bool, patience: LockPatience) -> T:
+    def _try(self, work: Callable[[Transaction], T], autocommit: bool, patience: LockWait) -> T:
         by_itself = autocommit and not moments.separates_commits()
         with self._connection() as pooled:
             with pooled.connection.cursor() as cursor:
@@ -157,7 +157,7 @@ class Database:
             moments.reached("participant.after_commit")
             return result
 
-    def _transaction(self, pooled: Pooled, cursor: Any, by_itself: bool, patience: LockPatience) -> Transaction:
+    def _transaction(self, pooled: Pooled, cursor: Any, by_itself: bool, patience: LockWait) -> Transaction:
         patience.start()
         # A session without the limits is behind a pooler, where its prepared statements may be on another connection.
         known = pooled.prepared if self._prepares and not pooled.limits else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from common.database.patience import LockPatience
+from common.database.lock_wait import LockWait
 from common.database.prepared import prepared
 from common.process import moments
 
@@ -22,7 +22,7 @@ class Transaction:
         *,
         limits: str = "",
         by_itself: bool = False,
-        patience: LockPatience | None = None,
+        patience: LockWait | None = None,
     ) -> None:
         """
         :param opening: sent with the first statement, which saves a round trip
