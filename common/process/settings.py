@@ -105,6 +105,9 @@ class Settings:
     app_env: str = setting(
         choice("development", "test", "staging", "production"), "development", "`production` refuses `CRASH_AT`"
     )
+    holdfast_operator: str = setting(
+        str, "", "who runs a command of `ops`, for the record of operators; empty: the user and the host"
+    )
     crash_at: str = setting(
         str, "", "tests: `POINT` or `POINT:N`, where a process of this service is to kill itself, once"
     )
