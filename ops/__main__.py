@@ -1,4 +1,4 @@
-"""`python -m ops check`, `migrate`, `audit` and `attention`: for operators, on the database in DATABASE_URL."""
+"""`python -m ops check`, `migrate`, `roles`, `audit` and `attention`: for operators, on the database in DATABASE_URL."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
         if given.command == "migrate":
             # Imported here, because it loads SQLAlchemy, which the other commands do not need.
             return int(importlib.import_module("ops.migrate").run(environ))
+        if given.command == "roles":
+            return int(importlib.import_module("ops.roles").run(environ, sql=given.sql, new_passwords=given.new_passwords))
         if given.command == "check":
             return check.run(environ, given.format)
         if given.command == "audit":
@@ -46,6 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ops", description="Look after a running Holdfast.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("migrate", help="migrate the database to the newest schema; safe to repeat")
+    roles = commands.add_parser("roles", help="create a database role for each process, with its rights; safe to repeat")
+    roles.add_argument("--sql", action="store_true", help="print the SQL instead, for psql")
+    roles.add_argument("--new-passwords", action="store_true", help="make a new password for each role that exists")
     sound = commands.add_parser("check", help="are the database and the settings sound? 0: yes, 1: no, 2: not known")
     sound.add_argument("--format", choices=sorted(check.FORMATS), default="text")
     books = commands.add_parser("audit", help="do the books agree? 0: yes, 1: no, 2: not known")

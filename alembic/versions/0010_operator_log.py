@@ -1,4 +1,4 @@
-"""The record of what operators did and of each start of a process. Rows can be added, and never changed.
+"""A record of operators that only takes new rows, and a history that no role of a process can write.
 
 Revision ID: holdfast_0010
 Revises: holdfast_0008
@@ -33,13 +33,29 @@ CREATE TRIGGER operator_log_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE O
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE operator_log ENABLE ALWAYS TRIGGER operator_log_is_append_only;
 """
+# The trigger writes the history with the rights of the table's owner, so that no role of a process needs any. Nobody
+# may attach the function to another table, whose rows it would take for entries. pg_temp comes last: otherwise a
+# temporary table would hide the real one.
+AS_OWNER = """
+DO $$ BEGIN
+  EXECUTE format('ALTER FUNCTION order_ledger_guard() SECURITY DEFINER SET search_path = pg_catalog, %I, pg_temp',
+    current_schema());
+END $$;
+REVOKE EXECUTE ON FUNCTION order_ledger_guard() FROM PUBLIC;
+"""
+AS_CALLER = """
+ALTER FUNCTION order_ledger_guard() SECURITY INVOKER RESET search_path;
+GRANT EXECUTE ON FUNCTION order_ledger_guard() TO PUBLIC;
+"""
 
 
 def upgrade() -> None:
     op.execute(TABLE)
     op.execute(APPEND_ONLY)
+    op.execute(AS_OWNER)
 
 
 def downgrade() -> None:
+    op.execute(AS_CALLER)
     op.execute("DROP TABLE operator_log")
     op.execute("DROP FUNCTION refuse_change()")
