@@ -47,7 +47,7 @@ def make(database: Opened, *, new_passwords: bool = False) -> dict[str, str]:
         raise Unusable(MAY_NOT_CREATE) from None
     rights = grant(tx)
     known = _known_passwords(database.settings)
-    passwords = {role: new_password() for role in ROLES if new_passwords or role in made and role not in known}
+    passwords = {role: new_password() for role in ROLES if new_passwords or (role in made and role not in known)}
     to_set = {role: password for role, password in known.items() if role in made} | passwords
     for role, password in to_set.items():
         set_password(database.connection, tx, role, password)

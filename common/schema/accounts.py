@@ -58,7 +58,9 @@ def address_of(url: str, role: str, password: str = "") -> str:
     """The address of the same database, for another role. Without a password, libpq looks into its `passfile`."""
     found = re.fullmatch(r"postgresql://(?:[^@/?]*@)?([^?]*)(?:\?(.*))?", url, re.DOTALL)
     assert found, "not an address as common/process/parsers.py returns it"
-    parameters = [each for each in (found[2] or "").split("&") if each.partition("=")[0] not in ("", "user", "password")]
+    parameters = [
+        each for each in (found[2] or "").split("&") if each.partition("=")[0] not in ("", "user", "password")
+    ]
     account = f"{role}:{quote(password, safe='')}" if password else role
     return f"postgresql://{account}@{found[1]}" + (f"?{'&'.join(parameters)}" if parameters else "")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from common.database.transaction import Row
@@ -55,6 +55,13 @@ def difference(database: Asks, roles: list[str]) -> Difference:
     wanted = {each for right in rights() if right.role in roles for each in _expanded(right, columns)}
     found = {Right(**row) for row in database.all(EFFECTIVE, roles=roles)}
     return Difference(wanted - found, found - wanted)
+
+
+def _expanded(right: Right, columns: Mapping[str, list[str]]) -> Iterator[Right]:
+    """The right for each of its columns that exist."""
+    for column in columns[right.relation]:
+        if right.column in ("*", column):
+            yield right._replace(column=column)
 
 
 def grant(database: Asks) -> list[str]:

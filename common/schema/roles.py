@@ -18,7 +18,8 @@ COMMON = {"holdfast_version": "SELECT", "operator_log": "INSERT (actor, action, 
 RIGHTS: dict[str, dict[str, str]] = {
     "edge_api": {
         "order_ledger": "SELECT, INSERT, UPDATE (status, status_detail, payment_authorization_id, failure_code,"
-        " failure_message, response_status, response_body, claimed_by, claimed_until, claim_number, due_at, updated_at)",
+        " failure_message, response_status, response_body, due_at, claimed_by, claimed_until, claim_number,"
+        " updated_at)",
         "order_ledger_items": "SELECT, INSERT",
         "order_ledger_history": "SELECT",  # written by a trigger, with the owner's rights
         "outbox": "INSERT",

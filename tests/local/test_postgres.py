@@ -139,11 +139,11 @@ def test_no_role_can_log_in_as_another_without_its_password(tmp_path: Path) -> N
         passwords = {line.split(":")[3]: line.split(":")[4] for line in lines}
         assert set(passwords) == {"holdfast", *ROLES}
         assert len(set(passwords.values())) == len(passwords)
-        for role in passwords:
+        for role, password in passwords.items():
             assert ask(address_of(server.url, role), "SELECT session_user") == role
             for other in passwords.keys() - {role}:
                 with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
-                    psycopg2.connect(address_of(server.url, other), password=passwords[role])
+                    psycopg2.connect(address_of(server.url, other), password=password)
 
 
 def test_file_of_passwords_can_be_read_by_its_owner_only(tmp_path: Path) -> None:
