@@ -7,6 +7,8 @@ from flask import Flask
 from common.api.service import create_service
 from common.api.waits import Waits
 from common.calls.client import ServiceClient
+from common.credentials.service_tokens import Issuer
+from common.database.clock import DatabaseClock
 from common.database.database import Database
 from common.process.settings import Settings
 from edge_api.admission import Backlog, Bulkhead
@@ -27,10 +29,11 @@ def create_app(settings: Settings | None = None) -> Flask:
         settings.abandoned_after_s,
         Notifier(database, settings.notify_coalesce_ms / 1000),
     )
-    bulkhead = Bulkhead(settings.web_threads)
+    bulkhead, clock = Bulkhead(settings.web_threads), DatabaseClock(database)
 
     def service(name: str, url: str) -> GuardedService:
-        return GuardedService(ServiceClient(name, url, settings.ca_bundle), bulkhead)
+        tokens = Issuer(settings.service_token_keys, "edge_api", f"{name}_service", clock)
+        return GuardedService(ServiceClient(name, url, settings.ca_bundle, tokens.header), bulkhead)
 
     edge = Edge(
         store=store,

@@ -14,8 +14,12 @@ from common.process import logs
 from common.process.settings import Settings
 from common.schema import migrate
 from local.postgres import EmbeddedPostgres
+from tests import credentials
 
-os.environ.setdefault("APP_ENV", "test")  # for all processes that tests start: leases may be short
+# For all processes that tests start: leases may be short, and services know one another.
+os.environ.setdefault("APP_ENV", "test")
+os.environ.setdefault("SERVICE_TOKEN_KEYS", credentials.TOKEN_KEY)
+credentials.sign_test_requests()
 
 # Some tests open more than the 1,024 files that an ordinary user usually may, as do nginx and our workers under load.
 _, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -60,4 +64,5 @@ def url(migrated_url: str) -> str:
 @pytest.fixture
 def settings(url: str) -> Callable[..., Settings]:
     """`settings(MOCK_FAILURE_RATE="0.5")`: settings for this test's database, as a process would read them."""
-    return lambda **environ: Settings.load({"DATABASE_URL": url, "LOG_LEVEL": "WARNING", "APP_ENV": "test", **environ})
+    usual = {"DATABASE_URL": url, "LOG_LEVEL": "WARNING", "APP_ENV": "test", **credentials.SETTINGS}
+    return lambda **environ: Settings.load({**usual, **environ})

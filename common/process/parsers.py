@@ -99,6 +99,13 @@ def currency(text: str) -> str:
     return text
 
 
+def secret_list(text: str) -> tuple[str, ...]:
+    secrets = tuple(filter(None, (part.strip() for part in text.split(","))))
+    if not all(re.fullmatch(r"[\x21-\x7e]{32,255}", secret) for secret in secrets):
+        raise ValueError("a comma-separated list of secrets, each of 32 to 255 printable ASCII characters")
+    return secrets
+
+
 def api_keys(text: str) -> dict[str, tuple[str, bool]]:
     """`name=sha256hex` or `name=sha256hex:read`, separated by commas → {sha256hex: (name, may_write)}."""
     keys = {}

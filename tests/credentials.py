@@ -1,0 +1,54 @@
+"""Credentials for the services under test. Requests of tests carry them, unless they bring their own."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from common.api.service import Service
+from common.credentials.service_tokens import OPS, PARTICIPANTS, issue
+
+TOKEN_KEY = secrets.token_hex(32)  # of this run
+SETTINGS = {"SERVICE_TOKEN_KEYS": TOKEN_KEY}
+NO_CREDENTIAL = {"Authorization": ""}
+SERVICE_AT: dict[int, str] = {}
+"""Port → the service that listens there, or a proxy in front of it."""
+
+
+def service_headers(audience: str, caller: str = OPS, key: str = TOKEN_KEY) -> dict[str, str]:
+    return {"Authorization": f"Bearer {issue([key], caller, audience, time.time())}"}
+
+
+def headers_for(service: str) -> dict[str, str]:
+    """A credential that may call every route of a service."""
+    return service_headers(service) if service in PARTICIPANTS else {}
+
+
+class SigningClient(FlaskClient):
+    """A test client that sends a credential of its service."""
+
+    def open(self, *args: Any, **kwargs: Any) -> TestResponse:
+        if args and isinstance(args[0], str):
+            given = dict(kwargs.get("headers") or {})
+            kwargs["headers"] = headers_for(self.application.name) | given
+        return super().open(*args, **kwargs)
+
+
+def sign_test_requests() -> None:
+    """Add a credential to each request of this process to a service that it has started."""
+    send = requests.Session.send
+
+    def send_signed(self: requests.Session, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        service = SERVICE_AT.get(urlsplit(str(request.url)).port or 0)
+        if service and "Authorization" not in request.headers:
+            request.headers.update(headers_for(service))
+        return send(self, request, **options)
+
+    requests.Session.send = send_signed  # type: ignore[method-assign]
+    Service.test_client_class = SigningClient
