@@ -12,7 +12,7 @@ from common.database.clock import DatabaseClock
 from common.database.database import Database
 from common.process.settings import Settings
 from edge_api.admission import Backlog, Bulkhead
-from edge_api.clients import guard_of
+from edge_api.clients import Clients
 from edge_api.notifier import Notifier
 from edge_api.operations import Edge
 from edge_api.routes import api
@@ -46,5 +46,5 @@ def create_app(settings: Settings | None = None) -> Flask:
         rate_limit_per_minute=settings.rate_limit_per_minute,
         waits=Waits(store.terminal, settings.web_threads, is_stopping=lambda: bool(app.config["IS_STOPPING"]())),
     )
-    app = create_service("edge_api", api, edge, settings, database, guard_of(settings.api_keys))
+    app = create_service("edge_api", api, edge, settings, database, Clients(database).guard)
     return app

@@ -54,9 +54,10 @@ def url(migrated_url: str) -> str:
     with psycopg2.connect(migrated_url) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables"
-            " WHERE schemaname = 'public' AND tablename NOT IN ('holdfast_version', 'operator_log')"
+            " WHERE schemaname = 'public' AND tablename NOT IN ('holdfast_version', 'operator_log', 'client_keys')"
         )
         cursor.execute(f"TRUNCATE {cursor.fetchone()[0]}")
+        credentials.add_key(cursor)
     connection.close()
     return migrated_url
 

@@ -1,4 +1,4 @@
-"""Credentials of services: how one proves to another who it is.
+"""Credentials: how a service and a client prove who they are.
 
-May be used by `common.calls`, `common.api` and the programs. Depends on nothing of ours.
+May be used by `common.api` and the programs. Depends on nothing of ours.
 """

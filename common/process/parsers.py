@@ -106,19 +106,6 @@ def secret_list(text: str) -> tuple[str, ...]:
     return secrets
 
 
-def api_keys(text: str) -> dict[str, tuple[str, bool]]:
-    """`name=sha256hex` or `name=sha256hex:read`, separated by commas → {sha256hex: (name, may_write)}."""
-    keys = {}
-    for entry in filter(None, (part.strip() for part in text.split(","))):
-        name, _, secret = entry.partition("=")
-        digest, _, role = secret.partition(":")
-        well_formed = len(digest) == 64 and set(digest) <= set("0123456789abcdef")
-        if not name or not well_formed or role not in ("", "read"):
-            raise ValueError("a comma-separated list of NAME=SHA256HEX or NAME=SHA256HEX:read")
-        keys[digest] = (name, role != "read")
-    return keys
-
-
 def ca_bundle(text: str) -> str:
     """The path of certificates in PEM: a file, or a folder as `c_rehash` makes it."""
     try:

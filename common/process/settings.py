@@ -12,7 +12,6 @@ from typing import Any
 
 from common.process import addresses, consistency
 from common.process.parsers import (
-    api_keys,
     ca_bundle,
     choice,
     currency,
@@ -91,9 +90,6 @@ class Settings:
         "",
         "secrets of 32 characters or more, separated by commas, that sign the calls between services; the first one "
         "signs, and all verify. Required by all processes but `release`",
-    )
-    api_keys: dict[str, tuple[str, bool]] = setting(
-        api_keys, "", "clients of the Edge API, `NAME=SHA256HEX[:read],…`; empty: open, all callers are one client"
     )
     currency: str = setting(
         currency, "USD", "ISO 4217 code of the prices of products that are created without a currency"

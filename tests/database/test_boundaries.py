@@ -28,7 +28,7 @@ MAY_IMPORT = {service: {service} | RUN_TIME for service in SERVICES} | {
     "benchmarks": RUN_TIME | {"local", "orchestrator"},
 }
 # Other readers of the environment: the settings, the check for honcho, and code that starts processes.
-MAY_READ_THE_ENVIRONMENT = {"common/process/settings.py", "ops/migrate.py"}
+MAY_READ_THE_ENVIRONMENT = {"common/process/settings.py", "ops/migrate.py", "ops/service_token.py"}
 STARTS_PROCESSES = ("local/", "benchmarks/")
 
 

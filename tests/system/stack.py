@@ -95,6 +95,8 @@ class Stack:
     def launch(self, name: str, **environ: str) -> None:
         """Start a process without waiting for it. It has the address for its own role, on `DATABASE_URL` if given."""
         kind = name.partition(".")[0]
+        if kind == "web":
+            credentials.add_key_at(environ.get("DATABASE_URL", self._database_url))
         address = roles.address(environ.pop("DATABASE_URL", self._database_url), kind)
         port = {"PORT": str(self._ports.setdefault(name, free_port()))} if kind in WEB_PROCESSES else {}
         credentials.SERVICE_AT |= {self._ports[name]: kind} if port else {}

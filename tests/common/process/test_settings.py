@@ -39,7 +39,6 @@ DEFAULTS = dict.fromkeys([*OWN_ADDRESSES.values(), "ORCHESTRATOR_DATABASE_DIRECT
     "REQUESTS_CA_BUNDLE": "",
     "SSL_CERT_FILE": "",
     "SERVICE_TOKEN_KEYS": (),
-    "API_KEYS": {},
     "CURRENCY": "USD",
     "MAX_BACKLOG_AGE_S": 300.0,
     "RATE_LIMIT_PER_MINUTE": 0,
@@ -96,7 +95,6 @@ BAD_VALUES = (
     + [("APP_ENV", value) for value in ["prod", "Production", "live"]]
     + [(name, __file__) for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")]
     + [("SERVICE_TOKEN_KEYS", value) for value in ["k" * 31, f"{KEY},short", f"{KEY} {KEY}", "k" * 256]]
-    + [("API_KEYS", value) for value in ["shop", "shop=secret", f"={KEY}", f"shop={KEY.upper()}", f"shop={KEY}:write"]]
     + [(name, value) for name in RANGES for value in NOT_A_NUMBER]
     + [(name, value) for name in RANGES if isinstance(DEFAULTS[name], int) for value in NOT_A_WHOLE_NUMBER]
     + [(name, str(low - 1)) for name, (low, _) in RANGES.items()]
@@ -247,10 +245,6 @@ def test_service_token_keys_are_required_by_processes_that_call_each_other(proce
     with pytest.raises(SettingError, match=r"^SERVICE_TOKEN_KEYS is not set: the secret, "):
         Settings.load({"DATABASE_URL": URL}, process)
 
-
-def test_api_keys_are_parsed():
-    keys = value_of("API_KEYS", API_KEYS=f"shop={KEY}, reports={'cd' * 32}:read,")
-    assert keys == {KEY: ("shop", True), "cd" * 32: ("reports", False)}
 
 
 def test_certificates_are_a_file_or_a_folder(tmp_path):
