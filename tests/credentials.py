@@ -56,8 +56,9 @@ def add_key(
 
 def add_key_at(url: str, **key: Any) -> None:
     """The same, on a connection of its own. A database that is down or not migrated gets no key."""
-    with suppress(psycopg2.OperationalError, psycopg2.errors.UndefinedTable):
-        with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+    with suppress(psycopg2.OperationalError, psycopg2.errors.UndefinedTable), closing(psycopg2.connect(url)) as opened:
+        opened.autocommit = True
+        with opened.cursor() as cursor:
             add_key(cursor, **key)
 
 

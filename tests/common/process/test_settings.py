@@ -134,8 +134,8 @@ def test_process_uses_its_own_database_address(process, name):
 
 
 def test_orchestrator_listens_at_its_own_direct_address():
-    environ = {"ORCHESTRATOR_DATABASE_URL": URL, "ORCHESTRATOR_DATABASE_DIRECT_URL": "postgresql://o@direct/x", **TOKEN_KEYS}
-    settings = Settings.load(environ, "orchestrator")
+    own = {"ORCHESTRATOR_DATABASE_URL": URL, "ORCHESTRATOR_DATABASE_DIRECT_URL": "postgresql://o@direct/x"}
+    settings = Settings.load(own | TOKEN_KEYS, "orchestrator")
     assert (settings.database_url, settings.database_direct_url) == (URL, "postgresql://o@direct/x")
 
 
