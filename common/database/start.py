@@ -28,8 +28,8 @@ SELECT rolsuper OR COALESCE(pg_has_role(current_user, (SELECT relowner FROM pg_c
   WHERE oid = to_regclass('{version.TABLE}')), 'MEMBER'), false) FROM pg_roles WHERE rolname = current_user
 """
 PROBLEM = (
-    "{name} must not name a role that owns the tables or is a superuser where APP_ENV is production: it could change the"
-    " history and switch off its triggers. Create the role of this process with `python -m ops roles`, and set"
+    "{name} must not name a role that owns the tables or is a superuser where APP_ENV is production: it could change"
+    " the history and switch off its triggers. Create the role of this process with `python -m ops roles`, and set"
     " {own}_DATABASE_URL"
 )
 

@@ -68,17 +68,17 @@ def weakness(secret: str, shortest: int) -> str:
 def _database(name: str, url: str, environ: Mapping[str, str]) -> Iterator[str]:
     given = parse_dsn(url)
     hosts = given.get("hostaddr") or given.get("host") or environ.get("PGHOST", "")
-    if not _is_local(hosts) and not given.get("sslmode") and not environ.get("PGSSLMODE"):
+    if not is_local(hosts) and not given.get("sslmode") and not environ.get("PGSSLMODE"):
         yield (
-            f"{name} must say how the connection is encrypted {WHERE}: add sslmode=verify-full or sslmode=require to its"
-            " parameters, or set PGSSLMODE"
+            f"{name} must say how the connection is encrypted {WHERE}: add sslmode=verify-full or sslmode=require to"
+            " its parameters, or set PGSSLMODE"
         )
     password = given.get("password")
     if password is not None and (reason := weakness(password, SHORTEST_PASSWORD)):
         yield f"{name} has a password that can be guessed: {WHERE} it must {reason}"
 
 
-def _is_local(hosts: str) -> bool:
+def is_local(hosts: str) -> bool:
     """Whether all hosts are this machine: a socket's folder, `localhost` or a loopback address."""
     return all(_is_this_machine(host) for host in hosts.split(","))
 

@@ -123,7 +123,9 @@ class Settings:
         "how long an unauthorized order waits for its client before it is closed; at least `LEASE_S`",
     )
     app_env: str = setting(
-        choice("development", "test", "staging", "production"), "development", "`production` refuses weak secrets and settings for tests"
+        choice("development", "test", "staging", "production"),
+        "development",
+        "`production` refuses weak secrets and settings for tests",
     )
     holdfast_operator: str = setting(
         str, "", "who runs a command of `ops`, for the record of operators; empty: the user and the host"
