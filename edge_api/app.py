@@ -7,14 +7,16 @@ from flask import Flask
 from common.api.service import create_service
 from common.api.waits import Waits
 from common.calls.client import ServiceClient
+from common.credentials.service_tokens import Issuer
+from common.database.clock import DatabaseClock
 from common.database.database import Database
 from common.process.settings import Settings
 from edge_api.admission import Backlog, Bulkhead
-from edge_api.clients import guard_of
-from edge_api.gateways import Gateway, Gateways
+from edge_api.clients import Clients
 from edge_api.notifier import Notifier
 from edge_api.operations import Edge
 from edge_api.routes import api
+from edge_api.services import GuardedService, Services
 from edge_api.store import Store
 
 
@@ -27,17 +29,22 @@ def create_app(settings: Settings | None = None) -> Flask:
         settings.abandoned_after_s,
         Notifier(database, settings.notify_coalesce_ms / 1000),
     )
-    bulkhead = Bulkhead(settings.web_threads)
+    bulkhead, clock = Bulkhead(settings.web_threads), DatabaseClock(database)
+
+    def service(name: str, url: str) -> GuardedService:
+        tokens = Issuer(settings.service_token_keys, "edge_api", f"{name}_service", clock)
+        return GuardedService(ServiceClient(name, url, settings.ca_bundle, tokens.header), bulkhead)
+
     edge = Edge(
         store=store,
-        gateways=Gateways(
-            inventory=Gateway(ServiceClient("inventory", settings.inventory_service_url, settings.ca_bundle), bulkhead),
-            payments=Gateway(ServiceClient("payments", settings.payments_service_url, settings.ca_bundle), bulkhead),
+        services=Services(
+            inventory=service("inventory", settings.inventory_service_url),
+            payments=service("payments", settings.payments_service_url),
         ),
         bulkhead=bulkhead,
         backlog=Backlog(store.backlog_age_s, settings.max_backlog_age_s),
         rate_limit_per_minute=settings.rate_limit_per_minute,
         waits=Waits(store.terminal, settings.web_threads, is_stopping=lambda: bool(app.config["IS_STOPPING"]())),
     )
-    app = create_service("edge_api", api, edge, settings, database, guard_of(settings.api_keys))
+    app = create_service("edge_api", api, edge, settings, database, Clients(database).guard)
     return app

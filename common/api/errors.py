@@ -65,7 +65,7 @@ class Unauthorized(ApiError):
 
 
 class Forbidden(ApiError):
-    """This credential may read but not write."""
+    """This credential may not do this."""
 
     status, code = 403, "forbidden"
 
@@ -77,7 +77,7 @@ class NotFound(ApiError):
 
 
 class PayloadTooLarge(ApiError):
-    """The body is larger than any valid request."""
+    """The body is larger than 64 KiB, counted as it was sent."""
 
     status, code = 413, "payload_too_large"
 
