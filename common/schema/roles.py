@@ -1,6 +1,6 @@
 """The database roles of the processes, and the rights of each. `python -m ops roles` creates them.
 
-The owner of the tables is none of them: it migrates, and runs the commands of operators that change something.
+The owner of the tables is another role: it migrates, and runs the commands of operators that change something.
 """
 
 from __future__ import annotations

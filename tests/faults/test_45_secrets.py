@@ -10,12 +10,17 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit, urlunsplit
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
+from psycopg2.extensions import parse_dsn
 
 from common.process.settings import SettingError, Settings
+from common.schema.accounts import address_of
+from common.schema.roles import RIGHTS, ROLES, role_of
+from local.passwords import PasswordFile
 from tests.bad_requests import changed
 from tests.bad_values import CALLS
 from tests.faults.raw_http import send
@@ -78,11 +83,19 @@ class Shop:
 
 
 @pytest.fixture
-def shop(stack: SharedStack) -> Shop:
-    parts = urlsplit(stack.server.url)
-    url = urlunsplit(parts._replace(netloc=parts.netloc.replace("@", f":{PASSWORD}@")))
-    stack.restart(*list(stack.processes), DATABASE_URL=url, **SETTINGS)
-    return Shop(stack)
+def shop(stack: SharedStack) -> Iterator[Shop]:
+    """The roles of the processes have a canary as their password, which the addresses contain."""
+    usual = PasswordFile(Path(parse_dsn(stack.server.url)["passfile"])).passwords()
+    for role in ROLES:
+        stack.sql(f"ALTER ROLE {role} PASSWORD '{PASSWORD}'")
+    stack.restart(*list(stack.processes), **addresses(stack.server.url), **SETTINGS)
+    yield Shop(stack)
+    for role in ROLES:
+        stack.sql(f"ALTER ROLE {role} PASSWORD '{usual[role]}'")
+
+
+def addresses(url: str) -> dict[str, str]:
+    return {f"{name.upper()}_DATABASE_URL": address_of(url, role_of(name), PASSWORD) for name in RIGHTS}
 
 
 def test_no_secret_appears_in_logs_or_errors(shop: Shop) -> None:
@@ -157,7 +170,7 @@ def changed_table(shop: Shop, change: str, undo: str) -> Iterator[None]:
 
 
 def meet_crashes(shop: Shop) -> None:
-    environ = {"DATABASE_URL": shop.stack.server.url, **SETTINGS}
+    environ = addresses(shop.stack.server.url) | SETTINGS
     shop.stack.restart("web", CRASH_AT="edge.after_authorize", **environ)
     shop.order_until(202)
     shop.stack.end("orchestrator.1", "orchestrator.2")

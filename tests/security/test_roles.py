@@ -50,7 +50,10 @@ ATTEMPTS = {
 }
 # Columns that a role may write to, although it may not write to the others.
 PROTECTED = {
-    "edge_api": {"order_ledger": "id client client_request_id fingerprint user_id email total_amount_cents currency"},
+    "edge_api": {
+        "order_ledger": "id client client_request_id fingerprint user_id email total_amount_cents currency",
+        "client_keys": "id client secret_sha256 scopes expires_at revoked_at",
+    },
     "orchestrator": {"order_ledger": "email total_amount_cents currency payment_authorization_id response_body client"},
     "orders_service": {"orders": "total_amount_cents currency user_id order_ledger_id"},
     "inventory_service": {"products": "price_cents currency sku", "inventory_reservations": "quantity product_id"},
