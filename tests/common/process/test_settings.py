@@ -33,6 +33,11 @@ DEFAULTS = {
     "CURRENCY": "USD",
     "MAX_BACKLOG_AGE_S": 300.0,
     "RATE_LIMIT_PER_MINUTE": 0,
+    "REQUESTS_PER_MINUTE_PER_KEY": 0,
+    "REQUESTS_PER_MINUTE_PER_ADDRESS": 0,
+    "FAILED_AUTHENTICATIONS_PER_MINUTE": 30,
+    "DECLINES_PER_HOUR": 20,
+    "TRUSTED_PROXIES": (),
     "NOTIFY_COALESCE_MS": 0,
     "MOCK_LATENCY_MS": 0,
     "MOCK_FAILURE_RATE": 0.0,
@@ -53,6 +58,10 @@ RANGES = {
     "WEB_THREADS": (1, 256),
     "MAX_BACKLOG_AGE_S": (1, 86_400),
     "RATE_LIMIT_PER_MINUTE": (0, 1_000_000),
+    "REQUESTS_PER_MINUTE_PER_KEY": (0, 1_000_000),
+    "REQUESTS_PER_MINUTE_PER_ADDRESS": (0, 1_000_000),
+    "FAILED_AUTHENTICATIONS_PER_MINUTE": (0, 1_000_000),
+    "DECLINES_PER_HOUR": (0, 1_000_000),
     "NOTIFY_COALESCE_MS": (0, 10_000),
     "MOCK_LATENCY_MS": (0, 60_000),
     "MOCK_FAILURE_RATE": (0, 1),
@@ -80,6 +89,7 @@ BAD_VALUES = (
     + [(name, f"postgresql://shop@db/x?{each}") for name in ADDRESSES for each in BAD_PARAMETERS]
     + [("LOG_LEVEL", value) for value in ["info", "VERBOSE", "10"]]
     + [("CURRENCY", value) for value in ["usd", "XXX", "DOLLAR"]]
+    + [("TRUSTED_PROXIES", value) for value in ["proxy", "*", "0.0.0.0/0", "::/0", "10.0.0.1/8", "10.0.0.0/8 ::1"]]
     + [("LOG_FORMAT", value) for value in ["JSON", "xml"]]
     + [(name, value) for name in SETTINGS if name.endswith("SERVICE_URL") for value in BAD_URL]
     + [("APP_ENV", value) for value in ["prod", "Production", "live"]]
@@ -211,6 +221,11 @@ def test_trailing_slash_of_a_service_url_is_dropped(value):
 def test_api_keys_are_parsed():
     keys = value_of("API_KEYS", API_KEYS=f"shop={KEY}, reports={'cd' * 32}:read,")
     assert keys == {KEY: ("shop", True), "cd" * 32: ("reports", False)}
+
+
+def test_trusted_proxies_are_networks_and_addresses():
+    networks = value_of("TRUSTED_PROXIES", TRUSTED_PROXIES="10.0.0.0/8, 127.0.0.1,2001:db8::/32,")
+    assert [str(network) for network in networks] == ["10.0.0.0/8", "127.0.0.1/32", "2001:db8::/32"]
 
 
 def test_certificates_are_a_file_or_a_folder(tmp_path):
