@@ -12,6 +12,7 @@ from common.process.settings import Settings
 from edge_api.admission import Backlog, Bulkhead
 from edge_api.clients import guard_of
 from edge_api.gateways import Gateway, Gateways
+from edge_api.limits import Limits
 from edge_api.notifier import Notifier
 from edge_api.operations import Edge
 from edge_api.routes import api
@@ -28,6 +29,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         Notifier(database, settings.notify_coalesce_ms / 1000),
     )
     bulkhead = Bulkhead(settings.web_threads)
+    limits = Limits(database, settings)
     edge = Edge(
         store=store,
         gateways=Gateways(
@@ -36,8 +38,9 @@ def create_app(settings: Settings | None = None) -> Flask:
         ),
         bulkhead=bulkhead,
         backlog=Backlog(store.backlog_age_s, settings.max_backlog_age_s),
+        limits=limits,
         rate_limit_per_minute=settings.rate_limit_per_minute,
         waits=Waits(store.terminal, settings.web_threads, is_stopping=lambda: bool(app.config["IS_STOPPING"]())),
     )
-    app = create_service("edge_api", api, edge, settings, database, guard_of(settings.api_keys))
+    app = create_service("edge_api", api, edge, settings, database, limits.guard(guard_of(settings.api_keys)))
     return app

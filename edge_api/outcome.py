@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import backoff
@@ -23,6 +24,8 @@ class Authorization:
 
     entry: Row
     answer: Answer
+    payers: Sequence[str] = ()
+    """Who a decline is counted for."""
 
 
 def finish(store: Store, authorization: Authorization) -> StoredResponse:
@@ -41,7 +44,7 @@ def _finish(store: Store, authorization: Authorization) -> StoredResponse:
             reason = "The payment was voided before it was authorized; nothing is held."
             return _refuse(store, entry, ABANDONED, reason, abandoned(entry))
         case No() as no:
-            return _decline(store, entry, no)
+            return _decline(store, entry, no, authorization.payers)
         case Nothing(reason):
             store.let_go(entry)
             raise GatewayError() from RuntimeError(reason)
@@ -77,18 +80,23 @@ def _authorized(store: Store, entry: Row, authorization_id: str, response: Store
     return now is not None and now["response_body"] == response.body
 
 
-def _decline(store: Store, entry: Row, no: No) -> StoredResponse:
+def _decline(store: Store, entry: Row, no: No, payers: Sequence[str]) -> StoredResponse:
     code = str(no.details.get("decline_code", no.code))
     refusal = PaymentDeclined(decline_code=code, is_retryable=False, order_ledger_id=entry["id"])
     message = f"The payment was declined: {code}."
-    return _refuse(store, entry, "payment_declined", message, StoredResponse.refusal(refusal))
+    return _refuse(store, entry, "payment_declined", message, StoredResponse.refusal(refusal), payers)
 
 
 def _refuse(
-    store: Store, entry: Row, failure_code: str, failure_message: str, response: StoredResponse
+    store: Store,
+    entry: Row,
+    failure_code: str,
+    failure_message: str,
+    response: StoredResponse,
+    declined_for: Sequence[str] = (),
 ) -> StoredResponse:
     """End the entry with a refusal."""
-    if not store.refused(entry, failure_code, failure_message, response):
+    if not store.refused(entry, failure_code, failure_message, response, declined_for):
         raise RequestInProgress()  # another request took it over, or the sweeper has it
     return response
 

@@ -12,7 +12,9 @@ import psycopg2
 import pytest
 from sqlalchemy import Table
 
+import edge_api.limits
 import edge_api.notifier
+import edge_api.rates
 import edge_api.store
 import inventory_service.operations as inventory
 import orchestrator.statements
@@ -31,7 +33,8 @@ TABLES = {
     service: {each.name for each in vars(import_module(f"{service}.models")).values() if isinstance(each, Table)}
     for service in SERVICES
 } | {"orchestrator": {"order_ledger", "order_ledger_items", "order_ledger_history", "outbox", "set_aside_entries"}}
-RIGHTS = "SELECT, INSERT, UPDATE"  # nothing is ever deleted
+RIGHTS = "SELECT, INSERT, UPDATE"
+MAY_DELETE = {"edge_api": {"request_rates", "declines"}}  # nothing else is ever deleted
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +46,8 @@ def roles(new_migrated_database, connect):
     for service, role in names.items():
         sql(f"CREATE ROLE {role} LOGIN")
         sql(f"GRANT {RIGHTS} ON {', '.join(TABLES[service])} TO {role}")
+        for table in MAY_DELETE.get(service, ()):
+            sql(f"GRANT DELETE ON {table} TO {role}")
     yield {service: url.replace("//holdfast@", f"//{role}@") for service, role in names.items()}
     for role in names.values():
         sql(f"DROP OWNED BY {role}")
@@ -192,6 +197,7 @@ def test_edge_api_needs_only_its_own_tables(database, ran):
     assert store.refused(entry, "payment_declined", "no", StoredResponse.of(402, {}))
     store.answer_abandoned(entry, StoredResponse.of(402, {}))
     assert store.find("shop", "k")["status"] == "AUTHORIZATION_FAILED"
+    assert store.look("shop", "new", ["key:k"], 20)["locked_for_s"] is None
     store.answer_abandoned(entry, StoredResponse.of(402, {}))
     assert store.get("shop", entry["id"])["timeline"]
     assert store.terminal([entry["id"]]) == [entry["id"]]
@@ -201,6 +207,9 @@ def test_edge_api_needs_only_its_own_tables(database, ran):
     store.give_token_back("shop", 10)
     assert store.backlog_age_s() == 0
     assert never_ran(edge_api.store, ran) == set()
+    store.database.one(edge_api.limits.EXPIRE)
+    edge_api.rates.Rate(store.database, "requests", 10).take("key:k")
+    assert never_ran(edge_api.limits, ran) == never_ran(edge_api.rates, ran) == set()
 
 
 CLAIM = {"claimant": "me", "lease_s": 30, "max_claims": 5, "set_aside_s": 300} | {

@@ -65,4 +65,6 @@ VALID = {
         "response_body": "{}",
     },
     "rate_limits": {"client": "shop", "tokens": 1},
+    "request_rates": {"subject": "key:k", "tokens": 1},
+    "declines": {"subject": "key:k", "at": NOW},
 }

@@ -97,8 +97,7 @@ CLEAN = (
     "DROP TABLE IF EXISTS t",
     "ALTER TABLE orders DROP CONSTRAINT IF EXISTS c",
     "ALTER TABLE order_ledger ENABLE TRIGGER ALL",
-    "ALTER TABLE order_ledger"
-    " RESET (autovacuum_enabled, autovacuum_vacuum_scale_factor, autovacuum_vacuum_threshold)",
+    "ALTER TABLE order_ledger RESET (autovacuum_enabled, autovacuum_vacuum_scale_factor, autovacuum_vacuum_threshold)",
     "ALTER DATABASE checked REFRESH COLLATION VERSION",
     "ALTER DATABASE checked RESET ALL",
     "ALTER ROLE holdfast RESET ALL",
