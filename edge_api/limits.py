@@ -23,15 +23,14 @@ from edge_api.rates import Rate
 EXPIRE_EVERY_S = 60.0
 MAX_KNOWN = 10_000
 
-# Rows that count no more. They are few: at most a minute's, for each process that looks.
+# Rows that count no more.
 EXPIRE = """
 WITH rates AS (
-  DELETE FROM request_rates WHERE subject IN (
-    SELECT subject FROM request_rates WHERE refilled_at < now() - interval '1 hour'
-    ORDER BY refilled_at LIMIT 1000 FOR UPDATE SKIP LOCKED)
+  DELETE FROM request_rates WHERE refilled_at < now() - interval '1 hour' AND subject IN (
+    SELECT subject FROM request_rates WHERE refilled_at < now() - interval '1 hour' ORDER BY refilled_at LIMIT 1000)
 )
 DELETE FROM declines WHERE (subject, at) IN (
-  SELECT subject, at FROM declines WHERE at < now() - interval '1 hour' ORDER BY at LIMIT 1000 FOR UPDATE SKIP LOCKED)
+  SELECT subject, at FROM declines WHERE at < now() - interval '1 hour' ORDER BY at LIMIT 1000)
 """
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from edge_api.errors import (
     RequestAbandoned,
     UnknownProduct,
 )
-from edge_api.fingerprint import fingerprint
+from edge_api.fingerprint import fingerprint_of
 from edge_api.operations import Edge, Request
 
 api = Api(
@@ -56,7 +56,7 @@ def place_order(edge: Edge, idempotency_key: str, body: dict[str, Any], sent: di
     Send the same request with the same key again whenever no answer came: nothing happens twice.
     """
     payers = edge.limits.payers(g.caller)
-    return operations.place_order(edge, Request(g.caller, idempotency_key, body, fingerprint(sent), payers))
+    return operations.place_order(edge, Request(g.caller, idempotency_key, body, fingerprint_of(sent), payers))
 
 
 @api.route(

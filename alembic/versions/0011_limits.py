@@ -1,13 +1,13 @@
 """Tables that limit the requests and the declined payments of a key or an address.
 
 Revision ID: holdfast_0011
-Revises: holdfast_0008
+Revises: holdfast_0010
 """
 
 from alembic import op
 
 revision = "holdfast_0011"
-down_revision = "holdfast_0008"
+down_revision = "holdfast_0010"
 branch_labels = None
 depends_on = None
 

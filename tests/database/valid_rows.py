@@ -67,4 +67,5 @@ VALID = {
     "rate_limits": {"client": "shop", "tokens": 1},
     "request_rates": {"subject": "key:k", "tokens": 1},
     "declines": {"subject": "key:k", "at": NOW},
+    "operator_log": {"id": ID, "actor": "ada@host", "action": "attention.retry"},
 }

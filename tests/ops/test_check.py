@@ -16,6 +16,7 @@ import pytest
 
 from common.database.soundness import Problem
 from common.schema import migrate
+from common.schema.accounts import address_of
 from local.binaries import server_account
 from local.postgres import EmbeddedPostgres
 from ops.check import check
@@ -224,9 +225,9 @@ def test_pooler_is_found(url: str, tmp_path: Path) -> None:
 
 
 def test_permission_that_is_missing_is_a_problem(server: EmbeddedPostgres, url: str) -> None:
-    run(server, "CREATE ROLE stranger LOGIN; REVOKE SELECT ON pg_replication_slots FROM PUBLIC")
+    run(server, "CREATE ROLE stranger LOGIN PASSWORD 'stranger'; REVOKE SELECT ON pg_replication_slots FROM PUBLIC")
     try:
-        problems = found(url.replace("//holdfast@", "//stranger@"))
+        problems = found(address_of(url, "stranger", "stranger"))
         assert "cannot be checked: permission denied" in problems["slots"][0].what
     finally:
         run(server, "GRANT SELECT ON pg_replication_slots TO PUBLIC; DROP ROLE stranger")
