@@ -101,7 +101,7 @@ ATTACKS: dict[str, bytes] = {
 def stack(
     request: pytest.FixtureRequest, migrated_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """The Edge API with `proxy_port` and `proxy_log` of an nginx in front of it."""
+    """The Edge API, and an nginx in front of it: its address is `proxy_url`, and its log `seen`."""
     program, port, folder = nginx(), free_port(), tmp_path_factory.mktemp("smuggling")
     settings = {"WEB_WORKER": request.param, "WEB_CONCURRENCY": "1", "LOG_LEVEL": "DEBUG"}
     with Stack(migrated_url, folder, TRUSTED_PROXIES="127.0.0.1", **settings) as stack:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.edge_api.conftest import Shop
-from tests.edge_api.neighbours import request_lost
+from tests.edge_api.neighbours import answered, request_lost
 
 CLIENT, OTHER_CLIENT = "198.41.0.4", "192.33.4.12"
 DECLINED = "tok_decline_stolen"
@@ -143,3 +143,17 @@ def test_rows_are_deleted_when_they_count_no_more(shop_with: ShopWith, age: Any,
     age("61 min")
     decline(shop_with(), "2")
     assert count("declines", "request_rates") == [1, 1]
+
+
+def test_token_that_a_gateway_repeats_is_not_stored_or_shown(
+    shop_with: ShopWith, payments: Any, sql: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    token, email = "canary_of_a_card", "canary@shop.example"
+    text = f"{token} of {email} was refused"
+    refusal = {"error": "payment_declined", "message": text, "details": {"decline_code": token, "text": text}}
+    payments.then(answered(402, refusal), answered(400, {**refusal, "error": "validation_error"}))
+    responses = [shop_with().order(key, token=token) for key in ("1", "2")]
+    assert [response.status_code for response in responses] == [402, 503]
+    (stored,) = sql("SELECT string_agg(l::text, ' ') AS text FROM order_ledger AS l")
+    for written in (stored["text"], caplog.text, *(response.text for response in responses)):
+        assert "canary" not in written
