@@ -29,6 +29,7 @@ RIGHTS: dict[str, dict[str, str]] = {
         "rate_limits": "SELECT, INSERT, UPDATE (tokens, refilled_at)",
         "request_rates": "SELECT, INSERT, UPDATE (tokens, refilled_at), DELETE",
         "declines": "SELECT, INSERT, DELETE",
+        "client_keys": "SELECT, UPDATE (last_used_at)",
     },
     "orders_service": {
         "orders": "SELECT, INSERT, UPDATE (status, updated_at)",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,12 +10,12 @@ import pytest
 from common.api.errors import RateLimited
 from common.database.database import Database
 from edge_api.rates import TAKE_TOKENS, Rate
+from tests import credentials
 from tests.edge_api.conftest import Shop
 
 CLIENT, OTHER_CLIENT = "198.41.0.4", "192.33.4.12"
 PROXIED = {"TRUSTED_PROXIES": "127.0.0.1"}
 UNKNOWN = "7b9d2c2e-1111-4222-8333-123456789abc"
-KEYS = ",".join(f"{name}={hashlib.sha256(name.encode()).hexdigest()}" for name in ("alice", "bob"))
 ShopWith = Callable[..., Shop]
 
 
@@ -45,6 +44,15 @@ def counting(url: str) -> Any:
     database = Database(url, name="test", size=4)
     yield Counting(database)
     database.close()
+
+
+@pytest.fixture
+def known(url: str) -> dict[str, str]:
+    """Name → the key of a client with that name."""
+    keys = {name: credentials.new_key() for name in ("alice", "bob")}
+    for name, key in keys.items():
+        credentials.add_key_at(url, key=key, client=name)
+    return keys
 
 
 def taken(rate: Rate, subject: str, tries: int) -> int:
@@ -76,10 +84,10 @@ def test_key_is_limited_for_reads_and_writes(shop_with: ShopWith) -> None:
     assert shop.app.test_client().get("/live").status_code == 200, "a probe needs no key"
 
 
-def test_each_key_has_its_own_limit(shop_with: ShopWith) -> None:
-    shop = shop_with(REQUESTS_PER_MINUTE_PER_KEY="1", API_KEYS=KEYS)
-    for name in ("alice", "bob"):
-        assert gets(with_headers(shop, Authorization=f"Bearer {name}"), 2) == [404, 429]
+def test_each_key_has_its_own_limit(shop_with: ShopWith, known: dict[str, str]) -> None:
+    shop = shop_with(REQUESTS_PER_MINUTE_PER_KEY="1")
+    for key in known.values():
+        assert gets(with_headers(shop, Authorization=f"Bearer {key}"), 2) == [404, 429]
 
 
 def test_each_address_has_its_own_limit(shop_with: ShopWith) -> None:
@@ -97,10 +105,8 @@ def test_no_header_of_a_stranger_changes_its_address(shop_with: ShopWith, header
 
 
 def test_address_is_limited_before_its_credential_is_checked(shop_with: ShopWith) -> None:
-    shop = shop_with(
-        REQUESTS_PER_MINUTE_PER_ADDRESS="1", FAILED_AUTHENTICATIONS_PER_MINUTE="0", API_KEYS=KEYS, **PROXIED
-    )
-    assert gets(with_headers(shop, X_Forwarded_For=CLIENT), 2) == [401, 429]
+    shop = shop_with(REQUESTS_PER_MINUTE_PER_ADDRESS="1", FAILED_AUTHENTICATIONS_PER_MINUTE="0", **PROXIED)
+    assert gets(with_headers(shop, X_Forwarded_For=CLIENT, Authorization="Bearer 1"), 2) == [401, 429]
 
 
 def test_limit_is_shared_by_all_processes(shop_with: ShopWith) -> None:
@@ -144,21 +150,20 @@ def guesses(shop: Shop, address: str, *keys: str) -> list[int]:
     return [gets(with_headers(shop, X_Forwarded_For=address, Authorization=f"Bearer {key}"), 1)[0] for key in keys]
 
 
-def test_guesses_of_an_address_are_limited(shop_with: ShopWith) -> None:
-    shop = shop_with(FAILED_AUTHENTICATIONS_PER_MINUTE="2", API_KEYS=KEYS, **PROXIED)
+def test_guesses_of_an_address_are_limited(shop_with: ShopWith, known: dict[str, str]) -> None:
+    shop = shop_with(FAILED_AUTHENTICATIONS_PER_MINUTE="2", **PROXIED)
     assert guesses(shop, CLIENT, "1", "2") == [401, 401]
     assert guesses(shop, CLIENT, "3", "4")[1] == 429
-    assert guesses(shop, CLIENT, "alice") == [429], "a right guess is not told from a wrong one"
-    assert guesses(shop, OTHER_CLIENT, "alice") == [404]
+    assert guesses(shop, CLIENT, known["alice"]) == [429], "a right guess is not told from a wrong one"
+    assert guesses(shop, OTHER_CLIENT, known["alice"]) == [404]
 
 
-def test_known_key_may_be_used_beside_guesses(shop_with: ShopWith) -> None:
-    shop = shop_with(FAILED_AUTHENTICATIONS_PER_MINUTE="1", API_KEYS=KEYS, **PROXIED)
-    assert guesses(shop, CLIENT, "alice", "1", "2", "3", "alice") == [404, 401, 429, 429, 404]
+def test_known_key_may_be_used_beside_guesses(shop_with: ShopWith, known: dict[str, str]) -> None:
+    shop = shop_with(FAILED_AUTHENTICATIONS_PER_MINUTE="1", **PROXIED)
+    assert guesses(shop, CLIENT, known["alice"], "1", "2", "3", known["alice"]) == [404, 401, 429, 429, 404]
 
 
 def test_requests_without_a_credential_are_no_guesses(shop_with: ShopWith) -> None:
-    shop = with_headers(
-        shop_with(FAILED_AUTHENTICATIONS_PER_MINUTE="1", API_KEYS=KEYS, **PROXIED), X_Forwarded_For=CLIENT
-    )
+    shop = shop_with(FAILED_AUTHENTICATIONS_PER_MINUTE="1", **PROXIED)
+    shop = with_headers(shop, X_Forwarded_For=CLIENT, Authorization="")
     assert gets(shop, 3) == [401] * 3
