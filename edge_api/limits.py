@@ -8,17 +8,19 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import psycopg2
 from flask import current_app, g, request
 
 from common.api.access import Access, Guard
-from common.api.client_address import subject
+from common.api.client_address import Proxies, subject
 from common.api.errors import Unauthorized
 from common.database.database import Database
 from common.database.errors import TransientDatabaseError
 from common.process.settings import Settings
 from edge_api.rates import Rate
+from edge_api.store import NOBODY, Payers
 
 EXPIRE_EVERY_S = 60.0
 MAX_KNOWN = 10_000
@@ -66,9 +68,8 @@ class Limits:
 
         return guard
 
-    def payers(self, client: str) -> list[str]:
-        """Who a declined payment is counted for: the key, and the address."""
-        return [each for each in (key_subject(client), client_subject()) if each] if self.max_declines else []
+    def payers(self, client: str) -> Payers:
+        return Payers(key_subject(client), client_subject()) if self.max_declines else NOBODY
 
     def _checked(self, check: Guard, authorization: str | None, access: Access, address: str) -> str:
         """Check the credential. A guess from an address that has made too many is refused without a look.
@@ -108,6 +109,13 @@ def key_subject(client: str) -> str:
 
 def client_subject() -> str:
     """Empty: the address may stand for many clients."""
-    proxies = current_app.config["PROXIES"]
-    address = proxies.client(request.environ)
+    environ = request.environ
+    return _subject(
+        current_app.config["PROXIES"], environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", "")
+    )
+
+
+@lru_cache(1000)
+def _subject(proxies: Proxies, peer: str, forwarded_for: str) -> str:
+    address = proxies.client(peer, forwarded_for)
     return subject(address) if address and proxies.stands_for_one(address) else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +24,7 @@ from edge_api.limits import Limits
 from edge_api.outcome import Authorization, abandoned, finish, location
 from edge_api.pricing import priced
 from edge_api.services import Services
-from edge_api.store import Store
+from edge_api.store import Payers, Store
 
 # How long a repeat waits for the first request before it is told to retry: an authorization takes milliseconds.
 REPEAT_WAITS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
@@ -51,8 +51,7 @@ class Request:
     key: str
     order: dict[str, Any]
     fingerprint: Fingerprint
-    payers: Sequence[str] = ()
-    """Who a decline is counted for."""
+    payers: Payers
 
     @property
     def payment_token(self) -> str:

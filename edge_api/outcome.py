@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import backoff
@@ -15,7 +14,7 @@ from common.database.errors import TransientDatabaseError
 from domain.states import ABANDONED, Status
 from edge_api.errors import GatewayError, PaymentDeclined, RequestAbandoned
 from edge_api.schemas import AcceptedOrder
-from edge_api.store import Store
+from edge_api.store import NOBODY, Payers, Store
 
 
 @dataclass(frozen=True)
@@ -24,8 +23,7 @@ class Authorization:
 
     entry: Row
     answer: Answer
-    payers: Sequence[str] = ()
-    """Who a decline is counted for."""
+    payers: Payers = NOBODY
 
 
 def finish(store: Store, authorization: Authorization) -> StoredResponse:
@@ -80,7 +78,7 @@ def _authorized(store: Store, entry: Row, authorization_id: str, response: Store
     return now is not None and now["response_body"] == response.body
 
 
-def _decline(store: Store, entry: Row, no: No, payers: Sequence[str]) -> StoredResponse:
+def _decline(store: Store, entry: Row, no: No, payers: Payers) -> StoredResponse:
     code = str(no.details.get("decline_code", no.code))
     refusal = PaymentDeclined(decline_code=code, is_retryable=False, order_ledger_id=entry["id"])
     message = f"The payment was declined: {code}."
@@ -93,10 +91,10 @@ def _refuse(
     failure_code: str,
     failure_message: str,
     response: StoredResponse,
-    declined_for: Sequence[str] = (),
+    payers: Payers = NOBODY,
 ) -> StoredResponse:
     """End the entry with a refusal."""
-    if not store.refused(entry, failure_code, failure_message, response, declined_for):
+    if not store.refused(entry, failure_code, failure_message, response, payers):
         raise RequestInProgress()  # another request took it over, or the sweeper has it
     return response
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg2
 
@@ -61,11 +61,13 @@ LIMIT 1
 # the key and one for the address. Once the nth latest is an hour old, where n is the limit, there is room for
 # another. Null: there is room. Orders that are processed at the same moment do not count one another: together they
 # can exceed the limit, by no more than the number of orders that the processes handle at once.
-_LOCKED_FOR_S = """
-(SELECT extract(epoch FROM max(nth.at) + interval '1 hour' - now())::float
-  FROM unnest(%(subjects)s::text[]) AS counted (subject), LATERAL (
-    SELECT at FROM declines WHERE declines.subject = counted.subject AND at > now() - interval '1 hour'
-    ORDER BY at DESC OFFSET %(max_declines)s::int - 1 LIMIT 1) AS nth)
+_NTH_DECLINE = """
+(SELECT at FROM declines WHERE subject = %({subject})s AND at > now() - interval '1 hour'
+  ORDER BY at DESC OFFSET %(max_declines)s::int - 1 LIMIT 1)
+"""
+_LOCKED_FOR_S = f"""
+extract(epoch FROM GREATEST({_NTH_DECLINE.format(subject="key_subject")},
+  {_NTH_DECLINE.format(subject="address_subject")}) + interval '1 hour' - now())::float
 """
 
 # As FIND, and for how long no order may be placed. There is always a row; that of a free key has no fingerprint.
@@ -180,6 +182,16 @@ ORDER BY due_at OFFSET 9 LIMIT 1
 """
 
 
+class Payers(NamedTuple):
+    """Who a declined payment is counted for. Empty: nobody."""
+
+    key: str = ""
+    address: str = ""
+
+
+NOBODY = Payers()
+
+
 @dataclass(frozen=True)
 class Store:
     """The ledger as the Edge API sees it. Every change of a claimed entry names its claim number."""
@@ -206,12 +218,15 @@ class Store:
         """None: the key is free. A row without an `id` is a refusal that was stored without an entry."""
         return self.database.one(FIND, client=client, key=key)
 
-    def look(self, client: str, key: str, subjects: Sequence[str], max_declines: int) -> Row:
+    def look(self, client: str, key: str, payers: Payers, max_declines: int) -> Row:
         """Like `find`, with `locked_for_s`: for how long no order may be placed. None: one may.
 
         The row of a free key has no `fingerprint`.
         """
-        row = self.database.one(LOOK, client=client, key=key, subjects=list(subjects), max_declines=max_declines or 1)
+        row = self.database.one(
+            LOOK, client=client, key=key, key_subject=payers.key, address_subject=payers.address,
+            max_declines=max_declines or 1,
+        )  # fmt: skip
         assert row is not None
         return row
 
@@ -280,14 +295,14 @@ class Store:
         failure_code: str,
         failure_message: str,
         response: StoredResponse,
-        declined_for: Sequence[str] = (),
+        payers: Payers,
     ) -> bool:
         """False: the claim is lost."""
         row = self.database.one(
             REFUSED,
             failure_code=failure_code,
             failure_message=failure_message,
-            subjects=list(declined_for),
+            subjects=[each for each in payers if each],
             **_fenced(entry, response),
         )
         return row is not None

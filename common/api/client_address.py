@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +25,15 @@ IPV6_SITE_BITS = 64  # what a provider gives to one customer, at least
 class Proxies:
     """The proxies whose headers are believed (TRUSTED_PROXIES). Without any, the peer is the client."""
 
-    networks: Sequence[Network] = ()
+    networks: tuple[Network, ...] = ()
 
-    def client(self, environ: Mapping[str, Any]) -> Address | None:
-        """The client of a WSGI request. None: the connection has no IP address."""
-        found = _parse(environ.get("REMOTE_ADDR", ""))
-        hops = environ.get("HTTP_X_FORWARDED_FOR", "").split(",") if found and self.networks else []
+    def client(self, peer: str, forwarded_for: str) -> Address | None:
+        """The client of a request. None: the connection has no IP address.
+
+        :param forwarded_for: the header X-Forwarded-For; several of them are joined with commas
+        """
+        found = _parse(peer)
+        hops = forwarded_for.split(",") if found and self.networks else []
         for hop in reversed(hops):
             named = _parse(hop) if found and self.trusts(found) else None
             if named is None:

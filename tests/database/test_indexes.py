@@ -38,7 +38,7 @@ PARAMETERS = {
     | {"total": 2997, "currency": "USD", "request_id": "r", "claimant": "edge", "claim_number": 0, "lease_s": 30}
     | {"abandoned_after_s": 60, "authorization_id": "auth_5", "status": 202, "body": "{}", "limit": 100}
     | {"failure_code": "payment_declined", "failure_message": "no", "notify": True, "ids": [ORDER]}
-    | {"subjects": ["key:k", "address:a"], "max_declines": 20},
+    | {"subjects": ["key:k", "address:a"], "key_subject": "key:k", "address_subject": "", "max_declines": 20},
     edge_api.limits: {},
     edge_api.rates: {"subject": "key:k", "limit": 600, "wanted": 10},
     orchestrator.statements: {"id": ORDER, "claim_number": 0, "entries": ENTRIES, "lease_s": 30, "delay_s": 0}

@@ -183,10 +183,10 @@ def test_edge_api_needs_only_its_own_tables(database, ran):
     entry = store.insert_entry("shop", "k", ENTRY)
     store.let_go(entry)
     entry = store.take_over(entry)
-    assert store.refused(entry, "payment_declined", "no", StoredResponse.of(402, {}))
+    assert store.refused(entry, "payment_declined", "no", StoredResponse.of(402, {}), edge_api.store.Payers("key:k"))
     store.answer_abandoned(entry, StoredResponse.of(402, {}))
     assert store.find("shop", "k")["status"] == "AUTHORIZATION_FAILED"
-    assert store.look("shop", "new", ["key:k"], 20)["locked_for_s"] is None
+    assert store.look("shop", "new", edge_api.store.Payers("key:k"), 20)["locked_for_s"] is None
     store.answer_abandoned(entry, StoredResponse.of(402, {}))
     assert store.get("shop", entry["id"])["timeline"]
     assert store.terminal([entry["id"]]) == [entry["id"]]

@@ -119,7 +119,10 @@ def test_process_waits_for_the_database(caplog: pytest.LogCaptureFixture) -> Non
     assert codes == [0]
 
 
-@pytest.mark.parametrize(("name", "value"), [("RETRY_BASE_S", "soon"), ("WORKER_THREADS", "0"), ("DATABASE_URL", ""), ("SERVICE_TOKEN_KEYS", "")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("RETRY_BASE_S", "soon"), ("WORKER_THREADS", "0"), ("DATABASE_URL", ""), ("SERVICE_TOKEN_KEYS", "")],
+)
 def test_invalid_setting_is_reported_in_one_line(name: str, value: str) -> None:
     environ = {"DATABASE_URL": "postgresql://x/y", **credentials.SETTINGS, name: value}
     done = subprocess.run(

@@ -144,7 +144,11 @@ def test_process_uses_its_own_database_address(process, name):
 
 
 def test_orchestrator_listens_at_its_own_direct_address():
-    environ = {"ORCHESTRATOR_DATABASE_URL": URL, "ORCHESTRATOR_DATABASE_DIRECT_URL": "postgresql://o@direct/x", **TOKEN_KEYS}
+    environ = {
+        "ORCHESTRATOR_DATABASE_URL": URL,
+        "ORCHESTRATOR_DATABASE_DIRECT_URL": "postgresql://o@direct/x",
+        **TOKEN_KEYS,
+    }
     settings = Settings.load(environ, "orchestrator")
     assert (settings.database_url, settings.database_direct_url) == (URL, "postgresql://o@direct/x")
 
@@ -254,7 +258,6 @@ def test_service_token_keys_are_a_list():
 def test_service_token_keys_are_required_by_processes_that_call_each_other(process):
     with pytest.raises(SettingError, match=r"^SERVICE_TOKEN_KEYS is not set: the secret, "):
         Settings.load({"DATABASE_URL": URL}, process)
-
 
 
 def test_trusted_proxies_are_networks_and_addresses():
