@@ -1,4 +1,4 @@
-"""Who is counted for a request, and the limits that apply to it before and after its credential is checked."""
+"""Limits of a key and of an address, which apply before and after the credential of a request is checked."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def key_subject(client: str) -> str:
 
 
 def client_subject() -> str:
-    """Empty: the address may stand for many clients."""
+    """The name under which the client's address is counted. Empty: many clients may have this address."""
     environ = request.environ
     return _subject(
         current_app.config["PROXIES"], environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", "")

@@ -1,7 +1,7 @@
-"""The address of a client, behind proxies too, and whether it reached the outermost of them by HTTPS.
+"""The address of a client, also behind proxies, and whether the client used HTTPS.
 
 A proxy adds the address that it was called from to X-Forwarded-For, at the right. What stands further left came from
-its caller, who may have invented it. So the header is read from the right, and only as far as trusted proxies wrote it.
+its caller, who may have invented it. So the header is read from the right, as far as trusted proxies wrote it (docs/decisions/0045).
 """
 
 from __future__ import annotations
