@@ -1,7 +1,7 @@
 """Rates of requests that hold for all processes of the Edge API together: token buckets in the database.
 
-A process takes a batch of tokens at once, about those of a second, so that most requests cost no statement. A bucket with
-fewer tokens than a batch counts as empty (docs/decisions/0044).
+A process takes a batch of tokens at once, about those of a second, so that most requests cost no statement. A bucket
+with fewer tokens than a batch counts as empty (docs/decisions/0044).
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from datetime import datetime
 UNUSABLE = 2  # the exit code of argparse after an error; 1 means that something is wrong with the books
 
 try:
+    from common.credentials import service_tokens
     from ops import attention, audit, check, keys, service_token
     from ops.database import Unusable
 except ImportError as missing:
@@ -91,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("order_ledger_id", type=_uuid)
     _add_keys(commands.add_parser("keys", help="make, list, revoke and rotate the API keys of clients"))
     token = commands.add_parser("service-token", help="print a token for a service, valid for an hour")
-    token.add_argument("audience", choices=service_token.AUDIENCES, metavar="|".join(service_token.PARTICIPANTS))
+    token.add_argument("audience", choices=service_token.AUDIENCES, metavar="|".join(service_tokens.PARTICIPANTS))
     return parser
 
 

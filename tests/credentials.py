@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Sequence
@@ -54,8 +55,9 @@ def add_key(cursor: Any, key: str = EDGE_KEY, client: str = CLIENT, scopes: Sequ
 
 def add_key_at(url: str, **key: Any) -> None:
     """The same, on a connection of its own. A database that is down or not migrated gets no key."""
-    with suppress(psycopg2.OperationalError, psycopg2.errors.UndefinedTable):
-        with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+    with suppress(psycopg2.OperationalError, psycopg2.errors.UndefinedTable), closing(psycopg2.connect(url)) as opened:
+        opened.autocommit = True
+        with opened.cursor() as cursor:
             add_key(cursor, **key)
 
 
@@ -73,8 +75,9 @@ class SigningClient(FlaskClient):
         return super().open(*args, **kwargs)
 
 
-def sign_test_requests() -> None:
-    """Add a credential to each request of this process to a service that it has started."""
+def use_in_this_process() -> None:
+    """Let services that this process starts know one another, and add a credential to each request to them."""
+    os.environ.setdefault("SERVICE_TOKEN_KEYS", TOKEN_KEY)
     send = requests.Session.send
 
     def send_signed(self: requests.Session, request: requests.PreparedRequest, **options: Any) -> requests.Response:

@@ -1,7 +1,8 @@
 """The address of a client, also behind proxies, and whether the client used HTTPS.
 
 A proxy adds the address that it was called from to X-Forwarded-For, at the right. What stands further left came from
-its caller, who may have invented it. So the header is read from the right, as far as trusted proxies wrote it (docs/decisions/0045).
+its caller, who may have invented it. So the header is read from the right, as far as trusted proxies wrote it
+(docs/decisions/0045).
 """
 
 from __future__ import annotations

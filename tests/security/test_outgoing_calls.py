@@ -15,6 +15,7 @@ from common.calls.client import Nothing, ServiceClient
 from holdfast_client import HoldfastClient, HoldfastError
 from local import run
 from local.shop import Services, Unusable
+from tests import credentials
 from tests.tls import TlsServer, private_ca
 
 SECRET = "canary"
@@ -91,7 +92,9 @@ def place_as_client(url: str) -> object:
 
 def buy_in_the_demo(url: str) -> object:
     with pytest.raises(Unusable):
-        Services({"EDGE_URL": url, "INVENTORY_SERVICE_URL": url, "PAYMENTS_SERVICE_URL": url}).add_product("Mug", "run")
+        Services(
+            {"EDGE_URL": url, "INVENTORY_SERVICE_URL": url, "PAYMENTS_SERVICE_URL": url, **credentials.SETTINGS}
+        ).add_product("Mug", "run")
 
 
 def look_at_start(url: str) -> object:
