@@ -10,12 +10,19 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests import credentials
 from tests.answers import Answer, error_faults
 from tests.faults.raw_http import MALFORMED_HTTP, read_answer, send
 from tests.system.stack import Stack
 
 MAX_BODY = 64 * 1024
-POST = b"POST /inventory/products HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HEAD = b"POST /inventory/products HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+
+def post(rest: bytes) -> bytes:
+    """A request with a credential, and with these further headers and body."""
+    token = credentials.service_headers("inventory_service")["Authorization"]
+    return HEAD + f"Authorization: {token}\r\n".encode() + rest
 
 
 @pytest.fixture(scope="module", params=["holdfast", "gthread"])
@@ -33,7 +40,7 @@ def sent(stack: Stack, *parts: bytes) -> Answer:
 
 @pytest.mark.parametrize("expect", [b"", b"Expect: 100-continue\r\n"], ids=["body at once", "body on request"])
 def test_large_body_is_refused_before_it_is_sent(stack: Stack, expect: bytes) -> None:
-    head = POST + expect + b"Content-Length: 10000000000\r\n\r\n"
+    head = post(expect + b"Content-Length: 10000000000\r\n\r\n")
     with socket.create_connection(stack.address("inventory_service"), timeout=20) as client:
         client.sendall(head)
         answer = read_answer(client)
@@ -43,13 +50,13 @@ def test_large_body_is_refused_before_it_is_sent(stack: Stack, expect: bytes) ->
 
 def test_large_body_in_chunks_is_refused(stack: Stack) -> None:
     chunk = b"400\r\n" + b" " * 1024 + b"\r\n"
-    answer = sent(stack, POST + b"Transfer-Encoding: chunked\r\n\r\n", *[chunk] * 100)
+    answer = sent(stack, post(b"Transfer-Encoding: chunked\r\n\r\n"), *[chunk] * 100)
     assert (answer.status, answer.json["error"]) == (413, "payload_too_large")
 
 
 def test_largest_body_is_read(stack: Stack) -> None:
     body = b"{}".ljust(MAX_BODY - 1)
-    answer = sent(stack, POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    answer = sent(stack, post(b"Content-Length: %d\r\n\r\n" % len(body) + body))
     assert (answer.status, answer.json["error"]) == (400, "validation_error")
 
 
@@ -57,7 +64,7 @@ def test_largest_body_is_read(stack: Stack) -> None:
     "body", [b"[" * 30_000 + b"]" * 30_000, b'{"a":' * 10_000 + b"1" + b"}" * 10_000, b"[" * 60_000]
 )
 def test_deep_body_is_refused(stack: Stack, body: bytes) -> None:
-    answer = sent(stack, POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    answer = sent(stack, post(b"Content-Length: %d\r\n\r\n" % len(body) + body))
     assert (answer.status, answer.json["error"]) == (400, "malformed_json")
     assert "RecursionError" not in stack.log("inventory_service")
 
