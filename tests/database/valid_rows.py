@@ -65,6 +65,8 @@ VALID = {
         "response_body": "{}",
     },
     "rate_limits": {"client": "shop", "tokens": 1},
+    "request_rates": {"subject": "key:k", "tokens": 1},
+    "declines": {"subject": "key:k", "at": NOW},
     "client_keys": {"id": "k1", "client": "shop", "secret_sha256": "\\x" + DIGEST, "scopes": "{orders:read}"},
     "operator_log": {"id": ID, "actor": "ada@host", "action": "attention.retry"},
 }

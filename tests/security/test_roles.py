@@ -20,11 +20,12 @@ from tests.database.valid_rows import ID, VALID
 
 Open = Callable[[str], Sql]
 
-# The verbs that each process needs: Select, Insert, Update. Everything else must be refused.
+# The verbs that each process needs: Select, Insert, Update, Delete. Everything else must be refused.
 NEEDED = {
     "edge_api": {
         "order_ledger": "SIU", "order_ledger_items": "SI", "order_ledger_history": "S", "outbox": "I",
         "set_aside_entries": "S", "refused_requests": "SI", "rate_limits": "SIU",
+        "request_rates": "SIUD", "declines": "SID",
         "client_keys": "SU",
     },
     "orders_service": {"orders": "SIU", "order_items": "SI"},
