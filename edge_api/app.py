@@ -19,7 +19,7 @@ from edge_api.store import Store
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    settings = settings or Settings.load()
+    settings = settings or Settings.load(process="edge_api")
     database = Database(settings.database_url, name="edge_api", size=settings.web_threads)
     store = Store(
         database,

@@ -50,7 +50,7 @@ def url(migrated_url: str) -> str:
     with psycopg2.connect(migrated_url) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables"
-            " WHERE schemaname = 'public' AND tablename <> 'holdfast_version'"
+            " WHERE schemaname = 'public' AND tablename NOT IN ('holdfast_version', 'operator_log')"
         )
         cursor.execute(f"TRUNCATE {cursor.fetchone()[0]}")
     connection.close()
