@@ -64,6 +64,8 @@ VALID = {
         "response_status": 422,
         "response_body": "{}",
     },
+    "pending_erasures": {"order_ledger_id": ID},
+    "deleted_reservations": {"product_id": ID, "quantity": 1},
     "rate_limits": {"client": "shop", "tokens": 1},
     "operator_log": {"id": ID, "actor": "ada@host", "action": "attention.retry"},
 }

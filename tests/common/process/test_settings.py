@@ -53,6 +53,11 @@ DEFAULTS = dict.fromkeys([*OWN_ADDRESSES.values(), "ORCHESTRATOR_DATABASE_DIRECT
     "LEASE_S": 30.0,
     "ABANDONED_AFTER_S": 60.0,
     "APP_ENV": "development",
+    "RETAIN_ORDERS_DAYS": 0,
+    "RETAIN_HISTORY_DAYS": 0,
+    "RETAIN_OUTBOX_DAYS": 0,
+    "RETAIN_ANSWERS_DAYS": 0,
+    "RETAIN_KEYS_DAYS": 0,
     "HOLDFAST_OPERATOR": "",
     "CRASH_AT": "",
 }
