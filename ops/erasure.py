@@ -63,7 +63,10 @@ WITH page AS (
 ), changed AS (
   UPDATE payment_authorizations AS payment SET user_id = %(nobody)s, void_reason = NULL
   FROM page WHERE payment.id = page.id AND page.user_id = %(user_id)s
-    AND NOT EXISTS (SELECT FROM order_ledger WHERE 'authorize:' || order_ledger.id = page.idempotency_key) RETURNING 1
+    AND NOT EXISTS (SELECT FROM order_ledger WHERE 'authorize:' || order_ledger.id = page.idempotency_key)
+  RETURNING payment.id
+), refund AS (
+  UPDATE payment_refunds SET reason = NULL FROM changed WHERE authorization_id = changed.id
 )
 SELECT (SELECT id FROM page ORDER BY id DESC LIMIT 1) AS last, (SELECT count(*) FROM changed) AS changed
 """,
