@@ -63,7 +63,9 @@ WITH page AS (
 ), changed AS (
   UPDATE payment_authorizations AS payment SET user_id = %(nobody)s, void_reason = NULL
   FROM page WHERE payment.id = page.id AND page.user_id = %(user_id)s
-    AND NOT EXISTS (SELECT FROM order_ledger WHERE 'authorize:' || order_ledger.id = page.idempotency_key)
+    AND NOT EXISTS (SELECT FROM order_ledger WHERE order_ledger.id = CASE
+      WHEN page.idempotency_key ~ '^authorize:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+      THEN split_part(page.idempotency_key, ':', 2)::uuid END)
   RETURNING payment.id
 ), refund AS (
   UPDATE payment_refunds SET reason = NULL FROM changed WHERE authorization_id = changed.id
@@ -84,7 +86,7 @@ WHERE id = ANY (%(ids)s::uuid[]) AND due_at IS NULL ORDER BY id FOR UPDATE
 _WITHOUT = "replace(replace({0}, entry.email, '[erased]'), entry.user_id::text, '[erased]')"
 HISTORY = f"""
 UPDATE order_ledger_history AS history SET detail = {_WITHOUT.format("detail")} FROM order_ledger AS entry
-WHERE order_ledger_id = ANY (%(ids)s::uuid[]) AND entry.id = order_ledger_id
+WHERE order_ledger_id = ANY (%(ids)s::uuid[]) AND entry.id = ANY (%(ids)s::uuid[]) AND entry.id = order_ledger_id
   AND detail <> {_WITHOUT.format("detail")}
 """
 LEDGER = f"""

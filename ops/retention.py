@@ -52,11 +52,18 @@ PAYMENTS = """
 SELECT id FROM payment_authorizations WHERE id = ANY (%(payment_ids)s)
 UNION SELECT id FROM payment_authorizations WHERE idempotency_key = ANY (%(keys)s)
 """
-DELETE_PAYMENT_KEYS = """
-DELETE FROM payment_idempotency_keys AS stored
-USING unnest(%(scopes)s::text[], %(used_keys)s::text[]) AS used (scope, key)
-WHERE stored.scope = used.scope AND stored.key = used.key
-"""
+# Scope of the payments service → the keys that the Edge API and the orchestrator send.
+PAYMENT_KEYS = {
+    "authorize": "authorize:",
+    "capture": "capture:",
+    "void": "void:",
+    "void_by_key": "abandon:",
+    "refund": "refund:",
+}
+DELETE_PAYMENT_KEYS = (
+    f"DELETE FROM payment_idempotency_keys WHERE scope = '{scope}' AND key = ANY (%({scope}_keys)s)"
+    for scope in PAYMENT_KEYS
+)
 # Children first: the rows that others refer to are deleted last.
 DELETES = (
     DELETE_RESERVATIONS,
@@ -65,7 +72,7 @@ DELETES = (
     "DELETE FROM orders WHERE id = ANY (%(order_ids)s::uuid[])",
     "DELETE FROM payment_refunds WHERE authorization_id = ANY (%(payment_ids)s)",
     "DELETE FROM payment_authorizations WHERE id = ANY (%(payment_ids)s)",
-    DELETE_PAYMENT_KEYS,
+    *DELETE_PAYMENT_KEYS,
     "DELETE FROM order_ledger_items WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
     "DELETE FROM order_ledger_history WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
     "DELETE FROM outbox WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
@@ -92,15 +99,6 @@ WITH entry AS ({_LOCKED.format(_FINISHED + " AND position(%(code)s IN response_b
 UPDATE order_ledger SET response_status = 409, response_body = replace(%(body)s, '{{}}', order_ledger.id::text)
 FROM entry WHERE order_ledger.id = entry.id
 """
-
-# Scope of the payments service → the keys that the Edge API and the orchestrator send.
-PAYMENT_KEYS = {
-    "authorize": "authorize:",
-    "capture": "capture:",
-    "void": "void:",
-    "void_by_key": "abandon:",
-    "refund": "refund:",
-}
 
 
 @dataclass(frozen=True)
@@ -154,8 +152,7 @@ def _delete_orders(tx: Transaction, entries: list[Row]) -> int:
         "ids": ids,
         "order_ids": [*map(order_id_for, ids), *(entry["order_id"] for entry in entries if entry["order_id"])],
         "payment_ids": [row["id"] for row in tx.all(PAYMENTS, payment_ids=paid, keys=keys)],
-        "scopes": [scope for scope in PAYMENT_KEYS for _ in ids],
-        "used_keys": [f"{prefix}{id_}" for prefix in PAYMENT_KEYS.values() for id_ in ids],
+        **{f"{scope}_keys": [f"{prefix}{id_}" for id_ in ids] for scope, prefix in PAYMENT_KEYS.items()},
     }
     tx.execute(KEEP_KEYS, ids=ids, body=EXPIRED)
     for statement in DELETES:

@@ -34,7 +34,7 @@ def days(shortest: int) -> Callable[[str], int]:
 
     def parse(text: str) -> int:
         if not (re.fullmatch("[0-9]{1,5}", text) and (int(text) == 0 or shortest <= int(text) <= MAX_DAYS)):
-            raise ValueError(f"0, or a whole number from {shortest} to {MAX_DAYS}")
+            raise ValueError(f"a whole number from {shortest} to {MAX_DAYS}, or 0")
         return int(text)
 
     return parse

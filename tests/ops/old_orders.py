@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -45,8 +46,6 @@ def age(world: SmallWorld, days: int) -> None:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
     """`clock(days)`: new ids begin with a time that lies this far in the past."""
-    import time
-
     real = time.time_ns
 
     def set_back(days: int) -> None:

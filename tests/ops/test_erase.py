@@ -53,7 +53,12 @@ def test_no_column_has_the_persons_data_any_more(ended, erase, url, person):
     ended.sql("UPDATE payment_refunds SET reason = 'a wish of Wilhelmina'")
     ended.sql("UPDATE order_ledger SET failure_message = %(message)s", message=f"user {USER}")
     ended.sql("INSERT INTO set_aside_entries SELECT id, 'why a@b.example' FROM order_ledger")
-    assert where_found(ended, USER, EMAIL, "Wilhelmina") >= {"order_ledger", "orders", "payment_authorizations", "payment_refunds"}
+    assert where_found(ended, USER, EMAIL, "Wilhelmina") >= {
+        "order_ledger",
+        "orders",
+        "payment_authorizations",
+        "payment_refunds",
+    }
     assert erase(*person, "--yes")[0] == 0
     assert where_found(ended, USER, EMAIL, "Wilhelmina") == set()
     assert ended.sql("SELECT DISTINCT user_id::text, email FROM order_ledger") == [(NOBODY, NO_ADDRESS)]

@@ -9,6 +9,7 @@ import psycopg2
 import pytest
 
 from ops.__main__ import main
+from ops.batches import LOCK_ID
 from tests.books import violations
 from tests.ops.old_orders import age, clock, place_all_kinds
 
@@ -181,8 +182,6 @@ def test_product_that_somebody_holds_delays_nothing(old, retain, url):
 
 
 def test_only_one_process_deletes_at_a_time(old, url, capsys):
-    from ops.batches import LOCK_ID
-
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", (LOCK_ID,))
         assert main(["retain"], {"DATABASE_URL": url, "RETAIN_ORDERS_DAYS": "90"}) == 2
