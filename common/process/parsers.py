@@ -30,7 +30,7 @@ def whole(low: int, high: int) -> Callable[[str], int]:
 
 
 def days(shortest: int) -> Callable[[str], int]:
-    """0: for ever."""
+    """0: forever."""
 
     def parse(text: str) -> int:
         if not (re.fullmatch("[0-9]{1,5}", text) and (int(text) == 0 or shortest <= int(text) <= MAX_DAYS)):
