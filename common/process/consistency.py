@@ -15,8 +15,6 @@ class Checked(Protocol):
     @property
     def app_env(self) -> str: ...
     @property
-    def crash_at(self) -> str: ...
-    @property
     def lease_s(self) -> float: ...
     @property
     def abandoned_after_s(self) -> float: ...
@@ -28,9 +26,7 @@ class Checked(Protocol):
 
 def problems(settings: Checked) -> list[str]:
     """Return a sentence for each guarantee that the settings break. Tests may use shorter times (APP_ENV=test)."""
-    found = []
-    if settings.crash_at and settings.app_env == "production":
-        found.append("CRASH_AT must not be set where APP_ENV is production: it kills processes")
+    found: list[str] = []
     if 0 < settings.retain_keys_days < settings.retain_orders_days:
         found.append(
             f"RETAIN_KEYS_DAYS must not be less than RETAIN_ORDERS_DAYS ({settings.retain_orders_days}), and is "

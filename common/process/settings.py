@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
-from common.process import addresses, consistency
+from common.process import addresses, consistency, production
 from common.process.parsers import (
-    api_keys,
     ca_bundle,
     choice,
     currency,
@@ -20,10 +19,15 @@ from common.process.parsers import (
     days,
     http_url,
     number,
+    secret_list,
     whole,
 )
 
 NO_DATABASE = "DATABASE_URL is not set: the PostgreSQL that all processes share"
+NO_TOKEN_KEYS = (
+    "SERVICE_TOKEN_KEYS is not set: the secret, of 32 characters or more, with which the services recognize each other"
+)
+CALLS_OTHERS = (*addresses.SERVICES, "orchestrator")
 
 
 class SettingError(Exception):
@@ -82,8 +86,11 @@ class Settings:
         ca_bundle, "", "file or folder with the certificates to trust for services at `https://` addresses"
     )
     ssl_cert_file: str = setting(ca_bundle, "", "the same, where `REQUESTS_CA_BUNDLE` is not set")
-    api_keys: dict[str, tuple[str, bool]] = setting(
-        api_keys, "", "clients of the Edge API, `NAME=SHA256HEX[:read],…`; empty: open, all callers are one client"
+    service_token_keys: tuple[str, ...] = setting(
+        secret_list,
+        "",
+        "secrets of 32 characters or more, separated by commas, that sign the calls between services; the first one "
+        "signs, and all verify. Required by all processes but `release`",
     )
     currency: str = setting(
         currency, "USD", "ISO 4217 code of the prices of products that are created without a currency"
@@ -124,7 +131,9 @@ class Settings:
         "how long an unauthorized order waits for its client before it is closed; at least `LEASE_S`",
     )
     app_env: str = setting(
-        choice("development", "test", "staging", "production"), "development", "`production` refuses `CRASH_AT`"
+        choice("development", "test", "staging", "production"),
+        "development",
+        "`production` refuses weak secrets and settings for tests",
     )
     retain_orders_days: int = setting(
         days(30), "0", "how long a finished order is kept, with all that belongs to it; 0: forever"
@@ -151,6 +160,19 @@ class Settings:
         """Empty: the usual certificates."""
         return self.requests_ca_bundle or self.ssl_cert_file
 
+    def database_names(self, process: str) -> dict[str, str]:
+        """The variables that a process's addresses of the database come from."""
+        own = f"{process}_database_url"
+        if not getattr(self, own, ""):
+            return {"url": "DATABASE_URL", "direct_url": "DATABASE_DIRECT_URL"}
+        return {"url": own.upper(), "direct_url": f"{process}_database_direct_url".upper()}
+
+    @classmethod
+    def given(cls, environ: Mapping[str, str] | None = None) -> list[str]:
+        """The names of the settings that are set."""
+        environ = os.environ if environ is None else environ
+        return [each.name.upper() for each in fields(cls) if environ.get(each.name.upper(), "").strip()]
+
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, process: str = "") -> Settings:
         """Read and check every setting.
@@ -168,11 +190,15 @@ class Settings:
                 values[each.name] = _read(each, environ, defaults)
             except SettingError as error:
                 problems.append(str(error))
+        if process in CALLS_OTHERS and values.get("service_token_keys") == ():
+            problems.append(NO_TOKEN_KEYS)
         if values.get("database_url") == "" and not values.get(f"{process}_database_url"):
             problems.append(NO_DATABASE)
         if not problems:
             settings = cls(**(values | _databases(values, process)))
             problems = consistency.problems(settings)
+            if settings.app_env == "production":
+                problems += production.problems(settings, environ, settings.database_names(process))
         if problems:
             raise SettingError("\n".join(problems)) from None
         return settings
