@@ -44,6 +44,7 @@ api = Api(
         CurrencyMismatch,
         PaymentDeclined,
         RequestAbandoned,
+        errors.RequestExpired,
         UnknownProduct,
         errors.RateLimited,
         GatewayError,

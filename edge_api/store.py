@@ -149,8 +149,8 @@ SELECT l.id AS order_ledger_id, l.client_request_id, l.status, l.user_id, l.emai
   (SELECT json_agg(json_build_object('product_id', i.product_id, 'quantity', i.quantity,
       'unit_price_cents', i.unit_price_cents) ORDER BY i.position)
     FROM order_ledger_items i WHERE i.order_ledger_id = l.id) AS items,
-  (SELECT json_agg(json_build_object('status', h.to_status, 'detail', h.detail,
-      'at', to_char(h.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) ORDER BY h.id)
+  (SELECT COALESCE(json_agg(json_build_object('status', h.to_status, 'detail', h.detail,
+      'at', to_char(h.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) ORDER BY h.id), '[]')
     FROM order_ledger_history h WHERE h.order_ledger_id = l.id) AS timeline
 FROM order_ledger l WHERE l.id = %(id)s AND l.client = %(client)s
 """

@@ -17,6 +17,7 @@ import psycopg2.extensions
 
 from domain.money import CURRENCIES
 
+MAX_DAYS = 36_500
 ESCAPES = "a postgresql:// address, with / ? @ and % as %2F %3F %40 and %25 in its password and parameters"
 
 
@@ -24,6 +25,17 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not (re.fullmatch("-?[0-9]{1,18}", text) and low <= int(text) <= high):
             raise ValueError(f"a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def days(shortest: int) -> Callable[[str], int]:
+    """0: forever."""
+
+    def parse(text: str) -> int:
+        if not (re.fullmatch("[0-9]{1,5}", text) and (int(text) == 0 or shortest <= int(text) <= MAX_DAYS)):
+            raise ValueError(f"a whole number from {shortest} to {MAX_DAYS}, or 0")
         return int(text)
 
     return parse

@@ -17,6 +17,7 @@ from common.process.parsers import (
     choice,
     currency,
     database_url_or_nothing,
+    days,
     http_url,
     networks,
     number,
@@ -155,6 +156,19 @@ class Settings:
         choice("development", "test", "staging", "production"),
         "development",
         "`production` refuses weak secrets and settings for tests",
+    )
+    retain_orders_days: int = setting(
+        days(30), "0", "how long a finished order is kept, with all that belongs to it; 0: forever"
+    )
+    retain_history_days: int = setting(
+        days(7), "0", "how long the history of a finished order is kept; 0: as the order"
+    )
+    retain_outbox_days: int = setting(days(30), "0", "how long the event of a finished order is kept; 0: as the order")
+    retain_answers_days: int = setting(
+        days(1), "0", "how long the response to a request can be repeated; 0: as long as its order or key is kept"
+    )
+    retain_keys_days: int = setting(
+        days(400), "0", "how long a key is refused after its order was deleted, from its first use; 0: forever"
     )
     holdfast_operator: str = setting(
         str, "", "who runs a command of `ops`, for the record of operators; empty: the user and the host"

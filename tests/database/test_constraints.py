@@ -80,6 +80,7 @@ CHECKS = {
     },
     "rate_limits": {"tokens": [{"tokens": -0.1}]},
     "request_rates": {"tokens": [{"tokens": -0.1}]},
+    "deleted_reservations": {"quantity": [{"quantity": 0}]},
 }
 CHECK_CASES = [
     (table, f"ck_{table}_{name}", changes)
@@ -117,6 +118,8 @@ UNIQUE_CASES = [
     ("rate_limits", "pk_rate_limits", {"tokens": 2}),
     ("request_rates", "pk_request_rates", {"tokens": 2}),
     ("declines", "pk_declines", {}),
+    ("pending_erasures", "pk_pending_erasures", {"requested_at": NOW}),
+    ("deleted_reservations", "pk_deleted_reservations", {"quantity": 2}),
 ]
 FOREIGN_KEY_CASES = [
     ("inventory_adjustments", "fk_inventory_adjustments_product_id_products", {"product_id": OTHER_ID}),

@@ -64,6 +64,8 @@ VALID = {
         "response_status": 422,
         "response_body": "{}",
     },
+    "pending_erasures": {"order_ledger_id": ID},
+    "deleted_reservations": {"product_id": ID, "quantity": 1},
     "rate_limits": {"client": "shop", "tokens": 1},
     "request_rates": {"subject": "key:k", "tokens": 1},
     "declines": {"subject": "key:k", "at": NOW},
