@@ -12,7 +12,7 @@ from common.process.settings import SettingError, Settings
 from crash_points import points as crash_points
 
 try:
-    settings = Settings.load(service=addresses.service_of(sys.argv))
+    settings = Settings.load(process=addresses.service_of(sys.argv))
     crash_points.arm(settings.crash_at)  # before the fork: all workers share one count
 except SettingError as error:
     raise SystemExit(str(error)) from None  # one line and exit code 1, where an exception would be a page

@@ -19,9 +19,9 @@ from common.schema.locks import limits
 from common.schema.reaching import NAME
 from common.schema.tables import metadata
 
-# Each service declares its tables in the shared metadata when its models are imported.
-for service in ("edge_api", "orders_service", "inventory_service", "payments_service"):
-    import_module(f"{service}.models")
+# Each package declares its tables in the shared metadata when its models are imported.
+for package in ("edge_api", "orders_service", "inventory_service", "payments_service", "ops"):
+    import_module(f"{package}.models")
 
 OPTIONS: dict[str, Any] = {
     "target_metadata": metadata,

@@ -17,6 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from local import roles
+
 PROJECT = Path(__file__).resolve().parents[1]
 WEB = ("web", "orders_service", "inventory_service", "payments_service")
 ORCHESTRATOR = "orchestrator"
@@ -47,6 +49,7 @@ class System:
         self._environ = environ_of(checkout, database_url) | {"BIND_HOST": "127.0.0.1", **(environ or {})}
         self._environ["API_KEYS"] = ""  # the load generator has no key
         self._environ |= {f"{name.upper()}_URL": self.url(name) for name in WEB[1:]}
+        self._environ |= roles.addresses(database_url)  # a checkout without roles ignores them
 
     def __enter__(self) -> System:
         return self

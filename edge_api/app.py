@@ -11,15 +11,15 @@ from common.database.database import Database
 from common.process.settings import Settings
 from edge_api.admission import Backlog, Bulkhead
 from edge_api.clients import guard_of
-from edge_api.gateways import Gateway, Gateways
 from edge_api.notifier import Notifier
 from edge_api.operations import Edge
 from edge_api.routes import api
+from edge_api.services import GuardedService, Services
 from edge_api.store import Store
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    settings = settings or Settings.load()
+    settings = settings or Settings.load(process="edge_api")
     database = Database(settings.database_url, name="edge_api", size=settings.web_threads)
     store = Store(
         database,
@@ -28,11 +28,15 @@ def create_app(settings: Settings | None = None) -> Flask:
         Notifier(database, settings.notify_coalesce_ms / 1000),
     )
     bulkhead = Bulkhead(settings.web_threads)
+
+    def service(name: str, url: str) -> GuardedService:
+        return GuardedService(ServiceClient(name, url, settings.ca_bundle), bulkhead)
+
     edge = Edge(
         store=store,
-        gateways=Gateways(
-            inventory=Gateway(ServiceClient("inventory", settings.inventory_service_url, settings.ca_bundle), bulkhead),
-            payments=Gateway(ServiceClient("payments", settings.payments_service_url, settings.ca_bundle), bulkhead),
+        services=Services(
+            inventory=service("inventory", settings.inventory_service_url),
+            payments=service("payments", settings.payments_service_url),
         ),
         bulkhead=bulkhead,
         backlog=Backlog(store.backlog_age_s, settings.max_backlog_age_s),

@@ -8,7 +8,7 @@ from typing import Any
 from common.api.idempotency import Fingerprint, with_defaults
 
 
-def fingerprint(sent: dict[str, Any]) -> Fingerprint:
+def fingerprint_of(sent: dict[str, Any]) -> Fingerprint:
     """:param sent: a valid body, as the client sent it"""
     return Fingerprint(sent, lambda: _as_0_1_read_it(sent))
 

@@ -182,9 +182,11 @@ END $$;
 """
 event.listen(refused_requests, "after_create", DDL(KEY_FUNCTIONS.replace("%", "%%")))  # type: ignore[no-untyped-call]
 
-# The database itself writes the history, and refuses a change that the state machine does not allow.
+# The database itself writes the history, and refuses a change that the state machine does not allow. The function has
+# the owner's rights, because no role of a process may write the history.
 LEDGER_GUARD = """
-CREATE FUNCTION order_ledger_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION order_ledger_guard() RETURNS trigger LANGUAGE plpgsql
+  SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
   is_legal boolean;
   last_id bigint;
@@ -228,5 +230,7 @@ CREATE TRIGGER order_ledger_moves AFTER UPDATE ON order_ledger
   FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status OR OLD.undone IS DISTINCT FROM NEW.undone
     OR OLD.compensating_from IS DISTINCT FROM NEW.compensating_from OR NEW.claim_number < OLD.claim_number)
   EXECUTE FUNCTION order_ledger_guard();
+
+REVOKE EXECUTE ON FUNCTION order_ledger_guard() FROM PUBLIC;
 """
 event.listen(outbox, "after_create", DDL(LEDGER_GUARD.replace("%", "%%")))  # type: ignore[no-untyped-call]

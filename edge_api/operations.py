@@ -20,9 +20,9 @@ from common.process import moments
 from domain.states import Status
 from edge_api.admission import Backlog, Bulkhead
 from edge_api.errors import OrderNotFound, UnknownProduct
-from edge_api.gateways import Gateways
 from edge_api.outcome import Authorization, abandoned, finish, location
 from edge_api.pricing import priced
+from edge_api.services import Services
 from edge_api.store import Store
 
 # How long a repeat waits for the first request before it is told to retry: an authorization takes milliseconds.
@@ -34,7 +34,7 @@ class Edge:
     """The context of the operations: the ledger, the other services, and the limits."""
 
     store: Store
-    gateways: Gateways
+    services: Services
     bulkhead: Bulkhead
     backlog: Backlog
     rate_limit_per_minute: int
@@ -77,12 +77,12 @@ def _begin(edge: Edge, request: Request) -> Authorization | StoredResponse | Non
     """Write the entry and ask for the hold, or store a refusal. None: the key has been used meanwhile."""
     with _rate_token(edge, request.client):
         try:
-            columns = priced(edge.gateways, request.order)
+            columns = priced(edge.services, request.order)
         except UnknownProduct as refusal:
             response = StoredResponse.refusal(refusal)
             stored = edge.store.insert_refused(request.client, request.key, request.fingerprint.value, response)
             return response if stored else None
-        edge.gateways.expect_payments()
+        edge.services.expect_payments()
         entry = edge.store.insert_entry(
             request.client, request.key, {**columns, "fingerprint": request.fingerprint.value}
         )
@@ -160,7 +160,7 @@ def _take_over(edge: Edge, entry: Row, request: Request) -> Authorization | None
         taken = edge.store.take_over(entry)
         if taken is None:
             return None
-        if pause_s := edge.gateways.payments.pause_s():
+        if pause_s := edge.services.payments.pause_s():
             return Authorization(taken, Nothing(f"payments: has not answered for some time, pausing for {pause_s} s"))
         return _authorize(edge, taken, request)
 
@@ -172,7 +172,7 @@ def _stored(row: Row) -> StoredResponse:
 
 def _authorize(edge: Edge, entry: Row, request: Request) -> Authorization:
     with edge.store.released_on_error(entry):
-        answer = edge.gateways.authorize(entry, request.payment_token)
+        answer = edge.services.authorize(entry, request.payment_token)
         moments.reached("edge.after_authorize")
     return Authorization(entry, answer)
 

@@ -8,17 +8,17 @@ from common.api.errors import ValidationFailed
 from common.process.logs import request_id
 from domain.money import MAX_CENTS
 from edge_api.errors import CurrencyMismatch
-from edge_api.gateways import Gateways, Price
+from edge_api.services import Price, Services
 
 
-def priced(gateways: Gateways, order: dict[str, Any]) -> dict[str, Any]:
+def priced(services: Services, order: dict[str, Any]) -> dict[str, Any]:
     """Read the prices.
 
     :raises UnknownProduct, CurrencyMismatch, ValidationFailed: the order can never be accepted in this form
     :raises PricesUnavailable: the inventory service did not answer
     """
     items = order["items"]
-    prices = gateways.prices([item["product_id"] for item in items])
+    prices = services.prices([item["product_id"] for item in items])
     currency = _currency(order, prices)
     unit_prices = [prices[item["product_id"]].cents for item in items]
     total = sum(price * item["quantity"] for price, item in zip(unit_prices, items, strict=True))

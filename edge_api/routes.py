@@ -20,7 +20,7 @@ from edge_api.errors import (
     RequestAbandoned,
     UnknownProduct,
 )
-from edge_api.fingerprint import fingerprint
+from edge_api.fingerprint import fingerprint_of
 from edge_api.operations import Edge, Request
 
 api = Api(
@@ -55,7 +55,7 @@ def place_order(edge: Edge, idempotency_key: str, body: dict[str, Any], sent: di
     Holds the customer's money and answers 202; the order is then created, reserved, captured and confirmed.
     Send the same request with the same key again whenever no answer came: nothing happens twice.
     """
-    return operations.place_order(edge, Request(g.caller, idempotency_key, body, fingerprint(sent)))
+    return operations.place_order(edge, Request(g.caller, idempotency_key, body, fingerprint_of(sent)))
 
 
 @api.route(

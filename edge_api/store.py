@@ -19,7 +19,7 @@ from common.process import moments
 from domain.ids import new_order_ledger_id
 from domain.states import CHANNEL
 from edge_api.notifier import Notifier
-from edge_api.retry_queue import RetryQueue
+from edge_api.release_queue import ReleaseQueue
 
 HOST = socket.gethostname()
 
@@ -165,7 +165,7 @@ class Store:
     lease_s: float
     abandoned_after_s: float
     notifier: Notifier
-    retry_queue: RetryQueue = field(default_factory=RetryQueue, repr=False)
+    release_queue: ReleaseQueue = field(default_factory=ReleaseQueue, repr=False)
 
     def insert_entry(self, client: str, key: str, entry: dict[str, Any]) -> Row | None:
         """T1. None: the key has been used."""
@@ -205,7 +205,7 @@ class Store:
 
     def let_go_later(self, entry: Row) -> None:
         """Release the claim as soon as the database answers."""
-        self.retry_queue.add(lambda: self.let_go(entry))
+        self.release_queue.add(lambda: self.let_go(entry))
 
     @contextmanager
     def released_on_error(self, entry: Row) -> Iterator[None]:

@@ -11,7 +11,7 @@ from inventory_service.routes import Context, api
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    settings = settings or Settings.load()
+    settings = settings or Settings.load(process="inventory_service")
     database = Database(settings.database_url, name="inventory_service", size=settings.web_threads)
     return create_service(
         "inventory_service", api, Context(database, settings.currency), settings, database, lambda *_: "ops"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg2
 
+from local import roles
 from local.postgres import EmbeddedPostgres
 from ops import __main__ as ops
 
@@ -24,4 +25,4 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], data_dir: Path) -
             "No database is running here. Start it in another terminal with `make run`, or set DATABASE_URL.\n"
         )
         return ops.UNUSABLE
-    return ops.main(arguments, {**environ, "DATABASE_URL": url})
+    return ops.main(arguments, {**environ, "DATABASE_URL": url, **roles.addresses(url)})

@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from honcho.environ import ProcessParams, parse_procfile
@@ -90,6 +90,10 @@ class Plan:
             ProcessParams(name, _in_place(command), False, self.environ_of(name, database_url))
             for name, command in self.commands.items()
         ]
+
+    def with_environ(self, more: Mapping[str, str]) -> Plan:
+        """The same, with these variables where they are not set."""
+        return replace(self, environ={**more, **self.environ})
 
     def environ_of(self, name: str, database_url: str) -> dict[str, str]:
         own = {"PORT": str(self.ports[name]), "HONCHO_PROCESS_NAME": f"{name}.1"} if name in self.ports else {}

@@ -18,8 +18,10 @@ from urllib.parse import quote
 
 import psycopg2
 
+from common.schema.roles import ROLES
 from local.binaries import PostgresError, error_in, find_binaries, major_version, server_account, unprivileged
 from local.orphan import stop_orphan, wait_until
+from local.passwords import PasswordFile
 
 USER = DATABASE = "holdfast"
 
@@ -46,7 +48,7 @@ STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": sig
 class EmbeddedPostgres:
     """A PostgreSQL server that keeps its data in `data_dir`.
 
-    :param data_dir: created if it does not exist; contains `data/`, `server.log` and `lock`
+    :param data_dir: created if it does not exist; contains `data/`, `server.log`, `lock` and `pgpass`
     :param settings: more server settings, for example `{"fsync": "off"}` for tests
     :param binaries: the folder with `postgres` and `initdb`; by default that of `find_binaries`
     :raises PostgresError: from `start`, with a reason that a person can act on
@@ -58,6 +60,8 @@ class EmbeddedPostgres:
         self.folder = Path(data_dir).resolve()
         self.log = self.folder / "server.log"
         self._data = self.folder / "data"
+        self._hba = self._data / "pg_hba.conf"
+        self._passwords = PasswordFile(self.folder / "pgpass")
         self._settings = {**SETTINGS, **(settings or {})}
         self._account = server_account()
         self._socket_dir = _socket_dir(self.folder)
@@ -67,7 +71,7 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """The address for psycopg2, SQLAlchemy and `DATABASE_URL`."""
+        """The address for psycopg2, SQLAlchemy and `DATABASE_URL`. It names the file with the password."""
         return self._url_of(DATABASE)
 
     @property
@@ -115,7 +119,10 @@ class EmbeddedPostgres:
             if not self._data.exists():
                 self._initialise()
             self._check_version()
+            is_secure = self._passwords.prepare(self._hba, [USER, *ROLES])
             self._launch()
+            if not is_secure:
+                self._passwords.apply(self.url, self._hba, lambda: os.kill(self.pid, signal.SIGHUP))
         except OSError as error:
             self.stop()
             raise PostgresError(f"The database in {self.folder} cannot be used: {error}") from error
@@ -142,7 +149,8 @@ class EmbeddedPostgres:
         return self.url
 
     def _url_of(self, database: str) -> str:
-        return f"postgresql://{USER}@/{database}?host={quote(str(self._socket_dir), safe='/')}"
+        host, passfile = (quote(str(path), safe="/") for path in (self._socket_dir, self._passwords.path))
+        return f"postgresql://{USER}@/{database}?host={host}&passfile={passfile}"
 
     def _prepare_folders(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ import requests
 
 from common.process.settings import SettingError
 from common.schema.reaching import DatabaseUnreachable, check_reachable
+from local import roles
 from local.binaries import PostgresError
 from local.plan import Plan, PortTaken
 from local.postgres import EmbeddedPostgres
@@ -58,6 +59,7 @@ def main(procfile: Path = PROCFILE, data_dir: Path = DATA) -> int:
         plan = Plan.read(procfile, os.environ)
         plan.check_ports()
         with foreground(), _database(plan, data_dir) as (url, trouble):
+            plan = plan.with_environ(_addresses(plan, url))
             return _serve(plan, url, trouble, procfile.resolve().parent, stop)
     except (SettingError, PortTaken, PostgresError, DatabaseUnreachable) as error:
         sys.stderr.write(f"{error}\n")
@@ -78,6 +80,17 @@ def _database(plan: Plan, data_dir: Path) -> Iterator[tuple[str, Callable[[], st
     with EmbeddedPostgres(data_dir) as server:
         say(f"database: an embedded PostgreSQL in {server.folder}, because DATABASE_URL is not set")
         yield server.url, lambda: _how_it_ended(server)
+
+
+def _addresses(plan: Plan, url: str) -> dict[str, str]:
+    """The settings by which each process logs in with its own role. Empty: all use the role in DATABASE_URL."""
+    if not plan.environ.get("DATABASE_URL"):
+        return roles.addresses(url)
+    try:
+        return roles.addresses_in(url)
+    except roles.NoRoles as reason:
+        say(f"database: every process uses the role in DATABASE_URL, because {reason}")
+        return {}
 
 
 def _how_it_ended(server: EmbeddedPostgres) -> str:

@@ -1,4 +1,4 @@
-"""`python -m ops check`, `migrate`, `audit` and `attention`: for operators, on the database in DATABASE_URL."""
+"""`python -m ops migrate`, `roles`, `check`, `audit`, `attention`: for operators, on the database in DATABASE_URL."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 UNUSABLE = 2  # the exit code of argparse after an error; 1 means that something is wrong with the books
 
@@ -24,16 +24,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
     """Run one command, with the process's own environment unless one is given. :returns: its exit code"""
     given = _parser().parse_args(arguments)
     try:
-        if given.command == "migrate":
-            # Imported here, because it loads SQLAlchemy, which the other commands do not need.
-            return int(importlib.import_module("ops.migrate").run(environ))
-        if given.command == "check":
-            return check.run(environ, given.format)
-        if given.command == "audit":
-            return audit.run(environ, given.format, given.show)
-        if given.action == "retry":
-            return attention.retry(environ, given.order_ledger_id)
-        return attention.show(environ)
+        return COMMANDS[given.command](environ, given)
     except Unusable as error:
         sys.stderr.write(f"{error}\n")
     except Exception:  # an error of the command says nothing about the books
@@ -42,10 +33,37 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
     return UNUSABLE
 
 
+def _migrate(environ: Mapping[str, str] | None, _given: argparse.Namespace) -> int:
+    # Imported here, because it loads SQLAlchemy, which other commands do not need.
+    return int(importlib.import_module("ops.migrate").run(environ))
+
+
+def _roles(environ: Mapping[str, str] | None, given: argparse.Namespace) -> int:
+    return int(importlib.import_module("ops.roles").run(environ, sql=given.sql, new_passwords=given.new_passwords))
+
+
+def _attention(environ: Mapping[str, str] | None, given: argparse.Namespace) -> int:
+    return attention.retry(environ, given.order_ledger_id) if given.action == "retry" else attention.show(environ)
+
+
+COMMANDS: dict[str, Callable[[Mapping[str, str] | None, argparse.Namespace], int]] = {
+    "migrate": _migrate,
+    "roles": _roles,
+    "check": lambda environ, given: check.run(environ, given.format),
+    "audit": lambda environ, given: audit.run(environ, given.format, given.show),
+    "attention": _attention,
+}
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ops", description="Look after a running Holdfast.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("migrate", help="migrate the database to the newest schema; safe to repeat")
+    roles = commands.add_parser(
+        "roles", help="create a database role for each process, with its rights; safe to repeat"
+    )
+    roles.add_argument("--sql", action="store_true", help="print the SQL instead, for psql")
+    roles.add_argument("--new-passwords", action="store_true", help="make a new password for each role that exists")
     sound = commands.add_parser("check", help="are the database and the settings sound? 0: yes, 1: no, 2: not known")
     sound.add_argument("--format", choices=sorted(check.FORMATS), default="text")
     books = commands.add_parser("audit", help="do the books agree? 0: yes, 1: no, 2: not known")

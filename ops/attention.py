@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from common.database.database import Row
 from domain.states import CHANNEL, Status
 from ops.database import Unusable, transaction
+from ops.record import record
 from ops.table import table
 
 DONE, REFUSED = 0, 1
@@ -83,6 +84,7 @@ def make_due(environ: Mapping[str, str] | None, order_ledger_id: str) -> str:
     with transaction(environ, timeout_s=TIMEOUT_S) as tx:
         tx.execute("SELECT set_config('lock_timeout', '5s', true)")
         if row := tx.one(RETRY, id=order_ledger_id):
+            record(tx, "attention.retry", order_ledger_id=order_ledger_id)
             return str(row["status"])
         raise Refused(_why_not(tx.one(WHY_NOT, id=order_ledger_id)))
 

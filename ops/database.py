@@ -46,9 +46,9 @@ def transaction(environ: Mapping[str, str] | None, *, timeout_s: int, **session:
 
 @contextmanager
 def opened(environ: Mapping[str, str] | None, *, timeout_s: int, **session: Any) -> Iterator[Opened]:
-    """Like `transaction`, with the settings and the connection."""
+    """Like `transaction`, with the settings and the connection. A command that only reads has a role of its own."""
     try:
-        settings = Settings.load(environ)
+        settings = Settings.load(environ, "audit" if session.get("readonly") else "")
         with closing(connect(settings.database_direct_url, name="holdfast ops")) as connection:
             connection.set_session(**session)
             with connection, connection.cursor() as cursor:

@@ -108,7 +108,7 @@ def _participants(settings: Settings) -> Participants:
 
 def main() -> int:
     try:
-        settings = Settings.load()
+        settings = Settings.load(process="orchestrator")
         crash_points.arm(settings.crash_at)
     except SettingError as error:
         sys.stderr.write(f"{error}\n")

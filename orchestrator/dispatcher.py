@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from common.database.errors import TransientDatabaseError
-from orchestrator import blame
+from orchestrator import entry_errors
 from orchestrator.saga import Saga
 from orchestrator.store import Store
 
@@ -55,7 +55,7 @@ class Dispatcher:
                 self._release_stranded()
                 sagas = self._store.claim(free)
             except TransientDatabaseError as error:
-                log.warning("cannot claim orders, will retry: %s", blame.reason(error))
+                log.warning("cannot claim orders, will retry: %s", entry_errors.reason(error))
                 self._note_stranded()  # the lost answer may have been that of a claim
                 return 0
             self._has_backlog = len(sagas) == free
@@ -97,12 +97,12 @@ class Dispatcher:
 
     def _handle(self, saga: Saga, error: Exception) -> bool:
         """:returns: whether to release the claim as soon as the database answers"""
-        if blame.may_be_one_entry(error):
+        if entry_errors.may_be_one_entry(error):
             self._store.set_aside(saga, error)
             return False
         log.warning(
             "cannot save the order, its claim will be given back: %s",
-            blame.reason(error),
+            entry_errors.reason(error),
             extra={"order_ledger_id": saga.id},
         )
         return True

@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from common.calls.breaker import Breaker, Bulkhead, LockedRows
-from common.calls.client import Answer, Busy, No, Nothing, ServiceClient, Yes
+from common.calls.breaker import Breaker, BusyLimit, LockedRows
+from common.calls.client import Answer, No, NoEffect, Nothing, ServiceClient, Yes
 from common.process import moments
-from domain.states import authorize_key
-from orchestrator.saga import CLOSE_ABANDONED, Deferred, Saga
+from orchestrator.abandoned import CLOSE_ABANDONED, void_abandoned_authorization
+from orchestrator.saga import Deferred, Saga
 
 BUSY = "rows that are locked"
 NEVER_HAPPENED = Yes({})
@@ -24,11 +24,11 @@ class Participant:
         self._client, self._pause_s = client, pause_s
         self._breaker = Breaker(pause_s)
         self._locked_rows = LockedRows(pause_s)
-        self._bulkhead = Bulkhead(max_calls_while_busy)
+        self._busy_limit = BusyLimit(max_calls_while_busy)
 
     def ask(self, action: Callable[[ServiceClient, Saga], Answer], saga: Saga, row_ids: list[str]) -> Answer | Deferred:
         """:param row_ids: the rows shared with other orders that the participant locks for this action"""
-        with self._bulkhead.place() as is_free:
+        with self._busy_limit.slot() as is_free:
             if not is_free:
                 return Deferred(self._pause_s * (1 + random.random()), BUSY)
             if wait_s := self._locked_rows.wait_s(row_ids):
@@ -36,16 +36,16 @@ class Participant:
             if wait_s := self._breaker.wait_s():
                 return Deferred(wait_s)
             answer = action(self._client, saga)
-        self._breaker.note(answered=not isinstance(answer, Nothing) or isinstance(answer, Busy))
-        if isinstance(answer, Busy):
+        self._breaker.note(answered=not isinstance(answer, Nothing) or isinstance(answer, NoEffect))
+        if isinstance(answer, NoEffect):
             return self._deferred(answer, row_ids)
         if not isinstance(answer, Nothing):
             self._locked_rows.note(row_ids, locked=False)
         return answer
 
-    def _deferred(self, answer: Busy, row_ids: list[str]) -> Deferred:
-        """Busy costs no attempt: the call had no effect, and a lock that lasts must not undo sales."""
-        self._bulkhead.note_busy()
+    def _deferred(self, answer: NoEffect, row_ids: list[str]) -> Deferred:
+        """NoEffect costs no attempt: the call had no effect, and a lock that lasts must not undo sales."""
+        self._busy_limit.note_busy()
         locked = answer.details.get("product_ids")
         self._locked_rows.note([id_ for id_ in row_ids if isinstance(locked, list) and id_ in locked], locked=True)
         return Deferred(self._locked_rows.wait_s(row_ids) or self._pause_s * (1 + random.random()), BUSY)
@@ -189,18 +189,3 @@ def _misrouted(answer: Answer, saga: Saga) -> Nothing | None:
     if isinstance(answer, No) and answer.code == "not_found" and answer.details.get("order_id") != saga.order_id:
         return Nothing("orders: unknown path; check ORDERS_SERVICE_URL")
     return None
-
-
-def void_abandoned_authorization(payments: ServiceClient, saga: Saga) -> Answer:
-    """Void by the key of the authorize call, whose answer is unknown. If that call arrives later, it is refused."""
-    return payments.ask(
-        "POST",
-        "/payments/void",
-        {
-            "authorization_key": authorize_key(saga.id),
-            "idempotency_key": f"abandon:{saga.id}",
-            "reason": "request abandoned",
-        },
-        refusals=frozenset({"already_captured"}),
-        is_yes=lambda voided: voided["status"] == "VOIDED",
-    )

@@ -19,6 +19,7 @@ import backoff
 
 from common.calls.client import Answer, No, Nothing, Yes
 from domain.states import ABANDONED, Status
+from orchestrator.abandoned import CLOSE_ABANDONED
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,6 @@ STEPS = (
          ("cancel_order", "void_payment", "release_inventory")),
 )  # fmt: skip
 STEP_AT = {step.at: step for step in STEPS}
-CLOSE_ABANDONED = "void_abandoned_authorization"
 UNDO_EVERY_S = 300  # an undo that has failed five times is retried every five minutes, without end
 
 

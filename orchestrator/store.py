@@ -10,8 +10,7 @@ import backoff
 
 from common.database.database import Database, Row
 from common.database.errors import DatabaseBusy
-from domain.states import ABANDONED
-from orchestrator import blame, statements
+from orchestrator import abandoned, entry_errors, statements
 from orchestrator.entries import entry_of, saga_of
 from orchestrator.group_commit import GroupCommit
 from orchestrator.saga import Saga
@@ -40,9 +39,9 @@ class Store:
         try:
             rows = self._claim(statements.CLAIM, limit=limit)
         except Exception as error:
-            if not blame.may_be_one_entry(error):
+            if not entry_errors.may_be_one_entry(error):
                 raise
-            log.warning("cannot claim orders together, claiming each alone: %s", blame.reason(error))
+            log.warning("cannot claim orders together, claiming each alone: %s", entry_errors.reason(error))
             rows = self._claim_each(limit)
         if writable_again := [row["id"] for row in rows if row["was_set_aside"]]:
             self.database.all(statements.IS_WRITABLE_AGAIN, ids=writable_again)
@@ -65,7 +64,7 @@ class Store:
         try:
             return self._save_in_group(entry)
         except Exception as error:
-            if not blame.may_be_one_entry(error):
+            if not entry_errors.may_be_one_entry(error):
                 raise
             return self._save_alone(entry)
 
@@ -82,7 +81,7 @@ class Store:
             try:
                 self._release(row["id"], row["claim_number"], RELEASE_AFTER_LOSS_S)
             except Exception as error:
-                if not blame.may_be_one_entry(error):
+                if not entry_errors.may_be_one_entry(error):
                     raise
                 _log_left_to_lease(row["id"], error)
 
@@ -91,7 +90,7 @@ class Store:
 
         It is left to its lease if the database delays or refuses every write.
         """
-        if blame.is_from_database(error) and (blame.is_delay(error) or not self._can_save()):
+        if entry_errors.is_from_database(error) and (entry_errors.is_delay(error) or not self._can_save()):
             _log_left_to_lease(saga.id, error)
             return
         self._set_aside(saga.id, saga.claim_number, error)
@@ -103,8 +102,7 @@ class Store:
             lease_s=self.lease_s,
             max_claims=MAX_UNPRODUCTIVE_CLAIMS,
             set_aside_s=SET_ASIDE_S,
-            abandoned=ABANDONED,
-            abandoned_message="The request was not finished in time and is closed; nothing is held.",
+            **abandoned.MARK,
             **params,
         )
 
@@ -116,7 +114,7 @@ class Store:
             try:
                 rows += self._claim(statements.CLAIM_ONE, id=entry["id"])
             except Exception as error:
-                if not blame.may_be_one_entry(error):
+                if not entry_errors.may_be_one_entry(error):
                     raise
                 refused.append((entry, error))
         if refused and not rows:
@@ -127,7 +125,7 @@ class Store:
 
     def _check_claims(self, error: Exception) -> None:
         """Raise when the database refuses or delays every claim, not only those of some entries."""
-        if blame.is_delay(error):
+        if entry_errors.is_delay(error):
             raise error
         self._claim(statements.CLAIM_ONE, id=NO_ENTRY)
 
@@ -150,8 +148,8 @@ class Store:
         return [(entry["id"], entry["claim_number"]) in ours for entry in entries]
 
     @backoff.on_exception(
-        backoff.expo, DatabaseBusy, giveup=lambda error: not blame.is_delay(error), max_time=LOCK_WAIT_S, factor=0.1,
-        max_value=1, logger=None,
+        backoff.expo, DatabaseBusy, giveup=lambda error: not entry_errors.is_delay(error), max_time=LOCK_WAIT_S,
+        factor=0.1, max_value=1, logger=None,
     )  # fmt: skip
     def _save_alone(self, entry: Row) -> bool:
         """Retry while the entry is locked. No connection is held meanwhile."""
@@ -162,7 +160,7 @@ class Store:
         try:
             self._save([])
         except Exception as error:
-            log.warning("no outcome can be saved: %s", blame.reason(error))
+            log.warning("no outcome can be saved: %s", entry_errors.reason(error))
             return False
         return True
 
@@ -173,15 +171,15 @@ class Store:
 
     def _set_aside(self, id_: str, claim_number: int, error: Exception) -> None:
         """Mark the entry itself, or record it in a separate table if it cannot be written. Does not raise."""
-        reason = blame.reason(error)
+        reason = entry_errors.reason(error)
         log.error("needs attention: %s", reason, exc_info=error, extra={"order_ledger_id": id_})
         for statement in (statements.SET_ASIDE, statements.SET_ASIDE_UNWRITABLE):
             try:
                 self.database.all(statement, id=id_, claim_number=claim_number, reason=reason, set_aside_s=SET_ASIDE_S)
                 return
             except Exception as refusal:
-                log.warning("cannot mark the order: %s", blame.reason(refusal), extra={"order_ledger_id": id_})
+                log.warning("cannot mark the order: %s", entry_errors.reason(refusal), extra={"order_ledger_id": id_})
 
 
 def _log_left_to_lease(id_: str, error: Exception) -> None:
-    log.warning("left to its lease: %s", blame.reason(error), extra={"order_ledger_id": id_})
+    log.warning("left to its lease: %s", entry_errors.reason(error), extra={"order_ledger_id": id_})

@@ -11,6 +11,6 @@ from orders_service.routes import api
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    settings = settings or Settings.load()
+    settings = settings or Settings.load(process="orders_service")
     database = Database(settings.database_url, name="orders_service", size=settings.web_threads)
     return create_service("orders_service", api, database, settings, database, lambda *_: "ops")

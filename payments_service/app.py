@@ -16,7 +16,7 @@ def create_app(settings: Settings | None = None, gateway: Gateway | None = None)
 
     :raises SettingError: a setting is missing or out of range
     """
-    settings = settings or Settings.load()
+    settings = settings or Settings.load(process="payments_service")
     gateway = gateway or Gateway(settings.mock_latency_ms / 1000, settings.mock_failure_rate)
     database = Database(settings.database_url, name="payments_service", size=settings.web_threads)
     return create_service("payments_service", api, Context(database, gateway), settings, database, lambda *_: "ops")

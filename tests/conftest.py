@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from collections.abc import Callable, Iterator
 
@@ -15,6 +16,10 @@ from common.schema import migrate
 from local.postgres import EmbeddedPostgres
 
 os.environ.setdefault("APP_ENV", "test")  # for all processes that tests start: leases may be short
+
+# Some tests open more than the 1,024 files that an ordinary user usually may, as do nginx and our workers under load.
+_, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (_hard, _hard))
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +50,7 @@ def url(migrated_url: str) -> str:
     with psycopg2.connect(migrated_url) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables"
-            " WHERE schemaname = 'public' AND tablename <> 'holdfast_version'"
+            " WHERE schemaname = 'public' AND tablename NOT IN ('holdfast_version', 'operator_log')"
         )
         cursor.execute(f"TRUNCATE {cursor.fetchone()[0]}")
     connection.close()

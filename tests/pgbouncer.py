@@ -9,27 +9,27 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg2
 import psycopg2.extensions
 import pytest
 
 from local.binaries import server_account, unprivileged
+from local.passwords import PasswordFile
 from tests.system.stack import free_port
 from tests.waiting import eventually
 
-PASSWORD = "not/for@production"
-ESCAPED_PASSWORD = "not%2Ffor%40production"
 CONFIG = """
 [databases]
-{database} = host={host} port={port} user={user}
+* = host={host} port={port}
 
 [pgbouncer]
 logfile = {folder}/pgbouncer.log
 listen_addr = 127.0.0.1
 listen_port = {listen_port}
 unix_socket_dir =
-auth_type = md5
+auth_type = scram-sha-256
 auth_file = {folder}/userlist.txt
 pool_mode = transaction
 {more}
@@ -49,14 +49,13 @@ def pgbouncer(url: str, folder: Path, **settings: str) -> Iterator[str]:
     server = psycopg2.extensions.parse_dsn(url)
     port = free_port()
     folder.mkdir()
-    (folder / "userlist.txt").write_text(f'"{server["user"]}" "{PASSWORD}"\n')
+    passwords = PasswordFile(Path(server["passfile"])).passwords()
+    (folder / "userlist.txt").write_text("".join(f'"{role}" "{each}"\n' for role, each in passwords.items()))
     config = folder / "pgbouncer.ini"
     config.write_text(
         CONFIG.format(
-            database=server["dbname"],
             host=server["host"],
             port=server.get("port", 5432),
-            user=server["user"],
             folder=folder,
             listen_port=port,
             more="\n".join(f"{name} = {value}" for name, value in settings.items()),
@@ -66,7 +65,8 @@ def pgbouncer(url: str, folder: Path, **settings: str) -> Iterator[str]:
     for path in (folder, *folder.iterdir()):
         os.chown(path, *account)
     command: list[str | Path] = [program, "--quiet", config]
-    pooled = f"postgresql://{server['user']}:{ESCAPED_PASSWORD}@127.0.0.1:{port}/{server['dbname']}"
+    parameters = f"?passfile={quote(server['passfile'], safe='/')}"
+    pooled = f"postgresql://{server['user']}@127.0.0.1:{port}/{server['dbname']}{parameters}"
     process = subprocess.Popen(unprivileged(command, account), stdin=subprocess.DEVNULL, cwd="/")
     try:
         eventually(lambda: _answers(pooled, process))

@@ -6,6 +6,7 @@ import re
 import socket
 import threading
 from contextlib import suppress
+from urllib.parse import quote
 
 import psycopg2.extensions
 
@@ -39,7 +40,7 @@ class Severable:
         address = psycopg2.extensions.parse_dsn(url)
         self._server = f"{address['host']}/.s.PGSQL.{address.get('port', 5432)}"
         self._account = f"{address['user']}@127.0.0.1"
-        self._database = address["dbname"]
+        self._database, self._passfile = address["dbname"], address.get("passfile", "")
         self._listener: socket.socket | None = None
         self._pairs: list[_Pair] = []
         self._threads: list[threading.Thread] = []
@@ -51,7 +52,8 @@ class Severable:
 
     @property
     def url(self) -> str:
-        return f"postgresql://{self._account}:{self.port}/{self._database}?sslmode=disable&gssencmode=disable"
+        parameters = f"sslmode=disable&gssencmode=disable&passfile={quote(self._passfile, safe='/')}"
+        return f"postgresql://{self._account}:{self.port}/{self._database}?{parameters}"
 
     def start(self) -> None:
         """Listen, on the same port as before."""

@@ -77,7 +77,7 @@ class NotFound(ApiError):
 
 
 class PayloadTooLarge(ApiError):
-    """The body is larger than any valid request."""
+    """The body is larger than 64 KiB, counted as it was sent."""
 
     status, code = 413, "payload_too_large"
 

@@ -1,8 +1,8 @@
 """Routes as data: one declaration validates, calls, dumps and documents an operation.
 
 A view gets the service's context first (its database, or an object made by `create_app`), then the arguments it names:
-path parameters, `body`, `query`, `idempotency_key`, `sent`. `g.caller` is the caller's name. A view returns data for the
-schema to dump, a `Reply`, or a `StoredResponse`.
+path parameters, `body`, `query`, `idempotency_key`, `sent`. `g.caller` is the caller's name. A view returns data for
+the schema to dump, a `Reply`, or a `StoredResponse`.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ class LockedRows:
                     self._breakers.pop(id_, None)
 
 
-class Bulkhead:
+class BusyLimit:
     """Keeps a share of the threads free while a participant is busy. Thread-safe."""
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -103,7 +103,7 @@ class Bulkhead:
         self._busy_until = 0.0
 
     @contextmanager
-    def place(self) -> Iterator[bool]:
+    def slot(self) -> Iterator[bool]:
         """Take a slot for one call. Yields False if none is free."""
         with self._lock:
             is_free = self._in_flight < self._limit or self._clock() >= self._busy_until

@@ -2,7 +2,7 @@
 
 *Yes*: a 2xx that can be read and answers the request. *No*: a refusal that the API contract names for this call.
 *Nothing*: everything else, such as a timeout, a reset, a 5xx, a broken 2xx or a misconfigured deployment. The request
-may or may not have taken effect. *Busy* is a nothing that is known to have had no effect.
+may or may not have taken effect. *NoEffect* is a nothing that is known to have had no effect.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Nothing:
 
 
 @dataclass(frozen=True)
-class Busy(Nothing):
+class NoEffect(Nothing):
     """The service could not lock rows that others have locked. The request had no effect."""
 
     details: dict[str, Any] = field(default_factory=dict)
@@ -115,7 +115,7 @@ class ServiceClient:
         code, details = body.get("error"), body.get("details")
         details = details if isinstance(details, dict) else {}
         if status == 503 and code == "busy":
-            return Busy(f"{self.name}: busy", details)
+            return NoEffect(f"{self.name}: busy", details)
         if status in REFUSING_STATUSES and isinstance(code, str) and code in refusals:
             return No(code, _message(code, body.get("message", ""), details), details)
         return Nothing(f"{self.name}: status {status}")

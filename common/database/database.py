@@ -27,7 +27,7 @@ from common.database.errors import (
 )
 from common.database.failures import CONFLICTS, NOT_PREPARED, STALE, is_lost, is_schema_mismatch, is_transient
 from common.database.health import HealthCheck
-from common.database.patience import LockPatience
+from common.database.lock_wait import LockWait
 from common.database.pool import Pool, Pooled
 from common.database.sessions import Sessions
 from common.database.transaction import Row, Transaction
@@ -133,21 +133,21 @@ class Database:
             pass  # `error` remains the best explanation
 
     def _until_no_conflict(self, work: Callable[[Transaction], T], autocommit: bool) -> T:
-        patience = LockPatience()
+        lock_wait = LockWait()
         for failures in range(1, TRIES):
             try:
-                return self._try(work, autocommit, patience)
+                return self._try(work, autocommit, lock_wait)
             except CONFLICTS:
-                if patience.is_over:
+                if lock_wait.is_over:
                     raise
             time.sleep(random.random() * 0.01 * 2**failures)  # jitter keeps the same two transactions apart
-        return self._try(work, autocommit, patience)
+        return self._try(work, autocommit, lock_wait)
 
-    def _try(self, work: Callable[[Transaction], T], autocommit: bool, patience: LockPatience) -> T:
+    def _try(self, work: Callable[[Transaction], T], autocommit: bool, lock_wait: LockWait) -> T:
         by_itself = autocommit and not moments.separates_commits()
         with self._connection() as pooled:
             with pooled.connection.cursor() as cursor:
-                tx = self._transaction(pooled, cursor, by_itself, patience)
+                tx = self._transaction(pooled, cursor, by_itself, lock_wait)
                 result = work(tx)
                 if autocommit and tx.has_end:
                     raise TypeError("a statement that commits by itself has no COMMIT to send another one with")
@@ -157,13 +157,13 @@ class Database:
             moments.reached("participant.after_commit")
             return result
 
-    def _transaction(self, pooled: Pooled, cursor: Any, by_itself: bool, patience: LockPatience) -> Transaction:
-        patience.start()
+    def _transaction(self, pooled: Pooled, cursor: Any, by_itself: bool, lock_wait: LockWait) -> Transaction:
+        lock_wait.start()
         # A session without the limits is behind a pooler, where its prepared statements may be on another connection.
         known = pooled.prepared if self._prepares and not pooled.limits else None
         if by_itself:
             return Transaction(cursor, known=known, limits=pooled.limits, by_itself=True)
-        return Transaction(cursor, "BEGIN; ", known, limits=pooled.limits, patience=patience)
+        return Transaction(cursor, "BEGIN; ", known, limits=pooled.limits, lock_wait=lock_wait)
 
     @contextmanager
     def _connection(self) -> Iterator[Pooled]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from common.database.patience import LockPatience
+from common.database.lock_wait import LockWait
 from common.database.prepared import prepared
 from common.process import moments
 
@@ -22,16 +22,16 @@ class Transaction:
         *,
         limits: str = "",
         by_itself: bool = False,
-        patience: LockPatience | None = None,
+        lock_wait: LockWait | None = None,
     ) -> None:
         """
         :param opening: sent with the first statement, which saves a round trip
         :param known: names of the statements that this connection has prepared; None: prepare nothing
         :param limits: SQL that must run in the same transaction as the statements
         :param by_itself: whether each statement is its own transaction
-        :param patience: how long statements may still wait for locks; None: as long as `limits` say
+        :param lock_wait: how long statements may still wait for locks; None: as long as `limits` say
         """
-        self._cursor, self._known, self._patience = cursor, known, patience
+        self._cursor, self._known, self._lock_wait = cursor, known, lock_wait
         self._prefix = opening + limits
         self._next_prefix = limits if by_itself else ""
         self._closing = b""
@@ -51,7 +51,7 @@ class Transaction:
         """:returns: how many rows were changed"""
         text = self._prepared(sql)
         prefix, self._prefix = self._prefix, self._next_prefix
-        limit = self._patience.limit() if self._patience else ""
+        limit = self._lock_wait.limit() if self._lock_wait else ""
         self._cursor.execute(prefix + limit + text, params)
         return int(self._cursor.rowcount)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from codecs import BOM_UTF8
 from typing import Any
 
 MAX_DEPTH = 32  # our deepest body has 4 levels
@@ -20,7 +21,7 @@ class NotJson(ValueError):
 def decode(raw: bytes) -> Any:
     """The value of strict JSON in UTF-8. :raises NotJson: with the reason"""
     try:
-        value = _strict.decode(raw.decode("utf-8-sig"))  # some editors add a byte order mark
+        value = _strict.decode(raw.removeprefix(BOM_UTF8).decode())  # some editors add a byte order mark
         if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
             _check_depth(value)
         if b"\\u" in raw:

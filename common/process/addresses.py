@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 # further one; `make run` does the same.
 LINES = ("web", "orders_service", "inventory_service", "payments_service", "orchestrator")
 PARTICIPANTS = LINES[1:4]
+SERVICES = ("edge_api", *PARTICIPANTS)
 PORT_STEP = 100
 DEFAULT_PORT = 8000
 LOOPBACK = "127.0.0.1"
@@ -23,7 +24,7 @@ def url_of(bind_host: str, port: int) -> str:
 
 def service_of(arguments: Sequence[str]) -> str:
     """`orders_service` for a gunicorn whose arguments name `orders_service.app:create_app()`; else empty."""
-    return next((name for argument in arguments for name in LINES if argument.startswith(f"{name}.app:")), "")
+    return next((name for argument in arguments for name in SERVICES if argument.startswith(f"{name}.app:")), "")
 
 
 def defaults(environ: Mapping[str, str], service: str = "") -> dict[str, str]:

@@ -16,12 +16,13 @@ from common.process.parsers import (
     ca_bundle,
     choice,
     currency,
-    database_url,
     database_url_or_nothing,
     http_url,
     number,
     whole,
 )
+
+NO_DATABASE = "DATABASE_URL is not set: the PostgreSQL that all processes share"
 
 
 class SettingError(Exception):
@@ -35,11 +36,30 @@ def setting(parse: Callable[[str], Any], default: str | None, doc: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    database_url: str = setting(database_url, None, "the PostgreSQL that all processes share; `postgres://` works too")
+    database_url: str = setting(
+        database_url_or_nothing,
+        "",
+        "the PostgreSQL that all processes share; required, unless the process has an address of its own",
+    )
     database_direct_url: str = setting(
         database_url_or_nothing,
         "",
         "the same database without a pooler, for migrations, `LISTEN` and the audit; empty: `DATABASE_URL`",
+    )
+    edge_api_database_url: str = setting(
+        database_url_or_nothing, "", "the same database with the role of the Edge API; empty: `DATABASE_URL`"
+    )
+    orders_service_database_url: str = setting(database_url_or_nothing, "", "the same for the orders service")
+    inventory_service_database_url: str = setting(database_url_or_nothing, "", "the same for the inventory service")
+    payments_service_database_url: str = setting(database_url_or_nothing, "", "the same for the payments service")
+    orchestrator_database_url: str = setting(database_url_or_nothing, "", "the same for the orchestrator")
+    orchestrator_database_direct_url: str = setting(
+        database_url_or_nothing,
+        "",
+        "the orchestrator's address without a pooler, for `LISTEN`; empty: `ORCHESTRATOR_DATABASE_URL`",
+    )
+    audit_database_url: str = setting(
+        database_url_or_nothing, "", "the same for commands that only read: `check`, `audit`, list `attention`"
     )
     bind_host: str = setting(
         str, "0.0.0.0", "address a web process listens on; for the participants, and with `make run`: 127.0.0.1"
@@ -105,6 +125,9 @@ class Settings:
     app_env: str = setting(
         choice("development", "test", "staging", "production"), "development", "`production` refuses `CRASH_AT`"
     )
+    holdfast_operator: str = setting(
+        str, "", "who runs a command of `ops`, for the record of operators; empty: the user and the host"
+    )
     crash_at: str = setting(
         str, "", "tests: `POINT` or `POINT:N`, where a process of this service is to kill itself, once"
     )
@@ -115,24 +138,26 @@ class Settings:
         return self.requests_ca_bundle or self.ssl_cert_file
 
     @classmethod
-    def load(cls, environ: Mapping[str, str] | None = None, service: str = "") -> Settings:
+    def load(cls, environ: Mapping[str, str] | None = None, process: str = "") -> Settings:
         """Read and check every setting.
 
-        :param service: which web process this is; a participant has its own default address
+        :param process: `edge_api`, `orchestrator`, …: its own database address becomes `database_url`, and a
+            participant has its own default for where it listens. `audit`: a command that only reads
         :raises SettingError: one line for each setting that is missing or wrong. Values of single settings are not
             repeated, as they may contain a password.
         """
         environ = os.environ if environ is None else environ
-        defaults = addresses.defaults(environ, service)
+        defaults = addresses.defaults(environ, process)
         values, problems = {}, []
         for each in fields(cls):
             try:
                 values[each.name] = _read(each, environ, defaults)
             except SettingError as error:
                 problems.append(str(error))
+        if values.get("database_url") == "" and not values.get(f"{process}_database_url"):
+            problems.append(NO_DATABASE)
         if not problems:
-            values["database_direct_url"] = values["database_direct_url"] or values["database_url"]
-            settings = cls(**values)
+            settings = cls(**(values | _databases(values, process)))
             problems = consistency.problems(settings)
         if problems:
             raise SettingError("\n".join(problems)) from None
@@ -143,6 +168,14 @@ class Settings:
         """One setting by its field's name, whatever the others are. :raises SettingError: it is missing or wrong"""
         (only,) = (each for each in fields(cls) if each.name == name)
         return _read(only, os.environ if environ is None else environ, {})
+
+
+def _databases(values: Mapping[str, Any], process: str) -> dict[str, str]:
+    """The database addresses of a process: its own, or else those that all share."""
+    if own := values.get(f"{process}_database_url"):
+        return {"database_url": own, "database_direct_url": values.get(f"{process}_database_direct_url") or own}
+    shared = values["database_url"]
+    return {"database_url": shared, "database_direct_url": values["database_direct_url"] or shared}
 
 
 def _read(each: Field[Any], environ: Mapping[str, str], defaults: Mapping[str, str]) -> Any:

@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import closing
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 
-from common.schema.locks import alone, with_table_locks
+from common.database.sessions import connect
+from common.database.transaction import Transaction
+from common.schema.grants import grant
+from common.schema.locks import alone, limits, with_table_locks
+from common.schema.reaching import NAME
+
+log = logging.getLogger(__name__)
 
 ALEMBIC_INI = Path(__file__).resolve().parents[2] / "alembic.ini"
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Migrate the database at `url` up to `revision`.
+    """Migrate the database at `url` up to `revision`, and give the roles of the processes their rights.
 
     :raises DatabaseUnreachable: after 30 s, or at once where waiting does not help
     :raises LockUnavailable: when another migration, or another user of a table, does not end
     """
     with alone(url):
         with_table_locks(lambda: command.upgrade(config(url), revision))
+        _grant(url)
+
+
+def _grant(url: str) -> None:
+    """Give the roles of the processes their rights on the tables as they are now."""
+    with closing(connect(url, name=NAME)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(limits())
+        changed = grant(Transaction(cursor))
+    if changed:
+        log.info("the rights of these roles were brought up to date: %s", ", ".join(changed))
 
 
 def downgrade(url: str, revision: str) -> None:

@@ -6,6 +6,8 @@ import re
 
 from gunicorn.http import errors
 
+from common.api.service import MAX_BODY_BYTES
+
 MAX_BYTES = 80 * 1024  # buffered for one request: a body of 64 KB and its head; the service refuses larger bodies
 
 REQUEST_LINE = re.compile(rb"[A-Z]+ \S+ HTTP/1\.[01]\r\n")
@@ -17,12 +19,19 @@ EXPECTS_CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IG
 
 def is_complete(received: bytes) -> bool:
     """Whether a thread can respond, with a result or a refusal, without waiting for the client."""
-    return len(received) >= MAX_BYTES or not may_be_http(received) or _has_whole_body(received)
+    return _is_too_large(received) or not may_be_http(received) or _has_whole_body(received)
 
 
 def is_truncated(received: bytes) -> bool:
     """Whether the request is larger than what is buffered, so that the rest of it has yet to arrive."""
-    return len(received) >= MAX_BYTES and not _has_whole_body(received)
+    return _is_too_large(received) and not _has_whole_body(received)
+
+
+def _is_too_large(received: bytes) -> bool:
+    """Whether more than MAX_BYTES have arrived, or the head announces a body that the service refuses."""
+    head, end_of_head, _ = received.partition(b"\r\n\r\n")
+    length = CONTENT_LENGTH.search(head + b"\r\n") if end_of_head else None
+    return len(received) >= MAX_BYTES or (length is not None and int(length[1]) > MAX_BODY_BYTES)
 
 
 def _has_whole_body(received: bytes) -> bool:

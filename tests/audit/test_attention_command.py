@@ -59,6 +59,9 @@ def test_retry_makes_the_order_due_and_notifies_the_orchestrators(url: str, wait
     assert world.sql("SELECT due_at <= now(), next_retry_at <= now(), retry_count FROM order_ledger") == [
         (True, True, 6)
     ]
+    assert world.sql("SELECT action FROM operator_log WHERE details ->> 'order_ledger_id' = %(id)s", id=waiting) == [
+        ("attention.retry",)
+    ]
     world.work()
     assert world.sql("SELECT status, needs_attention_at FROM order_ledger") == [("COMPLETED", None)]
 

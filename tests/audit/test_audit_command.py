@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from common.database.database import Row, Transaction
+from common.schema.accounts import address_of
 from local.postgres import EmbeddedPostgres
 from ops.audit import audit
 from tests.audit.small_world import SmallWorld
@@ -121,8 +122,8 @@ def test_json_has_every_violation(url: str, world: SmallWorld) -> None:
 def reader(url: str, world: SmallWorld) -> Iterator[str]:
     """The address of a role that may read only the audit's views."""
     role = f"auditor_{uuid.uuid4().hex[:8]}"
-    world.sql(f"CREATE ROLE {role} LOGIN; GRANT SELECT ON {VIEWS} TO {role}")
-    yield url.replace("//holdfast@", f"//{role}@")
+    world.sql(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'; GRANT SELECT ON {VIEWS} TO {role}")
+    yield address_of(url, role, role)
     world.sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 

@@ -51,13 +51,14 @@ class Recorder(HTTPAdapter):
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         call = PLACE if request.method == "POST" else LOOK
         name = str(request.headers.get("Idempotency-Key") or str(request.path_url).partition("?")[0].rpartition("/")[2])
+        sent = round(time.time(), 3)
         try:
             response = super().send(request, *args, **kwargs)
             response.content  # noqa: B018  # read here because the connection may break in the middle
         except requests.RequestException as error:
-            self._log.write(call, name, answer=None, why=type(error).__name__)
+            self._log.write(call, name, sent=sent, answer=None, why=type(error).__name__)
             raise
-        self._log.write(call, name, answer=response.status_code, **_facts(response))
+        self._log.write(call, name, sent=sent, answer=response.status_code, **_facts(response))
         return response
 
 

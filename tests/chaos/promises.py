@@ -171,12 +171,19 @@ def _outcome(key: str, told: Told, entry: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _seen(key: str, told: Told) -> Iterator[Finding]:
-    """An order whose end a client has seen does not change."""
-    ends = [look["status"] for look in told.looks if look["status"] in TERMINAL]
-    first_end = next((n for n, look in enumerate(told.looks) if look["status"] in TERMINAL), len(told.looks))
-    later = {look["status"] for look in told.looks[first_end:]}
-    if ends and later != {ends[0]}:
-        yield Finding(CHANGED, key, f"the client saw it end as {ends[0]}, and later saw {', '.join(sorted(later))}")
+    """An order whose end a client has seen does not change.
+
+    Two looks at once may be answered in any order, so only looks that were sent after the end was seen count as later.
+    """
+    ends = [look for look in told.looks if look["status"] in TERMINAL]
+    if not ends:
+        return
+    first = min(ends, key=lambda look: float(look["at"]))
+    later = {look["status"] for look in told.looks if look["sent"] > first["at"] or look in ends}
+    if later != {first["status"]}:
+        yield Finding(
+            CHANGED, key, f"the client saw it end as {first['status']}, and later saw {', '.join(sorted(later))}"
+        )
 
 
 def _shared(told: dict[str, Told]) -> Iterator[Finding]:

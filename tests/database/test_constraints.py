@@ -5,7 +5,7 @@ import pytest
 
 from domain.money import MAX_CENTS
 from tests.database.catalog import VERSION_TABLE
-from tests.database.valid_rows import NOW, OTHER_ID, VALID
+from tests.database.valid_rows import ID, NOW, OTHER_ID, VALID
 
 TOO_MUCH = MAX_CENTS + 1
 CHECKS = {
@@ -88,6 +88,7 @@ CHECK_CASES = [
 ]
 # table, constraint, changes to a second row so that only the constrained columns equal the first row's
 UNIQUE_CASES = [
+    ("operator_log", "pk_operator_log", {"id": ID}),
     ("products", "pk_products", {"sku": "sku-2"}),
     ("products", "uq_products_sku", {"id": OTHER_ID}),
     ("inventory_adjustments", "pk_inventory_adjustments", {}),

@@ -18,8 +18,8 @@ from common.schema import migrate
 from common.schema.tables import metadata
 from tests.database.catalog import catalog
 
-for service in ("edge_api", "orders_service", "inventory_service", "payments_service"):
-    import_module(f"{service}.models")
+for package in ("edge_api", "orders_service", "inventory_service", "payments_service", "ops"):
+    import_module(f"{package}.models")
 
 ROOT = Path(__file__).parents[2]
 HISTORY = ScriptDirectory.from_config(Config(ROOT / "alembic.ini"))

@@ -1,6 +1,6 @@
-"""Each service needs rights on its own tables only; the orchestrator on the ledger with its lines and events.
+"""The rights in common/schema/roles.py suffice for every statement of each process.
 
-The rights are derived from the models, so this is also the list of grants for a deployment with one role per service.
+tests/security/test_roles.py shows that they allow nothing else.
 """
 
 import uuid
@@ -22,6 +22,8 @@ import payments_service.operations as payments
 from common.api.errors import ApiError, Busy
 from common.api.idempotency import StoredResponse
 from common.database.database import Database, Transaction
+from common.schema.accounts import address_of
+from common.schema.roles import RIGHTS, role_of
 from common.schema.tables import metadata
 from domain.states import Status
 from tests.database.statements import statements_of
@@ -29,24 +31,15 @@ from tests.database.statements import statements_of
 SERVICES = ("edge_api", "inventory_service", "orders_service", "payments_service")
 TABLES = {
     service: {each.name for each in vars(import_module(f"{service}.models")).values() if isinstance(each, Table)}
-    for service in SERVICES
-} | {"orchestrator": {"order_ledger", "order_ledger_items", "order_ledger_history", "outbox", "set_aside_entries"}}
-RIGHTS = "SELECT, INSERT, UPDATE"  # nothing is ever deleted
+    for service in (*SERVICES, "ops")
+}
 
 
 @pytest.fixture(scope="module")
-def roles(new_migrated_database, connect):
-    """A role for each service: name → its database address."""
+def roles(new_migrated_database):
+    """Name of a process → the address with its role, in the same database."""
     url = new_migrated_database()
-    sql = connect(url)
-    names = {service: f"{service}_{uuid.uuid4().hex[:8]}" for service in TABLES}
-    for service, role in names.items():
-        sql(f"CREATE ROLE {role} LOGIN")
-        sql(f"GRANT {RIGHTS} ON {', '.join(TABLES[service])} TO {role}")
-    yield {service: url.replace("//holdfast@", f"//{role}@") for service, role in names.items()}
-    for role in names.values():
-        sql(f"DROP OWNED BY {role}")
-        sql(f"DROP ROLE {role}")
+    return {name: address_of(url, role_of(name)) for name in RIGHTS}
 
 
 @pytest.fixture
@@ -97,8 +90,7 @@ def new_id():
 
 
 def test_every_table_has_one_owner():
-    owned = [table for service in SERVICES for table in TABLES[service]]
-    assert sorted(owned) == sorted(metadata.tables)
+    assert sorted(table for tables in TABLES.values() for table in tables) == sorted(metadata.tables)
 
 
 def test_inventory_service_needs_only_its_own_tables(database, ran):
@@ -229,12 +221,3 @@ def test_orchestrator_needs_only_its_own_tables(database, ran):
         was, now = now, replace(now, status=status)
         assert store.save(was, now)
     assert never_ran(orchestrator.statements, ran) == set()
-
-
-@pytest.mark.parametrize("service", TABLES)
-def test_other_tables_are_refused(database, service):
-    service_database = database(service)
-    for table in set(metadata.tables) - TABLES[service]:
-        for statement in (f"SELECT * FROM {table}", f"INSERT INTO {table} DEFAULT VALUES", f"DELETE FROM {table}"):
-            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-                service_database.all(statement)

@@ -65,4 +65,5 @@ VALID = {
         "response_body": "{}",
     },
     "rate_limits": {"client": "shop", "tokens": 1},
+    "operator_log": {"id": ID, "actor": "ada@host", "action": "attention.retry"},
 }

@@ -18,7 +18,7 @@ NO_ANSWERS = {
     "answer reset": answer_lost(requests.ConnectionError),
     "answer cut short": cut_short,
     "500": answered(500, {"error": "internal_error"}),
-    "502 with HTML": answered(502, b"<html>Bad Gateway</html>", "text/html"),
+    "502 with HTML": answered(502, b"<html>Bad GuardedService</html>", "text/html"),
     "503": answered(503, {"error": "gateway_error"}),
     "503 with the code of a refusal": answered(503, {"error": "payment_declined"}),
     "200 with HTML": answered(200, b"<html>Welcome</html>", "text/html"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import socket
 import threading
 import time
@@ -120,17 +119,7 @@ def waiting(cursor: Any) -> int:
     return int(cursor.fetchone()[0])
 
 
-@pytest.fixture
-def many_descriptors() -> Iterator[None]:
-    """Raises this process's limit, which the processes that it starts inherit."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit[1], limit[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, limit)
-
-
 @needs_our_worker  # with gthread, silent clients hold threads
-@pytest.mark.usefixtures("many_descriptors")
 def test_health_works_with_more_descriptors_than_select_can_watch(url: str, tmp_path: Path) -> None:
     options = {"WEB_CONCURRENCY": "1", "GUNICORN_CMD_ARGS": f"--worker-connections {2 * MANY}"}
     with Stack(url, tmp_path, **options) as stack, ExitStack() as sockets:
@@ -143,7 +132,6 @@ def test_health_works_with_more_descriptors_than_select_can_watch(url: str, tmp_
         assert stack.product()
 
 
-@pytest.mark.usefixtures("many_descriptors")
 def test_connection_with_a_high_descriptor_can_be_waited_for(url: str) -> None:
     with ExitStack() as files:
         for _ in range(MANY):

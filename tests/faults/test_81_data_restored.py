@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from common.schema import migrate
+from common.schema.accounts import address_of
 from local.binaries import find_binaries
 from ops.check import check
 from tests.books import violations
@@ -48,9 +49,9 @@ def query(url: str, statement: str) -> list[tuple[object, ...]]:
 @pytest.fixture
 def restored(stack: SharedStack) -> Iterator[str]:
     """A migrated, empty database owned by a role without special rights."""
-    stack.sql("CREATE ROLE merchant LOGIN")
+    stack.sql("CREATE ROLE merchant LOGIN PASSWORD 'merchant'")
     stack.sql("CREATE DATABASE restored OWNER merchant")
-    url = urlsplit(stack.server.url.replace("//holdfast@", "//merchant@"))._replace(path="/restored").geturl()
+    url = urlsplit(address_of(stack.server.url, "merchant", "merchant"))._replace(path="/restored").geturl()
     migrate.upgrade(url)
     yield url
     stack.sql("DROP DATABASE restored WITH (FORCE)")

@@ -11,7 +11,7 @@ from functools import partial
 import psycopg2
 import pytest
 
-from common.database import patience
+from common.database import lock_wait
 from common.process.settings import Settings
 from inventory_service.app import create_app
 from tests.at_once import at_once
@@ -104,7 +104,7 @@ def test_reservation_racing_its_release_leaves_nothing_reserved(inventory, balan
 @pytest.fixture
 def impatient(monkeypatch, url):
     """The service with a lock timeout of a twentieth of a second."""
-    monkeypatch.setattr(patience, "LOCK_WAIT_S", 0.05)
+    monkeypatch.setattr(lock_wait, "LOCK_WAIT_S", 0.05)
     return create_app(Settings.load({"DATABASE_URL": url, "WEB_THREADS": "2", "LOG_LEVEL": "ERROR"})).test_client()
 
 

@@ -9,10 +9,13 @@ from contextlib import closing
 from pathlib import Path
 
 import psycopg2
+import psycopg2.extensions
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from common.process.parsers import database_url
+from common.schema.accounts import address_of
+from common.schema.roles import ROLES
 from local import binaries
 from local.postgres import EmbeddedPostgres, PostgresError
 
@@ -124,3 +127,43 @@ def test_without_the_packages_the_programs_on_the_path_are_used(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PostgresError, match="Set DATABASE_URL"):
         binaries.find_binaries()
+
+
+def passfile_of(server: EmbeddedPostgres) -> Path:
+    return Path(psycopg2.extensions.parse_dsn(server.url)["passfile"])
+
+
+def test_no_role_can_log_in_as_another_without_its_password(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path, FAST) as server:
+        lines = passfile_of(server).read_text().splitlines()
+        passwords = {line.split(":")[3]: line.split(":")[4] for line in lines}
+        assert set(passwords) == {"holdfast", *ROLES}
+        assert len(set(passwords.values())) == len(passwords)
+        for role, password in passwords.items():
+            assert ask(address_of(server.url, role), "SELECT session_user") == role
+            for other in passwords.keys() - {role}:
+                with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+                    psycopg2.connect(address_of(server.url, other), password=password)
+
+
+def test_file_of_passwords_can_be_read_by_its_owner_only(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path, FAST) as server:
+        assert passfile_of(server).stat().st_mode & 0o777 == 0o600
+
+
+def test_server_of_an_earlier_release_asks_for_passwords_from_now_on(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path, FAST) as server:
+        passfile, hba = passfile_of(server), tmp_path / "data" / "pg_hba.conf"
+    hba.write_text("local all all trust\n")
+    passfile.unlink()
+    with EmbeddedPostgres(tmp_path, FAST) as server:
+        assert ask(server.url, "SELECT session_user") == "holdfast"
+        with pytest.raises(psycopg2.OperationalError, match="no password supplied"):
+            psycopg2.connect(server.url, passfile=f"{tmp_path}/none")
+
+
+def test_lost_file_of_passwords_is_made_again(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path, FAST) as server:
+        passfile_of(server).unlink()
+    with EmbeddedPostgres(tmp_path, FAST) as server:
+        assert ask(address_of(server.url, ROLES[0]), "SELECT session_user") == ROLES[0]

@@ -16,6 +16,7 @@ import pytest
 
 from common.database.soundness import Problem
 from common.schema import migrate
+from common.schema.accounts import address_of
 from local.binaries import server_account
 from local.postgres import EmbeddedPostgres
 from ops.check import check
@@ -97,8 +98,7 @@ CLEAN = (
     "DROP TABLE IF EXISTS t",
     "ALTER TABLE orders DROP CONSTRAINT IF EXISTS c",
     "ALTER TABLE order_ledger ENABLE TRIGGER ALL",
-    "ALTER TABLE order_ledger"
-    " RESET (autovacuum_enabled, autovacuum_vacuum_scale_factor, autovacuum_vacuum_threshold)",
+    "ALTER TABLE order_ledger RESET (autovacuum_enabled, autovacuum_vacuum_scale_factor, autovacuum_vacuum_threshold)",
     "ALTER DATABASE checked REFRESH COLLATION VERSION",
     "ALTER DATABASE checked RESET ALL",
     "ALTER ROLE holdfast RESET ALL",
@@ -225,9 +225,9 @@ def test_pooler_is_found(url: str, tmp_path: Path) -> None:
 
 
 def test_permission_that_is_missing_is_a_problem(server: EmbeddedPostgres, url: str) -> None:
-    run(server, "CREATE ROLE stranger LOGIN; REVOKE SELECT ON pg_replication_slots FROM PUBLIC")
+    run(server, "CREATE ROLE stranger LOGIN PASSWORD 'stranger'; REVOKE SELECT ON pg_replication_slots FROM PUBLIC")
     try:
-        problems = found(url.replace("//holdfast@", "//stranger@"))
+        problems = found(address_of(url, "stranger", "stranger"))
         assert "cannot be checked: permission denied" in problems["slots"][0].what
     finally:
         run(server, "GRANT SELECT ON pg_replication_slots TO PUBLIC; DROP ROLE stranger")

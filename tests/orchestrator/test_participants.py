@@ -12,7 +12,7 @@ import requests
 import responses
 
 from common.calls.breaker import OPENS_AFTER
-from common.calls.client import Busy, No, Nothing, ServiceClient, Yes
+from common.calls.client import No, NoEffect, Nothing, ServiceClient, Yes
 from common.process.logs import request_id
 from domain.states import Status
 from orchestrator.participants import Participant, Participants
@@ -250,9 +250,9 @@ def test_busy_participant_gets_a_share_of_the_threads() -> None:
     inner: list[Any] = []
     asked: list[str] = []
 
-    def busy(_: ServiceClient, saga: Saga) -> Busy:
+    def busy(_: ServiceClient, saga: Saga) -> NoEffect:
         asked.append(saga.id)
-        return Busy("busy")
+        return NoEffect("busy")
 
     def slow(client: ServiceClient, saga: Saga) -> Yes:
         inner.append(inventory.ask(busy, saga, []))

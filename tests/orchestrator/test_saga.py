@@ -9,7 +9,8 @@ import pytest
 
 from common.calls.client import No, Nothing, Yes
 from domain.states import LEGAL_MOVES, Status
-from orchestrator.saga import CLOSE_ABANDONED, STEPS, Deferred, RetryPolicy, Step, after
+from orchestrator.abandoned import CLOSE_ABANDONED
+from orchestrator.saga import STEPS, Deferred, RetryPolicy, Step, after
 from tests.orchestrator.sagas import saga, turned_back
 
 POLICY = RetryPolicy(jitter=0)

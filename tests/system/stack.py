@@ -17,6 +17,7 @@ from typing import Any, Self
 import requests
 
 from holdfast_client import HoldfastClient
+from local import roles
 from tests.faults.proxy import Proxy
 from tests.waiting import eventually
 
@@ -57,7 +58,8 @@ class Stack:
         self._logs = logs
         self._proxy = Proxy({name: self.url(name) for name in WEB_PROCESSES}) if proxied else None
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self._environ = {**os.environ, **QUICK, "PATH": path, "DATABASE_URL": database_url, "BIND_HOST": "127.0.0.1"}
+        self._database_url = database_url
+        self._environ = {**os.environ, **QUICK, "PATH": path, "BIND_HOST": "127.0.0.1"}
         url_for_others = self._proxy.url if self._proxy else self.url
         self._environ |= {f"{name.upper()}_URL": url_for_others(name) for name in WEB_PROCESSES[1:]} | environ
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -89,14 +91,15 @@ class Stack:
             eventually(lambda name=name: self.is_ready(name), 30)
 
     def launch(self, name: str, **environ: str) -> None:
-        """Start a process without waiting for it."""
+        """Start a process without waiting for it. It has the address for its own role, on `DATABASE_URL` if given."""
         kind = name.partition(".")[0]
+        address = roles.address(environ.pop("DATABASE_URL", self._database_url), kind)
         port = {"PORT": str(self._ports.setdefault(name, free_port()))} if kind in WEB_PROCESSES else {}
         with (self._logs / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 shlex.split(LINES[kind]),
                 cwd=PROJECT,
-                env={**self._environ, **port, **environ},
+                env={**self._environ, **address, **port, **environ},
                 stdout=log,
                 stderr=log,
             )

@@ -112,6 +112,15 @@ def test_100_continue_is_sent_once(address: tuple[str, int]) -> None:
 
 
 @needs_our_worker
+def test_too_large_body_is_refused_before_it_is_sent(address: tuple[str, int]) -> None:
+    head = b"POST /payments/authorize HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+    with socket.create_connection(address, timeout=30) as client:
+        client.sendall(head + b"Expect: 100-continue\r\nContent-Length: 65537\r\n\r\n")
+        answer = read_answer(client)
+        assert (answer.status, answer.headers["connection"]) == (413, "close")
+
+
+@needs_our_worker
 def test_worker_survives_a_lack_of_descriptors(stack: Stack) -> None:
     address = start(stack)
     (worker,) = stack.workers(SERVICE)

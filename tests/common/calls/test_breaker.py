@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.calls.breaker import BUSY_FOR_S, LONGEST, OPENS_AFTER, Breaker, Bulkhead, LockedRows
+from common.calls.breaker import BUSY_FOR_S, LONGEST, OPENS_AFTER, Breaker, BusyLimit, LockedRows
 
 
 class Clock:
@@ -95,12 +95,12 @@ def test_waiting_for_a_locked_row_does_not_delay_callers_of_a_row_that_is_free_a
 
 
 def test_bulkhead_limits_calls_while_busy(clock: Clock) -> None:
-    bulkhead = Bulkhead(1, clock)
-    with bulkhead.place() as first, bulkhead.place() as second:
+    busy_limit = BusyLimit(1, clock)
+    with busy_limit.slot() as first, busy_limit.slot() as second:
         assert (first, second) == (True, True)
-        bulkhead.note_busy()
-        with bulkhead.place() as third:
+        busy_limit.note_busy()
+        with busy_limit.slot() as third:
             assert not third
         clock.now = BUSY_FOR_S
-        with bulkhead.place() as later:
+        with busy_limit.slot() as later:
             assert later

@@ -1,7 +1,6 @@
 """The transport adapter on one connection, whatever the server does."""
 
 import fcntl
-import resource
 import socket
 import threading
 from contextlib import ExitStack, suppress
@@ -240,14 +239,11 @@ def test_slow_connect_times_out(monkeypatch):
 @pytest.fixture
 def many_open_files():
     """Open more files than select() can handle."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2000), hard))
     with socket.socket() as one, ExitStack() as stack:
         while (number := fcntl.fcntl(one, fcntl.F_DUPFD, 0)) < 1100:
             stack.enter_context(socket.socket(fileno=number))
         socket.socket(fileno=number).close()
         yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.usefixtures("many_open_files")

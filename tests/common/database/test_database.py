@@ -11,7 +11,7 @@ import pytest
 
 from common.api.errors import ApiError
 from common.database import database as db
-from common.database import patience, sessions
+from common.database import lock_wait, sessions
 from common.database.errors import DatabaseBusy, DatabaseUnavailable, RowsLocked
 from common.process import moments
 from tests.at_once import at_once
@@ -233,7 +233,7 @@ def locked_table(own_server, admin):
 
 @pytest.mark.usefixtures("locked_table")
 def test_lock_timeout_is_not_repeated(new_database, monkeypatch):
-    monkeypatch.setattr(patience, "LOCK_WAIT_S", 0.05)
+    monkeypatch.setattr(lock_wait, "LOCK_WAIT_S", 0.05)
     runs = []
 
     def work(tx):
@@ -248,7 +248,7 @@ def test_lock_timeout_is_not_repeated(new_database, monkeypatch):
 @pytest.mark.usefixtures("locked_table")
 def test_lock_timeout_of_a_single_statement_is_not_repeated(new_database, monkeypatch):
     monkeypatch.setitem(sessions.LIMITS, "lock_timeout", "50ms")
-    monkeypatch.setattr(patience, "LOCK_WAIT_S", 0.05)
+    monkeypatch.setattr(lock_wait, "LOCK_WAIT_S", 0.05)
     runs = []
     with pytest.raises(RowsLocked):
         new_database().statement(lambda tx: (runs.append(1), tx.execute(INSERT)))
@@ -267,7 +267,7 @@ def test_statements_of_one_call_share_one_lock_timeout(database):
 
 
 def test_lock_timeout_ends_with_its_transaction(new_database, monkeypatch):
-    monkeypatch.setattr(patience, "LOCK_WAIT_S", 0.05)
+    monkeypatch.setattr(lock_wait, "LOCK_WAIT_S", 0.05)
     database = new_database(size=1)
     assert database.transact(lambda tx: tx.one("SHOW lock_timeout")) == {"lock_timeout": "50ms"}
     assert database.one("SHOW lock_timeout") == {"lock_timeout": "2s"}

@@ -159,9 +159,10 @@ def test_a_connection_lost_in_commit_leaves_the_outcome_unknown(database, admin)
 
 
 def test_a_change_may_be_saved_although_the_answer_to_commit_is_lost(own_server, new_database, admin):
-    folder = parse_qs(urlsplit(own_server.url).query)["host"][0]
+    folder, passfile = (parse_qs(urlsplit(own_server.url).query)[name][0] for name in ("host", "passfile"))
     with closing(Relay(f"{folder}/.s.PGSQL.5432", lose_answer_to=b"COMMIT")) as relay:
-        database = new_database(url=f"postgresql://holdfast@127.0.0.1:{relay.port}/holdfast")
+        url = f"postgresql://holdfast@127.0.0.1:{relay.port}/holdfast?passfile={passfile}"
+        database = new_database(url=url)
         runs = []
         with pytest.raises(CommitOutcomeUnknown):
             database.transact(lambda tx: runs.append(tx.execute(INSERT)))

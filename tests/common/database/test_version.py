@@ -14,6 +14,7 @@ from common.database import version
 from common.database.database import Database
 from common.database.errors import DatabaseUnavailable, NotMigrated
 from common.schema import migrate
+from common.schema.accounts import address_of
 from local.postgres import EmbeddedPostgres
 
 Admin = Callable[..., list[tuple[Any, ...]]]
@@ -64,9 +65,9 @@ def test_database_without_a_version_is_not_migrated(database: Database, admin: A
 def test_role_that_may_not_read_the_version_is_served(
     own_server: EmbeddedPostgres, new_database: Callable[..., Database], admin: Admin
 ) -> None:
-    admin("CREATE ROLE clerk LOGIN")
+    admin("CREATE ROLE clerk LOGIN PASSWORD 'clerk'")
     try:
-        new_database(url=own_server.url.replace("//holdfast@", "//clerk@")).check(timeout=20)
+        new_database(url=address_of(own_server.url, "clerk", "clerk")).check(timeout=20)
     finally:
         admin("DROP ROLE clerk")
 

@@ -56,4 +56,4 @@ def test_unknown_process_manager_changes_nothing(environ: dict[str, str]) -> Non
 def test_gunicorn_knows_its_service_from_its_arguments() -> None:
     arguments = ["gunicorn", "--config", "gunicorn.conf.py", "payments_service.app:create_app()"]
     assert addresses.service_of(arguments) == "payments_service"
-    assert addresses.service_of(["gunicorn", "edge_api.app:create_app()"]) == ""
+    assert addresses.service_of(["gunicorn", "edge_api.app:create_app()"]) == "edge_api"

@@ -15,7 +15,15 @@ URL = "postgresql://shop:hunter2@db.example/holdfast"
 KEY = "ab" * 32
 SETTINGS = {each.name.upper(): each for each in fields(Settings)}
 
-DEFAULTS = {
+OWN_ADDRESSES = {
+    "edge_api": "EDGE_API_DATABASE_URL",
+    "orders_service": "ORDERS_SERVICE_DATABASE_URL",
+    "inventory_service": "INVENTORY_SERVICE_DATABASE_URL",
+    "payments_service": "PAYMENTS_SERVICE_DATABASE_URL",
+    "orchestrator": "ORCHESTRATOR_DATABASE_URL",
+    "audit": "AUDIT_DATABASE_URL",
+}
+DEFAULTS = dict.fromkeys([*OWN_ADDRESSES.values(), "ORCHESTRATOR_DATABASE_DIRECT_URL"], "") | {
     "DATABASE_DIRECT_URL": URL,
     "BIND_HOST": "0.0.0.0",
     "PORT": 8000,
@@ -45,6 +53,7 @@ DEFAULTS = {
     "LEASE_S": 30.0,
     "ABANDONED_AFTER_S": 60.0,
     "APP_ENV": "development",
+    "HOLDFAST_OPERATOR": "",
     "CRASH_AT": "",
 }
 RANGES = {
@@ -68,7 +77,7 @@ RANGES = {
 BAD_URL = ["127.0.0.1:8100", "ftp://127.0.0.1", "http://", "//127.0.0.1", "/var/run/x", "http://shop:hunter2@orders"]
 NOT_A_NUMBER = ["four", "0x10", "nan", "inf", "-inf", "1,5", "1 000", "1e999"]
 NOT_A_WHOLE_NUMBER = ["2.5", "1e1", "٣", "²", "-", "+-1"]
-ADDRESSES = ["DATABASE_URL", "DATABASE_DIRECT_URL"]
+ADDRESSES = ["DATABASE_URL", "DATABASE_DIRECT_URL", "AUDIT_DATABASE_URL"]
 UNESCAPED_PASSWORDS = [
     *["hunter/2", "hunter@2", "hunter%2", "hunter?2", "12/34", "12?port=34"],  # each special character alone
     *["hunter@2/3", "hunter?a=b", "a/b?c@d", "@", "/@"],
@@ -111,6 +120,24 @@ def test_database_url_is_required(environ):
         Settings.load(environ)
 
 
+@pytest.mark.parametrize(("process", "name"), OWN_ADDRESSES.items())
+def test_process_uses_its_own_database_address(process, name):
+    own = "postgresql://holdfast_role:hunter2@db.example/holdfast"
+    for shared in ({}, {"DATABASE_URL": URL, "DATABASE_DIRECT_URL": "postgresql://owner@direct.example/holdfast"}):
+        settings = Settings.load({**shared, name: own}, process)
+        assert (settings.database_url, settings.database_direct_url) == (own, own)
+    others = {each: own for each in OWN_ADDRESSES.values() if each != name}
+    assert Settings.load({"DATABASE_URL": URL, **others}, process).database_url == URL
+    with pytest.raises(SettingError, match=r"^DATABASE_URL is not set: "):
+        Settings.load(others, process)
+
+
+def test_orchestrator_listens_at_its_own_direct_address():
+    environ = {"ORCHESTRATOR_DATABASE_URL": URL, "ORCHESTRATOR_DATABASE_DIRECT_URL": "postgresql://o@direct/x"}
+    settings = Settings.load(environ, "orchestrator")
+    assert (settings.database_url, settings.database_direct_url) == (URL, "postgresql://o@direct/x")
+
+
 @pytest.mark.parametrize(("name", "limits"), RANGES.items())
 def test_limits_of_a_range_are_accepted(name, limits):
     assert [value_of(name, **{name: str(limit), "APP_ENV": "test"}) for limit in limits] == list(limits)
@@ -122,7 +149,7 @@ def test_a_bad_value_is_refused(name, value):
         load(**{name: value})
 
 
-@pytest.mark.parametrize("name", sorted(SETTINGS.keys() - {"BIND_HOST", "CRASH_AT"}))
+@pytest.mark.parametrize("name", sorted(SETTINGS.keys() - {"BIND_HOST", "CRASH_AT", "HOLDFAST_OPERATOR"}))
 def test_a_bad_value_is_not_repeated(name):
     with pytest.raises(SettingError, match=f"^{name} ") as caught:
         load(**{name: "hunter2"})

@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from common.database.errors import DatabaseUnavailable
-from edge_api import retry_queue as module
-from edge_api.retry_queue import RetryQueue
+from edge_api import release_queue as module
+from edge_api.release_queue import ReleaseQueue
 from tests.waiting import eventually
 
 
@@ -29,13 +29,13 @@ def test_work_is_repeated_until_the_database_answers() -> None:
             raise errors.pop()
         done.append("done")
 
-    RetryQueue().add(work)
+    ReleaseQueue().add(work)
     eventually(lambda: done == ["done"])
     eventually(lambda: not threads())
 
 
 def test_blocked_work_does_not_delay_the_rest() -> None:
-    queue, is_locked, done = RetryQueue(), threading.Event(), []
+    queue, is_locked, done = ReleaseQueue(), threading.Event(), []
 
     def wait() -> None:
         if not is_locked.is_set():
@@ -50,7 +50,7 @@ def test_blocked_work_does_not_delay_the_rest() -> None:
 
 
 def test_work_that_fails_permanently_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
-    queue, done = RetryQueue(), []
+    queue, done = ReleaseQueue(), []
     queue.add(lambda: 1 / 0)
     queue.add(lambda: done.append("next"))
     eventually(lambda: done == ["next"])
@@ -59,7 +59,7 @@ def test_work_that_fails_permanently_is_dropped(caplog: pytest.LogCaptureFixture
 
 def test_full_queue_refuses_more_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_WAITING", 2)
-    queue, begun, go, done = RetryQueue(), threading.Event(), threading.Event(), []
+    queue, begun, go, done = ReleaseQueue(), threading.Event(), threading.Event(), []
 
     def hold() -> None:
         begun.set()

@@ -15,7 +15,7 @@ MAX_WAITING = 1000  # beyond this, claims are left to their leases
 log = logging.getLogger(__name__)
 
 
-class RetryQueue:
+class ReleaseQueue:
     """Thread-safe. It has a thread only while there is work, so it can be made before a fork."""
 
     def __init__(self) -> None:

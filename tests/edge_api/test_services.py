@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from common.calls.breaker import OPENS_AFTER
-from common.calls.client import Answer, Busy, No, Nothing, Yes
+from common.calls.client import Answer, No, NoEffect, Nothing, Yes
 from edge_api.admission import Bulkhead
-from edge_api.gateways import Gateway
+from edge_api.services import GuardedService
 
 
 class Client:
@@ -24,10 +24,15 @@ class Client:
 
 @pytest.mark.parametrize(
     ("answer", "is_open"),
-    [(Yes({}), False), (No("payment_declined", "No."), False), (Busy("busy"), False), (Nothing("ReadTimeout"), True)],
+    [
+        (Yes({}), False),
+        (No("payment_declined", "No."), False),
+        (NoEffect("busy"), False),
+        (Nothing("ReadTimeout"), True),
+    ],
 )
 def test_only_missing_answers_open_the_breaker(answer: Answer, is_open: bool) -> None:
-    gateway = Gateway(Client(answer), Bulkhead(4))  # type: ignore[arg-type]
+    gateway = GuardedService(Client(answer), Bulkhead(4))  # type: ignore[arg-type]
     for _ in range(OPENS_AFTER):
         gateway.ask("POST", "/payments/authorize")
     assert (gateway.pause_s() > 0) == is_open

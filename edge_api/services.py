@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.calls.breaker import Breaker
-from common.calls.client import Answer, Busy, No, Nothing, ServiceClient, Yes
+from common.calls.client import Answer, No, NoEffect, Nothing, ServiceClient, Yes
 from common.database.database import Row
 from domain.money import CURRENCIES, MAX_CENTS
 from domain.states import authorize_key
@@ -20,7 +20,7 @@ REFUSALS = frozenset({"payment_declined", "already_voided"})
 FIRST_PAUSE_S = 1.0  # of an open breaker
 
 
-class Gateway:
+class GuardedService:
     """One service behind its breaker. Each answer shows the bulkhead that calls make progress."""
 
     def __init__(self, client: ServiceClient, bulkhead: Bulkhead) -> None:
@@ -34,7 +34,7 @@ class Gateway:
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None, **options: Any) -> Answer:
         """Like `ServiceClient.ask`."""
         answer = self._client.ask(method, path, body, **options)
-        is_answered = not isinstance(answer, Nothing) or isinstance(answer, Busy)
+        is_answered = not isinstance(answer, Nothing) or isinstance(answer, NoEffect)
         self._breaker.note(answered=is_answered)
         if is_answered:
             self._bulkhead.note_answer()
@@ -48,9 +48,9 @@ class Price:
 
 
 @dataclass(frozen=True)
-class Gateways:
-    inventory: Gateway
-    payments: Gateway
+class Services:
+    inventory: GuardedService
+    payments: GuardedService
 
     def prices(self, product_ids: list[str]) -> dict[str, Price]:
         """The current price of each product.

@@ -10,7 +10,7 @@ LOCK_WAIT_S = 2.0  # in all tries of one call together; its caller gives up afte
 SESSION_LIMIT_S = float(LIMITS["lock_timeout"].removesuffix("s"))
 
 
-class LockPatience:
+class LockWait:
     """The time that one call may wait for locks: LOCK_WAIT_S for all its statements and tries together.
 
     PostgreSQL's lock_timeout restarts with each statement, so the limit shrinks as time passes.

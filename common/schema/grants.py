@@ -1,0 +1,91 @@
+"""Give the roles of the processes their rights on the tables, and compare the rights they have with these."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from common.database.transaction import Row
+from common.schema.roles import RIGHTS, ROLES, Right, rights, rights_of, role_of
+
+EXISTING = "SELECT rolname FROM pg_roles WHERE rolname = ANY (%(roles)s) ORDER BY rolname"
+COLUMNS = """
+SELECT relname, attname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'v') AND attnum > 0 AND NOT attisdropped
+"""
+# What a role can do, for whatever reason: its own rights, those of PUBLIC, or those of a role that it belongs to.
+EFFECTIVE = f"""
+SELECT rolname AS role, relname AS relation, verb, attname AS column
+FROM pg_roles, ({COLUMNS}) AS columns, unnest('{{SELECT,INSERT,UPDATE,REFERENCES}}'::text[]) AS verb
+WHERE rolname = ANY (%(roles)s) AND has_column_privilege(rolname, quote_ident(relname), attname, verb)
+UNION ALL
+SELECT rolname, relname, verb, '*' FROM pg_roles, pg_class, unnest('{{DELETE,TRUNCATE,TRIGGER}}'::text[]) AS verb
+WHERE rolname = ANY (%(roles)s) AND relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'v')
+  AND has_table_privilege(rolname, pg_class.oid, verb)
+"""
+SCHEMA = "SELECT quote_ident(current_schema()) AS name"
+LACK_SCHEMA = """
+SELECT rolname FROM pg_roles
+WHERE rolname = ANY (%(roles)s) AND NOT has_schema_privilege(rolname, current_schema(), 'USAGE')
+"""
+
+
+class Asks(Protocol):
+    """A transaction, or a whole database."""
+
+    def all(self, sql: str, **params: Any) -> list[Row]: ...
+
+
+class Difference(NamedTuple):
+    missing: set[Right]
+    excess: set[Right]
+
+
+def existing(database: Asks) -> list[str]:
+    """The roles of the processes that this server has."""
+    return [row["rolname"] for row in database.all(EXISTING, roles=list(ROLES))]
+
+
+def difference(database: Asks, roles: list[str]) -> Difference:
+    """Compare the rights of these roles with what they should be."""
+    columns = defaultdict(list)
+    for row in database.all(COLUMNS):
+        columns[row["relname"]].append(row["attname"])
+    wanted = {each for right in rights() if right.role in roles for each in _expanded(right, columns)}
+    found = {Right(**row) for row in database.all(EFFECTIVE, roles=roles)}
+    return Difference(wanted - found, found - wanted)
+
+
+def _expanded(right: Right, columns: Mapping[str, list[str]]) -> Iterator[Right]:
+    """The right for each of its columns that exist."""
+    for column in columns[right.relation]:
+        if right.column in ("*", column):
+            yield right._replace(column=column)
+
+
+def grant(database: Asks) -> list[str]:
+    """Give each role that exists its rights, and take all others. :returns: the roles whose rights were changed"""
+    roles = existing(database)
+    wrong = difference(database, roles)
+    changed = {right.role for right in (*wrong.missing, *wrong.excess)}
+    changed |= {row["rolname"] for row in database.all(LACK_SCHEMA, roles=roles)}
+    relations = {row["relname"] for row in database.all(COLUMNS)}
+    ((schema,),) = (row.values() for row in database.all(SCHEMA))
+    for name in RIGHTS:
+        if role_of(name) in changed:
+            database.all("; ".join(statements(name, schema, relations)))
+    return sorted(changed)
+
+
+def statements(name: str, schema: str = "public", relations: set[str] | None = None) -> Iterator[str]:
+    """The SQL that gives a role exactly its rights.
+
+    :param relations: what exists; a database that is not fully migrated lacks some. None: everything
+    """
+    role = role_of(name)
+    yield f"GRANT USAGE ON SCHEMA {schema} TO {role}"
+    yield f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {role}"
+    for relation, text in rights_of(name).items():
+        if relations is None or relation in relations:
+            yield f"GRANT {text} ON {relation} TO {role}"

@@ -1,0 +1,114 @@
+"""The database roles of the processes, and the rights of each. `python -m ops roles` creates them.
+
+The owner of the tables is none of them: it migrates, and runs the commands of operators that change something.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+AUDIT = "audit"
+# Every role may check the schema's version and add to the record of operators. `at` and `database_role` have defaults
+# that the writer cannot replace.
+COMMON = {"holdfast_version": "SELECT", "operator_log": "INSERT (actor, action, details)"}
+
+# What each process may do, as GRANT takes it. A table without an entry is out of reach. Nothing may be deleted.
+RIGHTS: dict[str, dict[str, str]] = {
+    "edge_api": {
+        "order_ledger": "SELECT, INSERT, UPDATE (status, status_detail, payment_authorization_id, failure_code,"
+        " failure_message, response_status, response_body, due_at, claimed_by, claimed_until, claim_number,"
+        " updated_at)",
+        "order_ledger_items": "SELECT, INSERT",
+        "order_ledger_history": "SELECT",  # written by a trigger, with the owner's rights
+        "outbox": "INSERT",
+        "set_aside_entries": "SELECT",
+        "refused_requests": "SELECT, INSERT",
+        "rate_limits": "SELECT, INSERT, UPDATE (tokens, refilled_at)",
+    },
+    "orders_service": {
+        "orders": "SELECT, INSERT, UPDATE (status, updated_at)",
+        "order_items": "SELECT, INSERT",
+    },
+    "inventory_service": {
+        "products": "SELECT, INSERT, UPDATE (stock_quantity)",
+        "inventory_adjustments": "SELECT, INSERT",
+        "order_reservations": "SELECT, INSERT, UPDATE (status, released_at)",
+        "inventory_reservations": "SELECT, INSERT, UPDATE (released_at)",
+        "inventory_idempotency_keys": "SELECT, INSERT, UPDATE (status, body)",
+    },
+    "payments_service": {
+        "payment_authorizations": "SELECT, INSERT, UPDATE (status, capture_id, captured_amount_cents, captured_at,"
+        " void_reason, voided_at, refunded_amount_cents)",
+        "payment_refunds": "SELECT, INSERT",
+        "payment_idempotency_keys": "SELECT, INSERT, UPDATE (status, body)",
+    },
+    "orchestrator": {
+        # Neither the e-mail address nor the response to the client.
+        "order_ledger": "SELECT (id, request_id, user_id, total_amount_cents, currency, payment_authorization_id,"
+        " order_id, status, compensating_from, undone, failure_code, failure_message, due_at, claimed_by,"
+        " claimed_until, claim_number, unproductive_claims, retry_count, next_retry_at, needs_attention_at,"
+        " attention_reason, created_at),"
+        " UPDATE (status, status_detail, order_id, compensating_from, undone, failure_code, failure_message, due_at,"
+        " claimed_by, claimed_until, claim_number, unproductive_claims, retry_count, next_retry_at,"
+        " needs_attention_at, attention_reason, updated_at)",
+        "order_ledger_items": "SELECT",
+        "order_ledger_history": "SELECT",
+        "outbox": "SELECT (order_ledger_id, status), UPDATE (status, processed_at)",
+        "set_aside_entries": "SELECT, INSERT, UPDATE (reason, retry_at, since)",
+    },
+    # The views show what is wrong with an order, and no personal data.
+    AUDIT: {
+        "audit_attention": "SELECT",
+        "audit_checks": "SELECT",
+        "audit_summary": "SELECT",
+        "audit_violations": "SELECT",
+        "operator_log": "SELECT",
+    },
+}
+RUN_TIME = tuple(name for name in RIGHTS if name != AUDIT)
+
+# Limits of every session of the role, also one by hand or behind a pooler that drops a connection's own.
+LIMITS = {
+    "statement_timeout": "5s",
+    "lock_timeout": "2s",
+    "idle_in_transaction_session_timeout": "10s",
+}
+
+
+class Right(NamedTuple):
+    role: str
+    relation: str
+    verb: str
+    column: str
+    """`*`: every column."""
+
+
+def role_of(name: str) -> str:
+    """`holdfast_edge_api` for `edge_api`."""
+    return f"holdfast_{name}"
+
+
+ROLES = tuple(map(role_of, RIGHTS))
+
+
+def rights_of(name: str) -> dict[str, str]:
+    """Relation → rights, as GRANT takes them."""
+    common = {"holdfast_version": "SELECT"} if name == AUDIT else COMMON
+    return {**RIGHTS[name], **common}
+
+
+def limits_of(name: str) -> dict[str, str]:
+    return {} if name == AUDIT else LIMITS
+
+
+def rights() -> Iterator[Right]:
+    for name in RIGHTS:
+        for relation, text in rights_of(name).items():
+            for verb, columns in re.findall(r"([A-Z]+)(?: \(([^)]*)\))?", text):
+                yield from (Right(role_of(name), relation, verb, column) for column in _listed(columns))
+
+
+def _listed(columns: str) -> Iterable[str]:
+    return columns.split(", ") if columns else ("*",)
