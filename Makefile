@@ -57,7 +57,7 @@ lock: .venv/.installed-tools  ## write the lock files again (make lock ARGS=--up
 	@.venv/tools/bin/python -m supply_chain.lock $(ARGS)
 
 security: install-test .venv/.installed-tools  ## look for known vulnerabilities, unsafe code and secrets; write the SBOM
-	@.venv/tools/bin/python -m supply_chain
+	@.venv/tools/bin/python -m supply_chain $(ARGS)
 
 clean:  ## remove everything that was made, except the data in var
 	rm -rf .venv build *.egg-info holdfast_client/build holdfast_client/*.egg-info
