@@ -6,7 +6,7 @@ PIP = -m pip install --quiet --disable-pip-version-check --no-deps
 LOCKED = $(PIP) --require-hashes --only-binary :all: --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test run demo check audit attention reset test mutants chaos bench lint types lock security clean
+.PHONY: help install install-test run demo check audit attention keys reset test mutants chaos bench lint types lock security clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -31,6 +31,9 @@ audit: install  ## check that the books agree, at any moment (make audit ARGS="-
 
 attention: install  ## list the orders that need a person (make attention ARGS="retry ID": retry one)
 	@.venv/bin/python -m local attention $(ARGS)
+
+keys: install  ## list the API keys of clients (make keys ARGS="create shop": make one)
+	@.venv/bin/python -m local keys $(or $(ARGS),list)
 
 reset: install  ## delete all orders and products of `make run`, after asking (YES=1: without asking)
 	@.venv/bin/python -m local reset $(if $(YES),--yes)

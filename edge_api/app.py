@@ -7,10 +7,12 @@ from flask import Flask
 from common.api.service import create_service
 from common.api.waits import Waits
 from common.calls.client import ServiceClient
+from common.credentials.service_tokens import Issuer
+from common.database.clock import DatabaseClock
 from common.database.database import Database
 from common.process.settings import Settings
 from edge_api.admission import Backlog, Bulkhead
-from edge_api.clients import guard_of
+from edge_api.clients import Clients
 from edge_api.notifier import Notifier
 from edge_api.operations import Edge
 from edge_api.routes import api
@@ -27,10 +29,11 @@ def create_app(settings: Settings | None = None) -> Flask:
         settings.abandoned_after_s,
         Notifier(database, settings.notify_coalesce_ms / 1000),
     )
-    bulkhead = Bulkhead(settings.web_threads)
+    bulkhead, clock = Bulkhead(settings.web_threads), DatabaseClock(database)
 
     def service(name: str, url: str) -> GuardedService:
-        return GuardedService(ServiceClient(name, url, settings.ca_bundle), bulkhead)
+        tokens = Issuer(settings.service_token_keys, "edge_api", f"{name}_service", clock)
+        return GuardedService(ServiceClient(name, url, settings.ca_bundle, tokens.header), bulkhead)
 
     edge = Edge(
         store=store,
@@ -43,5 +46,5 @@ def create_app(settings: Settings | None = None) -> Flask:
         rate_limit_per_minute=settings.rate_limit_per_minute,
         waits=Waits(store.terminal, settings.web_threads, is_stopping=lambda: bool(app.config["IS_STOPPING"]())),
     )
-    app = create_service("edge_api", api, edge, settings, database, guard_of(settings.api_keys))
+    app = create_service("edge_api", api, edge, settings, database, Clients(database).guard)
     return app

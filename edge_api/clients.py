@@ -1,43 +1,95 @@
-"""Authentication of clients by their API keys."""
+"""The Edge API's guard: which client calls, by its API key, and whether the key has the scope that the route needs."""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-from collections.abc import Mapping
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
 
-from common.api.access import Access, Guard, Scope
+from flask import g
+
+from common.api.access import Access, Scope
 from common.api.errors import Forbidden, Unauthorized
+from common.api.guards import bearer
+from common.credentials import client_keys
+from common.database.database import Database, Row
+from common.database.errors import TransientDatabaseError
 
-ANONYMOUS = "anonymous"
-"""The only client of a system without API keys."""
+REMEMBER_S = 30.0  # a revoked key must stop within 60 s everywhere
+REMEMBER_UNKNOWN_S = 5.0
+MAX_REMEMBERED = 10_000
+NOBODY = client_keys.digest("")
 
-
-def authenticate(authorization: str | None, keys: Mapping[str, tuple[str, bool]], *, to_write: bool) -> str:
-    """The name of the client that sent this Authorization header.
-
-    :param keys: SHA-256 (hexadecimal) of a key → (client's name, whether it may write)
-    :raises Unauthorized: the key is missing or unknown
-    :raises Forbidden: the key may only read
-    """
-    if not keys:
-        return ANONYMOUS
-    scheme, _, secret = (authorization or "").partition(" ")
-    offered = hashlib.sha256(secret.strip().encode()).hexdigest()
-    known = [client for digest, client in keys.items() if hmac.compare_digest(digest, offered)]
-    if scheme.lower() != "bearer" or not known:
-        raise Unauthorized()
-    name, may_write = known[0]
-    if to_write and not may_write:
-        raise Forbidden()
-    return name
+FIND = """
+SELECT client, secret_sha256, scopes, extract(epoch FROM expires_at - now())::float AS seconds_left FROM client_keys
+WHERE id = %(id)s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+"""
+# At most once a minute: a key can be used hundreds of times a second.
+NOTE_USE = """
+UPDATE client_keys SET last_used_at = now()
+WHERE id = %(id)s AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
+"""
 
 
-def guard_of(keys: Mapping[str, tuple[str, bool]]) -> Guard:
-    """Make the guard of this service's routes."""
+@dataclass
+class _Key:
+    """What is known of an id. Without a client: it is unknown, revoked or expired."""
 
-    def guard(authorization: str | None, access: Access) -> str:
-        assert isinstance(access, Scope)
-        return authenticate(authorization, keys, to_write=access.name.endswith(":write"))
+    until: float
+    client: str = ""
+    secret_sha256: bytes = NOBODY
+    scopes: frozenset[str] = field(default_factory=frozenset)
+    use_is_noted: bool = False
 
-    return guard
+
+class Clients:
+    """Thread-safe. A key is read once and remembered for half a minute."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._keys: dict[str, _Key] = {}
+
+    def guard(self, authorization: str | None, access: Access) -> str:
+        """The name of the client that sent this Authorization header.
+
+        :raises Unauthorized: no key, or one that is unknown, revoked or expired
+        :raises Forbidden: the key does not have the route's scope
+        """
+        assert isinstance(access, Scope), "other services do not call the Edge API"
+        id_, secret = client_keys.parts(bearer(authorization)) or ("", "")
+        key = self._find(id_) if id_ else _Key(0)
+        # The comparison takes as long for an unknown id as for a wrong secret.
+        if not hmac.compare_digest(client_keys.digest(secret), key.secret_sha256) or not key.client:
+            raise Unauthorized()
+        self._note_use(id_, key)
+        if access.name not in key.scopes:
+            raise Forbidden(f"This key does not have the scope {access.name}.")
+        g.key_id = id_
+        return key.client
+
+    def _find(self, id_: str) -> _Key:
+        known = self._keys.get(id_)
+        if known and time.monotonic() < known.until:
+            return known
+        rows = self._database.all(FIND, id=id_)
+        if len(self._keys) >= MAX_REMEMBERED:
+            self._keys = {}
+        key = self._keys[id_] = _known(rows[0]) if rows else _Key(time.monotonic() + REMEMBER_UNKNOWN_S)
+        return key
+
+    def _note_use(self, id_: str, key: _Key) -> None:
+        if not key.use_is_noted:
+            key.use_is_noted = True
+            with suppress(TransientDatabaseError):
+                self._database.all(NOTE_USE, id=id_)
+
+
+def _known(row: Row) -> _Key:
+    left_s = REMEMBER_S if row["seconds_left"] is None else row["seconds_left"]
+    return _Key(
+        until=time.monotonic() + min(left_s, REMEMBER_S),
+        client=row["client"],
+        secret_sha256=bytes(row["secret_sha256"]),
+        scopes=frozenset(row["scopes"]),
+    )

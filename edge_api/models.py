@@ -10,6 +10,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     String,
     Table,
     Text,
@@ -153,6 +154,20 @@ refused_requests = Table(
     Column("response_status", Integer, nullable=False),
     Column("response_body", Text, nullable=False),
     time_column("created_at"),
+)
+
+client_keys = Table(
+    "client_keys",
+    metadata,
+    Column("id", identifier(), primary_key=True),
+    Column("client", identifier(), nullable=False),
+    Column("secret_sha256", LargeBinary, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    time_column("created_at"),
+    time_column("expires_at", nullable=True),
+    time_column("revoked_at", nullable=True),
+    time_column("last_used_at", nullable=True),
+    CheckConstraint("octet_length(secret_sha256) = 32", name="secret_sha256"),
 )
 
 rate_limits = Table(

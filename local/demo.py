@@ -1,7 +1,7 @@
 """`make demo`: places six orders on a running system, shows each step, and checks the result.
 
-PORT, EDGE_URL, INVENTORY_SERVICE_URL, PAYMENTS_SERVICE_URL and HOLDFAST_API_KEY say where. The defaults are those of
-`make run`.
+PORT, EDGE_URL, INVENTORY_SERVICE_URL and PAYMENTS_SERVICE_URL say where, HOLDFAST_API_KEY and SERVICE_TOKEN_KEYS let
+it in. The defaults are those of `make run`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import TextIOWrapper
+from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
@@ -21,9 +22,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from common.process import env_file
 from holdfast_client import HoldfastClient, HoldfastError, Order, PaymentDeclined
 from local.shop import CATALOGUE, TIMEOUT_S, Services, Unusable
 
+SECRETS = Path(__file__).resolve().parent.parent / "var" / "credentials.env"
 POLL_EVERY_S = 0.05
 PATIENCE_S = 20  # for the next change of an order, which usually ends within a second
 RETRY_PATIENCE_S = 90  # for an order that waits for a retry: up to 64 s and some jitter
@@ -214,6 +217,7 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
         sys.stdout.reconfigure(errors="replace")  # the locale may not have ✓
     console = Console(highlight=False)
     try:
+        environ = env_file.read(SECRETS) | {name: value for name, value in environ.items() if value}
         services = Services(environ)
         services.check_running()
         api_key = environ.get("HOLDFAST_API_KEY")

@@ -1,4 +1,4 @@
-"""`make check`, `make audit` and `make attention`: commands of `ops` on the database of `make run`, or DATABASE_URL."""
+"""`make check`, `audit`, `attention` and `keys`: commands of `ops` on the database of `make run`, or DATABASE_URL."""
 
 from __future__ import annotations
 

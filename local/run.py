@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import requests
 
 from common.process.settings import SettingError
 from common.schema.reaching import DatabaseUnreachable, check_reachable
-from local import roles
+from local import credentials, roles
 from local.binaries import PostgresError
 from local.plan import Plan, PortTaken
 from local.postgres import EmbeddedPostgres
@@ -33,22 +35,32 @@ Holdfast is up. Ctrl-C stops it.
 
 To create a product, order two of it, and see the result, paste this into a second terminal:
 
+  . {secrets}
+  TOKEN=$({python} -m ops service-token inventory)
   NAME=$(python3 -c 'import uuid; print(uuid.uuid4())')
 
-  PRODUCT=$(curl -s {inventory}/inventory/products -H 'Content-Type: application/json' \\
+  PRODUCT=$(curl -s {inventory}/inventory/products -H "Authorization: Bearer $TOKEN" \\
+    -H 'Content-Type: application/json' \\
     -d '{{"name": "Coffee", "sku": "COFFEE-'$NAME'", "price_cents": 1250, "initial_stock": 10}}' \\
     | python3 -c 'import json, sys; print(json.load(sys.stdin)["id"])')
 
-  ORDER=$(curl -s {web}/orders -H 'Content-Type: application/json' -H "Idempotency-Key: $NAME" \\
+  ORDER=$(curl -s {web}/orders -H "Authorization: Bearer $HOLDFAST_API_KEY" \\
+    -H 'Content-Type: application/json' -H "Idempotency-Key: $NAME" \\
     -d '{{"user_id": "5f0c1e0a-52cf-4f0a-9c0e-0f6d3b1c7a11", "email": "ada@shop.example",
          "items": [{{"product_id": "'$PRODUCT'", "quantity": 2}}],
          "payment": {{"method": "card", "token": "tok_visa"}}}}' \\
     | python3 -c 'import json, sys; print(json.load(sys.stdin)["order_ledger_id"])')
 
-  curl -s "{web}/orders/$ORDER?wait=10"
+  curl -s "{web}/orders/$ORDER?wait=10" -H "Authorization: Bearer $HOLDFAST_API_KEY"
 
 `make demo` shows more. `make reset` deletes everything, once this is stopped.
 """
+
+
+class Served(NamedTuple):
+    plan: Plan
+    database_url: str
+    secrets: Path
 
 
 def main(procfile: Path = PROCFILE, data_dir: Path = DATA) -> int:
@@ -56,11 +68,12 @@ def main(procfile: Path = PROCFILE, data_dir: Path = DATA) -> int:
     stop = StopRequest()
     stop.listen()
     try:
-        plan = Plan.read(procfile, os.environ)
+        secrets = credentials.path_beside(data_dir)
+        plan = Plan.read(procfile, credentials.with_secrets(os.environ, secrets))
         plan.check_ports()
         with foreground(), _database(plan, data_dir) as (url, trouble):
             plan = plan.with_environ(_addresses(plan, url))
-            return _serve(plan, url, trouble, procfile.resolve().parent, stop)
+            return _serve(Served(plan, url, secrets), trouble, procfile.resolve().parent, stop)
     except (SettingError, PortTaken, PostgresError, DatabaseUnreachable) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -98,18 +111,21 @@ def _how_it_ended(server: EmbeddedPostgres) -> str:
     return "" if code is None else f"the database {how_it_ended(code)} (its log: {server.log})"
 
 
-def _serve(plan: Plan, url: str, trouble: Callable[[], str], folder: Path, stop: StopRequest) -> int:
+def _serve(served: Served, trouble: Callable[[], str], folder: Path, stop: StopRequest) -> int:
+    plan, url, secrets = served
     if not release(plan, url, folder, stop) and not stop.made:
         return 1
     why = ""
     if not stop.made:
-        why = run_together(plan.processes(url), folder, stop, trouble, started=lambda: _announce(plan, url, stop))
+        credentials.keep_api_key(secrets, url, plan.url("web"))
+        why = run_together(plan.processes(url), folder, stop, trouble, started=lambda: _announce(served, stop))
     say(f"stopped, because {why}" if why else "stopped")
     return 1 if why else 0
 
 
-def _announce(plan: Plan, url: str, stop: StopRequest) -> None:
+def _announce(served: Served, stop: StopRequest) -> None:
     """Print how to use the system once every service is healthy."""
+    plan = served.plan
     missing, patience_ends = plan.services(), time.monotonic() + HEALTH_PATIENCE_S
     while missing and not stop.made:
         time.sleep(0.1)
@@ -118,7 +134,7 @@ def _announce(plan: Plan, url: str, stop: StopRequest) -> None:
             say(f"not healthy after {HEALTH_PATIENCE_S} s: {', '.join(missing)}; see the lines above")
             patience_ends = float("inf")
     if not stop.made:
-        say(_banner(plan, url))
+        say(_banner(served))
 
 
 def _healthy(url: str) -> bool:
@@ -130,10 +146,14 @@ def _healthy(url: str) -> bool:
             return False
 
 
-def _banner(plan: Plan, url: str) -> str:
+def _banner(served: Served) -> str:
+    plan, url, secrets = served
     names = {"web": "Edge API"} | {name: name.replace("_", " ") for name in plan.services() if name != "web"}
     lines = [f"  {names[name]:<20} {plan.url(name)}  (API: {plan.url(name)}/docs)" for name in plan.services()]
     # DATABASE_URL may contain a password. The embedded database has none.
     lines += [f"  {'database':<20} " + ("as in DATABASE_URL" if plan.environ.get("DATABASE_URL") else f"psql '{url}'")]
     web, inventory = plan.url("web"), plan.url("inventory_service")
-    return BANNER.format(places="\n".join(lines), web=web, inventory=inventory)
+    return BANNER.format(
+        places="\n".join(lines), web=web, inventory=inventory,
+        secrets=shlex.quote(str(secrets.resolve())), python=shlex.quote(sys.executable),
+    )  # fmt: skip

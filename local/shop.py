@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import requests
+
+from common.credentials.service_tokens import OPS, issue
+from common.process.settings import SettingError, Settings
 
 TIMEOUT_S = (2, 10)  # connect, read
 CATALOGUE = {"Coffee beans": (1450, 20), "Mug": (900, 12), "Kettle": (7900, 3)}  # price in cents, stock
@@ -27,6 +31,12 @@ class Services:
         self.edge = environ.get("EDGE_URL") or f"http://127.0.0.1:{port}"
         self.inventory = environ.get("INVENTORY_SERVICE_URL") or f"http://127.0.0.1:{port + 200}"
         self.payments = environ.get("PAYMENTS_SERVICE_URL") or f"http://127.0.0.1:{port + 300}"
+        try:
+            self._keys: tuple[str, ...] = Settings.read("service_token_keys", environ)
+        except SettingError as error:
+            raise Unusable(str(error)) from None
+        if not self._keys:
+            raise Unusable("SERVICE_TOKEN_KEYS is not set. Start the system on this machine first: make run")
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy cannot reach this machine's ports
 
@@ -60,8 +70,12 @@ class Services:
             return ""
 
     def _ask(self, method: str, url: str, **content: Any) -> dict[str, Any]:
+        service = "payments_service" if url.startswith(self.payments) else "inventory_service"
+        token = issue(self._keys, OPS, service, time.time())
         try:
-            response = self._session.request(method, url, timeout=TIMEOUT_S, **content)
+            response = self._session.request(
+                method, url, timeout=TIMEOUT_S, headers={"Authorization": f"Bearer {token}"}, **content
+            )
             response.raise_for_status()
             answer: dict[str, Any] = response.json()
         except requests.RequestException as error:

@@ -9,11 +9,13 @@ import sys
 import traceback
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 UNUSABLE = 2  # the exit code of argparse after an error; 1 means that something is wrong with the books
 
 try:
-    from ops import attention, audit, check
+    from common.credentials import service_tokens
+    from ops import attention, audit, check, keys, service_token
     from ops.database import Unusable
 except ImportError as missing:
     sys.stderr.write(f"{missing}: run it with the Python of .venv/bin\n")
@@ -46,12 +48,26 @@ def _attention(environ: Mapping[str, str] | None, given: argparse.Namespace) -> 
     return attention.retry(environ, given.order_ledger_id) if given.action == "retry" else attention.show(environ)
 
 
+def _keys(environ: Mapping[str, str] | None, given: argparse.Namespace) -> int:
+    match given.action:
+        case "create":
+            return keys.run_create(environ, given.client, given.scope, given.expires)
+        case "revoke":
+            return keys.revoke(environ, given.id)
+        case "rotate":
+            return keys.rotate(environ, given.id, given.keep_for * 3600)
+        case _:
+            return keys.show(environ)
+
+
 COMMANDS: dict[str, Callable[[Mapping[str, str] | None, argparse.Namespace], int]] = {
     "migrate": _migrate,
     "roles": _roles,
     "check": lambda environ, given: check.run(environ, given.format),
     "audit": lambda environ, given: audit.run(environ, given.format, given.show),
     "attention": _attention,
+    "keys": _keys,
+    "service-token": lambda environ, given: service_token.run(environ, given.audience),
 }
 
 
@@ -74,7 +90,34 @@ def _parser() -> argparse.ArgumentParser:
     actions = waiting.add_subparsers(dest="action")
     again = actions.add_parser("retry", help="make a waiting order due now")
     again.add_argument("order_ledger_id", type=_uuid)
+    _add_keys(commands.add_parser("keys", help="make, list, revoke and rotate the API keys of clients"))
+    token = commands.add_parser("service-token", help="print a token for a service, valid for an hour")
+    token.add_argument("audience", choices=service_token.AUDIENCES, metavar="|".join(service_tokens.PARTICIPANTS))
     return parser
+
+
+def _add_keys(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True)
+    new = actions.add_parser("create", help="make a key and print it, once")
+    new.add_argument("client", help="whose orders the key sees; a client may have several keys")
+    new.add_argument("--scope", action="append", default=[], help="may be given repeatedly; without it: all scopes")
+    new.add_argument("--expires", type=_time, metavar="TIME", help="RFC 3339, such as 2027-01-31T00:00:00Z")
+    actions.add_parser("list", help="list the keys, without their secrets")
+    end = actions.add_parser("revoke", help="end a key; it stops working within a minute")
+    end.add_argument("id", help="the part between hf_ and the next _")
+    change = actions.add_parser("rotate", help="make a key that replaces another one; both work for some time")
+    change.add_argument("id")
+    change.add_argument("--keep-for", type=float, default=keys.KEEP_FOR_S / 3600, metavar="HOURS")
+
+
+def _time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError
+    return time
+
+
+_time.__name__ = "time with an offset"
 
 
 def _uuid(text: str) -> str:

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from common.calls.client import ServiceClient
+from common.credentials.service_tokens import Issuer
+from common.database.clock import DatabaseClock
 from common.database.database import Database
 from common.database.soundness import warn_once
 from common.process import logs
@@ -46,7 +48,7 @@ class Orchestrator:
         self._is_stopping = threading.Event()
         self._failed = False
         engine = Engine(
-            ask=_participants(settings).ask,
+            ask=_participants(settings, database).ask,
             save=store.save,
             release=store.release,
             policy=RetryPolicy(
@@ -91,10 +93,13 @@ class Orchestrator:
             self.stop()
 
 
-def _participants(settings: Settings) -> Participants:
+def _participants(settings: Settings, database: Database) -> Participants:
+    clock = DatabaseClock(database)
+
     def participant(name: str, url: str) -> Participant:
+        tokens = Issuer(settings.service_token_keys, "orchestrator", f"{name}_service", clock)
         return Participant(
-            ServiceClient(name, url, settings.ca_bundle),
+            ServiceClient(name, url, settings.ca_bundle, tokens.header),
             pause_s=settings.retry_base_s,
             max_calls_while_busy=max(settings.worker_threads // 2, 1),
         )

@@ -6,12 +6,13 @@ import random
 from collections.abc import Callable
 
 from common.calls.breaker import Breaker, BusyLimit, LockedRows
-from common.calls.client import Answer, No, NoEffect, Nothing, ServiceClient, Yes
+from common.calls.client import Answer, No, NoEffect, NotAllowed, Nothing, ServiceClient, Yes
 from common.process import moments
 from orchestrator.abandoned import CLOSE_ABANDONED, void_abandoned_authorization
 from orchestrator.saga import Deferred, Saga
 
 BUSY = "rows that are locked"
+NOT_ALLOWED = "a participant that refuses our token"
 NEVER_HAPPENED = Yes({})
 """There is nothing to undo. The participant remembers that, and refuses the request if it still arrives."""
 
@@ -39,6 +40,8 @@ class Participant:
         self._breaker.note(answered=not isinstance(answer, Nothing) or isinstance(answer, NoEffect))
         if isinstance(answer, NoEffect):
             return self._deferred(answer, row_ids)
+        if isinstance(answer, NotAllowed):  # costs no attempt: a mistake in a deployment must not undo sales
+            return Deferred(self._breaker.left_s() or self._pause_s * (1 + random.random()), NOT_ALLOWED)
         if not isinstance(answer, Nothing):
             self._locked_rows.note(row_ids, locked=False)
         return answer

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from flask import Flask
 
+from common.api.guards import service_guard
 from common.api.service import create_service
+from common.database.clock import DatabaseClock
 from common.database.database import Database
 from common.process.settings import Settings
 from orders_service.routes import api
@@ -13,4 +15,5 @@ from orders_service.routes import api
 def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or Settings.load(process="orders_service")
     database = Database(settings.database_url, name="orders_service", size=settings.web_threads)
-    return create_service("orders_service", api, database, settings, database, lambda *_: "ops")
+    guard = service_guard(settings.service_token_keys, "orders_service", DatabaseClock(database))
+    return create_service("orders_service", api, database, settings, database, guard)

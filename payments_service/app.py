@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from flask import Flask
 
+from common.api.guards import service_guard
 from common.api.service import create_service
+from common.database.clock import DatabaseClock
 from common.database.database import Database
 from common.process.settings import Settings
 from payments_service.gateway import Gateway
@@ -19,4 +21,5 @@ def create_app(settings: Settings | None = None, gateway: Gateway | None = None)
     settings = settings or Settings.load(process="payments_service")
     gateway = gateway or Gateway(settings.mock_latency_ms / 1000, settings.mock_failure_rate)
     database = Database(settings.database_url, name="payments_service", size=settings.web_threads)
-    return create_service("payments_service", api, Context(database, gateway), settings, database, lambda *_: "ops")
+    guard = service_guard(settings.service_token_keys, "payments_service", DatabaseClock(database))
+    return create_service("payments_service", api, Context(database, gateway), settings, database, guard)

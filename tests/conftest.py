@@ -14,8 +14,12 @@ from common.process import logs
 from common.process.settings import Settings
 from common.schema import migrate
 from local.postgres import EmbeddedPostgres
+from tests import credentials
 
-os.environ.setdefault("APP_ENV", "test")  # for all processes that tests start: leases may be short
+# For all processes that tests start: leases may be short, and services know one another.
+os.environ.setdefault("APP_ENV", "test")
+os.environ.setdefault("SERVICE_TOKEN_KEYS", credentials.TOKEN_KEY)
+credentials.sign_test_requests()
 
 # Some tests open more than the 1,024 files that an ordinary user usually may, as do nginx and our workers under load.
 _, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -50,9 +54,10 @@ def url(migrated_url: str) -> str:
     with psycopg2.connect(migrated_url) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables"
-            " WHERE schemaname = 'public' AND tablename NOT IN ('holdfast_version', 'operator_log')"
+            " WHERE schemaname = 'public' AND tablename NOT IN ('holdfast_version', 'operator_log', 'client_keys')"
         )
         cursor.execute(f"TRUNCATE {cursor.fetchone()[0]}")
+        credentials.add_key(cursor)
     connection.close()
     return migrated_url
 
@@ -60,4 +65,5 @@ def url(migrated_url: str) -> str:
 @pytest.fixture
 def settings(url: str) -> Callable[..., Settings]:
     """`settings(MOCK_FAILURE_RATE="0.5")`: settings for this test's database, as a process would read them."""
-    return lambda **environ: Settings.load({"DATABASE_URL": url, "LOG_LEVEL": "WARNING", "APP_ENV": "test", **environ})
+    usual = {"DATABASE_URL": url, "LOG_LEVEL": "WARNING", "APP_ENV": "test", **credentials.SETTINGS}
+    return lambda **environ: Settings.load({**usual, **environ})

@@ -1,13 +1,13 @@
 """A record of operators that only takes new rows, and a history that no role of a process can write.
 
 Revision ID: holdfast_0010
-Revises: holdfast_0008
+Revises: holdfast_0009
 """
 
 from alembic import op
 
 revision = "holdfast_0010"
-down_revision = "holdfast_0008"
+down_revision = "holdfast_0009"
 branch_labels = None
 depends_on = None
 

@@ -65,7 +65,7 @@ class Unauthorized(ApiError):
 
 
 class Forbidden(ApiError):
-    """This credential may read but not write."""
+    """This credential may not do this."""
 
     status, code = 403, "forbidden"
 

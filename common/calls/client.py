@@ -2,7 +2,7 @@
 
 *Yes*: a 2xx that can be read and answers the request. *No*: a refusal that the API contract names for this call.
 *Nothing*: everything else, such as a timeout, a reset, a 5xx, a broken 2xx or a misconfigured deployment. The request
-may or may not have taken effect. *NoEffect* is a nothing that is known to have had no effect.
+may or may not have taken effect. *NoEffect* and *NotAllowed* are nothings that are known to have had no effect.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,7 @@ CONNECT_TIMEOUT_S = 2
 READ_TIMEOUT_S = 8
 # Any call may be refused with these codes. Each call adds its own.
 ALWAYS_REFUSALS = frozenset({"validation_error", "malformed_json", "missing_idempotency_key", "idempotency_key_reused"})
+ALARM_EVERY_S = 60.0
 REFUSING_STATUSES = frozenset({400, 402, 404, 409, 422})
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,11 @@ class Nothing:
 
 
 @dataclass(frozen=True)
+class NotAllowed(Nothing):
+    """The service refused our token, so the request had no effect. A deployment has to be corrected."""
+
+
+@dataclass(frozen=True)
 class NoEffect(Nothing):
     """The service could not lock rows that others have locked. The request had no effect."""
 
@@ -62,9 +69,14 @@ Answer = Yes | No | Nothing
 class ServiceClient:
     """One service's address. Each thread has its own kept-alive connection to it; none survives a fork."""
 
-    def __init__(self, name: str, base_url: str, ca_bundle: str = "") -> None:
-        """:param ca_bundle: the certificates to trust for https, as a file or a folder; empty: the usual ones"""
-        self.name, self._base_url = name, base_url
+    def __init__(
+        self, name: str, base_url: str, ca_bundle: str = "", authorization: Callable[[], str] | None = None
+    ) -> None:
+        """:param ca_bundle: the certificates to trust for https, as a file or a folder; empty: the usual ones
+        :param authorization: returns the header Authorization of a call
+        """
+        self.name, self._base_url, self._authorization = name, base_url, authorization
+        self._alarm_at = 0.0
         self._tls = trusting(ca_bundle) if base_url.startswith("https:") else None
         self._local = threading.local()
 
@@ -97,6 +109,9 @@ class ServiceClient:
     def _read(
         self, status: int, content: bytes, refusals: frozenset[str], is_yes: Callable[[dict[str, Any]], bool]
     ) -> Answer:
+        if status in (401, 403):
+            self._alarm(status)
+            return NotAllowed(f"{self.name}: status {status}")
         unreadable = Nothing(f"{self.name}: unreadable answer with status {status}")
         try:
             body = decode(content)
@@ -120,6 +135,15 @@ class ServiceClient:
             return No(code, _message(code, body.get("message", ""), details), details)
         return Nothing(f"{self.name}: status {status}")
 
+    def _alarm(self, status: int) -> None:
+        """Tell an operator, at most once a minute."""
+        if time.monotonic() >= self._alarm_at:
+            self._alarm_at = time.monotonic() + ALARM_EVERY_S
+            log.error(
+                "%s refuses our token with %s, so orders wait. Check SERVICE_TOKEN_KEYS of both processes.",
+                self.name, status,
+            )  # fmt: skip
+
     def _prepared(
         self, method: str, path: str, body: dict[str, Any] | None, params: dict[str, str] | None
     ) -> requests.PreparedRequest:
@@ -128,6 +152,8 @@ class ServiceClient:
         request.method = method
         request.url = self._base_url + path + (f"?{urlencode(params)}" if params else "")
         request.headers = CaseInsensitiveDict({"X-Request-ID": request_id.get(), "Content-Type": "application/json"})
+        if self._authorization:
+            request.headers["Authorization"] = self._authorization()
         # In UTF-8: with escapes, a long payment token could exceed the limit of a body.
         request.body = None if body is None else encode.readable(body).encode()
         request.prepare_content_length(request.body)

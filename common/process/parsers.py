@@ -99,17 +99,11 @@ def currency(text: str) -> str:
     return text
 
 
-def api_keys(text: str) -> dict[str, tuple[str, bool]]:
-    """`name=sha256hex` or `name=sha256hex:read`, separated by commas → {sha256hex: (name, may_write)}."""
-    keys = {}
-    for entry in filter(None, (part.strip() for part in text.split(","))):
-        name, _, secret = entry.partition("=")
-        digest, _, role = secret.partition(":")
-        well_formed = len(digest) == 64 and set(digest) <= set("0123456789abcdef")
-        if not name or not well_formed or role not in ("", "read"):
-            raise ValueError("a comma-separated list of NAME=SHA256HEX or NAME=SHA256HEX:read")
-        keys[digest] = (name, role != "read")
-    return keys
+def secret_list(text: str) -> tuple[str, ...]:
+    secrets = tuple(filter(None, (part.strip() for part in text.split(","))))
+    if not all(re.fullmatch(r"[\x21-\x7e]{32,255}", secret) for secret in secrets):
+        raise ValueError("a comma-separated list of secrets, each of 32 to 255 printable ASCII characters")
+    return secrets
 
 
 def ca_bundle(text: str) -> str:

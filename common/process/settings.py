@@ -12,17 +12,21 @@ from typing import Any
 
 from common.process import addresses, consistency
 from common.process.parsers import (
-    api_keys,
     ca_bundle,
     choice,
     currency,
     database_url_or_nothing,
     http_url,
     number,
+    secret_list,
     whole,
 )
 
 NO_DATABASE = "DATABASE_URL is not set: the PostgreSQL that all processes share"
+NO_TOKEN_KEYS = (
+    "SERVICE_TOKEN_KEYS is not set: the secret, of 32 characters or more, with which the services recognize each other"
+)
+CALLS_OTHERS = (*addresses.SERVICES, "orchestrator")
 
 
 class SettingError(Exception):
@@ -81,8 +85,11 @@ class Settings:
         ca_bundle, "", "file or folder with the certificates to trust for services at `https://` addresses"
     )
     ssl_cert_file: str = setting(ca_bundle, "", "the same, where `REQUESTS_CA_BUNDLE` is not set")
-    api_keys: dict[str, tuple[str, bool]] = setting(
-        api_keys, "", "clients of the Edge API, `NAME=SHA256HEX[:read],…`; empty: open, all callers are one client"
+    service_token_keys: tuple[str, ...] = setting(
+        secret_list,
+        "",
+        "secrets of 32 characters or more, separated by commas, that sign the calls between services; the first one "
+        "signs, and all verify. Required by all processes but `release`",
     )
     currency: str = setting(
         currency, "USD", "ISO 4217 code of the prices of products that are created without a currency"
@@ -154,6 +161,8 @@ class Settings:
                 values[each.name] = _read(each, environ, defaults)
             except SettingError as error:
                 problems.append(str(error))
+        if process in CALLS_OTHERS and values.get("service_token_keys") == ():
+            problems.append(NO_TOKEN_KEYS)
         if values.get("database_url") == "" and not values.get(f"{process}_database_url"):
             problems.append(NO_DATABASE)
         if not problems:

@@ -26,6 +26,7 @@ RIGHTS: dict[str, dict[str, str]] = {
         "set_aside_entries": "SELECT",
         "refused_requests": "SELECT, INSERT",
         "rate_limits": "SELECT, INSERT, UPDATE (tokens, refilled_at)",
+        "client_keys": "SELECT, UPDATE (last_used_at)",
     },
     "orders_service": {
         "orders": "SELECT, INSERT, UPDATE (status, updated_at)",

@@ -29,6 +29,7 @@ from orchestrator.engine import Engine
 from orchestrator.participants import Participant, Participants
 from orchestrator.saga import RetryPolicy, Saga
 from orchestrator.store import Store
+from tests import credentials
 from tests.waiting import eventually
 
 SETTINGS = {
@@ -75,7 +76,7 @@ class SmallWorld:
     """
 
     def __init__(self, url: str) -> None:
-        settings = Settings.load({"DATABASE_URL": url, **SETTINGS})
+        settings = Settings.load({"DATABASE_URL": url, **SETTINGS, **credentials.SETTINGS})
         self._connection = psycopg2.connect(url)
         self._connection.autocommit = True
         self.sql(

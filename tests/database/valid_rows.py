@@ -65,5 +65,6 @@ VALID = {
         "response_body": "{}",
     },
     "rate_limits": {"client": "shop", "tokens": 1},
+    "client_keys": {"id": "k1", "client": "shop", "secret_sha256": "\\x" + DIGEST, "scopes": "{orders:read}"},
     "operator_log": {"id": ID, "actor": "ada@host", "action": "attention.retry"},
 }

@@ -20,6 +20,7 @@ import inventory_service.app
 import payments_service.app
 from common.process.settings import Settings
 from edge_api.app import create_app
+from tests import credentials
 from tests.edge_api.neighbours import Neighbour
 from tests.severable import Severable
 
@@ -65,7 +66,9 @@ class Shop:
 
 @pytest.fixture(scope="session")
 def service_settings(migrated_url: str) -> Settings:
-    return Settings.load({"DATABASE_URL": migrated_url, "LOG_LEVEL": "WARNING", "WEB_THREADS": "20"})
+    return Settings.load(
+        {"DATABASE_URL": migrated_url, "LOG_LEVEL": "WARNING", "WEB_THREADS": "20", **credentials.SETTINGS}
+    )
 
 
 @pytest.fixture(scope="session")

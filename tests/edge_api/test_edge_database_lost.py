@@ -6,6 +6,7 @@ import pytest
 
 from common.process.settings import Settings
 from edge_api.app import create_app
+from tests import credentials
 from tests.edge_api.conftest import Shop
 from tests.edge_api.neighbours import PATIENCE_S, request_lost
 from tests.waiting import eventually
@@ -18,7 +19,7 @@ TAKEOVER = "SET claim_number = claim_number + 1"
 @pytest.fixture
 def far_shop(severable, shop):
     """A shop whose Edge API reaches the database over a connection that can be cut."""
-    settings = Settings.load({"DATABASE_URL": severable.url, "LOG_LEVEL": "ERROR"})
+    settings = Settings.load({"DATABASE_URL": severable.url, "LOG_LEVEL": "ERROR", **credentials.SETTINGS})
     return Shop(create_app(settings), shop.product_id)
 
 

@@ -147,7 +147,7 @@ class ProxiedSystem:
         """:returns: False after a deadlock with an orchestrator that was looking for work"""
         (row,) = self.sql(
             "SELECT string_agg(quote_ident(tablename), ', ') AS names FROM pg_tables"
-            " WHERE schemaname = 'public' AND tablename NOT IN ('holdfast_version', 'operator_log')"
+            " WHERE schemaname = 'public' AND tablename NOT IN ('holdfast_version', 'operator_log', 'client_keys')"
         )
         with suppress(psycopg2.errors.DeadlockDetected):
             self.sql(f"TRUNCATE {row['names']}")

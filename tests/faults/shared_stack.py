@@ -87,7 +87,7 @@ class SharedStack(Stack):
         """:returns: False after a deadlock with an orchestrator that was looking for work"""
         ((tables,),) = self.sql(
             "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables"
-            " WHERE schemaname = 'public' AND tablename NOT IN ('holdfast_version', 'operator_log')"
+            " WHERE schemaname = 'public' AND tablename NOT IN ('holdfast_version', 'operator_log', 'client_keys')"
         )
         try:
             self.sql(f"TRUNCATE {tables}")

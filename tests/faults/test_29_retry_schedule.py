@@ -24,6 +24,7 @@ from orchestrator.dispatcher import Dispatcher
 from orchestrator.engine import Engine
 from orchestrator.saga import STEPS, RetryPolicy, Saga, Step
 from orchestrator.store import Store
+from tests import credentials
 from tests.faults.network_faults import Answer, Corrupt, DropAnswer, DropRequest
 from tests.faults.proxied import ProxiedSystem
 from tests.waiting import eventually
@@ -50,7 +51,7 @@ class World:
         self.calls: list[tuple[float, str]] = []
         self._silent = silent
         self.database = Database(url, name="test", size=4)
-        settings = Settings.load({"DATABASE_URL": url, "RETRY_JITTER": "0"})
+        settings = Settings.load({"DATABASE_URL": url, "RETRY_JITTER": "0", **credentials.SETTINGS})
         store = Store(self.database, "test", settings.lease_s)
         policy = RetryPolicy(
             settings.retry_base_s, settings.retry_factor, settings.retry_max_attempts, settings.retry_jitter

@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse
 
 from common.process.settings import Settings
 from inventory_service.app import create_app
+from tests import credentials
 
 # The invariant for each product. Each row is a violation.
 UNBALANCED = """
@@ -72,7 +73,7 @@ class Inventory:
 
 @pytest.fixture(scope="session")
 def inventory_app(migrated_url: str) -> Flask:
-    settings = {"DATABASE_URL": migrated_url, "WEB_THREADS": "16", "LOG_LEVEL": "ERROR"}
+    settings = {"DATABASE_URL": migrated_url, "WEB_THREADS": "16", "LOG_LEVEL": "ERROR", **credentials.SETTINGS}
     return create_app(Settings.load(settings))
 
 

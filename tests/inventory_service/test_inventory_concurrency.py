@@ -14,6 +14,7 @@ import pytest
 from common.database import lock_wait
 from common.process.settings import Settings
 from inventory_service.app import create_app
+from tests import credentials
 from tests.at_once import at_once
 from tests.waiting import eventually
 
@@ -105,7 +106,9 @@ def test_reservation_racing_its_release_leaves_nothing_reserved(inventory, balan
 def impatient(monkeypatch, url):
     """The service with a lock timeout of a twentieth of a second."""
     monkeypatch.setattr(lock_wait, "LOCK_WAIT_S", 0.05)
-    return create_app(Settings.load({"DATABASE_URL": url, "WEB_THREADS": "2", "LOG_LEVEL": "ERROR"})).test_client()
+    return create_app(
+        Settings.load({"DATABASE_URL": url, "WEB_THREADS": "2", "LOG_LEVEL": "ERROR", **credentials.SETTINGS})
+    ).test_client()
 
 
 @pytest.fixture
@@ -179,7 +182,9 @@ def test_products_are_locked_in_order_of_their_ids(inventory, sql, url, verb):
     while high < low:  # the first in the table must be locked last
         high, low = inventory.product(stock=5), inventory.product(stock=5)
     order_id, lines = some_order(), {low: 1, high: 1}
-    another = type(inventory)(create_app(Settings.load({"DATABASE_URL": url, "LOG_LEVEL": "ERROR"})))  # connects later
+    another = type(inventory)(
+        create_app(Settings.load({"DATABASE_URL": url, "LOG_LEVEL": "ERROR", **credentials.SETTINGS}))
+    )  # connects later
     call = partial(another.reserve, order_id, lines)
     if verb == "release":
         assert inventory.reserve(order_id, lines).status_code == 201

@@ -15,7 +15,7 @@ from common.calls.breaker import OPENS_AFTER
 from common.calls.client import No, NoEffect, Nothing, ServiceClient, Yes
 from common.process.logs import request_id
 from domain.states import Status
-from orchestrator.participants import Participant, Participants
+from orchestrator.participants import NOT_ALLOWED, Participant, Participants
 from orchestrator.saga import STEPS, Deferred, Saga
 from tests.orchestrator.sagas import saga, turned_back
 
@@ -116,11 +116,21 @@ class TestEveryCall:
     def test_answer_outside_the_contract_is_nothing(
         self, participants: Participants, action: str, method: str, url: str, sent: Any, answer: Any
     ) -> None:
-        for status in (301, 401, 403, 404, 405, 408, 409, 425, 429, 500, 502, 503):
+        for status in (301, 404, 405, 408, 409, 425, 429, 500, 502, 503):
             for body in ("<html>", json.dumps(refusal("something_else")), json.dumps(refusal("request_in_progress"))):
                 with responses.RequestsMock() as mock:
                     mock.add(method, url, status=status, body=body)
                     assert isinstance(new_participants().ask(at(action)), Nothing), (status, body)
+
+    def test_refused_token_costs_no_attempt(
+        self, participants: Participants, action: str, method: str, url: str, sent: Any, answer: Any
+    ) -> None:
+        for status in (401, 403):
+            with responses.RequestsMock() as mock:
+                mock.add(method, url, status=status, json=refusal("unauthorized"))
+                deferred = new_participants().ask(at(action))
+            assert isinstance(deferred, Deferred)
+            assert deferred.awaits == NOT_ALLOWED
 
     def test_missing_answer_is_nothing(
         self, participants: Participants, action: str, method: str, url: str, sent: Any, answer: Any

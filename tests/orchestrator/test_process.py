@@ -19,6 +19,7 @@ from orchestrator import __main__ as module
 from orchestrator.__main__ import Orchestrator
 from orchestrator.dispatcher import Dispatcher
 from orchestrator.listener import Listener
+from tests import credentials
 from tests.waiting import eventually
 
 
@@ -103,7 +104,9 @@ def test_no_transaction_is_open_during_a_call(
 
 
 def test_process_waits_for_the_database(caplog: pytest.LogCaptureFixture) -> None:
-    away = Settings.load({"DATABASE_URL": "postgresql://holdfast@127.0.0.1:1/none", "POLL_INTERVAL_S": "0.05"})
+    away = Settings.load(
+        {"DATABASE_URL": "postgresql://holdfast@127.0.0.1:1/none", "POLL_INTERVAL_S": "0.05", **credentials.SETTINGS}
+    )
     orchestrator = Orchestrator(away)
     codes: list[int] = []
     thread = threading.Thread(target=lambda: codes.append(orchestrator.run()), daemon=True)
@@ -116,9 +119,12 @@ def test_process_waits_for_the_database(caplog: pytest.LogCaptureFixture) -> Non
     assert codes == [0]
 
 
-@pytest.mark.parametrize(("name", "value"), [("RETRY_BASE_S", "soon"), ("WORKER_THREADS", "0"), ("DATABASE_URL", "")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("RETRY_BASE_S", "soon"), ("WORKER_THREADS", "0"), ("DATABASE_URL", ""), ("SERVICE_TOKEN_KEYS", "")],
+)
 def test_invalid_setting_is_reported_in_one_line(name: str, value: str) -> None:
-    environ = {"DATABASE_URL": "postgresql://x/y", name: value}
+    environ = {"DATABASE_URL": "postgresql://x/y", **credentials.SETTINGS, name: value}
     done = subprocess.run(
         [sys.executable, "-m", "orchestrator"], env=environ, capture_output=True, text=True, check=False
     )

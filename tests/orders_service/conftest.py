@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 from common.process.settings import Settings
 from domain.ids import order_id_for
 from orders_service.app import create_app
+from tests import credentials
 
 
 class Orders:
@@ -62,7 +63,7 @@ class Orders:
 
 @pytest.fixture(scope="session")
 def orders_app(migrated_url: str) -> Flask:
-    settings = {"DATABASE_URL": migrated_url, "WEB_THREADS": "16", "LOG_LEVEL": "ERROR"}
+    settings = {"DATABASE_URL": migrated_url, "WEB_THREADS": "16", "LOG_LEVEL": "ERROR", **credentials.SETTINGS}
     return create_app(Settings.load(settings))
 
 

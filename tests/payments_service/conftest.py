@@ -17,6 +17,7 @@ from werkzeug.test import TestResponse
 from common.process.settings import Settings
 from payments_service.app import create_app
 from payments_service.gateway import Gateway
+from tests import credentials
 
 USER = "7b9d2c2e-1111-4222-8333-123456789abc"
 
@@ -91,7 +92,9 @@ class Payments:
 
 @pytest.fixture(scope="session")
 def payments_settings(migrated_url: str) -> Settings:
-    return Settings.load({"DATABASE_URL": migrated_url, "LOG_LEVEL": "WARNING", "WEB_THREADS": "12"})
+    return Settings.load(
+        {"DATABASE_URL": migrated_url, "LOG_LEVEL": "WARNING", "WEB_THREADS": "12", **credentials.SETTINGS}
+    )
 
 
 @pytest.fixture(scope="session")

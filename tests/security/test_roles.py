@@ -25,6 +25,7 @@ NEEDED = {
     "edge_api": {
         "order_ledger": "SIU", "order_ledger_items": "SI", "order_ledger_history": "S", "outbox": "I",
         "set_aside_entries": "S", "refused_requests": "SI", "rate_limits": "SIU",
+        "client_keys": "SU",
     },
     "orders_service": {"orders": "SIU", "order_items": "SI"},
     "inventory_service": {

@@ -18,6 +18,7 @@ import requests
 
 from holdfast_client import HoldfastClient
 from local import roles
+from tests import credentials
 from tests.faults.proxy import Proxy
 from tests.waiting import eventually
 
@@ -55,6 +56,7 @@ class Stack:
 
     def __init__(self, database_url: str, logs: Path, *, proxied: bool = False, **environ: str) -> None:
         self._ports = {name: free_port() for name in WEB_PROCESSES}
+        credentials.SERVICE_AT.update({port: name for name, port in self._ports.items()})
         self._logs = logs
         self._proxy = Proxy({name: self.url(name) for name in WEB_PROCESSES}) if proxied else None
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -93,8 +95,11 @@ class Stack:
     def launch(self, name: str, **environ: str) -> None:
         """Start a process without waiting for it. It has the address for its own role, on `DATABASE_URL` if given."""
         kind = name.partition(".")[0]
+        if kind == "web":
+            credentials.add_key_at(environ.get("DATABASE_URL", self._database_url))
         address = roles.address(environ.pop("DATABASE_URL", self._database_url), kind)
         port = {"PORT": str(self._ports.setdefault(name, free_port()))} if kind in WEB_PROCESSES else {}
+        credentials.SERVICE_AT |= {self._ports[name]: kind} if port else {}
         with (self._logs / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 shlex.split(LINES[kind]),

@@ -6,7 +6,7 @@ import pytest
 import requests
 import responses
 
-from common.calls.client import ALWAYS_REFUSALS, No, Nothing, ServiceClient, Yes
+from common.calls.client import ALWAYS_REFUSALS, No, NotAllowed, Nothing, ServiceClient, Yes
 from common.process.logs import request_id
 
 BASE = "http://orders.test"
@@ -94,7 +94,7 @@ def test_refusal_in_another_shape_is_nothing(answer_to, status, raw):
     assert answer_to(status, raw=raw) == Nothing(f"orders: unreadable answer with status {status}")
 
 
-@pytest.mark.parametrize("status", [401, 403, 405, 408, 410, 413, 415, 418, 425, 429, 500, 501, 502, 503, 504, 520])
+@pytest.mark.parametrize("status", [405, 408, 410, 413, 415, 418, 425, 429, 500, 501, 502, 503, 504, 520])
 def test_other_statuses_are_nothing_whatever_the_body(answer_to, status):
     assert answer_to(status, TAKEN) == Nothing(f"orders: status {status}")
 
@@ -102,8 +102,6 @@ def test_other_statuses_are_nothing_whatever_the_body(answer_to, status):
 @pytest.mark.parametrize(
     ("status", "code"),
     [
-        (401, "unauthorized"),
-        (403, "forbidden"),
         (404, "not_found"),
         (405, "method_not_allowed"),
         (409, "request_in_progress"),
@@ -113,6 +111,13 @@ def test_other_statuses_are_nothing_whatever_the_body(answer_to, status):
 )
 def test_transient_refusal_is_nothing(answer_to, status, code):
     assert answer_to(status, {"error": code}) == Nothing(f"orders: status {status}")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("raw", ["", "<html>Forbidden</html>", '{"error": "taken"}'])
+def test_refused_token_is_not_an_answer_and_is_alarmed_once_a_minute(answer_to, caplog, status, raw):
+    assert answer_to(status, raw=raw) == NotAllowed(f"orders: status {status}")
+    assert [(each.levelname, "SERVICE_TOKEN_KEYS" in each.message) for each in caplog.records] == [("ERROR", True)]
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

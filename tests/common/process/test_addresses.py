@@ -8,7 +8,7 @@ from common.process import addresses
 from common.process.settings import Settings
 from tests.system.stack import PROJECT
 
-DATABASE = {"DATABASE_URL": "postgresql:///x"}
+DATABASE = {"DATABASE_URL": "postgresql:///x", "SERVICE_TOKEN_KEYS": "k" * 32}
 PARTICIPANTS = ["orders_service", "inventory_service", "payments_service"]
 
 

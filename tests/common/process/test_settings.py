@@ -13,6 +13,7 @@ from common.process.settings import SettingError, Settings
 PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
 URL = "postgresql://shop:hunter2@db.example/holdfast"
 KEY = "ab" * 32
+TOKEN_KEYS = {"SERVICE_TOKEN_KEYS": KEY}
 SETTINGS = {each.name.upper(): each for each in fields(Settings)}
 
 OWN_ADDRESSES = {
@@ -37,7 +38,7 @@ DEFAULTS = dict.fromkeys([*OWN_ADDRESSES.values(), "ORCHESTRATOR_DATABASE_DIRECT
     "PAYMENTS_SERVICE_URL": "http://127.0.0.1:8300",
     "REQUESTS_CA_BUNDLE": "",
     "SSL_CERT_FILE": "",
-    "API_KEYS": {},
+    "SERVICE_TOKEN_KEYS": (),
     "CURRENCY": "USD",
     "MAX_BACKLOG_AGE_S": 300.0,
     "RATE_LIMIT_PER_MINUTE": 0,
@@ -93,7 +94,7 @@ BAD_VALUES = (
     + [(name, value) for name in SETTINGS if name.endswith("SERVICE_URL") for value in BAD_URL]
     + [("APP_ENV", value) for value in ["prod", "Production", "live"]]
     + [(name, __file__) for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")]
-    + [("API_KEYS", value) for value in ["shop", "shop=secret", f"={KEY}", f"shop={KEY.upper()}", f"shop={KEY}:write"]]
+    + [("SERVICE_TOKEN_KEYS", value) for value in ["k" * 31, f"{KEY},short", f"{KEY} {KEY}", "k" * 256]]
     + [(name, value) for name in RANGES for value in NOT_A_NUMBER]
     + [(name, value) for name in RANGES if isinstance(DEFAULTS[name], int) for value in NOT_A_WHOLE_NUMBER]
     + [(name, str(low - 1)) for name, (low, _) in RANGES.items()]
@@ -124,17 +125,17 @@ def test_database_url_is_required(environ):
 def test_process_uses_its_own_database_address(process, name):
     own = "postgresql://holdfast_role:hunter2@db.example/holdfast"
     for shared in ({}, {"DATABASE_URL": URL, "DATABASE_DIRECT_URL": "postgresql://owner@direct.example/holdfast"}):
-        settings = Settings.load({**shared, name: own}, process)
+        settings = Settings.load({**shared, **TOKEN_KEYS, name: own}, process)
         assert (settings.database_url, settings.database_direct_url) == (own, own)
     others = {each: own for each in OWN_ADDRESSES.values() if each != name}
-    assert Settings.load({"DATABASE_URL": URL, **others}, process).database_url == URL
+    assert Settings.load({"DATABASE_URL": URL, **TOKEN_KEYS, **others}, process).database_url == URL
     with pytest.raises(SettingError, match=r"^DATABASE_URL is not set: "):
-        Settings.load(others, process)
+        Settings.load(TOKEN_KEYS | others, process)
 
 
 def test_orchestrator_listens_at_its_own_direct_address():
-    environ = {"ORCHESTRATOR_DATABASE_URL": URL, "ORCHESTRATOR_DATABASE_DIRECT_URL": "postgresql://o@direct/x"}
-    settings = Settings.load(environ, "orchestrator")
+    own = {"ORCHESTRATOR_DATABASE_URL": URL, "ORCHESTRATOR_DATABASE_DIRECT_URL": "postgresql://o@direct/x"}
+    settings = Settings.load(own | TOKEN_KEYS, "orchestrator")
     assert (settings.database_url, settings.database_direct_url) == (URL, "postgresql://o@direct/x")
 
 
@@ -235,9 +236,15 @@ def test_trailing_slash_of_a_service_url_is_dropped(value):
     assert value_of("ORDERS_SERVICE_URL", ORDERS_SERVICE_URL=f"{value}/") == value
 
 
-def test_api_keys_are_parsed():
-    keys = value_of("API_KEYS", API_KEYS=f"shop={KEY}, reports={'cd' * 32}:read,")
-    assert keys == {KEY: ("shop", True), "cd" * 32: ("reports", False)}
+def test_service_token_keys_are_a_list():
+    assert value_of("SERVICE_TOKEN_KEYS", SERVICE_TOKEN_KEYS=f"{KEY}, {'cd' * 32},") == (KEY, "cd" * 32)
+
+
+@pytest.mark.parametrize("process", ["edge_api", "orders_service", "payments_service", "orchestrator"])
+def test_service_token_keys_are_required_by_processes_that_call_each_other(process):
+    with pytest.raises(SettingError, match=r"^SERVICE_TOKEN_KEYS is not set: the secret, "):
+        Settings.load({"DATABASE_URL": URL}, process)
+
 
 
 def test_certificates_are_a_file_or_a_folder(tmp_path):

@@ -1,0 +1,37 @@
+"""The database's time, for what several hosts must agree on: their own clocks may be off."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+
+from common.database.database import Database
+from common.database.errors import TransientDatabaseError
+
+NOW = "SELECT extract(epoch FROM clock_timestamp())::float AS now"
+ASK_EVERY_S = 60.0
+ASK_AGAIN_S = 2.0  # after the database did not answer
+
+
+class DatabaseClock:
+    """Returns seconds since 1970. Asks the database once a minute, and counts on from there.
+
+    Until the database has answered, this host's clock counts.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._offset = time.time() - time.monotonic()
+        self._ask_at = float("-inf")
+
+    def __call__(self) -> float:
+        if time.monotonic() >= self._ask_at:
+            self._ask()
+        return time.monotonic() + self._offset
+
+    def _ask(self) -> None:
+        self._ask_at = time.monotonic() + ASK_AGAIN_S  # meanwhile other threads use the last answer
+        with suppress(TransientDatabaseError):
+            (row,) = self._database.all(NOW)
+            self._offset = row["now"] - time.monotonic()
+            self._ask_at = time.monotonic() + ASK_EVERY_S

@@ -1,0 +1,28 @@
+"""A file of `NAME=value` lines, as shells and process managers read it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def read(path: Path) -> dict[str, str]:
+    """The settings in the file. Empty: there is no such file."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    pairs = (line.partition("=") for line in lines if not line.startswith("#"))
+    return {name: value for name, separator, value in pairs if separator}
+
+
+def write(path: Path, values: Mapping[str, str], heading: str) -> None:
+    """Replace the file at once. Only its owner may read it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join(f"{line}\n" for line in (f"# {heading}", *(f"{name}={value}" for name, value in values.items())))
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    new.replace(path)

@@ -1,0 +1,139 @@
+"""`python -m ops keys`: make, list, revoke and rotate the API keys of clients."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from common.credentials import client_keys
+from common.database.transaction import Transaction
+from ops.database import Unusable, transaction
+from ops.record import record
+from ops.table import table
+
+DONE, REFUSED = 0, 1
+TIMEOUT_S = 30
+KEEP_FOR_S = 24 * 3600  # how long a rotated key works beside its successor
+
+INSERT = """
+INSERT INTO client_keys (id, client, secret_sha256, scopes, expires_at)
+VALUES (%(id)s, %(client)s, %(secret_sha256)s, %(scopes)s, %(expires_at)s)
+"""
+LIST = """
+SELECT id, client, scopes, created_at, expires_at, revoked_at, last_used_at,
+  CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= now() THEN 'expired' ELSE 'valid' END AS state
+FROM client_keys ORDER BY client, created_at
+"""
+REVOKE = "UPDATE client_keys SET revoked_at = now() WHERE id = %(id)s AND revoked_at IS NULL RETURNING client"
+# The former key ends later, never sooner than it would have.
+END_LATER = """
+UPDATE client_keys SET expires_at = LEAST(expires_at, now() + %(keep_for_s)s * interval '1 second')
+WHERE id = %(id)s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+RETURNING client, scopes, expires_at
+"""
+STATE = "SELECT revoked_at, expires_at FROM client_keys WHERE id = %(id)s"
+
+
+def create(tx: Transaction, client: str, scopes: Collection[str] = (), expires_at: datetime | None = None) -> str:
+    """Make a key and record it. :returns: its text, which nobody can read again
+
+    :param scopes: empty: all
+    :raises Unusable: a client's name or a scope is not valid
+    """
+    if not client_keys.CLIENT.fullmatch(client):
+        raise Unusable("a client's name has 1 to 64 of A-Z a-z 0-9 . _ - and begins with a letter or digit")
+    if unknown := set(scopes) - set(client_keys.SCOPES):
+        raise Unusable(f"unknown scope {', '.join(sorted(unknown))}. The scopes are {', '.join(client_keys.SCOPES)}")
+    id_, secret = client_keys.new_id(), client_keys.new_secret()
+    given = [scope for scope in client_keys.SCOPES if scope in scopes or not scopes]
+    tx.execute(
+        INSERT, id=id_, client=client, secret_sha256=client_keys.digest(secret), scopes=given, expires_at=expires_at
+    )
+    record(tx, "keys.create", key=id_, client=client, scopes=given, expires_at=expires_at)
+    return client_keys.as_text(id_, secret)
+
+
+def run_create(
+    environ: Mapping[str, str] | None, client: str, scopes: Collection[str], expires_at: datetime | None
+) -> int:
+    """Make a key and print it. :raises Unusable:"""
+    with transaction(environ, timeout_s=TIMEOUT_S) as tx:
+        key = create(tx, client, scopes, expires_at)
+    sys.stdout.write(f"{key}\n")
+    sys.stderr.write("Store the key now: it is shown only once.\n")
+    return DONE
+
+
+def show(environ: Mapping[str, str] | None) -> int:
+    """List all keys, without their secrets. :raises Unusable:"""
+    with transaction(environ, timeout_s=TIMEOUT_S) as tx:
+        rows = tx.all(LIST)
+    if not rows:
+        sys.stdout.write("There is no key. `keys create CLIENT` makes one.\n")
+        return DONE
+    headings = ("id", "client", "state", "scopes", "created", "expires", "last used")
+    sys.stdout.write(
+        table(
+            headings,
+            (
+                (
+                    row["id"],
+                    row["client"],
+                    row["state"],
+                    "all" if len(row["scopes"]) == len(client_keys.SCOPES) else " ".join(row["scopes"]),
+                    _minute(row["created_at"]),
+                    _minute(row["expires_at"]),
+                    _minute(row["last_used_at"]),
+                )
+                for row in rows
+            ),
+        )
+    )
+    return DONE
+
+
+def revoke(environ: Mapping[str, str] | None, id_: str) -> int:
+    """End a key. :returns: 0, or 1 if there is nothing to end :raises Unusable:"""
+    with transaction(environ, timeout_s=TIMEOUT_S) as tx:
+        revoked = tx.one(REVOKE, id=id_)
+        if revoked:
+            record(tx, "keys.revoke", key=id_, client=revoked["client"])
+        else:
+            why_not = _why_not(tx, id_)
+    if revoked:
+        sys.stdout.write(f"{id_} of {revoked['client']} is revoked. It stops working within a minute.\n")
+        return DONE
+    sys.stderr.write(f"{why_not}\n")
+    return REFUSED
+
+
+def rotate(environ: Mapping[str, str] | None, id_: str, keep_for_s: float) -> int:
+    """Make a key that replaces another one. Both work for some time. :raises Unusable:"""
+    with transaction(environ, timeout_s=TIMEOUT_S) as tx:
+        expires_at = tx.all("SELECT expires_at FROM client_keys WHERE id = %(id)s", id=id_)
+        former = tx.one(END_LATER, id=id_, keep_for_s=keep_for_s)
+        if former:
+            key = create(tx, former["client"], former["scopes"], expires_at[0]["expires_at"])
+            record(tx, "keys.rotate", key=id_, client=former["client"], ends_at=former["expires_at"])
+        else:
+            why_not = _why_not(tx, id_)
+    if not former:
+        sys.stderr.write(f"{why_not}\n")
+        return REFUSED
+    sys.stdout.write(f"{key}\n")
+    sys.stderr.write(
+        f"Store the key now: it is shown only once. The former one works until {_minute(former['expires_at'])}.\n"
+    )
+    return DONE
+
+
+def _why_not(tx: Transaction, id_: str) -> str:
+    row = tx.one(STATE, id=id_)
+    if row is None:
+        return f"{id_} is not the id of a key: `keys list` shows them"
+    return f"{id_} is revoked already" if row["revoked_at"] else f"{id_} has expired at {_minute(row['expires_at'])}"
+
+
+def _minute(time: object) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%SZ}" if time else "never"
