@@ -46,9 +46,7 @@ def headers_for(service: str) -> dict[str, str]:
     return edge_headers() if service in ("edge_api", "web") else {}
 
 
-def add_key(
-    cursor: Any, key: str = EDGE_KEY, client: str = CLIENT, scopes: Sequence[str] = client_keys.SCOPES
-) -> None:
+def add_key(cursor: Any, key: str = EDGE_KEY, client: str = CLIENT, scopes: Sequence[str] = client_keys.SCOPES) -> None:
     """Make a key known to the Edge API."""
     id_, secret = client_keys.parts(key) or ("", "")
     cursor.execute(INSERT_KEY, (id_, client, client_keys.digest(secret), list(scopes)))

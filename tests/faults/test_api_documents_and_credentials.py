@@ -16,12 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.credentials import add_key_at, new_key
 from tests.faults.shared_stack import SharedStack
-from tests.faults.target import API_KEYS, SECRETS
-from tests.system.stack import PROJECT
+from tests.system.stack import PROJECT, WEB_PROCESSES
 
 CONFIGS = Path(__file__).parent / "api_documents"
-GUARDED = ("web",)
 TABLES = ("order_ledger", "orders", "products", "inventory_reservations", "payment_authorizations")
 DEADLINE_S = 300  # about 10 s on an idle machine
 
@@ -29,7 +28,6 @@ DEADLINE_S = 300  # about 10 s on an idle machine
 @pytest.fixture(scope="module")
 def services(shared_stack: SharedStack) -> Iterator[SharedStack]:
     shared_stack.reset()
-    shared_stack.restart("web", API_KEYS=API_KEYS)
     yield shared_stack
     shared_stack.reset()
 
@@ -51,7 +49,7 @@ def generated(output: str) -> int:
     return int(found[1])
 
 
-@pytest.mark.parametrize("service", GUARDED)
+@pytest.mark.parametrize("service", WEB_PROCESSES)
 def test_everything_but_the_public_pages_needs_a_credential(
     services: SharedStack, service: str, tmp_path: Path
 ) -> None:
@@ -61,14 +59,16 @@ def test_everything_but_the_public_pages_needs_a_credential(
 
 
 def test_no_answer_contains_data_of_another_client(services: SharedStack, tmp_path: Path) -> None:
+    bob = new_key()
+    add_key_at(services.server.url, key=bob, client="bob")
     alices = {"email": f"{uuid.uuid4().hex}@canary.example", "user_id": str(uuid.uuid4())}
     key = f"canary-{uuid.uuid4()}"
-    placed = services.post_order(key, services.product(stock=10), api_key=SECRETS["alice"], **alices)
+    placed = services.post_order(key, services.product(stock=10), **alices)
     assert placed.status_code == 202, placed.text
     id_ = placed.json()["order_ledger_id"]
     ((hold,),) = services.sql("SELECT payment_authorization_id FROM order_ledger WHERE id = %(id)s", id=id_)
     output = fuzz(
-        services.url("web"), "another_client.toml", tmp_path, "--header", f"Authorization: Bearer {SECRETS['bob']}",
+        services.url("web"), "another_client.toml", tmp_path, "--header", f"Authorization: Bearer {bob}",
         OTHERS_IDS=json.dumps({"order_ledger_id": id_, **alices}), OTHERS_KEY=key,
         OTHERS_DATA=json.dumps([*alices.values(), key, hold]),
     )  # fmt: skip
