@@ -3,19 +3,24 @@
 import gc
 import logging
 import os
+import signal
 import sys
 
 from gunicorn import glogging
 
+from common.database import start
 from common.process import addresses, logs
 from common.process.settings import SettingError, Settings
 from crash_points import points as crash_points
 
+service = addresses.service_of(sys.argv)
 try:
-    settings = Settings.load(process=addresses.service_of(sys.argv))
+    settings = Settings.load(process=service)
     crash_points.arm(settings.crash_at)  # before the fork: all workers share one count
 except SettingError as error:
     raise SystemExit(str(error)) from None  # one line and exit code 1, where an exception would be a page
+if problem := start.role_problem(settings, service):
+    raise SystemExit(problem)
 
 
 class Logger(glogging.Logger):
@@ -30,8 +35,10 @@ class Logger(glogging.Logger):
 
 
 def post_worker_init(worker):
-    """Tell the service when its worker stops, so that it ends each `?wait=`."""
+    """Tell the service when its worker stops, so that it ends each `?wait=`. The first worker records the start."""
     worker.app.wsgi().config["IS_STOPPING"] = lambda: not worker.alive
+    if worker.age == 1:
+        start.record(settings, service, stop=lambda: os.kill(worker.ppid, signal.SIGTERM))
 
 
 def when_ready(server):

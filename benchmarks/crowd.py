@@ -27,7 +27,16 @@ ORDER_TABLES = {
     "payment_authorizations": {"id", "idempotency_key", "capture_id"},
     "payment_idempotency_keys": {"key"},
 }
-OTHER_TABLES = {"holdfast_version", "products", "inventory_adjustments", "inventory_idempotency_keys"}
+OTHER_TABLES = {
+    *(
+        "holdfast_version",
+        "client_keys",
+        "operator_log",
+        "products",
+        "inventory_adjustments",
+        "inventory_idempotency_keys",
+    )
+}
 
 # The columns that differ in a due retry. It has no rows in the participants' tables, because nothing reads them.
 DUE = {

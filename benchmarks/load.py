@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from benchmarks.credentials import API_KEY
+
 PROJECT = Path(__file__).resolve().parents[1]
 ANSWER_WITHIN_S = 30  # longer than the Edge API ever takes for an order (two calls of 10 s)
 ACCEPTED = 202
@@ -70,6 +72,7 @@ class Job:
     """The product of each order, in turn."""
     paths: Sequence[str] = ()
     """Paths to GET, instead of orders to post."""
+    api_key: str = API_KEY
 
 
 def post(url: str, products: Sequence[str], seconds: float, *, clients: int = 1, rate: float | None = None) -> Load:
@@ -127,6 +130,7 @@ class _Connection:
 class _Shop:
     def __init__(self, job: Job) -> None:
         self._address = urlsplit(job.url)
+        self._authorization = f"Authorization: Bearer {job.api_key}\r\n"
         self._requests = self._reads(job) if job.paths else self._orders(job)
         self._wanted = 200 if job.paths else ACCEPTED
         self._gap_s = 1 / job.rate if job.rate else 0.0
@@ -188,7 +192,7 @@ class _Shop:
             yield self._request("GET", path, b"", "")
 
     def _request(self, method: str, path: str, body: bytes, headers: str) -> bytes:
-        head = f"{method} {path} HTTP/1.1\r\nHost: {self._address.netloc}\r\n{headers}"
+        head = f"{method} {path} HTTP/1.1\r\nHost: {self._address.netloc}\r\n{self._authorization}{headers}"
         return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from benchmarks import credentials
 from local import roles
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -42,12 +43,11 @@ class System:
     def __init__(
         self, database_url: str, folder: Path, environ: Mapping[str, str] | None = None, *, checkout: Path = PROJECT
     ) -> None:
-        self._folder, self._checkout = folder, checkout
+        self._folder, self._checkout, self._database_url = folder, checkout, database_url
         self._commands = commands(checkout)
         self._ports = {name: free_port() for name in WEB}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._environ = environ_of(checkout, database_url) | {"BIND_HOST": "127.0.0.1", **(environ or {})}
-        self._environ["API_KEYS"] = ""  # the load generator has no key
         self._environ |= {f"{name.upper()}_URL": self.url(name) for name in WEB[1:]}
         self._environ |= roles.addresses(database_url)  # a checkout without roles ignores them
 
@@ -69,6 +69,8 @@ class System:
 
     def start(self, *names: str) -> System:
         """Start processes and wait until the web services are healthy."""
+        if "web" in names:
+            credentials.add_key(self._database_url)
         for name in names:
             self._launch(name)
         deadline = time.monotonic() + START_WITHIN_S
@@ -140,7 +142,9 @@ def environ_of(checkout: Path, database_url: str) -> dict[str, str]:
     """The environment that runs the checkout's code."""
     path = f"{python_of(checkout).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     # PYTHONPATH precedes the installed package, which may come from another folder.
-    return {**os.environ, "PATH": path, "PYTHONPATH": str(checkout), "DATABASE_URL": database_url}
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(checkout), "DATABASE_URL": database_url} | {
+        "SERVICE_TOKEN_KEYS": credentials.TOKEN_KEY
+    }
 
 
 def migrate(checkout: Path, database_url: str) -> None:
@@ -202,7 +206,8 @@ def _is_healthy(port: int) -> bool:
 def _ask(port: int, method: str, path: str, body: str | None = None) -> tuple[int, Any]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        connection.request(method, path, body, {"Content-Type": "application/json"})
+        headers = credentials.of_operator("inventory_service")  # the only service that is asked
+        connection.request(method, path, body, {"Content-Type": "application/json", **headers})
         response = connection.getresponse()
         return response.status, json.load(response)
     finally:

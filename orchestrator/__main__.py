@@ -17,6 +17,7 @@ from contextlib import suppress
 
 from common.calls.client import ServiceClient
 from common.credentials.service_tokens import Issuer
+from common.database import start
 from common.database.clock import DatabaseClock
 from common.database.database import Database
 from common.database.soundness import warn_once
@@ -118,9 +119,13 @@ def main() -> int:
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    if problem := start.role_problem(settings, "orchestrator"):
+        sys.stderr.write(f"{problem}\n")
+        return 1
     logs.configure("orchestrator", settings.log_level, settings.log_format)
     orchestrator = Orchestrator(settings)
     _stop_on_signals(orchestrator)
+    start.record(settings, "orchestrator", orchestrator.stop)
     log.info("started with %d threads", settings.worker_threads, extra={"process_id": os.getpid()})
     code = orchestrator.run()
     log.info("stopped")

@@ -16,10 +16,8 @@ from common.schema import migrate
 from local.postgres import EmbeddedPostgres
 from tests import credentials
 
-# For all processes that tests start: leases may be short, and services know one another.
-os.environ.setdefault("APP_ENV", "test")
-os.environ.setdefault("SERVICE_TOKEN_KEYS", credentials.TOKEN_KEY)
-credentials.sign_test_requests()
+os.environ.setdefault("APP_ENV", "test")  # for all processes that tests start: leases may be short
+credentials.use_in_this_process()
 
 # Some tests open more than the 1,024 files that an ordinary user usually may, as do nginx and our workers under load.
 _, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)

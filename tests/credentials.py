@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Sequence
@@ -74,8 +75,9 @@ class SigningClient(FlaskClient):
         return super().open(*args, **kwargs)
 
 
-def sign_test_requests() -> None:
-    """Add a credential to each request of this process to a service that it has started."""
+def use_in_this_process() -> None:
+    """Let services that this process starts know one another, and add a credential to each request to them."""
+    os.environ.setdefault("SERVICE_TOKEN_KEYS", TOKEN_KEY)
     send = requests.Session.send
 
     def send_signed(self: requests.Session, request: requests.PreparedRequest, **options: Any) -> requests.Response:

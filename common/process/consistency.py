@@ -15,8 +15,6 @@ class Checked(Protocol):
     @property
     def app_env(self) -> str: ...
     @property
-    def crash_at(self) -> str: ...
-    @property
     def lease_s(self) -> float: ...
     @property
     def abandoned_after_s(self) -> float: ...
@@ -24,9 +22,7 @@ class Checked(Protocol):
 
 def problems(settings: Checked) -> list[str]:
     """Return a sentence for each guarantee that the settings break. Tests may use shorter times (APP_ENV=test)."""
-    found = []
-    if settings.crash_at and settings.app_env == "production":
-        found.append("CRASH_AT must not be set where APP_ENV is production: it kills processes")
+    found: list[str] = []
     if settings.app_env == "test":
         return found
     if settings.lease_s < SHORTEST_LEASE_S:

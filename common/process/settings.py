@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
-from common.process import addresses, consistency
+from common.process import addresses, consistency, production
 from common.process.parsers import (
     ca_bundle,
     choice,
@@ -130,7 +130,9 @@ class Settings:
         "how long an unauthorized order waits for its client before it is closed; at least `LEASE_S`",
     )
     app_env: str = setting(
-        choice("development", "test", "staging", "production"), "development", "`production` refuses `CRASH_AT`"
+        choice("development", "test", "staging", "production"),
+        "development",
+        "`production` refuses weak secrets and settings for tests",
     )
     holdfast_operator: str = setting(
         str, "", "who runs a command of `ops`, for the record of operators; empty: the user and the host"
@@ -143,6 +145,19 @@ class Settings:
     def ca_bundle(self) -> str:
         """Empty: the usual certificates."""
         return self.requests_ca_bundle or self.ssl_cert_file
+
+    def database_names(self, process: str) -> dict[str, str]:
+        """The variables that a process's addresses of the database come from."""
+        own = f"{process}_database_url"
+        if not getattr(self, own, ""):
+            return {"url": "DATABASE_URL", "direct_url": "DATABASE_DIRECT_URL"}
+        return {"url": own.upper(), "direct_url": f"{process}_database_direct_url".upper()}
+
+    @classmethod
+    def given(cls, environ: Mapping[str, str] | None = None) -> list[str]:
+        """The names of the settings that are set."""
+        environ = os.environ if environ is None else environ
+        return [each.name.upper() for each in fields(cls) if environ.get(each.name.upper(), "").strip()]
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, process: str = "") -> Settings:
@@ -168,6 +183,8 @@ class Settings:
         if not problems:
             settings = cls(**(values | _databases(values, process)))
             problems = consistency.problems(settings)
+            if settings.app_env == "production":
+                problems += production.problems(settings, environ, settings.database_names(process))
         if problems:
             raise SettingError("\n".join(problems)) from None
         return settings

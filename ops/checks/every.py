@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from common.database.soundness import changed_collation, stale_sequences
-from ops.checks import schema, server, sessions
+from ops.checks import access, schema, server, sessions
 from ops.checks.look import Check
 
 CHECKS = (
@@ -21,6 +21,12 @@ CHECKS = (
     Check("autovacuum", "dead rows are removed", server.autovacuum),
     Check("vacuum", "dead rows are removed in time", server.late_autovacuum),
     Check("logging", "the server's log shows no values", server.logging),
+    Check("roles", "each process has a role with the rights that it needs", access.roles),
+    Check("powers", "no process can take on other rights", access.powers),
+    Check("owner", "no process owns the tables", access.owner),
+    Check("encryption", "the connection to the database is encrypted or local", access.encryption),
+    Check("passwords", "the server stores passwords as SCRAM verifiers", access.passwords),
+    Check("services", "calls to other hosts are encrypted", access.services),
     Check("clock", "the database and this host have the same time", sessions.clock),
     Check("connections", "there are enough for every process", sessions.connections),
     Check("pooler", "connections are direct", sessions.pooler),

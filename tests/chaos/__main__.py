@@ -19,6 +19,7 @@ from common.process.settings import SettingError
 from local.binaries import PostgresError
 from local.postgres import EmbeddedPostgres
 from local.terminal import StopRequest, foreground
+from tests import credentials
 from tests.chaos import report
 from tests.chaos.options import Options, pace
 from tests.chaos.promises import compare, promises
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check.add_argument("folder", type=Path, help="of the run")
     check.add_argument("--database", help="its address, if it is not that of the run")
     given = parser.parse_args(arguments)
+    credentials.use_in_this_process()
     try:
         return _check(given.folder, given.database) if given.command else _run()
     except (SettingError, PostgresError) as error:

@@ -22,7 +22,7 @@ LOCK = "SELECT id FROM products WHERE sku = %s FOR UPDATE"
 # A poisoned entry refuses every write.
 POISON = """
 CREATE TABLE chaos_poison (order_ledger_id uuid PRIMARY KEY);
-CREATE FUNCTION chaos_refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+CREATE FUNCTION chaos_refuse() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
   IF EXISTS (SELECT FROM chaos_poison WHERE order_ledger_id = NEW.id) THEN
     RAISE EXCEPTION 'this entry is poisoned';
   END IF;

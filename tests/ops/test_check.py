@@ -19,6 +19,7 @@ from common.schema import migrate
 from common.schema.accounts import address_of
 from local.binaries import server_account
 from local.postgres import EmbeddedPostgres
+from ops import roles
 from ops.check import check
 from ops.checks import sessions
 from ops.checks.every import CHECKS
@@ -88,12 +89,20 @@ PROBLEMS = {
         "ALTER DATABASE checked SET session_preload_libraries = 'auto_explain';"
         " ALTER DATABASE checked SET auto_explain.log_min_duration = '1000'"
     ],
+    "passwords": ["ALTER SYSTEM SET password_encryption = 'md5'; SELECT pg_reload_conf()"],
+    "powers": [
+        "ALTER ROLE holdfast_edge_api CREATEROLE",
+        "ALTER ROLE holdfast_orchestrator REPLICATION BYPASSRLS CREATEDB",
+        "GRANT holdfast TO holdfast_payments_service",
+        "GRANT CREATE ON SCHEMA public TO PUBLIC",
+        "GRANT CREATE ON SCHEMA public TO holdfast_orders_service",
+    ],
     "transactions": ["BEGIN; INSERT INTO rate_limits VALUES ('x', 1); PREPARE TRANSACTION 'forgotten'"],
     "slots": ["SELECT pg_create_physical_replication_slot('forgotten', true)"],
 }
 CASES = [(name, statements) for name, cases in PROBLEMS.items() for statements in cases]
 # These have separate tests, because SQL does not fix them.
-OTHERS = {"migrations", "encoding", "clock", "connections", "pooler"}
+OTHERS = {"roles", "owner", "encryption", "services", "migrations", "encoding", "clock", "connections", "pooler"}
 CLEAN = (
     "DROP TABLE IF EXISTS t",
     "ALTER TABLE orders DROP CONSTRAINT IF EXISTS c",
@@ -187,6 +196,56 @@ def test_database_that_is_not_migrated_is_found(server: EmbeddedPostgres, url: s
         assert "this release needs" in found(empty)["migrations"][0].what
     finally:
         run(server, "DROP DATABASE empty WITH (FORCE)", "holdfast")
+
+
+@pytest.mark.parametrize(
+    ("statements", "says"),
+    [
+        (
+            "GRANT DELETE ON orders TO holdfast_edge_api",
+            "holdfast_edge_api has rights that it does not need, on orders",
+        ),
+        ("GRANT UPDATE (email) ON order_ledger TO holdfast_edge_api", "does not need, on order_ledger"),
+        ("GRANT SELECT ON order_ledger TO PUBLIC", "holdfast_payments_service has rights that it does not need"),
+        ("REVOKE SELECT ON orders FROM holdfast_orders_service", "holdfast_orders_service lacks rights on orders"),
+    ],
+)
+def test_other_rights_are_found(server: EmbeddedPostgres, url: str, statements: str, says: str) -> None:
+    run(server, statements)
+    try:
+        assert any(says in problem.what for problem in found(url)["roles"])
+    finally:
+        run(server, "REVOKE ALL ON order_ledger, orders FROM PUBLIC")
+        roles.run({"DATABASE_URL": url}, sql=False, new_passwords=False)
+    assert found(url) == {}
+
+
+def test_missing_role_is_found(server: EmbeddedPostgres, url: str) -> None:
+    run(server, "ALTER ROLE holdfast_edge_api RENAME TO aside")
+    try:
+        (problem,) = found(url)["roles"]
+        assert problem.what.endswith("share another: holdfast_edge_api")
+    finally:
+        run(server, "ALTER ROLE aside RENAME TO holdfast_edge_api")
+
+
+def test_process_that_owns_the_tables_is_found(server: EmbeddedPostgres, url: str) -> None:
+    run(server, "ALTER TABLE holdfast_version OWNER TO holdfast_edge_api")
+    try:
+        assert "holdfast_edge_api owns the tables" in found(url)["owner"][0].what
+    finally:
+        run(server, "ALTER TABLE holdfast_version OWNER TO holdfast")
+        roles.run({"DATABASE_URL": url}, sql=False, new_passwords=False)
+
+
+def test_calls_to_other_hosts_without_tls_are_found(url: str) -> None:
+    (problem,) = found(url, PAYMENTS_SERVICE_URL="http://payments.example")["services"]
+    assert problem.what.startswith("PAYMENTS_SERVICE_URL is an http:// address of another host")
+    assert found(url, PAYMENTS_SERVICE_URL="https://payments.example", ORDERS_SERVICE_URL="http://[::1]:8100") == {}
+
+
+def test_audit_role_can_run_every_check(url: str) -> None:
+    assert found("postgresql:///not.used", AUDIT_DATABASE_URL=address_of(url, "holdfast_audit")) == {}
 
 
 def test_other_encoding_is_found(server: EmbeddedPostgres, url: str) -> None:

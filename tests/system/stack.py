@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import requests
 
@@ -59,6 +60,8 @@ class Stack:
         credentials.SERVICE_AT.update({port: name for name, port in self._ports.items()})
         self._logs = logs
         self._proxy = Proxy({name: self.url(name) for name in WEB_PROCESSES}) if proxied else None
+        if self._proxy:
+            credentials.SERVICE_AT |= {urlsplit(self._proxy.url(name)).port or 0: name for name in WEB_PROCESSES}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self._database_url = database_url
         self._environ = {**os.environ, **QUICK, "PATH": path, "BIND_HOST": "127.0.0.1"}

@@ -253,13 +253,6 @@ def test_certificates_are_a_file_or_a_folder(tmp_path):
     assert load(REQUESTS_CA_BUNDLE=str(tmp_path), SSL_CERT_FILE=certifi.where()).ca_bundle == str(tmp_path)
 
 
-def test_crash_points_are_refused_in_production():
-    load(CRASH_AT="edge", APP_ENV="staging")
-    load(APP_ENV="production")
-    with pytest.raises(SettingError, match=r"^CRASH_AT must not be set where APP_ENV is production"):
-        load(CRASH_AT="edge", APP_ENV="production")
-
-
 def test_other_variables_are_ignored():
     assert load(PATH="/bin", HOLDFAST_API_KEY="x") == load()
 
