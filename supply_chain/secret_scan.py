@@ -16,8 +16,8 @@ from supply_chain import own_secrets
 from supply_chain.findings import run
 from supply_chain.reviewed import Reviewed
 
-HASHES = r"^\s*--hash=sha256:[0-9a-f]{64}( \\)?$|^\s*sha1 = \[|^\s*\"[0-9a-f]{40}\",$"
-"""Lines of lock files and of reviewed.toml. Everything else in them is scanned."""
+HASHES = r"^\s*--hash=sha256:[0-9a-f]{64}( \\)?$"
+"""Lines of lock files. Everything else in them is scanned."""
 
 
 def findings(folder: Path, reviewed: Reviewed) -> list[str]:
@@ -49,13 +49,14 @@ def _added_lines(log: str) -> dict[str, dict[str, None]]:
 
 
 def _scan(root: Path, names: list[str], reviewed: Reviewed) -> list[str]:
+    own = {sha1 for _, sha1 in reviewed.secrets}  # reviewed.toml names them
     with transient_settings(_configuration()):
         secrets = SecretsCollection(root=str(root))
         secrets.scan_files(*names)
         return [
             f"{name}:{secret.line_number}: {secret.type}, sha1 {secret.secret_hash}"
             for name, secret in _in_order(secrets)
-            if (name, secret.secret_hash) not in reviewed.secrets
+            if (name, secret.secret_hash) not in reviewed.secrets and secret.secret_value not in own
         ]
 
 
