@@ -7,13 +7,13 @@ import re
 import time
 import uuid
 from http import HTTPStatus
-from importlib.metadata import version
 from typing import Any
 
 from flask import Flask, Response, current_app, g, jsonify, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
+from common import __version__
 from common.api import headers, openapi
 from common.api.access import Guard
 from common.api.client_address import Proxies
@@ -72,7 +72,7 @@ def create_service(name: str, api: Api, context: Any, settings: Settings, databa
     api.mount(app, context, guard)
     about = probes(name, api.title)
     about.mount(app, database, guard)
-    document = openapi.document(api, about, version("holdfast"))
+    document = openapi.document(api, about, __version__)
     add_documentation(app, api, document)
     return app
 
