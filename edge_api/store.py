@@ -223,11 +223,10 @@ class Store:
 
         The row of a free key has no `fingerprint`.
         """
-        row = self.database.one(
+        (row,) = self.database.all(
             LOOK, client=client, key=key, key_subject=payers.key, address_subject=payers.address,
             max_declines=max_declines or 1,
         )  # fmt: skip
-        assert row is not None
         return row
 
     def insert_refused(self, client: str, key: str, fingerprint: str, response: StoredResponse) -> bool:
