@@ -59,7 +59,7 @@ def list_products(context: Context, query: dict[str, Any]) -> Row:
 @api.route(
     "GET",
     "/inventory/products/<uuid:product_id>/availability",
-    access=callers("edge_api"),
+    access=callers(),
     answer=schemas.Availability,
     errors=(ProductNotFound,),
 )

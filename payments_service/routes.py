@@ -132,7 +132,7 @@ def refund(context: Context, authorization_id: str, body: dict[str, Any], sent: 
 @api.route(
     "GET",
     "/payments/<authorization:authorization_id>",
-    access=callers("orchestrator"),
+    access=callers(),
     answer=schemas.Payment,
     errors=(AuthorizationNotFound,),
 )
