@@ -78,8 +78,8 @@ def test_direct_address_is_used_for_migrations_listening_and_the_audit(
 @pytest.mark.parametrize(
     "form",
     [
-        "postgresql://{user}@127.0.0.1:{away},127.0.0.1:{port}/{dbname}",
-        "postgresql://{user}@/{dbname}?host=127.0.0.1,127.0.0.1&port={away},{port}",
+        "postgresql://{user}@127.0.0.1:{away},127.0.0.1:{port}/{dbname}?passfile={passfile}",
+        "postgresql://{user}@/{dbname}?host=127.0.0.1,127.0.0.1&port={away},{port}&passfile={passfile}",
     ],
 )
 def test_several_hosts_in_both_forms(stack: SharedStack, form: str, tmp_path: Path) -> None:
