@@ -134,6 +134,6 @@ def test_docs_page_runs_no_injected_script(browser: Browser, attack: str) -> Non
 
 def test_docs_page_cannot_be_framed(browser: Browser) -> None:
     with served(edge_api.app.create_app(SETTINGS)) as base_url, browser.new_page() as page:
-        with page.expect_event("console", lambda said: "frame" in said.text, timeout=PATIENCE_MS):
+        with page.expect_event("console", lambda said: "frame-ancestors" in said.text, timeout=PATIENCE_MS):
             page.set_content(f'<iframe src="{base_url}/docs"></iframe>')
         assert all(frame.url.startswith("chrome-error:") for frame in page.frames[1:])
