@@ -20,7 +20,7 @@ from common.api.service import Service
 from common.credentials import client_keys
 from common.credentials.service_tokens import OPS, PARTICIPANTS, issue
 
-TOKEN_KEY = secrets.token_hex(32)  # of this run
+TOKEN_KEY = os.environ.get("SERVICE_TOKEN_KEYS") or secrets.token_hex(32)  # of this run, and of all its workers
 SETTINGS = {"SERVICE_TOKEN_KEYS": TOKEN_KEY}
 CLIENT = "shop"
 EDGE_KEY = client_keys.as_text(client_keys.new_id(), client_keys.new_secret())

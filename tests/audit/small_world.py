@@ -79,6 +79,7 @@ class SmallWorld:
         settings = Settings.load({"DATABASE_URL": url, **SETTINGS, **credentials.SETTINGS})
         self._connection = psycopg2.connect(url)
         self._connection.autocommit = True
+        credentials.add_key_at(url)
         self.sql(
             "PREPARE audit AS SELECT * FROM audit_violations"
         )  # prepared, because planning takes long and it runs often

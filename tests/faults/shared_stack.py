@@ -30,7 +30,7 @@ PATIENCE_S = 60  # for an answer; only a failing test waits so long
 BACKLOG = """
 INSERT INTO order_ledger (id, client, client_request_id, fingerprint, user_id, email, total_amount_cents, currency,
     request_id, status, due_at, claim_number, response_status, response_body)
-  SELECT gen_random_uuid(), 'anonymous', 'backlog ' || n, md5(n::text), gen_random_uuid(), 'a@b.example', 500, 'USD',
+  SELECT gen_random_uuid(), 'shop', 'backlog ' || n, md5(n::text), gen_random_uuid(), 'a@b.example', 500, 'USD',
     'request ' || n, 'AWAITING_AUTHORIZATION', now() + interval '1 hour', 1, 202, '{}'
   FROM generate_series(1, %(orders)s) n;
 INSERT INTO order_ledger_items (order_ledger_id, position, product_id, quantity, unit_price_cents)
