@@ -16,7 +16,19 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks import charts, compare, contention, engine, growth, latency, machine, overload, system, waiting
+from benchmarks import (
+    charts,
+    compare,
+    contention,
+    engine,
+    growth,
+    latency,
+    machine,
+    overload,
+    retention,
+    system,
+    waiting,
+)
 from benchmarks.bench import SERVER_SETTINGS, Bench
 from benchmarks.programs import NotInstalled
 from benchmarks.report import Report
@@ -34,6 +46,7 @@ PARTS: Mapping[str, Callable[[Bench], Part]] = {
     "growth": growth.run,
     "contention": contention.run,
     "overload": overload.run,
+    "retention": retention.run,
 }
 MEASURED, NOT_MEASURED = 0, 1
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM

@@ -57,16 +57,20 @@ DELETE FROM crowd.order_ledger_history WHERE to_status IN ('INVENTORY_RESERVED',
 # The creation time of an id of version 7, in milliseconds: its first part.
 MILLISECONDS = "('x' || translate(left({}::text, 13), '-', ''))::bit(48)::bigint"
 
+DAY_MS = 24 * 60 * 60 * 1000
+AGO = "template.{} - interval '{} days'"
+
 # The value of the nth order, of the same kind and length.
 PREPARE = f"""
 CREATE SCHEMA crowd;
 CREATE FUNCTION crowd.nth(value uuid, n integer) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
   SELECT CASE WHEN substr(value::text, 15, 1) = '7'
-    THEN lpad(to_hex({MILLISECONDS.format("value")} + n), 12, '0')
+    THEN lpad(to_hex({MILLISECONDS.format("value")} + n - {{age_ms}}), 12, '0')
       || '7' || substr(md5(value::text || n), 14)
     ELSE md5(value::text || n) END::uuid $$;
 CREATE FUNCTION crowd.nth(value text, n integer) RETURNS text LANGUAGE sql IMMUTABLE AS
-  $$ SELECT left(value, -32) || md5(value || n) $$;
+  $$ SELECT CASE WHEN value ~ ':[0-9a-f-]{{{{36}}}}$' THEN left(value, -36) || crowd.nth(right(value, 36)::uuid, n)
+    ELSE left(value, -32) || md5(value || n) END $$;
 """
 
 COLUMNS = """
@@ -94,18 +98,20 @@ class UnknownRows(Exception):
     """An order leaves rows in a table that is not in ORDER_TABLES."""
 
 
-def fill(url: str, finished: int, due: int) -> float:
+def fill(url: str, finished: int, due: int, days_ago: int = 0) -> float:
     """Multiply the one order of this database to `finished` orders, and add retries that are due now.
 
+    :param days_ago: when the orders were placed and ended
     :returns: bytes of an order, including all indexes
     """
     with _connected(url) as cursor, ThreadPoolExecutor(os.cpu_count()) as aside:
         _check(cursor)
-        cursor.execute(PREPARE)
+        cursor.execute(PREPARE.format(age_ms=days_ago * DAY_MS))
         for table in ORDER_TABLES:
             cursor.execute(f"CREATE TABLE crowd.{table} AS TABLE {table}")
         before = _bytes(cursor)
-        list(aside.map(lambda table: _copy(url, table, 2, finished, {}), ORDER_TABLES))
+        ended = {"order_ledger": {each: AGO.format(each, days_ago) for each in ("created_at", "updated_at")}}
+        list(aside.map(lambda table: _copy(url, table, 2, finished, ended.get(table, {})), ORDER_TABLES))
         bytes_an_order = (_bytes(cursor) - before) / (finished - 1)
         cursor.execute(NOT_REACHED)
         for table, otherwise in DUE.items():

@@ -6,6 +6,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    DateTime,
     Double,
     ForeignKey,
     Index,
@@ -61,6 +62,9 @@ order_ledger = Table(
     Column("response_body", Text),
     time_column("created_at"),
     time_column("updated_at"),
+    # When `ops retain` deleted the rows of a finished entry in these tables, which the audit then does not miss
+    time_column("history_deleted_at", nullable=True),
+    time_column("event_deleted_at", nullable=True),
     UniqueConstraint("client", "client_request_id"),
     CheckConstraint(is_one_of("status", tuple(Status)), name="status"),
     CheckConstraint(f"total_amount_cents BETWEEN 1 AND {MAX_CENTS}", name="total_amount_cents"),
@@ -144,7 +148,16 @@ set_aside_entries = Table(
     time_column("retry_at", nullable=True),  # null: it has been claimed since
 )
 
-# Responses to requests that were refused before an entry was made (422 unknown_product).
+# Entries of persons who asked for erasure (`ops erase`). Their data is erased once the order has ended.
+pending_erasures = Table(
+    "pending_erasures",
+    metadata,
+    id_column("order_ledger_id", primary_key=True),
+    time_column("requested_at"),
+)
+
+# Responses of keys without an entry: of requests that were refused before one was made (422 unknown_product), and of
+# those whose entry `ops retain` has deleted (409 request_expired).
 refused_requests = Table(
     "refused_requests",
     metadata,
@@ -177,6 +190,25 @@ rate_limits = Table(
     Column("tokens", Double, nullable=False),
     time_column("refilled_at"),
     CheckConstraint("tokens >= 0", name="tokens"),
+)
+
+# Requests of a key or of an address. The address is a digest. Rows are deleted when they are an hour old.
+request_rates = Table(
+    "request_rates",
+    metadata,
+    Column("subject", identifier(), primary_key=True),
+    Column("tokens", Double, nullable=False),
+    time_column("refilled_at"),
+    CheckConstraint("tokens >= 0", name="tokens"),
+    Index(None, "refilled_at"),
+)
+
+declines = Table(
+    "declines",
+    metadata,
+    Column("subject", identifier(), primary_key=True),
+    Column("at", DateTime(timezone=True), primary_key=True),
+    Index(None, "at"),
 )
 
 # A key gets one final answer: an entry or a stored refusal, never both. Each of the two statements that give a key its

@@ -1,9 +1,10 @@
 """The tables of the inventory service. For each product, always:
-stock_quantity = Σ adjustments − Σ reservations that are not released."""
+stock_quantity = Σ adjustments − Σ reservations that are not released, deleted ones included."""
 
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -87,6 +88,16 @@ inventory_reservations = Table(
     time_column("created_at"),
     time_column("released_at", nullable=True),
     UniqueConstraint("order_id", "product_id"),
+    CheckConstraint("quantity > 0", name="quantity"),
+)
+
+# How many pieces of a product were sold in orders that `ops retain` has deleted. There is no foreign key, because its
+# check would lock the product, for which orders wait.
+deleted_reservations = Table(
+    "deleted_reservations",
+    metadata,
+    id_column("product_id", primary_key=True),
+    Column("quantity", BigInteger, nullable=False),
     CheckConstraint("quantity > 0", name="quantity"),
 )
 

@@ -1,4 +1,4 @@
-"""`python -m ops migrate`, `roles`, `check`, `audit`, `attention`: for operators, on the database in DATABASE_URL."""
+"""`python -m ops COMMAND`: for operators, on the database in DATABASE_URL."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ UNUSABLE = 2  # the exit code of argparse after an error; 1 means that something
 
 try:
     from common.credentials import service_tokens
-    from ops import attention, audit, check, keys, service_token
+    from ops import attention, audit, check, erase, keys, retain, service_token
     from ops.database import Unusable
+    from ops.erasure import Person
 except ImportError as missing:
     sys.stderr.write(f"{missing}: run it with the Python of .venv/bin\n")
     sys.exit(UNUSABLE)
@@ -44,6 +45,10 @@ def _roles(environ: Mapping[str, str] | None, given: argparse.Namespace) -> int:
     return int(importlib.import_module("ops.roles").run(environ, sql=given.sql, new_passwords=given.new_passwords))
 
 
+def _erase(environ: Mapping[str, str] | None, given: argparse.Namespace) -> int:
+    return erase.run(environ, Person(given.user, given.email), yes=given.yes, dry_run=given.dry_run)
+
+
 def _attention(environ: Mapping[str, str] | None, given: argparse.Namespace) -> int:
     return attention.retry(environ, given.order_ledger_id) if given.action == "retry" else attention.show(environ)
 
@@ -66,6 +71,8 @@ COMMANDS: dict[str, Callable[[Mapping[str, str] | None, argparse.Namespace], int
     "check": lambda environ, given: check.run(environ, given.format),
     "audit": lambda environ, given: audit.run(environ, given.format, given.show),
     "attention": _attention,
+    "erase": _erase,
+    "retain": lambda environ, given: retain.run(environ, seconds=given.seconds),
     "keys": _keys,
     "service-token": lambda environ, given: service_token.run(environ, given.audience),
 }
@@ -93,7 +100,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_keys(commands.add_parser("keys", help="make, list, revoke and rotate the API keys of clients"))
     token = commands.add_parser("service-token", help="print a token for a service, valid for an hour")
     token.add_argument("audience", choices=service_token.AUDIENCES, metavar="|".join(service_tokens.PARTICIPANTS))
+    _add_data_commands(commands)
     return parser
+
+
+def _add_data_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    away = commands.add_parser("erase", help="erase a person's data; 0: done, 1: some orders are still open")
+    person = away.add_mutually_exclusive_group(required=True)
+    person.add_argument("--user", type=_user_id, metavar="ID", help="the person's user_id in their orders")
+    person.add_argument("--email", metavar="ADDRESS", help="the person's address, in upper or lower case")
+    away.add_argument("--yes", action="store_true", help="do not ask first")
+    away.add_argument("--dry-run", action="store_true", help="only count the orders")
+    old = commands.add_parser("retain", help="delete what is older than the settings RETAIN_… allow; for a scheduler")
+    old.add_argument("--seconds", type=_count, default=3600, metavar="N", help="stop after this time (default: 3600)")
 
 
 def _add_keys(parser: argparse.ArgumentParser) -> None:
@@ -125,6 +144,13 @@ def _uuid(text: str) -> str:
 
 
 _uuid.__name__ = "order_ledger_id"  # argparse: "invalid order_ledger_id value"
+
+
+def _user_id(text: str) -> str:
+    return _uuid(text)
+
+
+_user_id.__name__ = "user id"
 
 
 def _count(text: str) -> int:

@@ -47,15 +47,28 @@ def transaction(environ: Mapping[str, str] | None, *, timeout_s: int, **session:
 @contextmanager
 def opened(environ: Mapping[str, str] | None, *, timeout_s: int, **session: Any) -> Iterator[Opened]:
     """Like `transaction`, with the settings and the connection. A command that only reads has a role of its own."""
+    with connected(environ, **session) as (settings, connection), within(connection, timeout_s=timeout_s) as tx:
+        yield Opened(tx, settings, connection)
+
+
+@contextmanager
+def within(connection: Any, *, timeout_s: int) -> Iterator[Transaction]:
+    """One transaction on an open connection."""
+    with connection, connection.cursor() as cursor:
+        # Within the transaction: a pooler in transaction mode drops the settings of a session.
+        cursor.execute("SELECT set_config('statement_timeout', %s, true)", (f"{timeout_s}s",))
+        cursor.execute("SELECT set_config('timezone', 'UTC', true)")  # for times within a text
+        yield Transaction(cursor)
+
+
+@contextmanager
+def connected(environ: Mapping[str, str] | None, **session: Any) -> Iterator[tuple[Settings, Any]]:
+    """The settings and a connection, for a command with several transactions. :raises Unusable:"""
     try:
         settings = Settings.load(environ, "audit" if session.get("readonly") else "")
         with closing(connect(settings.database_direct_url, name="holdfast ops")) as connection:
             connection.set_session(**session)
-            with connection, connection.cursor() as cursor:
-                # Within the transaction: a pooler in transaction mode drops the settings of a session.
-                cursor.execute("SELECT set_config('statement_timeout', %s, true)", (f"{timeout_s}s",))
-                cursor.execute("SELECT set_config('timezone', 'UTC', true)")  # for times within a text
-                yield Opened(Transaction(cursor), settings, connection)
+            yield settings, connection
     except SettingError as error:
         raise Unusable(str(error)) from None
     except psycopg2.Error as error:

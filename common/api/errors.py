@@ -124,6 +124,12 @@ class RequestInProgress(ApiError):
     status, code, retry_after = 409, "request_in_progress", 1
 
 
+class RequestExpired(ApiError):
+    """The key was used, and its response is no longer kept. Nothing was done now. A new request needs a new key."""
+
+    status, code, is_final = 409, "request_expired", True
+
+
 class IdempotencyKeyReused(ApiError):
     """This key has been used for another request. A new request needs a new key."""
 

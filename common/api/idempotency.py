@@ -16,7 +16,7 @@ from typing import Any
 import psycopg2
 from marshmallow import Schema
 
-from common.api.errors import ApiError, IdempotencyKeyReused, RequestInProgress
+from common.api.errors import ApiError, IdempotencyKeyReused, RequestExpired, RequestInProgress
 from common.database.database import Transaction
 from common.json_text import encode
 
@@ -97,6 +97,7 @@ def once(
     """Run `work`, or return the first response again if `key` has been used in this scope.
 
     :raises IdempotencyKeyReused: the key was used for another request
+    :raises RequestExpired: the first response is no longer kept
     :raises RequestInProgress: another call with the key still holds it after the database's lock_timeout
     """
     try:
@@ -130,4 +131,6 @@ def _replay(tx: Transaction, table: str, scope: str, key: str, fingerprint: Fing
         raise RequestInProgress()
     if not fingerprint.matches(row["fingerprint"]):
         raise IdempotencyKeyReused()
+    if row["status"] is None:
+        raise RequestExpired()  # the response was deleted (`ops retain`); the key still has no second effect
     return StoredResponse(row["status"], row["body"], replayed=True)

@@ -22,7 +22,12 @@ WITH_BODY = (
     errors.PayloadTooLarge,
     errors.UnsupportedMediaType,
 )
-WITH_KEY = (errors.MissingIdempotencyKey, errors.IdempotencyKeyReused, errors.RequestInProgress)
+WITH_KEY = (
+    errors.MissingIdempotencyKey,
+    errors.IdempotencyKeyReused,
+    errors.RequestInProgress,
+    errors.RequestExpired,
+)
 # Header → its schema and its meaning.
 HEADERS: dict[str, tuple[dict[str, Any], str]] = {
     "X-Request-ID": (

@@ -18,11 +18,20 @@ class Checked(Protocol):
     def lease_s(self) -> float: ...
     @property
     def abandoned_after_s(self) -> float: ...
+    @property
+    def retain_orders_days(self) -> int: ...
+    @property
+    def retain_keys_days(self) -> int: ...
 
 
 def problems(settings: Checked) -> list[str]:
     """Return a sentence for each guarantee that the settings break. Tests may use shorter times (APP_ENV=test)."""
     found: list[str] = []
+    if 0 < settings.retain_keys_days < settings.retain_orders_days:
+        found.append(
+            f"RETAIN_KEYS_DAYS must not be less than RETAIN_ORDERS_DAYS ({settings.retain_orders_days}), and is "
+            f"{settings.retain_keys_days}: an order's key must be refused for at least as long as the order is kept"
+        )
     if settings.app_env == "test":
         return found
     if settings.lease_s < SHORTEST_LEASE_S:

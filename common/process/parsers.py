@@ -5,6 +5,7 @@ No message repeats the text, because it may hold a password.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import ssl
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import psycopg2.extensions
 
 from domain.money import CURRENCIES
 
+MAX_DAYS = 36_500
 ESCAPES = "a postgresql:// address, with / ? @ and % as %2F %3F %40 and %25 in its password and parameters"
 
 
@@ -23,6 +25,17 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not (re.fullmatch("-?[0-9]{1,18}", text) and low <= int(text) <= high):
             raise ValueError(f"a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def days(shortest: int) -> Callable[[str], int]:
+    """0: forever."""
+
+    def parse(text: str) -> int:
+        if not (re.fullmatch("[0-9]{1,5}", text) and (int(text) == 0 or shortest <= int(text) <= MAX_DAYS)):
+            raise ValueError(f"a whole number from {shortest} to {MAX_DAYS}, or 0")
         return int(text)
 
     return parse
@@ -104,6 +117,17 @@ def secret_list(text: str) -> tuple[str, ...]:
     if not all(re.fullmatch(r"[\x21-\x7e]{32,255}", secret) for secret in secrets):
         raise ValueError("a comma-separated list of secrets, each of 32 to 255 printable ASCII characters")
     return secrets
+
+
+def networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """Networks and single addresses, separated by commas. One that contains every address would trust every client."""
+    try:
+        found = tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError:
+        found = (ipaddress.ip_network("0.0.0.0/0"),)
+    if any(network.prefixlen == 0 for network in found):
+        raise ValueError("a comma-separated list of networks or addresses, such as 10.0.0.0/8 or 127.0.0.1")
+    return found
 
 
 def ca_bundle(text: str) -> str:

@@ -52,9 +52,8 @@ def problems(settings: Checked, environ: Mapping[str, str], names: Mapping[str, 
     ):
         if value:
             yield f"{name} must be 0 {WHERE}: it makes payments fail or wait, for tests"
-    for key in settings.service_token_keys:
-        if reason := weakness(key, SHORTEST_KEY):
-            yield f"SERVICE_TOKEN_KEYS has a secret that can be guessed: {WHERE} each must {reason}"
+    for reason in {weakness(key, SHORTEST_KEY) for key in settings.service_token_keys} - {""}:
+        yield f"SERVICE_TOKEN_KEYS has a secret that can be guessed: {WHERE} it must {reason}"
     for url, name in {settings.database_direct_url: names["direct_url"], settings.database_url: names["url"]}.items():
         yield from _database(name, url, environ)
 

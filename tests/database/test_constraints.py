@@ -79,6 +79,8 @@ CHECKS = {
         "processed_at": [{"processed_at": NOW}, {"status": "PROCESSED"}, {"status": "FAILED"}],
     },
     "rate_limits": {"tokens": [{"tokens": -0.1}]},
+    "request_rates": {"tokens": [{"tokens": -0.1}]},
+    "deleted_reservations": {"quantity": [{"quantity": 0}]},
 }
 CHECK_CASES = [
     (table, f"ck_{table}_{name}", changes)
@@ -114,6 +116,10 @@ UNIQUE_CASES = [
     ("set_aside_entries", "pk_set_aside_entries", {"reason": "another"}),
     ("refused_requests", "pk_refused_requests", {"fingerprint": "1" * 64}),
     ("rate_limits", "pk_rate_limits", {"tokens": 2}),
+    ("request_rates", "pk_request_rates", {"tokens": 2}),
+    ("declines", "pk_declines", {}),
+    ("pending_erasures", "pk_pending_erasures", {"requested_at": NOW}),
+    ("deleted_reservations", "pk_deleted_reservations", {"quantity": 2}),
 ]
 FOREIGN_KEY_CASES = [
     ("inventory_adjustments", "fk_inventory_adjustments_product_id_products", {"product_id": OTHER_ID}),

@@ -48,3 +48,9 @@ def test_tests_may_use_shorter_times() -> None:
 def test_crash_points_cannot_be_armed_in_production() -> None:
     assert refusal(CRASH_AT="edge", APP_ENV="production") == ["CRASH_AT"]
     assert load(CRASH_AT="edge", APP_ENV="staging").crash_at == "edge"
+
+
+def test_key_is_refused_for_at_least_as_long_as_its_order_is_kept() -> None:
+    assert refusal(RETAIN_KEYS_DAYS="400", RETAIN_ORDERS_DAYS="401") == ["RETAIN_KEYS_DAYS"]
+    assert load(RETAIN_KEYS_DAYS="400", RETAIN_ORDERS_DAYS="400").retain_keys_days == 400
+    assert load(RETAIN_KEYS_DAYS="0", RETAIN_ORDERS_DAYS="900").retain_keys_days == 0

@@ -1,0 +1,87 @@
+"""Idempotency keys outside the ledger: delete their stored responses, and at last the keys themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from common.database.transaction import Transaction
+from ops.database import within
+from ops.retention import EXPIRED, EXPIRED_CODE
+
+TIMEOUT_S = 30
+
+
+class Keys(NamedTuple):
+    """A table of keys, its primary key, and how a row loses its response."""
+
+    table: str
+    first: str
+    second: str
+    change: str
+    unless_done: str
+
+
+REFUSALS = Keys(
+    "refused_requests",
+    "client",
+    "client_request_id",
+    "response_status = 409, response_body = %(body)s",
+    "position(%(code)s IN response_body) = 0",
+)
+STOCK = Keys("inventory_idempotency_keys", "scope", "key", "status = NULL, body = NULL", "status IS NOT NULL")
+# A saga that is still open may ask again for the response to its last call.
+PAYMENTS = Keys(
+    "payment_idempotency_keys",
+    "scope",
+    "key",
+    "status = NULL, body = NULL",
+    "status IS NOT NULL AND NOT EXISTS (SELECT FROM order_ledger"
+    " WHERE due_at IS NOT NULL AND id::text = split_part(key, ':', 2))",
+)
+WITH_ANSWERS = (REFUSALS, STOCK, PAYMENTS)
+# The keys of payments are deleted with their orders only.
+TO_FORGET = (REFUSALS, STOCK)
+
+PAGE_END = """
+SELECT first, second FROM (
+  SELECT {first} AS first, {second} AS second FROM {table}
+  WHERE ({first}, {second}) > (%(after_first)s, %(after_second)s) ORDER BY {first}, {second} LIMIT %(size)s
+) AS page ORDER BY first DESC, second DESC LIMIT 1
+"""
+_OLD = """
+WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table}
+  WHERE ({first}, {second}) > (%(after_first)s, %(after_second)s) AND ({first}, {second}) <= (%(first)s, %(second)s)
+    AND created_at < now() - %(days)s * interval '1 day' AND {condition} FOR UPDATE SKIP LOCKED))
+"""
+
+
+class Page(NamedTuple):
+    """The keys after one key, up to and including another."""
+
+    keys: Keys
+    bounds: dict[str, str]
+
+
+def pages(connection: Any, keys: Keys, size: int) -> Iterator[Page]:
+    first, second = "", ""
+    while True:
+        with within(connection, timeout_s=TIMEOUT_S) as tx:
+            end = tx.one(PAGE_END.format(**keys._asdict()), after_first=first, after_second=second, size=size)
+        if end is None:
+            return
+        yield Page(keys, {"after_first": first, "after_second": second, **end})
+        first, second = end["first"], end["second"]
+
+
+def delete_answers(tx: Transaction, page: Page, days: int) -> int:
+    keys = page.keys
+    statement = f"UPDATE {keys.table} SET {keys.change} {_OLD.format(condition=keys.unless_done, **keys._asdict())}"
+    return tx.execute(statement, **page.bounds, days=days, body=EXPIRED, code=EXPIRED_CODE)
+
+
+def forget(tx: Transaction, page: Page, days: int) -> int:
+    keys = page.keys
+    return tx.execute(
+        f"DELETE FROM {keys.table} {_OLD.format(condition='true', **keys._asdict())}", **page.bounds, days=days
+    )

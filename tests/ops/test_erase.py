@@ -1,0 +1,145 @@
+"""`python -m ops erase`: no personal data is left in any column, and books, audit and idempotency keep working."""
+
+from __future__ import annotations
+
+import psycopg2
+import pytest
+
+from ops.__main__ import main
+from ops.erasure import NO_ADDRESS, NOBODY
+from tests.books import violations
+from tests.ops.old_orders import place_all_kinds
+
+USER, EMAIL = "7b9d2c2e-1111-4222-8333-123456789abc", "a@b.example"  # of every order in the small world
+COLUMNS = """
+SELECT table_name, string_agg(format('%%I::text', column_name), ', ') FROM information_schema.columns
+WHERE table_schema = 'public' AND table_name IN (SELECT tablename FROM pg_tables WHERE schemaname = 'public')
+GROUP BY table_name
+"""
+
+
+@pytest.fixture
+def erase(url, capsys):
+    def run(*arguments, environ=None):
+        code = main(["erase", *arguments], {"DATABASE_URL": url, **(environ or {})})
+        captured = capsys.readouterr()
+        assert USER not in captured.out + captured.err
+        assert EMAIL not in (captured.out + captured.err).lower()
+        return code, captured.out + captured.err
+
+    return run
+
+
+@pytest.fixture
+def ended(world):
+    place_all_kinds(world)
+    return world
+
+
+def where_found(world, *values):
+    """The tables in which one of these values is found in any column."""
+    found = set()
+    for table, columns in world.sql(COLUMNS.replace("%%", "%")):
+        for value in values:
+            pattern = f"%{value}%"
+            query = f"SELECT 1 FROM {table} WHERE concat_ws(' ', {columns}) ILIKE %(pattern)s LIMIT 1"
+            found |= {table} if world.sql(query, pattern=pattern) else set()
+    return found
+
+
+@pytest.mark.parametrize("person", [("--user", USER), ("--email", EMAIL), ("--email", EMAIL.upper())])
+def test_no_column_has_the_persons_data_any_more(ended, erase, url, person):
+    ended.sql("UPDATE order_ledger_history SET detail = 'refused for a@b.example' WHERE id = 2")
+    ended.sql("UPDATE payment_refunds SET reason = 'a wish of Wilhelmina'")
+    ended.sql("UPDATE order_ledger SET failure_message = %(message)s", message=f"user {USER}")
+    ended.sql("INSERT INTO set_aside_entries SELECT id, 'why a@b.example' FROM order_ledger")
+    assert where_found(ended, USER, EMAIL, "Wilhelmina") >= {
+        "order_ledger",
+        "orders",
+        "payment_authorizations",
+        "payment_refunds",
+    }
+    assert erase(*person, "--yes")[0] == 0
+    assert where_found(ended, USER, EMAIL, "Wilhelmina") == set()
+    assert ended.sql("SELECT DISTINCT user_id::text, email FROM order_ledger") == [(NOBODY, NO_ADDRESS)]
+    assert ended.sql("SELECT count(*) FROM pending_erasures") == [(0,)]
+    assert violations(url) == {}
+
+
+def test_other_persons_keep_their_data(ended, erase, url):
+    ended.sql("UPDATE order_ledger SET email = 'b@b.example' WHERE client_request_id = 'second'")
+    assert erase("--email", EMAIL, "--yes")[0] == 0
+    kept = "SELECT client_request_id, email, user_id::text FROM order_ledger WHERE email <> %(nobody)s"
+    assert ended.sql(kept, nobody=NO_ADDRESS) == [("second", "b@b.example", USER)]
+    assert ended.sql("SELECT count(*) FROM orders WHERE user_id = %(user)s", user=USER) == [(1,)]
+    assert ended.sql("SELECT count(*) FROM payment_authorizations WHERE user_id = %(user)s", user=USER) == [(1,)]
+
+
+def test_key_of_an_erased_order_is_replayed_and_refused_for_another_body(ended, erase):
+    product = ended.sql("SELECT id::text FROM products ORDER BY created_at LIMIT 1")[0][0]
+    first = ended.order(product, key="completed")
+    erase("--user", USER, "--yes")
+    again = ended.order(product, key="completed")
+    assert (again.status_code, again.json) == (202, first.json)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert ended.order(product, key="completed", quantity=3).status_code == 422
+    shown = ended.edge.test_client().get(first.headers["Location"]).json
+    assert (shown["status"], shown["user_id"], shown["email"]) == ("COMPLETED", NOBODY, NO_ADDRESS)
+
+
+def test_open_order_is_erased_when_it_has_ended(world, erase, url, capsys):
+    world.order(world.product())
+    code, out = erase("--user", USER, "--yes")
+    assert code == 1
+    assert "1 orders wait" in out
+    assert where_found(world, USER) != set()
+    world.work()
+    assert where_found(world, USER) != set()
+    assert main(["retain"], {"DATABASE_URL": url}) == 0
+    assert where_found(world, USER, EMAIL) == set()
+    assert violations(url) == {}
+
+
+def test_rows_without_a_ledger_entry_are_erased(ended, erase):
+    body = {"user_id": USER, "amount_cents": 9, "currency": "USD", "payment_token": "t", "idempotency_key": "direct"}
+    assert ended.call(8300, "/payments/authorize", **body) == 200
+    assert erase("--user", USER, "--yes")[0] == 0
+    assert where_found(ended, USER) == set()
+
+
+def test_locked_order_waits_for_the_next_run(ended, erase, url):
+    connection = psycopg2.connect(url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM order_ledger ORDER BY id LIMIT 1 FOR UPDATE")
+        assert erase("--user", USER, "--yes")[0] == 1
+        assert ended.sql("SELECT count(*) FROM pending_erasures") == [(1,)]
+    connection.close()
+    assert erase("--user", USER, "--yes")[0] == 0
+    assert where_found(ended, USER) == set()
+
+
+def test_dry_run_changes_nothing(ended, erase):
+    code, out = erase("--user", USER, "--dry-run")
+    assert (code, out) == (
+        0, "Nothing was changed. Found: 6 orders that have ended, 0 that are open, and 0 rows without an order.\n"
+    )  # fmt: skip
+    assert ended.sql("SELECT count(*) FROM order_ledger WHERE email = %(email)s", email=EMAIL) == [(6,)]
+    assert ended.sql("SELECT count(*) FROM pending_erasures") == [(0,)]
+
+
+def test_erasure_is_not_begun_without_a_yes(ended, erase):
+    code, out = erase("--user", USER)
+    assert (code, "--yes" in out) == (2, True)
+    assert ended.sql("SELECT count(*) FROM pending_erasures") == [(0,)]
+
+
+@pytest.mark.parametrize("person", [("--user", NOBODY), ("--email", NO_ADDRESS)])
+def test_person_must_be_one(erase, person):
+    assert erase(*person, "--yes")[0] == 2
+
+
+def test_record_names_no_person(ended, erase):
+    erase("--email", EMAIL, "--yes")
+    ((details,),) = ended.sql("SELECT details FROM operator_log WHERE action = 'erase' ORDER BY at DESC LIMIT 1")
+    assert details == {"by": ["email"], "ended": 6, "still_open": 0, "elsewhere": 0}
+    assert where_found(ended, USER, EMAIL) == set()
