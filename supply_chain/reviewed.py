@@ -1,4 +1,4 @@
-"""The reviewed exceptions: findings that are no danger, each with its reason."""
+"""The reviewed exceptions: harmless findings, each with its reason."""
 
 from __future__ import annotations
 
