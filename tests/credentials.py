@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 
 from common.api.service import Service
 from common.credentials import client_keys
-from common.credentials.service_tokens import OPS, PARTICIPANTS, issue
+from common.credentials.service_tokens import LIFETIME_S, OPS, OPS_LIFETIME_S, PARTICIPANTS, issue
 
 TOKEN_KEY = os.environ.get("SERVICE_TOKEN_KEYS") or secrets.token_hex(32)  # of this run, and of all its workers
 SETTINGS = {"SERVICE_TOKEN_KEYS": TOKEN_KEY}
@@ -33,7 +33,13 @@ SERVICE_AT: dict[int, str] = {}
 
 
 def service_headers(audience: str, caller: str = OPS, key: str = TOKEN_KEY) -> dict[str, str]:
-    return {"Authorization": f"Bearer {issue([key], caller, audience, time.time())}"}
+    lifetime_s = OPS_LIFETIME_S if caller == OPS else LIFETIME_S
+    return {"Authorization": f"Bearer {issue([key], caller, audience, time.time(), lifetime_s)}"}
+
+
+def header_line(service: str) -> str:
+    """The header of `headers_for`, as it goes over the wire."""
+    return f"Authorization: {headers_for(service)['Authorization']}\r\n"
 
 
 def edge_headers(key: str = EDGE_KEY) -> dict[str, str]:
