@@ -105,11 +105,7 @@ def test_two_idempotency_keys_are_refused(target: Target, name: str, keys: tuple
     headers = [
         *JSON.items(),
         ("Host", "x"),
-        *(
-            credentials.edge_headers(SECRETS["alice"])
-            if call.service == "web"
-            else credentials.headers_for(call.service)
-        ).items(),
+        *credential.items(),
         ("Content-Length", len(body)),
     ]
     headers += [("Idempotency-Key", key) for key in keys]
