@@ -14,7 +14,7 @@ from ops.table import table
 
 DONE, REFUSED = 0, 1
 TIMEOUT_S = 30
-KEEP_FOR_S = 24 * 3600  # how long a rotated key works beside its successor
+KEEP_FOR_S = 24 * 3600  # how long a rotated key and its successor both work
 
 INSERT = """
 INSERT INTO client_keys (id, client, secret_sha256, scopes, expires_at)

@@ -27,7 +27,7 @@ def as_text(id_: str, secret: str) -> str:
 
 
 def parts(text: str) -> tuple[str, str] | None:
-    """A key's id and its secret. None: this is no key."""
+    """A key's id and its secret. None: the text is not a key."""
     found = KEY.fullmatch(text)
     return (found[1], found[2]) if found else None
 

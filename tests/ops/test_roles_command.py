@@ -1,4 +1,4 @@
-"""`python -m ops roles` as an operator runs it, on a server that has no roles of ours."""
+"""`python -m ops roles` as an operator runs it, on a server without our roles."""
 
 from __future__ import annotations
 

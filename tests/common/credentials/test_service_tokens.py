@@ -94,7 +94,7 @@ ATTACKS = {
     "too long a life of an operator": signed(CLAIMS | {"iss": "ops", "exp": NOW + 3601}),
     "ends before it begins": signed(CLAIMS | {"exp": NOW - 1}),
     "an end that is a text": signed(CLAIMS | {"exp": str(NOW + 300)}),
-    "an end that is no number": signed(CLAIMS | {"exp": True}),
+    "an end that is not a number": signed(CLAIMS | {"exp": True}),
     "an endless end": signed(CLAIMS | {"exp": 1e400}),
     "a claim more": signed(CLAIMS | {"sub": "ops"}),
     "not valid yet": signed(CLAIMS | {"nbf": NOW + 1000}),
