@@ -259,7 +259,6 @@ def test_service_token_keys_are_required_by_processes_that_call_each_other(proce
         Settings.load({"DATABASE_URL": URL}, process)
 
 
-
 def test_certificates_are_a_file_or_a_folder(tmp_path):
     for certificates in (certifi.where(), str(tmp_path)):
         assert load(REQUESTS_CA_BUNDLE=certificates, SSL_CERT_FILE="").ca_bundle == certificates
