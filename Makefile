@@ -1,10 +1,12 @@
 # Everything below stays in this folder: .venv (the programs) and var (the data of `make run`).
 # All paths are relative, so that the folder's name may contain spaces.
 PYTHON ?= python3
-PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check
+PIP = -m pip install --quiet --disable-pip-version-check --no-deps
+# Only what the lock files name is installed, if its hash is right. A wheel runs no code when it is installed.
+LOCKED = $(PIP) --require-hashes --only-binary :all: --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test run demo check audit attention keys reset test mutants chaos bench lint types clean
+.PHONY: help install install-test run demo check audit attention keys reset test mutants chaos bench lint types lock security clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -54,6 +56,12 @@ lint: install-test  ## check the style
 types: install-test  ## check the types
 	@.venv/bin/mypy $(if $(NO_COLOR),--no-color-output)
 
+lock: .venv/.installed-tools  ## write the lock files again (make lock ARGS=--upgrade: with the newest versions)
+	@.venv/tools/bin/python -m supply_chain.lock $(ARGS)
+
+security: install-test .venv/.installed-tools  ## look for known vulnerabilities, unsafe code and secrets; write the SBOM
+	@.venv/tools/bin/python -m supply_chain $(ARGS)
+
 clean:  ## remove everything that was made, except the data in var
 	rm -rf .venv build *.egg-info holdfast_client/build holdfast_client/*.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -66,21 +74,25 @@ endif
 
 # The stamp comes last, so that an interrupted installation is repeated. The builds leave *.egg-info behind, and
 # .venv has its own copies.
-.venv/.installed: setup.cfg pyproject.toml holdfast_client/pyproject.toml
+.venv/.installed: setup.cfg pyproject.toml holdfast_client/pyproject.toml locked/local.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found: install Python 3.11 or newer" >&2; exit 1; }
 	@$(PYTHON) -I local/python_build.py $(PYTHON)
 	@echo "installing into .venv; the first time takes about a minute"
 	@$(PYTHON) -m venv .venv
-	@$(PIP_INSTALL) --editable ./holdfast_client --editable '.[local]'
+	@.venv/bin/python $(LOCKED) locked/local.txt
+	@.venv/bin/python $(PIP) --no-index --no-build-isolation --editable ./holdfast_client --editable .
 	@rm -rf *.egg-info holdfast_client/*.egg-info
 	@pwd -P > $@
 
-.venv/.installed-test: .venv/.installed
-	@$(PIP_INSTALL) --editable '.[test]'
-	@rm -rf *.egg-info
+.venv/.installed-test: .venv/.installed locked/test.txt
+	@.venv/bin/python $(LOCKED) locked/test.txt
 	@touch $@
 
-.venv/.installed-bench: .venv/.installed
-	@$(PIP_INSTALL) --editable '.[bench]'
-	@rm -rf *.egg-info
+.venv/.installed-bench: .venv/.installed locked/bench.txt
+	@.venv/bin/python $(LOCKED) locked/bench.txt
+	@touch $@
+
+.venv/.installed-tools: .venv/.installed locked/tools.txt
+	@.venv/bin/python -m venv .venv/tools
+	@.venv/tools/bin/python $(LOCKED) locked/tools.txt
 	@touch $@

@@ -13,6 +13,7 @@ from common.database.database import Database
 from common.process.settings import Settings
 from edge_api.admission import Backlog, Bulkhead
 from edge_api.clients import Clients
+from edge_api.limits import Limits
 from edge_api.notifier import Notifier
 from edge_api.operations import Edge
 from edge_api.routes import api
@@ -30,6 +31,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         Notifier(database, settings.notify_coalesce_ms / 1000),
     )
     bulkhead, clock = Bulkhead(settings.web_threads), DatabaseClock(database)
+    limits = Limits(database, settings)
 
     def service(name: str, url: str) -> GuardedService:
         tokens = Issuer(settings.service_token_keys, "edge_api", f"{name}_service", clock)
@@ -43,8 +45,9 @@ def create_app(settings: Settings | None = None) -> Flask:
         ),
         bulkhead=bulkhead,
         backlog=Backlog(store.backlog_age_s, settings.max_backlog_age_s),
+        limits=limits,
         rate_limit_per_minute=settings.rate_limit_per_minute,
         waits=Waits(store.terminal, settings.web_threads, is_stopping=lambda: bool(app.config["IS_STOPPING"]())),
     )
-    app = create_service("edge_api", api, edge, settings, database, Clients(database).guard)
+    app = create_service("edge_api", api, edge, settings, database, limits.guard(Clients(database).guard))
     return app

@@ -1,12 +1,16 @@
 """The refusals of the Edge API, in addition to those of common/api/errors.py."""
 
-from common.api.errors import ApiError
+from common.api.errors import ApiError, RateLimited
 
 
 class PaymentDeclined(ApiError):
     """The payment was declined. The same request will be declined again."""
 
     status, code, is_final = 402, "payment_declined", True
+
+
+class TooManyDeclines(RateLimited):
+    """Too many payments with this key or from this address were declined. Send the order again after Retry-After."""
 
 
 class CurrencyMismatch(ApiError):

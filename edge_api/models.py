@@ -6,6 +6,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    DateTime,
     Double,
     ForeignKey,
     Index,
@@ -189,6 +190,25 @@ rate_limits = Table(
     Column("tokens", Double, nullable=False),
     time_column("refilled_at"),
     CheckConstraint("tokens >= 0", name="tokens"),
+)
+
+# Requests of a key or of an address. The address is a digest. Rows are deleted when they are an hour old.
+request_rates = Table(
+    "request_rates",
+    metadata,
+    Column("subject", identifier(), primary_key=True),
+    Column("tokens", Double, nullable=False),
+    time_column("refilled_at"),
+    CheckConstraint("tokens >= 0", name="tokens"),
+    Index(None, "refilled_at"),
+)
+
+declines = Table(
+    "declines",
+    metadata,
+    Column("subject", identifier(), primary_key=True),
+    Column("at", DateTime(timezone=True), primary_key=True),
+    Index(None, "at"),
 )
 
 # A key gets one final answer: an entry or a stored refusal, never both. Each of the two statements that give a key its

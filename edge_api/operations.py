@@ -19,11 +19,12 @@ from common.database.errors import TransientDatabaseError
 from common.process import moments
 from domain.states import Status
 from edge_api.admission import Backlog, Bulkhead
-from edge_api.errors import OrderNotFound, UnknownProduct
+from edge_api.errors import OrderNotFound, TooManyDeclines, UnknownProduct
+from edge_api.limits import Limits
 from edge_api.outcome import Authorization, abandoned, finish, location
 from edge_api.pricing import priced
 from edge_api.services import Services
-from edge_api.store import Store
+from edge_api.store import Payers, Store
 
 # How long a repeat waits for the first request before it is told to retry: an authorization takes milliseconds.
 REPEAT_WAITS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
@@ -37,6 +38,7 @@ class Edge:
     services: Services
     bulkhead: Bulkhead
     backlog: Backlog
+    limits: Limits
     rate_limit_per_minute: int
     waits: Waits = field(repr=False)
 
@@ -49,6 +51,7 @@ class Request:
     key: str
     order: dict[str, Any]
     fingerprint: Fingerprint
+    payers: Payers
 
     @property
     def payment_token(self) -> str:
@@ -60,8 +63,10 @@ def place_order(edge: Edge, request: Request) -> StoredResponse:
 
     :raises ApiError: for every response that is not stored; those that are stored are returned
     """
-    found = edge.store.find(request.client, request.key)
-    if found is None:
+    found: Row | None = edge.store.look(request.client, request.key, request.payers, edge.limits.max_declines)
+    if found and found["fingerprint"] is None:
+        if found["locked_for_s"]:
+            raise _too_many_declines(found["locked_for_s"])
         edge.backlog.check()
         with edge.bulkhead.slot():
             first = _begin(edge, request)
@@ -174,10 +179,16 @@ def _authorize(edge: Edge, entry: Row, request: Request) -> Authorization:
     with edge.store.released_on_error(entry):
         answer = edge.services.authorize(entry, request.payment_token)
         moments.reached("edge.after_authorize")
-    return Authorization(entry, answer)
+    return Authorization(entry, answer, request.payers)
 
 
 def _rate_limited(per_minute: int) -> RateLimited:
     refusal = RateLimited()
     refusal.retry_after = math.ceil(60 / per_minute)  # until the bucket has a token again, at the latest
+    return refusal
+
+
+def _too_many_declines(for_s: float) -> TooManyDeclines:
+    refusal = TooManyDeclines()
+    refusal.retry_after = max(1, math.ceil(for_s))
     return refusal

@@ -14,7 +14,7 @@ from common.database.errors import TransientDatabaseError
 from domain.states import ABANDONED, Status
 from edge_api.errors import GatewayError, PaymentDeclined, RequestAbandoned
 from edge_api.schemas import AcceptedOrder
-from edge_api.store import Store
+from edge_api.store import NOBODY, Payers, Store
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Authorization:
 
     entry: Row
     answer: Answer
+    payers: Payers = NOBODY
 
 
 def finish(store: Store, authorization: Authorization) -> StoredResponse:
@@ -41,7 +42,7 @@ def _finish(store: Store, authorization: Authorization) -> StoredResponse:
             reason = "The payment was voided before it was authorized; nothing is held."
             return _refuse(store, entry, ABANDONED, reason, abandoned(entry))
         case No() as no:
-            return _decline(store, entry, no)
+            return _decline(store, entry, no, authorization.payers)
         case Nothing(reason):
             store.let_go(entry)
             raise GatewayError() from RuntimeError(reason)
@@ -77,18 +78,23 @@ def _authorized(store: Store, entry: Row, authorization_id: str, response: Store
     return now is not None and now["response_body"] == response.body
 
 
-def _decline(store: Store, entry: Row, no: No) -> StoredResponse:
+def _decline(store: Store, entry: Row, no: No, payers: Payers) -> StoredResponse:
     code = str(no.details.get("decline_code", no.code))
     refusal = PaymentDeclined(decline_code=code, is_retryable=False, order_ledger_id=entry["id"])
     message = f"The payment was declined: {code}."
-    return _refuse(store, entry, "payment_declined", message, StoredResponse.refusal(refusal))
+    return _refuse(store, entry, "payment_declined", message, StoredResponse.refusal(refusal), payers)
 
 
 def _refuse(
-    store: Store, entry: Row, failure_code: str, failure_message: str, response: StoredResponse
+    store: Store,
+    entry: Row,
+    failure_code: str,
+    failure_message: str,
+    response: StoredResponse,
+    payers: Payers = NOBODY,
 ) -> StoredResponse:
     """End the entry with a refusal."""
-    if not store.refused(entry, failure_code, failure_message, response):
+    if not store.refused(entry, failure_code, failure_message, response, payers):
         raise RequestInProgress()  # another request took it over, or the sweeper has it
     return response
 

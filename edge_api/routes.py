@@ -56,7 +56,8 @@ def place_order(edge: Edge, idempotency_key: str, body: dict[str, Any], sent: di
     Holds the customer's money and answers 202; the order is then created, reserved, captured and confirmed.
     Send the same request with the same key again whenever no answer came: nothing happens twice.
     """
-    return operations.place_order(edge, Request(g.caller, idempotency_key, body, fingerprint_of(sent)))
+    payers = edge.limits.payers(g.caller)
+    return operations.place_order(edge, Request(g.caller, idempotency_key, body, fingerprint_of(sent), payers))
 
 
 @api.route(

@@ -16,6 +16,7 @@ from edge_api.admission import Bulkhead
 from edge_api.errors import GatewayError, PricesUnavailable, UnknownProduct
 
 AUTHORIZATION_ID = re.compile(r"[\x21-\x7e]{1,255}")  # anything else could not be stored or captured
+SHORTEST_SECRET = 8  # a shorter token may be a part of a word
 REFUSALS = frozenset({"payment_declined", "already_voided"})
 FIRST_PAUSE_S = 1.0  # of an open breaker
 
@@ -97,10 +98,21 @@ class Services:
             refusals=REFUSALS,
             is_yes=lambda body: _is_hold(body, entry),
         )
+        if isinstance(answer, No):
+            answer = _without(payment_token, answer)
         if isinstance(answer, No) and answer.code not in REFUSALS:
             # We built the request, so a "bad request" means that two releases disagree. An earlier try may hold money.
             return Nothing(f"payments: {answer.code}: {answer.message}")
         return answer
+
+
+def _without(token: str, refusal: No) -> No:
+    """The refusal without the token, which a gateway may repeat. The texts are stored and shown."""
+    if len(token) < SHORTEST_SECRET:
+        return refusal
+    texts = {name: value for name, value in refusal.details.items() if isinstance(value, str)}
+    details = {name: value.replace(token, "***") for name, value in texts.items()}
+    return No(refusal.code, refusal.message.replace(token, "***"), {**refusal.details, **details})
 
 
 def _later(refusal: GatewayError | PricesUnavailable, pause_s: int) -> GatewayError | PricesUnavailable:

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg2
 
@@ -57,6 +57,25 @@ FROM refused_requests WHERE client = %(client)s AND client_request_id = %(key)s
 LIMIT 1
 """
 
+# Declined payments are limited, so that nobody can find out here which stolen cards are valid. A decline is a row for
+# the key and one for the address. Once the nth latest is an hour old, where n is the limit, there is room for
+# another. Null: there is room. Orders that are processed at the same moment do not count one another: together they
+# can exceed the limit, by no more than the number of orders that the processes handle at once.
+_NTH_DECLINE = """
+(SELECT at FROM declines WHERE subject = %({subject})s AND at > now() - interval '1 hour'
+  ORDER BY at DESC OFFSET %(max_declines)s::int - 1 LIMIT 1)
+"""
+_LOCKED_FOR_S = f"""
+extract(epoch FROM GREATEST({_NTH_DECLINE.format(subject="key_subject")},
+  {_NTH_DECLINE.format(subject="address_subject")}) + interval '1 hour' - now())::float
+"""
+
+# As FIND, and for how long no order may be placed. There is always a row; that of a free key has no fingerprint.
+LOOK = f"""
+SELECT used.*, CASE WHEN used.fingerprint IS NULL THEN {_LOCKED_FOR_S} END AS locked_for_s
+FROM (VALUES (true)) AS always LEFT JOIN LATERAL ({FIND}) AS used ON true
+"""
+
 # The refusal of a request that gets no entry. No row: the key has an entry or a refusal already.
 INSERT_REFUSED = """
 INSERT INTO refused_requests (client, client_request_id, fingerprint, response_status, response_body)
@@ -96,14 +115,20 @@ WITH entry AS (
 SELECT id, (SELECT pg_notify('{CHANNEL}', '') WHERE %(notify)s) FROM entry
 """
 
-# The payment was refused: the entry ends here, with the response that a repeated request gets.
+# The payment was refused: the entry ends here, with the response that a repeated request gets. A decline is counted.
 REFUSED = """
-UPDATE order_ledger SET status = 'AUTHORIZATION_FAILED', status_detail = %(failure_code)s,
-  failure_code = %(failure_code)s, failure_message = %(failure_message)s,
-  response_status = %(status)s, response_body = %(body)s,
-  claimed_by = NULL, claimed_until = NULL, due_at = NULL, updated_at = now()
-WHERE id = %(id)s AND claim_number = %(claim_number)s AND status = 'AWAITING_AUTHORIZATION'
-RETURNING id
+WITH entry AS (
+  UPDATE order_ledger SET status = 'AUTHORIZATION_FAILED', status_detail = %(failure_code)s,
+    failure_code = %(failure_code)s, failure_message = %(failure_message)s,
+    response_status = %(status)s, response_body = %(body)s,
+    claimed_by = NULL, claimed_until = NULL, due_at = NULL, updated_at = now()
+  WHERE id = %(id)s AND claim_number = %(claim_number)s AND status = 'AWAITING_AUTHORIZATION'
+  RETURNING id
+), counted AS (
+  INSERT INTO declines (subject, at) SELECT subject, clock_timestamp()
+  FROM entry, unnest(%(subjects)s::text[]) AS subject ON CONFLICT DO NOTHING
+)
+SELECT id FROM entry
 """
 
 # The response to every repeat of a request that the sweeper closed, stored by the first repeat.
@@ -157,6 +182,16 @@ ORDER BY due_at OFFSET 9 LIMIT 1
 """
 
 
+class Payers(NamedTuple):
+    """Who a declined payment is counted for. Empty: nobody."""
+
+    key: str = ""
+    address: str = ""
+
+
+NOBODY = Payers()
+
+
 @dataclass(frozen=True)
 class Store:
     """The ledger as the Edge API sees it. Every change of a claimed entry names its claim number."""
@@ -182,6 +217,17 @@ class Store:
     def find(self, client: str, key: str) -> Row | None:
         """None: the key is free. A row without an `id` is a refusal that was stored without an entry."""
         return self.database.one(FIND, client=client, key=key)
+
+    def look(self, client: str, key: str, payers: Payers, max_declines: int) -> Row:
+        """Like `find`, with `locked_for_s`: for how long no order may be placed. None: one may.
+
+        The row of a free key has no `fingerprint`.
+        """
+        (row,) = self.database.all(
+            LOOK, client=client, key=key, key_subject=payers.key, address_subject=payers.address,
+            max_declines=max_declines or 1,
+        )  # fmt: skip
+        return row
 
     def insert_refused(self, client: str, key: str, fingerprint: str, response: StoredResponse) -> bool:
         """False: the key has an entry or another refusal."""
@@ -242,10 +288,21 @@ class Store:
 
         return self.database.statement(t2) is not None
 
-    def refused(self, entry: Row, failure_code: str, failure_message: str, response: StoredResponse) -> bool:
+    def refused(
+        self,
+        entry: Row,
+        failure_code: str,
+        failure_message: str,
+        response: StoredResponse,
+        payers: Payers,
+    ) -> bool:
         """False: the claim is lost."""
         row = self.database.one(
-            REFUSED, failure_code=failure_code, failure_message=failure_message, **_fenced(entry, response)
+            REFUSED,
+            failure_code=failure_code,
+            failure_message=failure_message,
+            subjects=[each for each in payers if each],
+            **_fenced(entry, response),
         )
         return row is not None
 

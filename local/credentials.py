@@ -31,8 +31,9 @@ def path_beside(data_dir: Path) -> Path:
 def with_secrets(environ: Mapping[str, str], path: Path) -> dict[str, str]:
     """The environment with the secrets of this machine, where it has none of its own. Makes them if there are none."""
     kept = env_file.read(path)
-    if "SERVICE_TOKEN_KEYS" not in kept:
-        kept["SERVICE_TOKEN_KEYS"] = secrets.token_urlsafe(48)
+    in_use = environ.get("SERVICE_TOKEN_KEYS") or kept.get("SERVICE_TOKEN_KEYS") or secrets.token_urlsafe(48)
+    if in_use != kept.get("SERVICE_TOKEN_KEYS"):
+        kept["SERVICE_TOKEN_KEYS"] = in_use
         env_file.write(path, kept, HEADING)
     return kept | {name: value for name, value in environ.items() if value}
 

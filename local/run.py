@@ -141,7 +141,9 @@ def _healthy(url: str) -> bool:
     with requests.Session() as session:
         session.trust_env = False  # a company's proxy cannot reach this machine's ports
         try:
-            return session.get(f"{url}/health", timeout=(1, 3)).status_code == 200  # it answers within 2 s
+            return (
+                session.get(f"{url}/health", timeout=(1, 3), allow_redirects=False).status_code == 200
+            )  # it answers within 2 s
         except requests.RequestException:
             return False
 

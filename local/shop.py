@@ -44,7 +44,7 @@ class Services:
         """:raises Unusable: a service does not answer or is not healthy"""
         for url in (self.edge, self.inventory):
             try:
-                status = self._session.get(f"{url}/health", timeout=TIMEOUT_S).status_code
+                status = self._session.get(f"{url}/health", timeout=TIMEOUT_S, allow_redirects=False).status_code
             except requests.RequestException as error:
                 raise Unusable(
                     f"Nothing answers at {url}. Start the system in another terminal: make run (with the same PORT)"
@@ -74,7 +74,12 @@ class Services:
         token = issue(self._keys, OPS, service, time.time())
         try:
             response = self._session.request(
-                method, url, timeout=TIMEOUT_S, headers={"Authorization": f"Bearer {token}"}, **content
+                method,
+                url,
+                timeout=TIMEOUT_S,
+                headers={"Authorization": f"Bearer {token}"},
+                allow_redirects=False,
+                **content,
             )
             response.raise_for_status()
             answer: dict[str, Any] = response.json()

@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 
 from common.api.service import Service
 from common.credentials import client_keys
-from common.credentials.service_tokens import OPS, PARTICIPANTS, issue
+from common.credentials.service_tokens import LIFETIME_S, OPS, OPS_LIFETIME_S, PARTICIPANTS, issue
 
 TOKEN_KEY = os.environ.get("SERVICE_TOKEN_KEYS") or secrets.token_hex(32)  # of this run, and of all its workers
 SETTINGS = {"SERVICE_TOKEN_KEYS": TOKEN_KEY}
@@ -33,7 +33,13 @@ SERVICE_AT: dict[int, str] = {}
 
 
 def service_headers(audience: str, caller: str = OPS, key: str = TOKEN_KEY) -> dict[str, str]:
-    return {"Authorization": f"Bearer {issue([key], caller, audience, time.time())}"}
+    lifetime_s = OPS_LIFETIME_S if caller == OPS else LIFETIME_S
+    return {"Authorization": f"Bearer {issue([key], caller, audience, time.time(), lifetime_s)}"}
+
+
+def header_line(service: str) -> str:
+    """The header of `headers_for`, as it goes over the wire."""
+    return f"Authorization: {headers_for(service)['Authorization']}\r\n"
 
 
 def edge_headers(key: str = EDGE_KEY) -> dict[str, str]:
@@ -47,9 +53,7 @@ def headers_for(service: str) -> dict[str, str]:
     return edge_headers() if service in ("edge_api", "web") else {}
 
 
-def add_key(
-    cursor: Any, key: str = EDGE_KEY, client: str = CLIENT, scopes: Sequence[str] = client_keys.SCOPES
-) -> None:
+def add_key(cursor: Any, key: str = EDGE_KEY, client: str = CLIENT, scopes: Sequence[str] = client_keys.SCOPES) -> None:
     """Make a key known to the Edge API."""
     id_, secret = client_keys.parts(key) or ("", "")
     cursor.execute(INSERT_KEY, (id_, client, client_keys.digest(secret), list(scopes)))

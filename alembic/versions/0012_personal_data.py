@@ -1,7 +1,7 @@
 """Tables and columns for retention and erasure, and an audit that knows what was deleted on purpose.
 
 Revision ID: holdfast_0012
-Revises: holdfast_0010
+Revises: holdfast_0011
 """
 
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 from alembic import op
 
 revision = "holdfast_0012"
-down_revision = "holdfast_0010"
+down_revision = "holdfast_0011"
 branch_labels = None
 depends_on = None
 

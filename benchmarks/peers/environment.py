@@ -8,7 +8,10 @@ from pathlib import Path
 
 from benchmarks.programs import NotInstalled
 
-REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements.txt"
+PROJECT = Path(__file__).resolve().parents[2]
+REQUIREMENTS = PROJECT / "benchmarks" / "requirements.txt"
+LOCKED = PROJECT / "locked" / "peers.txt"
+INSTALL = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes")
 
 
 def peers_python(folder: Path) -> Path:
@@ -20,7 +23,7 @@ def peers_python(folder: Path) -> Path:
     python, stamp, wanted = folder / "bin" / "python", folder / "made-for", _wanted(folder)
     if not stamp.exists() or stamp.read_text() != wanted:
         _run([sys.executable, "-m", "venv", "--clear", folder])
-        _run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS])
+        _run([python, *INSTALL, "--only-binary", ":all:", "--requirement", LOCKED])
         stamp.write_text(wanted)  # last, so that an interrupted install is not mistaken for a complete one
     return python
 
@@ -33,7 +36,7 @@ def requirements() -> list[str]:
 
 def _wanted(folder: Path) -> str:
     """What an environment depends on: its path, which it contains, the Python and the packages."""
-    return f"{folder}\n{sys.version}\n{REQUIREMENTS.read_text()}"
+    return f"{folder}\n{sys.version}\n{LOCKED.read_text()}"
 
 
 def _run(command: list[str | Path]) -> None:

@@ -10,15 +10,17 @@ from typing import Any
 
 from flask import Flask, Response, request
 
+from common.api import headers
 from common.api.routes import Api
 
-SCRIPT = Path(__file__).parent / "static" / "rapidoc-min.js.gz"  # RapiDoc 9.3.8: 863 KB, compressed to 218 KB
+STATIC = Path(__file__).parent / "static"
+SCRIPT = STATIC / "rapidoc-min.js.gz"  # RapiDoc 9.3.8: 863 KB, compressed to 218 KB
 DAY_S = 86_400
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title><link rel="icon" href="data:,"><script type="module" src="/docs/rapidoc-min.js"></script>
-<style>rapi-doc::part(section-tag-title), rapi-doc::part(operation-divider) {{ display: none }}</style></head>
+<link rel="stylesheet" href="/docs/page.css"></head>
 <body><rapi-doc spec-url="/openapi.json" render-style="read" show-header="false" load-fonts="false" theme="light"
  allow-spec-file-load="false" allow-spec-url-load="false" allow-server-selection="false"
  allow-authentication="true"
@@ -41,7 +43,11 @@ def add_documentation(app: Flask, api: Api, spec: dict[str, Any]) -> None:
 
     @app.get("/docs")
     def docs() -> Response:
-        return _cacheable(Response(page, mimetype="text/html"))
+        return _cacheable(Response(page, mimetype="text/html", headers=headers.PAGE))
+
+    @app.get("/docs/page.css")
+    def docs_style() -> Response:
+        return _cacheable(Response((STATIC / "page.css").read_bytes(), mimetype="text/css"), max_age_s=DAY_S)
 
     @app.get("/docs/rapidoc-min.js")
     def docs_script() -> Response:

@@ -7,15 +7,16 @@ import re
 import time
 import uuid
 from http import HTTPStatus
-from importlib.metadata import version
 from typing import Any
 
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Response, current_app, g, jsonify, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
-from common.api import openapi
+from common import __version__
+from common.api import headers, openapi
 from common.api.access import Guard
+from common.api.client_address import Proxies
 from common.api.documentation import add_documentation
 from common.api.errors import (
     ApiError,
@@ -58,6 +59,7 @@ def create_service(name: str, api: Api, context: Any, settings: Settings, databa
     app = Service(name, static_folder=None)
     app.url_map.strict_slashes = app.url_map.merge_slashes = False  # no redirects
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["PROXIES"] = Proxies(settings.trusted_proxies)
     app.config["IS_STOPPING"] = lambda: False  # gunicorn.conf.py replaces it
     app.before_request(_begin)
     app.after_request(_finish)
@@ -70,7 +72,7 @@ def create_service(name: str, api: Api, context: Any, settings: Settings, databa
     api.mount(app, context, guard)
     about = probes(name, api.title)
     about.mount(app, database, guard)
-    document = openapi.document(api, about, version("holdfast"))
+    document = openapi.document(api, about, __version__)
     add_documentation(app, api, document)
     return app
 
@@ -84,7 +86,10 @@ def _begin() -> None:
 
 def _finish(response: Response) -> Response:
     response.headers["X-Request-ID"] = logs.request_id.get()
-    response.headers.setdefault("Cache-Control", "no-store")  # it is about an order, a key or a person
+    response.headers.setdefault(*headers.NO_STORE)  # it is about an order, a key or a person
+    response.headers.set(*headers.NO_SNIFF)
+    if current_app.config["PROXIES"].is_https(request.environ):
+        response.headers.set(*headers.ONLY_HTTPS)
     level = logging.DEBUG if request.path in ("/health", "/live") else logging.INFO
     if log.isEnabledFor(level):
         taken_ms = round((time.perf_counter() - g.started) * 1000, 1)

@@ -23,7 +23,7 @@ from common.calls.transport import Transport, trusting
 from common.json_text import encode
 from common.json_text.decode import NotJson, decode
 from common.json_text.storable import storable
-from common.process.logs import request_id
+from common.process.logs import request_id, without_secrets
 
 CONNECT_TIMEOUT_S = 2
 READ_TIMEOUT_S = 8
@@ -171,4 +171,4 @@ def _message(code: str, message: Any, details: dict[str, Any]) -> str:
     """Return a refusal in words. It may become the order's `failure`, which shows no details."""
     if code == "validation_error" and details:
         message = f"The request was rejected as invalid: {encode.readable(details)}"
-    return storable(str(message))
+    return storable(without_secrets(str(message)))  # the other side may repeat what it was sent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from contextvars import Context
 
 from common.database.database import Database
 from common.database.errors import TransientDatabaseError
@@ -32,6 +33,7 @@ class DatabaseClock:
     def _ask(self) -> None:
         self._ask_at = time.monotonic() + ASK_AGAIN_S  # meanwhile other threads use the last answer
         with suppress(TransientDatabaseError):
-            (row,) = self._database.all(NOW)
+            # In an empty context, because this belongs to no request: an observer would take it for the request's own.
+            (row,) = Context().run(self._database.all, NOW)
             self._offset = row["now"] - time.monotonic()
             self._ask_at = time.monotonic() + ASK_EVERY_S

@@ -19,10 +19,13 @@ WELL_FORMED_REQUEST_ID = re.compile(r"[A-Za-z0-9._~:+/=-]{1,128}")
 _as_json = json.JSONEncoder(default=str, ensure_ascii=False).encode  # json.dumps would create an encoder for each line
 # The record attributes that logging sets itself; any other came through `extra=`.
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
-_SECRET_NAME = re.compile(r"token|password|secret", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"token|password|secret|authorization|api_?key|credential", re.IGNORECASE)
 # `token=tok_visa`, `"payment_token": "tok_visa"`, `'token': 'tok_visa'` within a text.
 _SECRET_IN_TEXT = re.compile(r"(\w*token[\"']?\s*[:=]\s*[\"']?)[^\s\"',;&)}\]]+", re.IGNORECASE)
-
+# `Bearer …`; a key of a client, an operator or a webhook endpoint without it; a service's token (a JWT) without it.
+_CREDENTIAL_IN_TEXT = re.compile(
+    r"(\bBearer\s+)[^\s\"',;)}\]]+|(\b(?:hfo?|whsec)_)\w[\w+/=-]*|(\beyJ)[\w.-]+", re.IGNORECASE
+)
 _EMAIL_IN_TEXT = re.compile(r"[^\s\"'<>(),;:=@]+@[^\s\"'<>(),;:=@]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # could forge a log line or move the cursor
 # PostgreSQL shows the refused row, with all of a customer's data.
@@ -64,18 +67,25 @@ class _JsonFormatter(logging.Formatter):
             **_extra(record),
             "exception": _traceback(self, record),
         }
-        return _as_json({key: value for key, value in line.items() if value != ""})
+        return _on_one_line(_as_json({key: value for key, value in line.items() if value != ""}))
 
 
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         words = [f"{_utc(record):%H:%M:%S}.{record.msecs:03.0f}", f"{record.levelname:<7}"]
-        words += [_CONTROL.sub(lambda found: repr(found[0])[1:-1], without_secrets(record.getMessage()))]
+        words += [without_secrets(record.getMessage())]
         words += [f"{key}={value}" for key, value in _extra(record).items()]
         words += [f"[{request_id.get()}]"] if request_id.get() else []
-        text = " ".join(words)
-        traceback = _traceback(self, record)
-        return f"{text}\n{traceback}" if traceback else text
+        # Each further line is indented: no text of an exception can look like a line of its own.
+        further = [f"  | {line}" for line in _traceback(self, record).split("\n") if line]
+        return "\n".join(map(_on_one_line, [" ".join(words), *further]))
+
+
+def _on_one_line(text: str) -> str:
+    """Write control characters as escapes that are valid in JSON, too."""
+    if text.isprintable():
+        return text
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _utc(record: logging.LogRecord) -> datetime:
@@ -103,9 +113,11 @@ def _is_secret(name: str) -> bool:
 
 
 def without_secrets(text: str) -> str:
-    """Return the text without tokens, e-mail addresses and the values of a row that PostgreSQL refused."""
+    """Return the text without tokens, keys, e-mail addresses and the values of a row that PostgreSQL refused."""
     if "token" in text.lower():
         text = _SECRET_IN_TEXT.sub(r"\1***", text)
+    if "earer" in text or "hf" in text or "whsec" in text or "eyJ" in text:
+        text = _CREDENTIAL_IN_TEXT.sub(lambda found: f"{found[1] or found[2] or found[3]}***", text)
     if "DETAIL: " in text:
         text = _ROW_IN_TEXT.sub(r"\1***", text)
     return _EMAIL_IN_TEXT.sub("***", text) if "@" in text else text

@@ -5,6 +5,7 @@ No message repeats the text, because it may hold a password.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import ssl
 from collections.abc import Callable
@@ -116,6 +117,17 @@ def secret_list(text: str) -> tuple[str, ...]:
     if not all(re.fullmatch(r"[\x21-\x7e]{32,255}", secret) for secret in secrets):
         raise ValueError("a comma-separated list of secrets, each of 32 to 255 printable ASCII characters")
     return secrets
+
+
+def networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """Networks and single addresses, separated by commas. One that contains every address would trust every client."""
+    try:
+        found = tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError:
+        found = (ipaddress.ip_network("0.0.0.0/0"),)
+    if any(network.prefixlen == 0 for network in found):
+        raise ValueError("a comma-separated list of networks or addresses, such as 10.0.0.0/8 or 127.0.0.1")
+    return found
 
 
 def ca_bundle(text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from common.process import addresses, consistency, production
@@ -18,11 +19,13 @@ from common.process.parsers import (
     database_url_or_nothing,
     days,
     http_url,
+    networks,
     number,
     secret_list,
     whole,
 )
 
+Network = IPv4Network | IPv6Network
 NO_DATABASE = "DATABASE_URL is not set: the PostgreSQL that all processes share"
 NO_TOKEN_KEYS = (
     "SERVICE_TOKEN_KEYS is not set: the secret, of 32 characters or more, with which the services recognize each other"
@@ -102,6 +105,25 @@ class Settings:
     )
     rate_limit_per_minute: int = setting(
         whole(0, 1_000_000), "0", "orders a client may post in a minute (token bucket); 0: no limit"
+    )
+    requests_per_minute_per_key: int = setting(
+        whole(0, 1_000_000), "0", "Edge API: requests that a key may send in a minute (token bucket); 0: no limit"
+    )
+    requests_per_minute_per_address: int = setting(
+        whole(0, 1_000_000), "0", "Edge API: the same for the address of a client"
+    )
+    failed_authentications_per_minute: int = setting(
+        whole(0, 1_000_000), "30", "Edge API: refused credentials of one address in a minute; 0: no limit"
+    )
+    declines_per_hour: int = setting(
+        whole(0, 1_000_000),
+        "20",
+        "Edge API: declined payments in an hour after which a key, or an address, may place no order; 0: no limit",
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        networks,
+        "",
+        "networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed; empty: nobody's",
     )
     notify_coalesce_ms: int = setting(
         whole(0, 10_000), "0", "Edge API: at most one notification in this time from each worker; 0: one for each order"

@@ -58,7 +58,10 @@ def difference(database: Asks, roles: list[str]) -> Difference:
 
 
 def _expanded(right: Right, columns: Mapping[str, list[str]]) -> Iterator[Right]:
-    """The right for each of its columns that exist."""
+    """The right for each of its columns that exist. DELETE is about whole rows."""
+    if right.verb == "DELETE":
+        yield right
+        return
     for column in columns[right.relation]:
         if right.column in ("*", column):
             yield right._replace(column=column)

@@ -15,7 +15,10 @@ log = logging.getLogger(__name__)
 NAME = "holdfast migrate"
 
 # Waiting does not help against these. It may help against others: a server that starts, recovers or is down.
-FINAL = ("password authentication", "does not exist", "no pg_hba.conf entry", "connection option", "invalid ")
+FINAL = (
+    *("certificate", "support SSL", "password authentication", "does not exist", "no pg_hba.conf entry"),
+    *("connection option", "invalid "),
+)
 
 
 class DatabaseUnreachable(Exception):

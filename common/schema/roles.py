@@ -1,6 +1,6 @@
 """The database roles of the processes, and the rights of each. `python -m ops roles` creates them.
 
-The owner of the tables is none of them: it migrates, and runs the commands of operators that change something.
+The owner of the tables is another role: it migrates, and runs the commands of operators that change something.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ AUDIT = "audit"
 # that the writer cannot replace.
 COMMON = {"holdfast_version": "SELECT", "operator_log": "INSERT (actor, action, details)"}
 
-# What each process may do, as GRANT takes it. A table without an entry is out of reach. Nothing may be deleted.
+# What each process may do, as GRANT takes it. A table without an entry is out of reach. Nothing may be deleted
+# but the counters of limits.
 RIGHTS: dict[str, dict[str, str]] = {
     "edge_api": {
         "order_ledger": "SELECT, INSERT, UPDATE (status, status_detail, payment_authorization_id, failure_code,"
@@ -26,6 +27,8 @@ RIGHTS: dict[str, dict[str, str]] = {
         "set_aside_entries": "SELECT",
         "refused_requests": "SELECT, INSERT",
         "rate_limits": "SELECT, INSERT, UPDATE (tokens, refilled_at)",
+        "request_rates": "SELECT, INSERT, UPDATE (tokens, refilled_at), DELETE",
+        "declines": "SELECT, INSERT, DELETE",
         "client_keys": "SELECT, UPDATE (last_used_at)",
     },
     "orders_service": {

@@ -39,6 +39,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         mark_repeated_key(req)
         if any(_may_be_too_large(name, value) for name, value in req.headers):
             req.force_close()
+        if any(name == "CONTENT-LENGTH" and int(value) > MAX_BODY_BYTES for name, value in req.headers):
+            req._expected_100_continue = False  # nobody will read the body
         return bool(super().handle_request(req, conn))
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from gunicorn.http import errors as http_errors
 
-from common.api import errors
+from common.api import errors, headers
 from common.api.idempotency import SENT_TWICE
 from common.process import logs
 
@@ -23,6 +23,7 @@ REFUSALS = {
 }
 # Parse errors by their class, but in a response: not the client's fault.
 IN_RESPONSE = (http_errors.InvalidResponseHeader, http_errors.InvalidResponseHeaderName)
+ALWAYS = "".join(f"{name}: {value}\r\n" for name, value in (headers.NO_STORE, headers.NO_SNIFF))
 log = logging.getLogger(__name__)
 
 
@@ -61,7 +62,7 @@ def _as_http(error: errors.ApiError) -> bytes:
     text = json.dumps(body).encode()
     head = (
         f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\nConnection: close\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(text)}\r\nCache-Control: no-store\r\n"
-        f"X-Request-ID: {body['request_id']}\r\n\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(text)}\r\n"
+        f"{ALWAYS}X-Request-ID: {body['request_id']}\r\n\r\n"
     )
     return head.encode() + text

@@ -98,4 +98,42 @@ def test_docs_page_shows_every_operation(browser: Browser, create_app: Callable[
             expect(page.get_by_text(path, exact=True).first).to_be_visible(timeout=PATIENCE_MS)
         expect(page).to_have_title(api.title)
         expect(page.get_by_role("button", name="TRY")).to_have_count(len(paths))
-        assert problems == []
+        assert "\n".join(problems) == ""
+
+
+def test_docs_page_sends_a_request_on_try(browser: Browser) -> None:
+    with served(payments_service.app.create_app(SETTINGS)) as base_url, browser.new_page() as page:
+        problems = watch(page, base_url)
+        page.goto(f"{base_url}/docs")
+        with page.expect_response(f"{base_url}/live", timeout=PATIENCE_MS) as answered:
+            page.get_by_role("button", name="TRY").last.click()
+        assert answered.value.status == 200
+        assert "\n".join(problems) == ""
+
+
+NEW_SCRIPT = "const script = document.body.appendChild(document.createElement('script'));"
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        f"{NEW_SCRIPT} script.textContent = 'window.ran = 1'",
+        f"{NEW_SCRIPT} script.src = 'data:,window.ran = 1'",
+        "document.body.innerHTML = '<img src=data: onerror=\"window.ran = 1\">'",
+        "setTimeout('window.ran = 1')",
+    ],
+    ids=["inline script", "foreign script", "event handler", "text as code"],
+)
+def test_docs_page_runs_no_injected_script(browser: Browser, attack: str) -> None:
+    with served(edge_api.app.create_app(SETTINGS)) as base_url, browser.new_page() as page:
+        page.goto(f"{base_url}/docs")
+        with page.expect_console_message(lambda said: "Content Security Policy" in said.text, timeout=PATIENCE_MS):
+            page.evaluate(f"() => {{ {attack} }}")
+        assert page.evaluate("() => window.ran") is None
+
+
+def test_docs_page_cannot_be_framed(browser: Browser) -> None:
+    with served(edge_api.app.create_app(SETTINGS)) as base_url, browser.new_page() as page:
+        with page.expect_event("console", lambda said: "frame-ancestors" in said.text, timeout=PATIENCE_MS):
+            page.set_content(f'<iframe src="{base_url}/docs"></iframe>')
+        assert all(frame.url.startswith("chrome-error:") for frame in page.frames[1:])

@@ -148,7 +148,7 @@ def test_kill_at_the_commit_of_the_current_operation(
     "program", ["-m orchestrator", "-m gunicorn --config gunicorn.conf.py edge_api.app:create_app()"]
 )
 def test_armed_process_does_not_start_in_production(program: str) -> None:
-    environ = {"DATABASE_URL": "postgresql://nowhere/x", "APP_ENV": "production", "CRASH_AT": "edge.before_t1"}
+    environ = {"DATABASE_URL": "postgresql:///x", "APP_ENV": "production", "CRASH_AT": "edge.before_t1"}
     result = run([sys.executable, *program.split()], **environ)
     assert result.returncode == 1
     assert result.stdout + result.stderr == (

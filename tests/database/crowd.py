@@ -97,6 +97,8 @@ INSERT INTO payment_idempotency_keys
     SELECT 'capture', 'k' || n, md5(n::text), 200, '{}' FROM generate_series(1, %(last)s) n;
 INSERT INTO refused_requests
     SELECT 'shop', 'refused' || n, md5(n::text), 422, '{}' FROM generate_series(1, %(last)s) n;
+INSERT INTO request_rates SELECT 'requests:key:' || n, 1 FROM generate_series(1, %(last)s) n;
+INSERT INTO declines SELECT 'key:' || n, now() - n * interval '1 ms' FROM generate_series(1, %(last)s) n;
 """
 
 HOLDS = """

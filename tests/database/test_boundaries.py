@@ -26,10 +26,11 @@ MAY_IMPORT = {service: {service} | RUN_TIME for service in SERVICES} | {
     "ops": RUN_TIME,
     "local": RUN_TIME | {"holdfast_client", "ops"},
     "benchmarks": RUN_TIME | {"local", "orchestrator"},
+    "supply_chain": set(),
 }
 # Other readers of the environment: the settings, the check for honcho, and code that starts processes.
 MAY_READ_THE_ENVIRONMENT = {"common/process/settings.py", "ops/migrate.py", "ops/service_token.py"}
-STARTS_PROCESSES = ("local/", "benchmarks/")
+STARTS_PROCESSES = ("local/", "benchmarks/", "supply_chain/")
 
 
 def modules(package):

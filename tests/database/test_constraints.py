@@ -79,6 +79,8 @@ CHECKS = {
         "processed_at": [{"processed_at": NOW}, {"status": "PROCESSED"}, {"status": "FAILED"}],
     },
     "rate_limits": {"tokens": [{"tokens": -0.1}]},
+    "client_keys": {"secret_sha256": [{"secret_sha256": "\\x00"}]},
+    "request_rates": {"tokens": [{"tokens": -0.1}]},
     "deleted_reservations": {"quantity": [{"quantity": 0}]},
 }
 CHECK_CASES = [
@@ -115,6 +117,9 @@ UNIQUE_CASES = [
     ("set_aside_entries", "pk_set_aside_entries", {"reason": "another"}),
     ("refused_requests", "pk_refused_requests", {"fingerprint": "1" * 64}),
     ("rate_limits", "pk_rate_limits", {"tokens": 2}),
+    ("request_rates", "pk_request_rates", {"tokens": 2}),
+    ("client_keys", "pk_client_keys", {"client": "till"}),
+    ("declines", "pk_declines", {}),
     ("pending_erasures", "pk_pending_erasures", {"requested_at": NOW}),
     ("deleted_reservations", "pk_deleted_reservations", {"quantity": 2}),
 ]

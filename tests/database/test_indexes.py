@@ -5,6 +5,8 @@ from functools import partial
 
 import pytest
 
+import edge_api.limits
+import edge_api.rates
 import edge_api.store
 import inventory_service.operations
 import orchestrator.statements
@@ -35,7 +37,10 @@ PARAMETERS = {
     | {"id": ORDER, "client": "shop", "key": "k5", "fingerprint": DIGEST, "user_id": NEW, "email": "a@b.example"}
     | {"total": 2997, "currency": "USD", "request_id": "r", "claimant": "edge", "claim_number": 0, "lease_s": 30}
     | {"abandoned_after_s": 60, "authorization_id": "auth_5", "status": 202, "body": "{}", "limit": 100}
-    | {"failure_code": "payment_declined", "failure_message": "no", "notify": True, "ids": [ORDER]},
+    | {"failure_code": "payment_declined", "failure_message": "no", "notify": True, "ids": [ORDER]}
+    | {"subjects": ["key:k", "address:a"], "key_subject": "key:k", "address_subject": "", "max_declines": 20},
+    edge_api.limits: {},
+    edge_api.rates: {"subject": "key:k", "limit": 600, "wanted": 10},
     orchestrator.statements: {"id": ORDER, "claim_number": 0, "entries": ENTRIES, "lease_s": 30, "delay_s": 0}
     | {"in_flight": [ORDER], "reason": "why", "ids": [ORDER]}
     | {"renew_below_s": 22, "limit": CLAIMED, "claimant": "worker", "max_claims": 5, "set_aside_s": 300}

@@ -12,7 +12,9 @@ import psycopg2
 import pytest
 from sqlalchemy import Table
 
+import edge_api.limits
 import edge_api.notifier
+import edge_api.rates
 import edge_api.store
 import inventory_service.operations as inventory
 import orchestrator.statements
@@ -181,9 +183,10 @@ def test_edge_api_needs_only_its_own_tables(database, ran):
     entry = store.insert_entry("shop", "k", ENTRY)
     store.let_go(entry)
     entry = store.take_over(entry)
-    assert store.refused(entry, "payment_declined", "no", StoredResponse.of(402, {}))
+    assert store.refused(entry, "payment_declined", "no", StoredResponse.of(402, {}), edge_api.store.Payers("key:k"))
     store.answer_abandoned(entry, StoredResponse.of(402, {}))
     assert store.find("shop", "k")["status"] == "AUTHORIZATION_FAILED"
+    assert store.look("shop", "new", edge_api.store.Payers("key:k"), 20)["locked_for_s"] is None
     store.answer_abandoned(entry, StoredResponse.of(402, {}))
     assert store.get("shop", entry["id"])["timeline"]
     assert store.terminal([entry["id"]]) == [entry["id"]]
@@ -193,6 +196,9 @@ def test_edge_api_needs_only_its_own_tables(database, ran):
     store.give_token_back("shop", 10)
     assert store.backlog_age_s() == 0
     assert never_ran(edge_api.store, ran) == set()
+    store.database.one(edge_api.limits.EXPIRE)
+    edge_api.rates.Rate(store.database, "requests", 10).take("key:k")
+    assert never_ran(edge_api.limits, ran) == never_ran(edge_api.rates, ran) == set()
 
 
 CLAIM = {"claimant": "me", "lease_s": 30, "max_claims": 5, "set_aside_s": 300} | {

@@ -67,6 +67,8 @@ VALID = {
     "pending_erasures": {"order_ledger_id": ID},
     "deleted_reservations": {"product_id": ID, "quantity": 1},
     "rate_limits": {"client": "shop", "tokens": 1},
+    "request_rates": {"subject": "key:k", "tokens": 1},
+    "declines": {"subject": "key:k", "at": NOW},
     "client_keys": {"id": "k1", "client": "shop", "secret_sha256": "\\x" + DIGEST, "scopes": "{orders:read}"},
     "operator_log": {"id": ID, "actor": "ada@host", "action": "attention.retry"},
 }

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests import credentials
 from tests.answers import error_faults
 from tests.faults.raw_http import MALFORMED_HTTP, send
 from tests.faults.test_69_waits import place, wait_for
@@ -59,6 +60,7 @@ def stack(url: str, tmp_path: Path) -> Iterator[Proxied]:
         assert tested.returncode == 0, tested.stderr
         assert "warn" not in tested.stderr
         stack.proxy_address = ("127.0.0.1", port)
+        credentials.SERVICE_AT[port] = "web"
         for name in WEB_PROCESSES:
             stack.launch(name)
         eventually(lambda: "listening at" in stack.log("web"), 30)

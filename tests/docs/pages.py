@@ -35,5 +35,6 @@ def _runnable(block: Block) -> str:
     if block.language == "sh":
         return TOO_LONG.sub(r"make -n \1", RUNNING_ALREADY.sub("", block.text))
     if block.language == "python":
-        return f"export PRODUCT\n.venv/bin/python -W error - <<'END_OF_PYTHON'\n{block.text}END_OF_PYTHON\n"
+        exported = "export PRODUCT HOLDFAST_API_KEY"
+        return f"{exported}\n.venv/bin/python -W error - <<'END_OF_PYTHON'\n{block.text}END_OF_PYTHON\n"
     return ""

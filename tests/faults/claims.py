@@ -17,7 +17,7 @@ CREATE TABLE witness.claims (
   overtaken bigint,   -- how many entries visible to the claim had been due for longer and were not claimed
   claimed bigint      -- how many entries the claimant holds now
 );
-CREATE FUNCTION witness.see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+CREATE FUNCTION witness.see() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
   INSERT INTO witness.claims (order_ledger_id, claim_number, claimed_by, was_owned, lease_s, late_s, overtaken, claimed)
   SELECT NEW.id, NEW.claim_number, NEW.claimed_by, COALESCE(OLD.claimed_until > now(), false),
     extract(epoch FROM NEW.claimed_until - now()), extract(epoch FROM now() - OLD.due_at),

@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from tests.answers import Answer
+from tests.credentials import header_line
 from tests.faults.shared_stack import PATIENCE_S
 
 HEAD = b"POST /inventory/products HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HEAD += header_line("inventory_service").encode()
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 LENGTH_2 = b"Content-Length: 2\r\n\r\n{}"
 LIVE = b"GET /live HTTP/1.1\r\nHost: x\r\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ import psycopg2
 import pytest
 import requests
 
+from tests import credentials
 from tests.answers import Answer, Document
 from tests.bad_requests import READER, BadRequest
 from tests.bad_values import CAPTURED, HOLD, LEDGER, ORDER, PRODUCT
@@ -18,11 +18,7 @@ from tests.faults.shared_stack import ORCHESTRATORS, PATIENCE_S, SharedStack
 from tests.system.stack import WEB_PROCESSES
 from tests.waiting import eventually
 
-SECRETS = {"alice": "the key of alice", "bob": "the key of bob", READER: "the key of a reader"}
-API_KEYS = ",".join(
-    f"{name}={hashlib.sha256(secret.encode()).hexdigest()}{':read' * (name == READER)}"
-    for name, secret in SECRETS.items()
-)
+SECRETS = {name: credentials.new_key() for name in ("alice", "bob", READER)}
 PRICE_CENTS = 500
 
 
@@ -44,7 +40,9 @@ class Target:
         self._books.autocommit = True
         self._all_tables = " UNION ALL ".join(
             f"SELECT '{table}', md5(string_agg(t::text, '' ORDER BY t::text)) FROM {table} t"
-            for (table,) in stack.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+            for (table,) in stack.sql(
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'client_keys'"
+            )  # has the time of each key's last use
         )
         self._state = self.state()
 
@@ -73,6 +71,7 @@ class Target:
     def send(self, request: BadRequest) -> Answer:
         """Send it unchanged over a kept-alive connection."""
         headers = dict(request.headers)
+        headers |= credentials.headers_for(request.service)
         if request.service == "web":
             headers["Authorization"] = _authorization(request.credential)
         body = None if request.body is None else self.real(request.body.decode("latin-1")).encode("latin-1")
@@ -120,9 +119,11 @@ def _authorization(credential: str | None) -> str:
 
 @pytest.fixture(scope="module")
 def target(shared_stack: SharedStack) -> Iterator[Target]:
-    """The services, with API keys required. After the tests, both orders must complete."""
+    """The services, with a key of each client. After the tests, both orders must complete."""
     shared_stack.reset()
-    shared_stack.restart("web", API_KEYS=API_KEYS)
+    for name, key in SECRETS.items():
+        scopes = ["orders:read"] if name == READER else credentials.client_keys.SCOPES
+        credentials.add_key_at(shared_stack.server.url, key=key, client=name, scopes=scopes)
     target = Target(shared_stack)
     yield target
     target.settle()

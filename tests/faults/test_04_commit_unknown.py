@@ -16,7 +16,7 @@ EFFECTS = ("order_ledger", "outbox", "payment_authorizations")
 ENDED_IN_COMMIT = """
 CREATE SCHEMA fault;
 CREATE SEQUENCE fault.hits;
-CREATE FUNCTION fault.terminate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+CREATE FUNCTION fault.terminate() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
   IF nextval('fault.hits') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()), pg_sleep(30); END IF;
   RETURN NULL;
 END $$;

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from urllib.parse import urlsplit
 
+from tests.credentials import header_line
 from tests.faults.shared_stack import PATIENCE_S, SharedStack
 
 TIMES = 1000
@@ -33,7 +34,7 @@ def test_thousand_requests_with_one_key_give_one_order(stack: SharedStack) -> No
     body = json.dumps(stack.order_body(stack.product())).encode()
     head = (
         "POST /orders HTTP/1.1\r\nHost: shop\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        f"Idempotency-Key: the one\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"{header_line('web')}Idempotency-Key: the one\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     answers = asyncio.run(send_at_once(stack.url("web"), head.encode() + body))
     statuses = Counter(int(answer.split()[1]) for answer in answers)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
-from hashlib import sha256
 
 import requests
 
+from tests import credentials
 from tests.at_once import at_once
 from tests.faults.shared_stack import PATIENCE_S, SharedStack
 
-SECRETS = {"alice": "the key of alice", "bob": "the key of bob"}
-API_KEYS = ",".join(f"{name}={sha256(secret.encode()).hexdigest()}" for name, secret in SECRETS.items())
+SECRETS = {"alice": credentials.new_key(), "bob": credentials.new_key()}
 
 
 def test_same_key_of_two_clients_gives_two_orders(stack: SharedStack) -> None:
-    stack.restart("web", API_KEYS=API_KEYS)
+    for client, secret in SECRETS.items():
+        credentials.add_key_at(stack.server.url, key=secret, client=client)
     product = stack.product(stock=10)
     calls = [
         partial(stack.post_order, "k", product, quantity, api_key=secret)

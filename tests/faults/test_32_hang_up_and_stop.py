@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from tests.credentials import header_line
 from tests.faults.shared_stack import SharedStack
 from tests.system.conftest import buying
 from tests.waiting import eventually
@@ -24,7 +25,7 @@ def send_and_hang_up(stack: SharedStack, key: str, body: bytes, sent: int) -> No
     address = urlsplit(stack.url("web"))
     head = (
         "POST /orders HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\n"
-        f"Idempotency-Key: {key}\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"{header_line('web')}Idempotency-Key: {key}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     with socket.create_connection((address.hostname, address.port)) as connection:
         connection.sendall(head.encode() + body[:sent])

@@ -16,7 +16,7 @@ from tests.system.conftest import place
 CONFLICT = """
 CREATE SCHEMA fault;
 CREATE SEQUENCE fault.tries;
-CREATE FUNCTION fault.conflict() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION fault.conflict() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE n bigint := nextval('fault.tries'); BEGIN
   IF {condition} THEN RAISE EXCEPTION USING ERRCODE = '{code}'; END IF;
   RETURN NULL;

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests import credentials
 from tests.answers import Answer, error_faults
 from tests.bad_bodies import BODIES, JSON
 from tests.bad_requests import bad_requests
@@ -97,11 +98,14 @@ def peak_mb(target: Target) -> dict[int, float]:
 def test_two_idempotency_keys_are_refused(target: Target, name: str, keys: tuple[str, str]) -> None:
     """A server may join two headers of one name with a comma, and a key may contain a comma."""
     call, before = CALLS[name], target.state()
+    credential = credentials.headers_for(call.service)
+    if call.service == "web":
+        credential = credentials.edge_headers(SECRETS["alice"])
     body = target.real(json.dumps(call.body)).encode()
     headers = [
         *JSON.items(),
         ("Host", "x"),
-        ("Authorization", f"Bearer {SECRETS['alice']}"),
+        *credential.items(),
         ("Content-Length", len(body)),
     ]
     headers += [("Idempotency-Key", key) for key in keys]

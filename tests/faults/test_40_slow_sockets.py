@@ -14,6 +14,7 @@ import requests
 
 from common.server.connection import CONTINUE
 from common.server.framing import MAX_BYTES, is_complete
+from tests.credentials import header_line
 from tests.severable import Severable
 from tests.system.stack import Stack
 from tests.waiting import eventually
@@ -21,6 +22,7 @@ from tests.web_worker import needs_our_worker
 
 SLOW = 500
 HEAD = b"POST /inventory/products HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HEAD += header_line("inventory_service").encode()
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 PARTS = {
     "nothing": b"",

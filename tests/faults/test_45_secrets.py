@@ -6,16 +6,23 @@ kind of failure; then it searches everything that was logged or answered.
 
 from __future__ import annotations
 
-import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit, urlunsplit
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
+from psycopg2.extensions import parse_dsn
 
+from common.credentials import client_keys
 from common.process.settings import SettingError, Settings
+from common.schema.accounts import address_of
+from common.schema.roles import RIGHTS, ROLES, role_of
+from local.passwords import PasswordFile
+from tests import credentials
 from tests.bad_requests import changed
 from tests.bad_values import CALLS
 from tests.faults.raw_http import send
@@ -25,12 +32,24 @@ from tests.waiting import eventually
 SECRET = "canary" + os.urandom(4).hex()
 TOKEN, DECLINED_TOKEN = f"tok_{SECRET}_token", f"tok_{SECRET}_decline_expired"
 EMAIL = f"{SECRET}.mail@shop.example"
-API_KEY, NO_API_KEY, PASSWORD = f"{SECRET} key", f"{SECRET} nokey", f"{SECRET}password"
+API_KEY, NO_API_KEY = (
+    client_keys.as_text(client_keys.new_id(), (SECRET + letter * 43)[:43]) for letter in "kn"
+)  # 43: the length of a secret
+PASSWORD = f"{SECRET}password"
 SETTINGS = {
     "LOG_LEVEL": "DEBUG",
     "MOCK_FAILURE_RATE": "0.3",
-    "API_KEYS": f"shop={hashlib.sha256(API_KEY.encode()).hexdigest()}",
+    "SERVICE_TOKEN_KEYS": f"{SECRET.ljust(32, 't')},{credentials.TOKEN_KEY}",
 }
+SERVICE_TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
+UNKNOWN_CREDENTIALS = (
+    f"Bearer {NO_API_KEY}",
+    f"Bearer {SECRET}",
+    f"Basic {SECRET}",
+    SECRET,
+    f"Bearer eyJhbGciOiJub25lIn0.{SECRET}.",
+    f"Bearer hf_{SECRET}_{SECRET}",
+)
 # The clients of unanswered requests never return.
 A_MINUTE_LATER = """
 UPDATE order_ledger SET due_at = now(), claimed_until = CASE WHEN claimed_by IS NOT NULL THEN now() END
@@ -78,11 +97,20 @@ class Shop:
 
 
 @pytest.fixture
-def shop(stack: SharedStack) -> Shop:
-    parts = urlsplit(stack.server.url)
-    url = urlunsplit(parts._replace(netloc=parts.netloc.replace("@", f":{PASSWORD}@")))
-    stack.restart(*list(stack.processes), DATABASE_URL=url, **SETTINGS)
-    return Shop(stack)
+def shop(stack: SharedStack) -> Iterator[Shop]:
+    """The roles of the processes have a canary as their password, which the addresses contain."""
+    usual = PasswordFile(Path(parse_dsn(stack.server.url)["passfile"])).passwords()
+    for role in ROLES:
+        stack.sql(f"ALTER ROLE {role} PASSWORD '{PASSWORD}'")
+    stack.restart(*list(stack.processes), **addresses(stack.server.url), **SETTINGS)
+    credentials.add_key_at(stack.server.url, key=API_KEY)
+    yield Shop(stack)
+    for role in ROLES:
+        stack.sql(f"ALTER ROLE {role} PASSWORD '{usual[role]}'")
+
+
+def addresses(url: str) -> dict[str, str]:
+    return {f"{name.upper()}_DATABASE_URL": address_of(url, role_of(name), PASSWORD) for name in RIGHTS}
 
 
 def test_no_secret_appears_in_logs_or_errors(shop: Shop) -> None:
@@ -97,6 +125,9 @@ def test_no_secret_appears_in_logs_or_errors(shop: Shop) -> None:
     assert [word for word in HAPPENED if not any(word in log for log in written.values())] == []
     written |= {f"answer {number}": answer for number, answer in enumerate(shop.answers)}
     assert {name: lines_with(SECRET, text) for name, text in written.items() if SECRET in text} == {}
+    for name, text in written.items():
+        assert credentials.TOKEN_KEY not in text, name
+        assert SERVICE_TOKEN.search(text) is None, name
     assert tables_with(shop.stack, SECRET) == {"order_ledger"}, "only in the column for the e-mail address"
     assert shop.stack.count(f"order_ledger l WHERE replace(l::text, '{EMAIL}', '') LIKE '%%{SECRET}%%'") == 0
     server_log = shop.stack.server.log.read_text(errors="replace").replace(EMAIL, "")
@@ -113,16 +144,23 @@ def buy(shop: Shop) -> None:
 def send_what_is_refused(shop: Shop) -> None:
     """Send each text too long, with a wrong type, in malformed JSON, and outside of bodies."""
     assert shop.order(api_key=NO_API_KEY) == 401
-    headers = {"Authorization": f"Bearer {API_KEY}", "Idempotency-Key": new_key(), "Content-Type": "application/json"}
-    for call in (call for call in CALLS.values() if call.body):
-        url = shop.stack.url(call.service) + call.path
+    key = {"Authorization": f"Bearer {API_KEY}"}
+    for call in CALLS.values():
+        url, other = shop.stack.url(call.service) + call.path, {"User-Agent": SECRET, "Cookie": f"a={SECRET}"}
+        for credential in UNKNOWN_CREDENTIALS:
+            headers = {"Authorization": credential, **other}
+            shop.keep(requests.request(call.method, f"{url}?a={SECRET}", headers=headers, timeout=PATIENCE_S))
+        if not call.body:
+            continue
+        headers = {"Idempotency-Key": new_key(), "Content-Type": "application/json"}
+        headers |= key if call.service == "web" else credentials.headers_for(call.service)
         for field in call.bad:
             for value in (TOKEN * 600, [TOKEN], {"token": EMAIL}, f"{TOKEN}\n"):
                 body = changed(call.body, field, value)
                 shop.keep(requests.request(call.method, url, json=body, headers=headers, timeout=PATIENCE_S))
         for raw in (f'{{"payment_token": "{TOKEN}"', f'{{"email": {EMAIL}}}', f'"{TOKEN}\\ud800"', f'["{TOKEN}", NaN]'):
             shop.keep(requests.request(call.method, url, data=raw, headers=headers, timeout=PATIENCE_S))
-    web = shop.stack.url("web")
+    web, headers = shop.stack.url("web"), {**key, "Idempotency-Key": new_key(), "User-Agent": SECRET}
     for address in (f"/{EMAIL}", f"/orders/{TOKEN}", f"/orders/{new_key()}?wait={TOKEN}", f"/orders?token={TOKEN}"):
         shop.keep(requests.get(web + address, headers=headers, timeout=PATIENCE_S))
     for line in (f"Authorization: Bearer {API_KEY}\x00", f"X-A : {TOKEN}", TOKEN):
@@ -157,7 +195,7 @@ def changed_table(shop: Shop, change: str, undo: str) -> Iterator[None]:
 
 
 def meet_crashes(shop: Shop) -> None:
-    environ = {"DATABASE_URL": shop.stack.server.url, **SETTINGS}
+    environ = addresses(shop.stack.server.url) | SETTINGS
     shop.stack.restart("web", CRASH_AT="edge.after_authorize", **environ)
     shop.order_until(202)
     shop.stack.end("orchestrator.1", "orchestrator.2")

@@ -28,6 +28,7 @@ from common.api.routes import Api
 from common.process.settings import Settings
 from common.schema import migrate
 from local.postgres import EmbeddedPostgres
+from tests import credentials
 from tests.books import violations
 from tests.system.stack import WEB_PROCESSES, Stack
 from tests.waiting import eventually
@@ -69,12 +70,13 @@ def sql(url: str, statement: str) -> list[tuple[Any, ...]]:
 def test_orders_in_flight_and_repeats_survive_the_upgrade(upgraded: str, tmp_path: Path) -> None:
     stored = dict(sql(upgraded, "SELECT client_request_id, response_body FROM order_ledger"))
     stored |= dict(sql(upgraded, "SELECT client_request_id, response_body FROM refused_requests"))
+    former = credentials.new_key()  # 0.1 had no keys: all of its orders belong to this client
+    credentials.add_key_at(upgraded, key=former, client="anonymous")
     with Stack(upgraded, tmp_path) as stack:
         stack.start(*WEB_PROCESSES)
         for key, body in SENT["orders"].items():
-            answer = requests.post(
-                f"{stack.url('web')}/orders", json=body, headers={"Idempotency-Key": key}, timeout=60
-            )
+            headers = {"Idempotency-Key": key, **credentials.edge_headers(former)}
+            answer = requests.post(f"{stack.url('web')}/orders", json=body, headers=headers, timeout=60)
             assert answer.json().get("error") != "idempotency_key_reused", key
             assert stored[key] in (None, answer.text), key
         for path, body in SENT["payments"].items():

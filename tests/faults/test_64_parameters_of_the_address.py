@@ -35,6 +35,7 @@ def hosts(stack: SharedStack) -> Iterator[str]:
     yield (
         f"postgresql://{there['user']}@127.0.0.1:{free_port()},127.0.0.1:{there['port']}/{there['dbname']}"
         "?options=-csearch_path%3Dshop&connect_timeout=7&target_session_attrs=read-write"
+        f"&passfile={there['passfile']}"
     )
     way.stop()
     stack.sql("DROP SCHEMA shop CASCADE")

@@ -13,6 +13,7 @@ PUBLIC = {
     "/openapi.json": "public, no-cache",
     "/docs": "public, no-cache",
     "/docs/rapidoc-min.js": "public, max-age=86400",
+    "/docs/page.css": "public, max-age=86400",
 }
 
 

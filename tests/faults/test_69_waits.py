@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from common.server.parking import MAX_PARKED
+from tests.credentials import header_line
 from tests.faults.raw_http import read_answer
 from tests.faults.test_61_health import descriptors
 from tests.system.stack import WEB_PROCESSES, Stack
@@ -45,7 +46,7 @@ def place(stack: Stack) -> str:
 
 def wait_for(stack: Stack, order: str) -> socket.socket:
     client = socket.create_connection(stack.address("web"), timeout=60)
-    client.sendall(f"GET /orders/{order}?wait=30 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    client.sendall(f"GET /orders/{order}?wait=30 HTTP/1.1\r\nHost: x\r\n{header_line('web')}\r\n".encode())
     return client
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from common.process.settings import Settings
+from tests.credentials import header_line
 from tests.faults.raw_http import send
 from tests.faults.shared_stack import SharedStack
 from tests.system.stack import Stack
@@ -21,6 +22,7 @@ BODY = json.dumps({"name": "Tea", "sku": "TEA-1", "price_cents": 300}).encode()
 
 def create_product(body: bytes, media_type: bytes) -> bytes:
     head = b"POST /inventory/products HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
+    head = head.removesuffix(b"\r\n") + header_line("inventory_service").encode() + b"\r\n"
     return head % (media_type, len(body)) + body
 
 

@@ -16,6 +16,7 @@ import requests
 from common.database import version
 from common.schema import migrate
 from local.postgres import EmbeddedPostgres
+from tests import credentials
 from tests.books import violations
 from tests.system.conftest import place
 from tests.system.stack import WEB_PROCESSES, Stack
@@ -83,6 +84,7 @@ def test_every_answer_says_that_the_database_is_not_migrated(stack: Stack, sql: 
     assert int(answer.headers["Retry-After"]) >= 1
 
     migrate.upgrade(new_url)
+    credentials.add_key_at(new_url)
     eventually(lambda: all(stack.is_ready(name) for name in names), 30)
     place(stack, stack.product(), 3)
     eventually(lambda: sql("SELECT count(*) FROM order_ledger WHERE status = 'COMPLETED'") == [(3,)])

@@ -18,6 +18,7 @@ import requests
 from common.process.addresses import LINES
 from holdfast_client import HoldfastClient
 from tests.books import violations
+from tests.credentials import EDGE_KEY, service_headers
 from tests.system.running import PROJECT, Running, descendants, free_ports
 from tests.system.test_running import line_of
 from tests.waiting import eventually
@@ -64,8 +65,9 @@ def is_healthy(port: int) -> bool:
 def sell(web: int, inventory: int) -> str:
     """Order one of a new product; return the order's final status."""
     product = {"name": "Tea", "sku": f"TEA-{time.monotonic_ns()}", "price_cents": 300, "initial_stock": 1}
-    made = requests.post(f"http://127.0.0.1:{inventory}/inventory/products", json=product, timeout=10).json()
-    with HoldfastClient(f"http://127.0.0.1:{web}", retry_for=0) as client:
+    url, headers = f"http://127.0.0.1:{inventory}/inventory/products", service_headers("inventory_service")
+    made = requests.post(url, json=product, headers=headers, timeout=10).json()
+    with HoldfastClient(f"http://127.0.0.1:{web}", EDGE_KEY, retry_for=0) as client:
         placed = client.place_order(
             user_id="5f0c1e0a-52cf-4f0a-9c0e-0f6d3b1c7a11",
             email="a@b.example",

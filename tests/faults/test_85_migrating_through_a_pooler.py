@@ -13,6 +13,7 @@ import pytest
 
 from common.database.database import Database
 from common.schema import locks, migrate
+from local import roles
 from tests.faults.shared_stack import ALL, LISTENS, NEVER, SharedStack
 from tests.pgbouncer import pgbouncer
 from tests.severable import Severable
@@ -63,8 +64,9 @@ def test_direct_address_is_used_for_migrations_listening_and_the_audit(
     stack: SharedStack, pooler: str, tmp_path: Path
 ) -> None:
     environ = {"DATABASE_URL": pooler, "DATABASE_DIRECT_URL": stack.server.url}
+    (direct,) = roles.address(stack.server.url, "orchestrator").values()
     stack.end(*ALL)
-    stack.start(*ALL, **environ, POLL_INTERVAL_S=NEVER)
+    stack.start(*ALL, **environ, ORCHESTRATOR_DATABASE_DIRECT_URL=direct, POLL_INTERVAL_S=NEVER)
     eventually(lambda: len(stack.backends(LISTENS)) == 2)  # notifications reach them without a poll
     place(stack, stack.product(), 5)
     stack.settle()
@@ -78,8 +80,8 @@ def test_direct_address_is_used_for_migrations_listening_and_the_audit(
 @pytest.mark.parametrize(
     "form",
     [
-        "postgresql://{user}@127.0.0.1:{away},127.0.0.1:{port}/{dbname}",
-        "postgresql://{user}@/{dbname}?host=127.0.0.1,127.0.0.1&port={away},{port}",
+        "postgresql://{user}@127.0.0.1:{away},127.0.0.1:{port}/{dbname}?passfile={passfile}",
+        "postgresql://{user}@/{dbname}?host=127.0.0.1,127.0.0.1&port={away},{port}&passfile={passfile}",
     ],
 )
 def test_several_hosts_in_both_forms(stack: SharedStack, form: str, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.credentials import headers_for
 from tests.faults.shared_stack import SharedStack
-from tests.faults.target import API_KEYS, SECRETS
 from tests.system.stack import PROJECT, WEB_PROCESSES
 
 CONFIG = Path(__file__).parent / "api_documents" / "schemathesis.toml"
@@ -26,7 +26,6 @@ DEADLINE_S = 300  # about 10 s on an idle machine
 @pytest.fixture(scope="module")
 def services(shared_stack: SharedStack) -> Iterator[SharedStack]:
     shared_stack.reset()
-    shared_stack.restart("web", API_KEYS=API_KEYS)
     yield shared_stack
     shared_stack.reset()
 
@@ -35,8 +34,7 @@ def services(shared_stack: SharedStack) -> Iterator[SharedStack]:
 def test_every_answer_matches_the_document(services: SharedStack, service: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run", "--no-color"]
     command += [f"{services.url(service)}/openapi.json"]
-    if service == "web":
-        command += ["--header", f"Authorization: Bearer {SECRETS['alice']}"]
+    command += ["--header", f"Authorization: {headers_for(service)['Authorization']}"]
     environ = {**os.environ, "PYTHONPATH": str(PROJECT), "KNOWN_PRODUCT": services.product(stock=1_000_000)}
     run = subprocess.run(
         command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=DEADLINE_S, check=False

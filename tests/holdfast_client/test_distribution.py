@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.credentials import EDGE_KEY
 from tests.system.stack import PROJECT, Stack
 
 SHOP = """
@@ -19,7 +20,7 @@ import json, sys
 import common
 import holdfast_client
 
-with holdfast_client.HoldfastClient(sys.argv[1]) as client:
+with holdfast_client.HoldfastClient(sys.argv[1], sys.argv[3]) as client:
     placed = client.place_order(
         user_id="5f0c1e0a-52cf-4f0a-9c0e-0f6d3b1c7a11",
         email="ada@shop.example",
@@ -101,7 +102,7 @@ def test_shop_with_a_package_called_common_places_an_order(stack: Stack, python:
     (tmp_path / "common").mkdir()
     (tmp_path / "common" / "__init__.py").touch()
     (tmp_path / "shop.py").write_text(SHOP)
-    said = json.loads(run(python, "shop.py", stack.url("web"), stack.product(), cwd=tmp_path))
+    said = json.loads(run(python, "shop.py", stack.url("web"), stack.product(), EDGE_KEY, cwd=tmp_path))
     assert said["status"] == "COMPLETED"
     assert Path(said["common"]) == tmp_path / "common" / "__init__.py"
     assert Path(said["client"]).is_relative_to(python.parents[1])

@@ -13,24 +13,25 @@ import requests
 from openapi_spec_validator import validate
 
 from common.process.addresses import PARTICIPANTS
+from tests.credentials import EDGE_KEY
 from tests.faults.shared_stack import SharedStack, new_key
 from tests.system.stack import WEB_PROCESSES
 
 # The generated client in a separate process, as another program would use it.
 SHOP = """
 import sys
-from edge_client import Client
+from edge_client import AuthenticatedClient
 from edge_client.api.default import get_order, place_order
 from edge_client.models import AcceptedOrder, Item, NewOrder, Order, Payment, PaymentMethod
 
-url, key, product_id = sys.argv[1:]
+url, key, product_id, api_key = sys.argv[1:]
 order = NewOrder(
     user_id="5f0c1e0a-52cf-4f0a-9c0e-0f6d3b1c7a11",
     email="ada@shop.example",
     items=[Item(product_id=product_id, quantity=2)],
     payment=Payment(method=PaymentMethod.CARD, token="tok_visa"),
 )
-with Client(base_url=url, raise_on_unexpected_status=True) as client:
+with AuthenticatedClient(base_url=url, token=api_key, raise_on_unexpected_status=True) as client:
     placed = place_order.sync(client=client, body=order, idempotency_key=key)
     assert isinstance(placed, AcceptedOrder), placed
     done = get_order.sync(placed.order_ledger_id, client=client, wait=30)
@@ -53,7 +54,7 @@ def test_generated_client_places_an_order(stack: SharedStack, tmp_path: Path) ->
     generate(stack.url("web"), tmp_path)
     product, key = stack.product(price_cents=500), new_key()
     (tmp_path / "shop.py").write_text(SHOP)
-    command = [sys.executable, "shop.py", stack.url("web"), key, product]
+    command = [sys.executable, "shop.py", stack.url("web"), key, product, EDGE_KEY]
     first, second = (
         subprocess.run(command, cwd=tmp_path, check=True, timeout=60, stdout=subprocess.PIPE, text=True).stdout
         for _ in range(2)

@@ -21,6 +21,8 @@ KEPT = {
     "operator_log": "must stay",
     "products": "not of an order",
     "rate_limits": "of a client",
+    "request_rates": "kept for an hour",
+    "declines": "kept for an hour",
     "refused_requests": "the keys",
 }
 

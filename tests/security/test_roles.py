@@ -20,11 +20,12 @@ from tests.database.valid_rows import ID, VALID
 
 Open = Callable[[str], Sql]
 
-# The verbs that each process needs: Select, Insert, Update. Everything else must be refused.
+# The verbs that each process needs: Select, Insert, Update, Delete. Everything else must be refused.
 NEEDED = {
     "edge_api": {
         "order_ledger": "SIU", "order_ledger_items": "SI", "order_ledger_history": "S", "outbox": "I",
         "set_aside_entries": "S", "refused_requests": "SI", "rate_limits": "SIU",
+        "request_rates": "SIUD", "declines": "SID",
         "client_keys": "SU",
     },
     "orders_service": {"orders": "SIU", "order_items": "SI"},
@@ -50,7 +51,10 @@ ATTEMPTS = {
 }
 # Columns that a role may write to, although it may not write to the others.
 PROTECTED = {
-    "edge_api": {"order_ledger": "id client client_request_id fingerprint user_id email total_amount_cents currency"},
+    "edge_api": {
+        "order_ledger": "id client client_request_id fingerprint user_id email total_amount_cents currency",
+        "client_keys": "id client secret_sha256 scopes expires_at revoked_at",
+    },
     "orchestrator": {"order_ledger": "email total_amount_cents currency payment_authorization_id response_body client"},
     "orders_service": {"orders": "total_amount_cents currency user_id order_ledger_id"},
     "inventory_service": {"products": "price_cents currency sku", "inventory_reservations": "quantity product_id"},

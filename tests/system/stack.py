@@ -34,6 +34,7 @@ QUICK = {
     "LEASE_S": "2",
     "ABANDONED_AFTER_S": "60",
     "POLL_INTERVAL_S": "0.5",
+    "DECLINES_PER_HOUR": "0",  # tests decline more payments with one key
 }
 GIVEN_PORTS: set[int] = set()  # assigned to processes that may not listen yet
 

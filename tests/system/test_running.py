@@ -17,10 +17,12 @@ import psutil
 import pytest
 import requests
 
+from tests.credentials import service_headers
 from tests.system.running import DEADLINE_S, PROJECT, Running, descendants, first_with, free_ports, is_alive
 from tests.waiting import eventually
 
 IS_UP = "Holdfast is up"
+OPERATOR = service_headers("inventory_service")
 # For tests that only start and stop: two processes that speak HTTP, and one that does not.
 STAND_IN = """
 import http.server, os
@@ -66,7 +68,7 @@ def url_in(output: str, name: str) -> str:
 
 def paste_twice(banner: str) -> subprocess.CompletedProcess[str]:
     """The commands of the banner, pasted into a shell twice."""
-    commands = banner[banner.index("  NAME=") : banner.index("`make demo`")]
+    commands = banner[banner.index("  . ") : banner.index("`make demo`")]
     return subprocess.run(["sh", "-e"], input=commands * 2, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -75,7 +77,7 @@ def test_whole_system_starts_stops_and_keeps_its_data(start: Start) -> None:
     run.says(IS_UP)
     inventory = url_in(run.output, "inventory service")
     product = {"name": "Tea", "sku": "TEA-1", "price_cents": 300, "initial_stock": 4}
-    made = requests.post(f"{inventory}/inventory/products", json=product, timeout=10).json()
+    made = requests.post(f"{inventory}/inventory/products", json=product, headers=OPERATOR, timeout=10).json()
     bought = paste_twice(run.output)
     # Each of the two orders shows it as its status and at the end of its timeline.
     assert bought.stdout.count('"status":"COMPLETED"') == 4, bought
@@ -87,7 +89,8 @@ def test_whole_system_starts_stops_and_keeps_its_data(start: Start) -> None:
 
     again = start()
     again.says(IS_UP)
-    kept = requests.get(f"{inventory}/inventory/products/{made['id']}/availability", timeout=10).json()
+    availability = f"{inventory}/inventory/products/{made['id']}/availability"
+    kept = requests.get(availability, headers=OPERATOR, timeout=10).json()
     assert kept["stock_quantity"] == 4
     assert again.ends(signal.SIGTERM) == 0
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from common.server.connection import CONTINUE
+from tests.credentials import header_line
 from tests.faults.raw_http import read_answer
 from tests.system.stack import Stack
 from tests.waiting import eventually
@@ -45,7 +46,7 @@ def authorize(key: str, token: str = "tok_visa") -> bytes:
         f'{{"idempotency_key": "{key}", "user_id": "2f1c9a52-8a5b-4f0e-9f53-6f4f5dd7f6f1", "amount_cents": 1,'
         f' "currency": "USD", "payment_token": "{token}"}}'
     )
-    head = "POST /payments/authorize HTTP/1.1\r\nHost: x\r\nContent-Type: application/json"
+    head = f"POST /payments/authorize HTTP/1.1\r\nHost: x\r\n{header_line(SERVICE)}Content-Type: application/json"
     return f"{head}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
 
 
@@ -114,6 +115,7 @@ def test_100_continue_is_sent_once(address: tuple[str, int]) -> None:
 @needs_our_worker
 def test_too_large_body_is_refused_before_it_is_sent(address: tuple[str, int]) -> None:
     head = b"POST /payments/authorize HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+    head += header_line(SERVICE).encode()
     with socket.create_connection(address, timeout=30) as client:
         client.sendall(head + b"Expect: 100-continue\r\nContent-Length: 65537\r\n\r\n")
         answer = read_answer(client)

@@ -109,8 +109,52 @@ def test_tokens_are_never_written(
     assert "tok_visa" not in written
 
 
-def test_text_line_cannot_be_forged(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure("orders", "INFO", "text")
-    log.info("GET /x\n00:00:00.000 ERROR   forged \x1b[2J\u2028")
-    (line,) = capsys.readouterr().out.splitlines()
-    assert line.endswith(r"GET /x\n00:00:00.000 ERROR   forged \x1b[2J\u2028")
+FORGED = "\r\n00:00:00.000 ERROR   forged \x1b[2J\x7f\x85\x9b\u2028\u2029\v\f\x1c"
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+@pytest.mark.parametrize("where", ["message", "extra", "nested", "request id", "exception", "cause"])
+def test_line_cannot_be_forged(log_format: str, where: str, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("orders", "INFO", log_format)
+    before = logs.request_id.set(FORGED if where == "request id" else "")
+    try:
+        cause = KeyError(FORGED) if where == "cause" else None
+        raise ValueError(FORGED if where == "exception" else "x") from cause
+    except ValueError:
+        extra = {"path": FORGED} if where == "extra" else {"path": [FORGED]} if where == "nested" else {}
+        message = FORGED if where == "message" else "broken"
+        (log.exception if where in ("exception", "cause") else log.error)("got %s", message, extra=extra)
+    finally:
+        logs.request_id.reset(before)
+    first, *further = capsys.readouterr().out.removesuffix("\n").splitlines()
+    assert not any(control in "".join((first, *further)) for control in "\r\x1b\x7f\x85\x9b")
+    if log_format == "json":
+        assert further == []
+        assert json.loads(first)["logger"] == "a.module"
+    else:
+        assert " ERROR   got " in first
+        assert not [line for line in further if not line.startswith("  | ")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sent Authorization: Bearer canary",
+        "sent {'Authorization': 'Bearer canary'}",
+        "sent hf_ab12_canary",
+        "sent hf_canary",
+        "sent (hfo_ab12_canary)",
+        "sent whsec_canary",
+        "sent eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJjYW5hcnkifQ.canary",
+    ],
+)
+def test_credentials_are_never_written(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("payments", "INFO", "json")
+    log.info(text, extra={"headers": text})
+    try:
+        raise ValueError(text)
+    except ValueError:
+        log.exception("again", extra={"Authorization": "canary", "api_key": "canary"})
+    written = capsys.readouterr().out
+    assert "sent" in written
+    assert "canary" not in written

@@ -10,7 +10,11 @@ from common.process.production import SHORTEST_KEY, weakness
 from common.process.settings import SettingError, Settings
 
 STRONG = secrets.token_urlsafe(24)
-GOOD = {"APP_ENV": "production", "DATABASE_URL": f"postgresql://shop:{STRONG}@db.example/x?sslmode=verify-full"}
+GOOD = {
+    "APP_ENV": "production",
+    "DATABASE_URL": f"postgresql://shop:{STRONG}@db.example/x?sslmode=verify-full",
+    "SERVICE_TOKEN_KEYS": secrets.token_urlsafe(48),
+}
 FOR_TESTS = {
     "CRASH_AT": "edge.before_t1",
     "LOG_LEVEL": "DEBUG",
@@ -45,6 +49,24 @@ def test_password_that_can_be_guessed_stops_the_start(password: str) -> None:
     (line,) = refused(DATABASE_URL=f"postgresql://shop:{password or '%20'}@db.example/x?sslmode=require")
     assert line.startswith("DATABASE_URL has a password that can be guessed: ")
     assert not password or password not in line
+
+
+@pytest.mark.parametrize(
+    "key", ["a" * 48, "0123456789" * 4, "changeme" + "x7Kq" * 7, "your-secret-key-goes-here-1234567890"]
+)
+def test_token_key_that_can_be_guessed_stops_the_start(key: str) -> None:
+    (line,) = refused(SERVICE_TOKEN_KEYS=f"{GOOD['SERVICE_TOKEN_KEYS']},{key}")
+    assert line.startswith("SERVICE_TOKEN_KEYS has a secret that can be guessed: ")
+    assert key not in line
+    assert Settings.load(GOOD | {"APP_ENV": "staging", "SERVICE_TOKEN_KEYS": key})
+
+
+@pytest.mark.parametrize(
+    "process", ["edge_api", "orders_service", "inventory_service", "payments_service", "orchestrator"]
+)
+def test_missing_token_key_stops_the_start(process: str) -> None:
+    (line,) = refused(process, SERVICE_TOKEN_KEYS="")
+    assert line.startswith("SERVICE_TOKEN_KEYS ")
 
 
 def test_all_problems_are_told_at_once() -> None:

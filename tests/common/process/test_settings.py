@@ -42,6 +42,11 @@ DEFAULTS = dict.fromkeys([*OWN_ADDRESSES.values(), "ORCHESTRATOR_DATABASE_DIRECT
     "CURRENCY": "USD",
     "MAX_BACKLOG_AGE_S": 300.0,
     "RATE_LIMIT_PER_MINUTE": 0,
+    "REQUESTS_PER_MINUTE_PER_KEY": 0,
+    "REQUESTS_PER_MINUTE_PER_ADDRESS": 0,
+    "FAILED_AUTHENTICATIONS_PER_MINUTE": 30,
+    "DECLINES_PER_HOUR": 20,
+    "TRUSTED_PROXIES": (),
     "NOTIFY_COALESCE_MS": 0,
     "MOCK_LATENCY_MS": 0,
     "MOCK_FAILURE_RATE": 0.0,
@@ -69,6 +74,10 @@ RANGES = {
     "WEB_THREADS": (1, 256),
     "MAX_BACKLOG_AGE_S": (1, 86_400),
     "RATE_LIMIT_PER_MINUTE": (0, 1_000_000),
+    "REQUESTS_PER_MINUTE_PER_KEY": (0, 1_000_000),
+    "REQUESTS_PER_MINUTE_PER_ADDRESS": (0, 1_000_000),
+    "FAILED_AUTHENTICATIONS_PER_MINUTE": (0, 1_000_000),
+    "DECLINES_PER_HOUR": (0, 1_000_000),
     "NOTIFY_COALESCE_MS": (0, 10_000),
     "MOCK_LATENCY_MS": (0, 60_000),
     "MOCK_FAILURE_RATE": (0, 1),
@@ -98,6 +107,7 @@ BAD_VALUES = (
     + [(f"RETAIN_{name}_DAYS", str(days - 1)) for name, days in SHORTEST.items() if days > 1]
     + [("LOG_LEVEL", value) for value in ["info", "VERBOSE", "10"]]
     + [("CURRENCY", value) for value in ["usd", "XXX", "DOLLAR"]]
+    + [("TRUSTED_PROXIES", value) for value in ["proxy", "*", "0.0.0.0/0", "::/0", "10.0.0.1/8", "10.0.0.0/8 ::1"]]
     + [("LOG_FORMAT", value) for value in ["JSON", "xml"]]
     + [(name, value) for name in SETTINGS if name.endswith("SERVICE_URL") for value in BAD_URL]
     + [("APP_ENV", value) for value in ["prod", "Production", "live"]]
@@ -257,6 +267,11 @@ def test_service_token_keys_are_a_list():
 def test_service_token_keys_are_required_by_processes_that_call_each_other(process):
     with pytest.raises(SettingError, match=r"^SERVICE_TOKEN_KEYS is not set: the secret, "):
         Settings.load({"DATABASE_URL": URL}, process)
+
+
+def test_trusted_proxies_are_networks_and_addresses():
+    networks = value_of("TRUSTED_PROXIES", TRUSTED_PROXIES="10.0.0.0/8, 127.0.0.1,2001:db8::/32,")
+    assert [str(network) for network in networks] == ["10.0.0.0/8", "127.0.0.1/32", "2001:db8::/32"]
 
 
 def test_certificates_are_a_file_or_a_folder(tmp_path):

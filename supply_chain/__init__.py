@@ -1,0 +1,1 @@
+"""Locked dependencies and the checks of what the repository contains and installs. No service imports this."""

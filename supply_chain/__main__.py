@@ -1,0 +1,55 @@
+"""`make security`: look for known vulnerabilities, withdrawn releases, unsafe code and secrets, and write the SBOM."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from supply_chain import advisories, code, sbom, secret_scan, withdrawn
+from supply_chain.findings import Check, Unavailable
+from supply_chain.reviewed import Reviewed
+
+PROJECT = Path(__file__).resolve().parents[1]
+CHECKS: dict[str, Check] = {
+    "advisories": advisories.findings,
+    "withdrawn": withdrawn.findings,
+    "code": code.findings,
+    "secrets": secret_scan.findings,
+    "history": secret_scan.findings_in_history,
+    "sbom": sbom.findings,
+}
+
+
+def options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m supply_chain", description=__doc__)
+    parser.add_argument("--only", choices=CHECKS, action="append", help="run this check; can be repeated")
+    parser.add_argument("--folder", type=Path, default=PROJECT, help="check this copy of the repository")
+    parser.add_argument("--strict", action="store_true", help="fail if a service on the network cannot be reached")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> int:
+    """Print the findings of each check. Return 1 if there is one that nobody has reviewed."""
+    chosen = options(arguments)
+    folder = chosen.folder.resolve()
+    reviewed = Reviewed.read(folder)
+    results = [run(name, folder, reviewed, chosen.strict) for name in chosen.only or CHECKS]
+    return 0 if all(results) else 1
+
+
+def run(name: str, folder: Path, reviewed: Reviewed, strict: bool) -> bool:
+    """Run one check and print what it found. Return whether it passed."""
+    try:
+        found = CHECKS[name](folder, reviewed)
+    except Unavailable as error:
+        print(f"{name}: NOT CHECKED: {error}", file=sys.stderr, flush=True)
+        return not strict
+    for finding in found:
+        print(f"{name}: {finding}", file=sys.stderr, flush=True)
+    print(f"{name}: {f'{len(found)} findings' if found else 'nothing found'}", flush=True)
+    return not found
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,186 @@
+"""`make security` fails on a finding: each check gets a planted one, and nothing else, in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.supply_chain.test_locks import PROJECT
+
+TOOLS = PROJECT / ".venv" / "tools" / "bin" / "python"
+UNREACHABLE = "http://127.0.0.1:1/"
+LOCKED = "jinja2=={version} \\\n    --hash=sha256:{hash}\n"
+VULNERABLE, SOUND = LOCKED.format(version="2.10", hash="0" * 64), LOCKED.format(version="3.1.6", hash="0" * 64)
+ADVISORY = "PYSEC-2019-217"
+# As the vulnerability service answers for jinja2 2.10, shortened.
+ANSWER = {"vulns": [{"id": ADVISORY, "summary": "escape from the sandbox", "affected": []}]}
+
+
+@pytest.fixture(autouse=True)
+def tools() -> None:
+    if not TOOLS.exists():
+        leave = pytest.fail if os.environ.get("CI") else pytest.skip
+        leave("the programs of `make security` are not installed: run it once")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of a repository with one sound file of each kind."""
+    (tmp_path / "requirements.txt").write_text(SOUND)
+    (tmp_path / "program.py").write_text("print('no secrets here')\n")
+    git(tmp_path, "init", "--quiet")
+    commit(tmp_path)
+    return tmp_path
+
+
+def git(folder: Path, *words: str) -> None:
+    someone = ["-c", "user.name=someone", "-c", "user.email=someone@shop.example"]
+    subprocess.run(["git", *someone, *words], cwd=folder, check=True, capture_output=True)
+
+
+def commit(folder: Path) -> None:
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "a change")
+
+
+def check(folder: Path, name: str, *words: str, service: str = UNREACHABLE) -> subprocess.CompletedProcess[str]:
+    command = [str(TOOLS), "-m", "supply_chain", "--only", name, "--folder", str(folder), *words]
+    environ = {**os.environ, "OSV_URL": service}
+    return subprocess.run(
+        command, cwd=PROJECT, env=environ, capture_output=True, text=True, timeout=120, check=False
+    )  # fmt: skip
+
+
+class Service(BaseHTTPRequestHandler):
+    """The vulnerability service: it knows one vulnerable version."""
+
+    def do_POST(self) -> None:
+        query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        known = query["package"]["name"] == "jinja2" and query["version"] == "2.10"
+        body = json.dumps(ANSWER if known else {}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def service() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Service) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+def test_vulnerable_version_fails(folder: Path, service: str) -> None:
+    assert check(folder, "advisories", service=service).returncode == 0
+    (folder / "requirements.txt").write_text(VULNERABLE)
+    run = check(folder, "advisories", service=service)
+    assert run.returncode == 1
+    assert ADVISORY in run.stderr
+
+
+def test_reviewed_advisory_passes_with_a_reason_only(folder: Path, service: str) -> None:
+    (folder / "requirements.txt").write_text(VULNERABLE)
+    reviewed = folder / "supply_chain" / "reviewed.toml"
+    reviewed.parent.mkdir()
+    reviewed.write_text(f'[[advisory]]\nid = "{ADVISORY}"\n')
+    run = check(folder, "advisories", service=service)
+    assert run.returncode == 1
+    assert "needs a reason" in run.stderr
+    reviewed.write_text(f'[[advisory]]\nid = "{ADVISORY}"\nreason = "no sandbox is used"\n')
+    assert check(folder, "advisories", service=service).returncode == 0
+
+
+def test_unreachable_service_is_reported_and_fails_a_strict_run(folder: Path) -> None:
+    run = check(folder, "advisories")
+    assert run.returncode == 0
+    assert "NOT CHECKED" in run.stderr
+    assert "nothing found" not in run.stdout
+    assert check(folder, "advisories", "--strict").returncode == 1
+
+
+def test_withdrawn_release_fails(folder: Path) -> None:
+    run = check(folder, "withdrawn", "--strict")
+    if "NOT CHECKED" in run.stderr and not os.environ.get("CI"):
+        pytest.skip("the package registry cannot be reached")
+    (folder / "requirements.txt").write_text("requests==2.32.0\n")  # withdrawn by its authors for a vulnerability
+    run = check(folder, "withdrawn", "--strict")
+    assert run.returncode == 1
+    assert "requests==2.32.0" in run.stderr
+
+
+def test_unsafe_code_fails(folder: Path) -> None:
+    assert check(folder, "code").returncode == 0
+    (folder / "program.py").write_text("import sys\n\neval(sys.argv[1])\n")
+    run = check(folder, "code")
+    assert run.returncode == 1
+    assert "S307" in run.stderr
+
+
+def test_statement_with_a_value_in_it_fails(folder: Path) -> None:
+    statement = "def find(email):\n    return f\"SELECT id FROM order_ledger WHERE email = '{email}'\"\n"
+    (folder / "program.py").write_text(statement)
+    run = check(folder, "code")
+    assert run.returncode == 1
+    assert "S608" in run.stderr
+
+
+@pytest.mark.parametrize("form", ['api_key = "{}"', 'KEY = "hf_4fj2k9_{}"', 'URL = "postgresql://shop:{}@db/shop"'])
+def test_secret_in_a_file_fails(folder: Path, form: str) -> None:
+    assert check(folder, "secrets").returncode == 0
+    (folder / "program.py").write_text(form.format(secrets.token_urlsafe(24)) + "\n")
+    run = check(folder, "secrets")
+    assert run.returncode == 1
+    assert "program.py:1" in run.stderr
+
+
+def test_secret_in_a_lock_file_fails(folder: Path) -> None:
+    (folder / "requirements.txt").write_text(f"--index-url https://shop:{secrets.token_hex(16)}@registry.example/\n")
+    assert check(folder, "secrets").returncode == 1
+
+
+def test_reviewed_secret_passes(folder: Path) -> None:
+    (folder / "program.py").write_text(f'api_key = "{secrets.token_urlsafe(24)}"\n')
+    found = re.search(r"sha1 (\w{40})", check(folder, "secrets").stderr)
+    assert found
+    (folder / "supply_chain").mkdir()
+    entry = f'[[secret]]\nfile = "program.py"\nreason = "made up"\nsha1 = ["{found[1]}"]\n'
+    (folder / "supply_chain" / "reviewed.toml").write_text(entry)
+    assert check(folder, "secrets").returncode == 0
+
+
+def test_removed_secret_is_found_in_the_history(folder: Path) -> None:
+    sound = (folder / "program.py").read_text()
+    (folder / "program.py").write_text(f'api_key = "{secrets.token_urlsafe(24)}"\n')
+    commit(folder)
+    (folder / "program.py").write_text(sound)
+    commit(folder)
+    assert check(folder, "secrets").returncode == 0
+    assert check(folder, "history").returncode == 1
+
+
+def test_bill_of_materials_names_every_package_with_its_hashes(folder: Path) -> None:
+    assert check(folder, "sbom").returncode == 0
+    (part,) = json.loads((folder / "build" / "sbom.cdx.json").read_text())["components"]
+    assert (part["name"], part["version"]) == ("jinja2", "3.1.6")
+    assert part["externalReferences"][0]["hashes"] == [{"alg": "SHA-256", "content": "0" * 64}]
+
+
+def test_unlocked_package_has_no_bill_of_materials(folder: Path) -> None:
+    (folder / "requirements.txt").write_text("jinja2\n")
+    assert check(folder, "sbom").returncode == 1
