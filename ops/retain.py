@@ -14,7 +14,7 @@ from ops.database import connected, within
 from ops.record import record
 from ops.retention import Periods
 
-ENTRIES, KEYS = 200, 1_000  # rows of a batch: it takes some 50 ms
+ENTRIES, KEYS = 200, 1_000  # rows of a batch
 RECORD_TIMEOUT_S = 10
 
 
