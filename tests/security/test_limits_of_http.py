@@ -12,13 +12,11 @@ import requests
 
 from tests import credentials
 from tests.answers import Answer, error_faults
-from tests.credentials import header_line
 from tests.faults.raw_http import MALFORMED_HTTP, read_answer, send
 from tests.system.stack import Stack
 
 MAX_BODY = 64 * 1024
 HEAD = b"POST /inventory/products HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-HEAD += header_line("inventory_service").encode()
 
 
 def post(rest: bytes) -> bytes:
