@@ -36,6 +36,8 @@ class Connection:
         self.state = State.READING
         self.received = b""
         """Bytes that the parser has not taken."""
+        self.chunk_at = 0
+        """The last result of `next_chunk`."""
         self.unsent: list[memoryview] = []
         """The rest of a response that the client receives slowly."""
         self.keeps_alive = True
@@ -50,9 +52,15 @@ class Connection:
 
     def _chunks(self) -> Iterator[bytes]:
         """The parser's source: what has arrived, then, for an oversized request, what is still arriving."""
-        while received := self.received or self.sock.recv(RECEIVE_BYTES):
+        while received := self.received or self._rest():
             self.received = b""
             yield received
+
+    def _rest(self) -> bytes:
+        """The rest of an oversized request. Others are complete, and no thread may wait for more of them."""
+        if not self.is_truncated:
+            raise ConnectionAbortedError("the parser takes the request for longer than framing.py does")
+        return self.sock.recv(RECEIVE_BYTES)
 
     def receive(self) -> bool:
         """Take what has arrived. :returns: False where the client has closed the connection"""
@@ -85,6 +93,7 @@ class Connection:
     def begin(self, deadline: float) -> None:
         """A thread starts to respond."""
         self.state, self.deadline, self._continue_sent = State.WORKING, deadline, False
+        self.chunk_at = 0
 
     def send_rest(self) -> None:
         """Send as much as the client accepts now. :raises OSError: it has gone"""

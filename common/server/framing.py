@@ -11,15 +11,36 @@ from common.api.service import MAX_BODY_BYTES
 MAX_BYTES = 80 * 1024  # buffered for one request: a body of 64 KB and its head; the service refuses larger bodies
 
 REQUEST_LINE = re.compile(rb"[A-Z]+ \S+ HTTP/1\.[01]\r\n")
-CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
+CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*0*(\d{1,18})\d*[ \t]*\r\n", re.IGNORECASE)
 CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
-CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,15})[^\r\n]*\r\n")
+CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]+)[ \t]*(?:;[^\r\n]*)?\r\n")
 EXPECTS_CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
 
 
-def is_complete(received: bytes) -> bool:
-    """Whether a thread can respond, with a result or a refusal, without waiting for the client."""
-    return _is_too_large(received) or not may_be_http(received) or _has_whole_body(received)
+def is_complete(received: bytes, chunk_at: int = 0) -> bool:
+    """Whether a thread can respond, with a result or a refusal, without waiting for the client.
+
+    :param chunk_at: where `next_chunk` found that it has to go on
+    """
+    return _is_too_large(received) or not may_be_http(received) or _has_whole_body(received, chunk_at)
+
+
+def next_chunk(received: bytes, at: int = 0) -> int:
+    """Where the first chunk begins that has not arrived in full. 0: the head has not, or the body has no chunks.
+
+    :param at: the last result for this request, so that not every byte of a slow client costs a scan of all before it
+    """
+    if not at:
+        head, end_of_head, _ = received.partition(b"\r\n\r\n")
+        if not end_of_head or not CHUNKED.search(head + b"\r\n"):
+            return 0
+        at = len(head) + len(end_of_head)
+    while (size := CHUNK_SIZE.match(received, at)) and int(size[1], 16):
+        end = size.end() + min(int(size[1], 16), MAX_BYTES) + 2
+        if end > len(received):
+            break
+        at = end
+    return at
 
 
 def is_truncated(received: bytes) -> bool:
@@ -34,15 +55,14 @@ def _is_too_large(received: bytes) -> bool:
     return len(received) >= MAX_BYTES or (length is not None and int(length[1]) > MAX_BODY_BYTES)
 
 
-def _has_whole_body(received: bytes) -> bool:
-    end_of_head = received.find(b"\r\n\r\n")
-    if end_of_head < 0:
+def _has_whole_body(received: bytes, chunk_at: int = 0) -> bool:
+    if at := next_chunk(received, chunk_at):
+        return _has_last_chunk(received, at)
+    head, end_of_head, body = received.partition(b"\r\n\r\n")
+    if not end_of_head:
         return False
-    head, body_from = received[: end_of_head + 2], end_of_head + 4
-    if CHUNKED.search(head):
-        return _has_last_chunk(received, body_from)
-    length = CONTENT_LENGTH.search(head)
-    return length is None or len(received) >= body_from + int(length[1])
+    length = CONTENT_LENGTH.search(head + b"\r\n")
+    return length is None or len(body) >= int(length[1])
 
 
 def expects_continue(received: bytes) -> bool:
@@ -71,9 +91,7 @@ def may_be_http(received: bytes) -> bool:
 
 
 def _has_last_chunk(received: bytes, at: int) -> bool:
-    """Whether the last chunk and its trailers have arrived. An invalid size counts: it is refused at once."""
-    while size := CHUNK_SIZE.match(received, at):
-        if int(size[1], 16) == 0:
-            return received.find(b"\r\n\r\n", size.end() - 2) >= 0
-        at = size.end() + int(size[1], 16) + 2
-    return b"\n" in received[at : at + 100]
+    """Whether the chunk at `at` is the last one, with its trailers. An invalid size counts: it is refused at once."""
+    if size := CHUNK_SIZE.match(received, at):
+        return int(size[1], 16) == 0 and received.find(b"\r\n\r\n", size.end() - 2) >= 0
+    return b"\r\n" in received[at:]

@@ -28,7 +28,7 @@ from gunicorn.http import wsgi
 
 from common.api.waits import CAN_PARK, IS_RESUMED, Parked
 from common.server.connection import Connection, State, has_gone
-from common.server.framing import MAX_BYTES, is_complete, is_truncated, parse_error
+from common.server.framing import MAX_BYTES, is_complete, is_truncated, next_chunk, parse_error
 from common.server.main_loop import STOP_WITHIN_S, MainLoop
 from common.server.parking import Parking
 from common.server.poller import Poller
@@ -95,7 +95,8 @@ class Worker(MainLoop):
         was_idle = not conn.received
         is_open = conn.receive()
         request = conn.received
-        if request and is_complete(request):
+        conn.chunk_at = next_chunk(request, conn.chunk_at)
+        if request and is_complete(request, conn.chunk_at):
             conn.parse_error, conn.is_truncated = parse_error(request), is_truncated(request)
             self._queue(conn, self.probes if PROBE.match(request) else self.requests)
         elif conn.is_overdue or not is_open:

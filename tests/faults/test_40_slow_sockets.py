@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from common.server.connection import CONTINUE
-from common.server.framing import MAX_BYTES, is_complete
+from common.server.framing import MAX_BYTES, is_complete, next_chunk
 from tests.credentials import header_line
 from tests.severable import Severable
 from tests.system.stack import Stack
@@ -31,6 +31,10 @@ PARTS = {
     "half a body": HEAD + b'Content-Length: 60000\r\n\r\n{"name": "',
     "half a chunk": CHUNKED + b"5\r\n{",
     "a chunk like the last one": CHUNKED + b"ff00\r\n0\r\n\r\n",
+    "half a body of a padded length": HEAD + b"Content-Length: " + b"0" * 20 + b"500\r\n\r\n{",
+    "half a chunk of a padded size": CHUNKED + b"0" * 20 + b"40\r\n\r\n\r\n",
+    "half a chunk of an enormous size": CHUNKED + b"1" + b"0" * 16 + b"\r\n{",
+    "half a line end": CHUNKED + b"\n",
     "half a trailer": CHUNKED + b"0\r\nX-A: b\r\n",
     "a body that waits for 100 Continue": HEAD + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n",
 }
@@ -59,6 +63,16 @@ def test_incomplete_request_gets_no_thread(name: str) -> None:
 @pytest.mark.parametrize("name", WHOLE)
 def test_complete_request_gets_a_thread(name: str) -> None:
     assert is_complete(WHOLE[name])
+
+
+@pytest.mark.parametrize("request_", [each for each in (*PARTS.values(), *WHOLE.values()) if each.startswith(CHUNKED)])
+def test_scan_of_chunks_goes_on_where_it_stopped(request_: bytes) -> None:
+    at = 0
+    for length in range(len(request_) + 1):
+        received = request_[:length]
+        at = next_chunk(received, at)
+        assert at == next_chunk(received)
+        assert is_complete(received, at) == is_complete(received)
 
 
 @pytest.fixture
