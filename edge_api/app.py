@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from flask import Flask
 
 from common.api.service import create_service
@@ -20,9 +22,13 @@ from edge_api.routes import api
 from edge_api.services import GuardedService, Services
 from edge_api.store import Store
 
+log = logging.getLogger(__name__)
+
 
 def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or Settings.load(process="edge_api")
+    for what in Settings.not_read_any_more():
+        log.warning(what)
     database = Database(settings.database_url, name="edge_api", size=settings.web_threads)
     store = Store(
         database,

@@ -25,10 +25,12 @@ FIND = """
 SELECT client, secret_sha256, scopes, extract(epoch FROM expires_at - now())::float AS seconds_left FROM client_keys
 WHERE id = %(id)s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 """
-# At most once a minute: a key can be used hundreds of times a second.
+# At most once a minute: a key can be used hundreds of times a second. A request waits for no one who holds the row.
 NOTE_USE = """
-UPDATE client_keys SET last_used_at = now()
-WHERE id = %(id)s AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
+UPDATE client_keys SET last_used_at = now() WHERE id IN (
+  SELECT id FROM client_keys
+  WHERE id = %(id)s AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
+  FOR NO KEY UPDATE SKIP LOCKED)
 """
 
 
@@ -43,12 +45,17 @@ class _Key:
     use_is_noted: bool = False
 
 
+UNKNOWN = _Key(0)
+
+
 class Clients:
     """Thread-safe. A key is read once and remembered for half a minute."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._keys: dict[str, _Key] = {}
+        # Apart from the keys: whoever invents ids must not drive out those that are in use.
+        self._unknown: dict[str, _Key] = {}
 
     def guard(self, authorization: str | None, access: Access) -> str:
         """The name of the client that sent this Authorization header.
@@ -58,7 +65,7 @@ class Clients:
         """
         assert isinstance(access, Scope), "other services do not call the Edge API"
         id_, secret = client_keys.parts(bearer(authorization)) or ("", "")
-        key = self._find(id_) if id_ else _Key(0)
+        key = self._find(id_) if id_ else UNKNOWN
         # The comparison takes as long for an unknown id as for a wrong secret.
         if not hmac.compare_digest(client_keys.digest(secret), key.secret_sha256) or not key.client:
             raise Unauthorized()
@@ -69,20 +76,27 @@ class Clients:
         return key.client
 
     def _find(self, id_: str) -> _Key:
-        known = self._keys.get(id_)
+        known = self._keys.get(id_) or self._unknown.get(id_)
         if known and time.monotonic() < known.until:
             return known
         rows = self._database.all(FIND, id=id_)
-        if len(self._keys) >= MAX_REMEMBERED:
-            self._keys = {}
-        key = self._keys[id_] = _known(rows[0]) if rows else _Key(time.monotonic() + REMEMBER_UNKNOWN_S)
-        return key
+        if rows:
+            return _remember(self._keys, id_, _known(rows[0]))
+        self._keys.pop(id_, None)
+        return _remember(self._unknown, id_, _Key(time.monotonic() + REMEMBER_UNKNOWN_S))
 
     def _note_use(self, id_: str, key: _Key) -> None:
         if not key.use_is_noted:
             key.use_is_noted = True
             with suppress(TransientDatabaseError):
                 self._database.all(NOTE_USE, id=id_)
+
+
+def _remember(keys: dict[str, _Key], id_: str, key: _Key) -> _Key:
+    if len(keys) >= MAX_REMEMBERED:
+        keys.clear()
+    keys[id_] = key
+    return key
 
 
 def _known(row: Row) -> _Key:

@@ -23,17 +23,24 @@ from edge_api.rates import Rate
 from edge_api.store import NOBODY, Payers
 
 EXPIRE_EVERY_S = 60.0
+EXPIRE_REST_AFTER_S = 1.0
 MAX_KNOWN = 10_000
 
-# Rows that count no more.
+# Delete rows that count no more, in batches that hold no lock for long.
 EXPIRE = """
 WITH rates AS (
   DELETE FROM request_rates WHERE refilled_at < now() - interval '1 hour' AND subject IN (
-    SELECT subject FROM request_rates WHERE refilled_at < now() - interval '1 hour' ORDER BY refilled_at LIMIT 1000)
+    SELECT subject FROM request_rates WHERE refilled_at < now() - interval '1 hour'
+    ORDER BY refilled_at LIMIT %(batch)s)
+  RETURNING 1
+), old_declines AS (
+  DELETE FROM declines WHERE (subject, at) IN (
+    SELECT subject, at FROM declines WHERE at < now() - interval '1 hour' ORDER BY at LIMIT %(batch)s)
+  RETURNING 1
 )
-DELETE FROM declines WHERE (subject, at) IN (
-  SELECT subject, at FROM declines WHERE at < now() - interval '1 hour' ORDER BY at LIMIT 1000)
+SELECT GREATEST((SELECT count(*) FROM rates), (SELECT count(*) FROM old_declines)) = %(batch)s AS is_full
 """
+BATCH = 1000
 log = logging.getLogger(__name__)
 
 
@@ -58,7 +65,7 @@ class Limits:
         """The same guard, with limits before and after it."""
 
         def guard(authorization: str | None, access: Access) -> str:
-            self._expire()
+            self.expire_if_due()
             address = client_subject()
             if address:
                 self.by_address.take(address)
@@ -93,12 +100,15 @@ class Limits:
         self._known.add(digest)
         return caller
 
-    def _expire(self) -> None:
+    def expire_if_due(self) -> None:
+        """Delete rows that count no more: a batch once a minute, and one a second while there are more."""
         if self.clock() < self._expire_at:
             return
         self._expire_at = self.clock() + EXPIRE_EVERY_S
         try:
-            self.database.one(EXPIRE)
+            (row,) = self.database.all(EXPIRE, batch=BATCH)
+            if row["is_full"]:
+                self._expire_at = self.clock() + EXPIRE_REST_AFTER_S
         except (TransientDatabaseError, psycopg2.Error) as error:
             log.warning("expired rows of request_rates and declines stay for now: %s", error)
 

@@ -230,10 +230,11 @@ END $$;
 event.listen(refused_requests, "after_create", DDL(KEY_FUNCTIONS.replace("%", "%%")))  # type: ignore[no-untyped-call]
 
 # The database itself writes the history, and refuses a change that the state machine does not allow. The function has
-# the owner's rights, because no role of a process may write the history.
+# the owner's rights, because no role of a process may write the history. It names the schema of the history, and looks
+# for functions and operators in pg_catalog only, where nobody else can make any.
 LEDGER_GUARD = """
 CREATE FUNCTION order_ledger_guard() RETURNS trigger LANGUAGE plpgsql
-  SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+  SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   is_legal boolean;
   last_id bigint;
@@ -243,7 +244,7 @@ BEGIN
       RAISE EXCEPTION 'an order_ledger entry begins as AWAITING_AUTHORIZATION, not as %', NEW.status
         USING ERRCODE = 'check_violation', CONSTRAINT = 'order_ledger_legal_move';
     END IF;
-    INSERT INTO order_ledger_history (order_ledger_id, id, at, from_status, to_status, detail, claim_number)
+    INSERT INTO public.order_ledger_history (order_ledger_id, id, at, from_status, to_status, detail, claim_number)
       VALUES (NEW.id, 1, clock_timestamp(), NULL, NEW.status, NEW.status_detail, NEW.claim_number);
     RETURN NULL;
   END IF;
@@ -263,8 +264,8 @@ BEGIN
       OLD.id, OLD.status, OLD.claim_number, NEW.status, NEW.claim_number
       USING ERRCODE = 'check_violation', CONSTRAINT = 'order_ledger_legal_move';
   END IF;
-  SELECT id INTO last_id FROM order_ledger_history WHERE order_ledger_id = NEW.id ORDER BY id DESC LIMIT 1;
-  INSERT INTO order_ledger_history (order_ledger_id, id, at, from_status, to_status, detail, claim_number)
+  SELECT id INTO last_id FROM public.order_ledger_history WHERE order_ledger_id = NEW.id ORDER BY id DESC LIMIT 1;
+  INSERT INTO public.order_ledger_history (order_ledger_id, id, at, from_status, to_status, detail, claim_number)
     VALUES (NEW.id, COALESCE(last_id, 0) + 1, clock_timestamp(), OLD.status, NEW.status, NEW.status_detail,
       NEW.claim_number);
   RETURN NULL;

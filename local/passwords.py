@@ -42,7 +42,7 @@ class PasswordFile:
         if new:
             self._write("".join(f"*:*:*:{role}:{password}\n" for role, password in (known | new).items()))
         if roles[0] in new:
-            hba.write_text(RULES.format(method="trust"))
+            _overwrite(hba, RULES.format(method="trust"))
         return not new and "trust" not in hba.read_text()
 
     def apply(self, url: str, hba: Path, reload: Callable[[], None]) -> None:
@@ -52,7 +52,7 @@ class PasswordFile:
             create_missing(tx)
             for role, password in self.passwords().items():
                 set_password(connection, tx, role, password)
-        hba.write_text(RULES.format(method="scram-sha-256"))
+        _overwrite(hba, RULES.format(method="scram-sha-256"))
         reload()
         wait_until(lambda: _refuses(url), RELOAD_WITHIN_S)
 
@@ -63,6 +63,12 @@ class PasswordFile:
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(text)
         unfinished.rename(self.path)
+
+
+def _overwrite(path: Path, text: str) -> None:
+    """Write a file that stays its owner's. Never through a link: the folder may be another user's."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW), "w") as file:
+        file.write(text)
 
 
 def _refuses(url: str) -> bool:

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+MOST_HOURS = 24 * 366
 UNUSABLE = 2  # the exit code of argparse after an error; 1 means that something is wrong with the books
 
 try:
@@ -60,7 +61,7 @@ def _keys(environ: Mapping[str, str] | None, given: argparse.Namespace) -> int:
         case "revoke":
             return keys.revoke(environ, given.id)
         case "rotate":
-            return keys.rotate(environ, given.id, given.keep_for * 3600)
+            return keys.rotate(environ, given.id, given.keep_for * 3600, given.expires)
         case _:
             return keys.show(environ)
 
@@ -119,14 +120,17 @@ def _add_keys(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True)
     new = actions.add_parser("create", help="make a key and print it, once")
     new.add_argument("client", help="whose orders the key sees; a client may have several keys")
-    new.add_argument("--scope", action="append", default=[], help="may be given repeatedly; without it: all scopes")
+    new.add_argument("--scope", action="append", help="may be given repeatedly; without it: all scopes")
     new.add_argument("--expires", type=_time, metavar="TIME", help="RFC 3339, such as 2027-01-31T00:00:00Z")
     actions.add_parser("list", help="list the keys, without their secrets")
     end = actions.add_parser("revoke", help="end a key; it stops working within a minute")
     end.add_argument("id", help="the part between hf_ and the next _")
     change = actions.add_parser("rotate", help="make a key that replaces another one; both work for some time")
     change.add_argument("id")
-    change.add_argument("--keep-for", type=float, default=keys.KEEP_FOR_S / 3600, metavar="HOURS")
+    change.add_argument(
+        "--keep-for", type=_hours, default=keys.KEEP_FOR_S / 3600, metavar="HOURS", help="default: %(default)g"
+    )
+    change.add_argument("--expires", type=_time, metavar="TIME", help="of the new key; default: as the former one")
 
 
 def _time(text: str) -> datetime:
@@ -137,6 +141,16 @@ def _time(text: str) -> datetime:
 
 
 _time.__name__ = "time with an offset"
+
+
+def _hours(text: str) -> float:
+    hours = float(text)
+    if not 0 <= hours <= MOST_HOURS:
+        raise ValueError
+    return hours
+
+
+_hours.__name__ = "number of hours"
 
 
 def _uuid(text: str) -> str:

@@ -30,10 +30,12 @@ def _problems(each: Check, look: Look) -> list[Problem]:
     look.tx.execute("SAVEPOINT one_check")
     try:
         return list(each.find(look))
-    except psycopg2.errors.InsufficientPrivilege as error:
+    except (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.UndefinedFunction) as error:
         look.tx.execute("ROLLBACK TO SAVEPOINT one_check")
         reason = str(error).strip().partition("\n")[0]
-        return [Problem(f"cannot be checked: {reason}", "run the check as the owner of the tables")]
+        is_missing = isinstance(error, psycopg2.errors.UndefinedFunction)
+        remedy = "python -m ops migrate" if is_missing else "run the check as the owner of the tables"
+        return [Problem(f"cannot be checked: {reason}", remedy)]
 
 
 def as_text(report: Report) -> str:

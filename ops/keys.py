@@ -26,27 +26,37 @@ SELECT id, client, scopes, created_at, expires_at, revoked_at, last_used_at,
 FROM client_keys ORDER BY client, created_at
 """
 REVOKE = "UPDATE client_keys SET revoked_at = now() WHERE id = %(id)s AND revoked_at IS NULL RETURNING client"
-# The former key ends later, never sooner than it would have.
+# The former key never works longer than it would have.
 END_LATER = """
 UPDATE client_keys SET expires_at = LEAST(expires_at, now() + %(keep_for_s)s * interval '1 second')
 WHERE id = %(id)s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 RETURNING client, scopes, expires_at
 """
+END = """
+SELECT expires_at, expires_at <= now() + %(keep_for_s)s * interval '1 second' AS is_near
+FROM client_keys WHERE id = %(id)s FOR UPDATE
+"""
 STATE = "SELECT revoked_at, expires_at FROM client_keys WHERE id = %(id)s"
 
 
-def create(tx: Transaction, client: str, scopes: Collection[str] = (), expires_at: datetime | None = None) -> str:
+def create(
+    tx: Transaction, client: str, scopes: Collection[str] | None = None, expires_at: datetime | None = None
+) -> str:
     """Make a key and record it. :returns: its text, which nobody can read again
 
-    :param scopes: empty: all
-    :raises Unusable: a client's name or a scope is not valid
+    :param scopes: None: all
+    :raises Unusable: a client's name or a scope is not valid, or the key would never work
     """
     if not client_keys.CLIENT.fullmatch(client):
         raise Unusable("a client's name has 1 to 64 of A-Z a-z 0-9 . _ - and begins with a letter or digit")
+    if scopes is None:
+        scopes = client_keys.SCOPES
     if unknown := set(scopes) - set(client_keys.SCOPES):
         raise Unusable(f"unknown scope {', '.join(sorted(unknown))}. The scopes are {', '.join(client_keys.SCOPES)}")
+    if expires_at and tx.one("SELECT 1 AS one WHERE %(at)s <= now()", at=expires_at):
+        raise Unusable(f"{_minute(expires_at)} is in the past: the key would never work")
     id_, secret = client_keys.new_id(), client_keys.new_secret()
-    given = [scope for scope in client_keys.SCOPES if scope in scopes or not scopes]
+    given = [scope for scope in client_keys.SCOPES if scope in scopes]
     tx.execute(
         INSERT, id=id_, client=client, secret_sha256=client_keys.digest(secret), scopes=given, expires_at=expires_at
     )
@@ -55,7 +65,7 @@ def create(tx: Transaction, client: str, scopes: Collection[str] = (), expires_a
 
 
 def run_create(
-    environ: Mapping[str, str] | None, client: str, scopes: Collection[str], expires_at: datetime | None
+    environ: Mapping[str, str] | None, client: str, scopes: Collection[str] | None, expires_at: datetime | None
 ) -> int:
     """Make a key and print it. :raises Unusable:"""
     with transaction(environ, timeout_s=TIMEOUT_S) as tx:
@@ -81,7 +91,7 @@ def show(environ: Mapping[str, str] | None) -> int:
                     row["id"],
                     row["client"],
                     row["state"],
-                    "all" if len(row["scopes"]) == len(client_keys.SCOPES) else " ".join(row["scopes"]),
+                    "all" if len(row["scopes"]) == len(client_keys.SCOPES) else " ".join(row["scopes"]) or "none",
                     _minute(row["created_at"]),
                     _minute(row["expires_at"]),
                     _minute(row["last_used_at"]),
@@ -108,13 +118,22 @@ def revoke(environ: Mapping[str, str] | None, id_: str) -> int:
     return REFUSED
 
 
-def rotate(environ: Mapping[str, str] | None, id_: str, keep_for_s: float) -> int:
-    """Make a key that replaces another one. Both work for some time. :raises Unusable:"""
+def rotate(environ: Mapping[str, str] | None, id_: str, keep_for_s: float, expires_at: datetime | None = None) -> int:
+    """Make a key that replaces another one. Both work for some time.
+
+    :param expires_at: of the new key. None: when the former one would have expired
+    :raises Unusable: the new key would end together with the former one, or never work
+    """
     with transaction(environ, timeout_s=TIMEOUT_S) as tx:
-        expires_at = tx.all("SELECT expires_at FROM client_keys WHERE id = %(id)s", id=id_)
+        end = tx.one(END, id=id_, keep_for_s=keep_for_s)
         former = tx.one(END_LATER, id=id_, keep_for_s=keep_for_s)
-        if former:
-            key = create(tx, former["client"], former["scopes"], expires_at[0]["expires_at"])
+        if former and end:
+            if end["is_near"] and not expires_at:
+                raise Unusable(
+                    f"{id_} ends at {_minute(end['expires_at'])} anyway. If it was rotated before, rotate its successor"
+                    " instead; otherwise state with --expires when the new key ends"
+                )
+            key = create(tx, former["client"], former["scopes"], expires_at or end["expires_at"])
             record(tx, "keys.rotate", key=id_, client=former["client"], ends_at=former["expires_at"])
         else:
             why_not = _why_not(tx, id_)

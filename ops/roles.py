@@ -84,7 +84,7 @@ def as_sql() -> str:
         text += f"{CREATE.format(role=role)};\n"
         text += "".join(f"ALTER ROLE {role} SET {each} = '{value}';\n" for each, value in limits_of(name).items())
         text += "".join(f"{statement};\n" for statement in statements(name))
-    return text
+    return text + "REVOKE CREATE ON SCHEMA public FROM PUBLIC;\n"
 
 
 def _summary(passwords: Mapping[str, str]) -> str:

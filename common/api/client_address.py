@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from common.process.parsers import Network
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # Some load balancers add the port: `192.0.2.1:4711`, `[2001:db8::1]:4711`.

@@ -79,8 +79,7 @@ def create_service(name: str, api: Api, context: Any, settings: Settings, databa
 
 def _begin() -> None:
     offered = request.headers.get("X-Request-ID", "")
-    request_id = offered if logs.WELL_FORMED_REQUEST_ID.fullmatch(offered) else str(uuid.uuid4())
-    g.before = logs.request_id.set(request_id)
+    g.before = logs.request_id.set(offered if logs.may_be_request_id(offered) else str(uuid.uuid4()))
     g.started = time.perf_counter()
 
 

@@ -123,6 +123,11 @@ def without_secrets(text: str) -> str:
     return _EMAIL_IN_TEXT.sub("***", text) if "@" in text else text
 
 
+def may_be_request_id(text: str) -> bool:
+    """Whether the text can be on every log line. A key in the wrong header cannot."""
+    return bool(WELL_FORMED_REQUEST_ID.fullmatch(text)) and without_secrets(text) == text
+
+
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     parts = [formatter.formatException(record.exc_info)] if record.exc_info and record.exc_info[0] else []
     parts += [formatter.formatStack(record.stack_info)] if record.stack_info else []

@@ -17,7 +17,10 @@ import psycopg2.extensions
 
 from domain.money import CURRENCIES
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 MAX_DAYS = 36_500
+LARGEST_NETWORK_BITS = 8
 ESCAPES = "a postgresql:// address, with / ? @ and % as %2F %3F %40 and %25 in its password and parameters"
 
 
@@ -119,14 +122,20 @@ def secret_list(text: str) -> tuple[str, ...]:
     return secrets
 
 
-def networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
-    """Networks and single addresses, separated by commas. One that contains every address would trust every client."""
+def networks(text: str) -> tuple[Network, ...]:
+    """Networks and single addresses, separated by commas. Large parts of the Internet would include clients."""
     try:
         found = tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
     except ValueError:
         found = (ipaddress.ip_network("0.0.0.0/0"),)
-    if any(network.prefixlen == 0 for network in found):
-        raise ValueError("a comma-separated list of networks or addresses, such as 10.0.0.0/8 or 127.0.0.1")
+    together = (
+        *ipaddress.collapse_addresses(each for each in found if isinstance(each, ipaddress.IPv4Network)),
+        *ipaddress.collapse_addresses(each for each in found if isinstance(each, ipaddress.IPv6Network)),
+    )
+    if any(network.prefixlen < LARGEST_NETWORK_BITS for network in together):
+        raise ValueError(
+            "a comma-separated list of networks or addresses, such as 10.0.0.0/8 or 127.0.0.1, none larger than /8"
+        )
     return found
 
 

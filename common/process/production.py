@@ -72,15 +72,22 @@ def weakness(secret: str, shortest: int) -> str:
 
 def _database(name: str, url: str, environ: Mapping[str, str]) -> Iterator[str]:
     given = parse_dsn(url)
-    hosts = given.get("hostaddr") or given.get("host") or environ.get("PGHOST", "")
-    if not is_local(hosts) and not given.get("sslmode") and not environ.get("PGSSLMODE"):
+
+    def parameter(key: str) -> str:
+        """As libpq finds it: in the address, or else in its variable."""
+        return given.get(key) or environ.get(f"PG{key.upper()}", "")
+
+    # A service is a section of a file: its host may be anywhere.
+    is_here = not parameter("service") and is_local(parameter("hostaddr")) and is_local(parameter("host"))
+    if not is_here and not parameter("sslmode"):
         yield (
             f"{name} must say how the connection is encrypted {WHERE}: add sslmode=verify-full or sslmode=require to"
             " its parameters, or set PGSSLMODE"
         )
-    password = given.get("password")
+    password = given["password"] if "password" in given else environ.get("PGPASSWORD")
     if password is not None and (reason := weakness(password, SHORTEST_PASSWORD)):
-        yield f"{name} has a password that can be guessed: {WHERE} it must {reason}"
+        place = name if "password" in given else "PGPASSWORD"
+        yield f"{place} has a password that can be guessed: {WHERE} it must {reason}"
 
 
 def is_local(hosts: str) -> bool:

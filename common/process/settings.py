@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
-from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from common.process import addresses, consistency, production
 from common.process.parsers import (
+    Network,
     ca_bundle,
     choice,
     currency,
@@ -25,11 +25,11 @@ from common.process.parsers import (
     whole,
 )
 
-Network = IPv4Network | IPv6Network
 NO_DATABASE = "DATABASE_URL is not set: the PostgreSQL that all processes share"
 NO_TOKEN_KEYS = (
     "SERVICE_TOKEN_KEYS is not set: the secret, of 32 characters or more, with which the services recognize each other"
 )
+FORMER = {"API_KEYS": "make each client a key with `python -m ops keys create`"}
 CALLS_OTHERS = (*addresses.SERVICES, "orchestrator")
 
 
@@ -194,6 +194,13 @@ class Settings:
         """The names of the settings that are set."""
         environ = os.environ if environ is None else environ
         return [each.name.upper() for each in fields(cls) if environ.get(each.name.upper(), "").strip()]
+
+    @classmethod
+    def not_read_any_more(cls, environ: Mapping[str, str] | None = None) -> list[str]:
+        """A sentence for each setting of former releases that is set."""
+        environ = os.environ if environ is None else environ
+        given = [name for name in FORMER if environ.get(name)]
+        return [f"{name} is set and not read any more: {FORMER[name]}" for name in given]
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, process: str = "") -> Settings:

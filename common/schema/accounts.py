@@ -13,14 +13,12 @@ import psycopg2.extensions
 
 from common.database.transaction import Transaction
 from common.schema.grants import existing
-from common.schema.roles import AUDIT, RIGHTS, limits_of, role_of
+from common.schema.roles import RIGHTS, limits_of, role_of
 
 PASSWORD_BYTES = 32
 # NOINHERIT: the role has no other rights, even if somebody makes it a member of another role.
 CREATE = "CREATE ROLE {role} LOGIN NOINHERIT"
 SETTINGS = "SELECT unnest(rolconfig) AS setting FROM pg_roles WHERE rolname = %(role)s"
-# Lets `ops check` see how old the transactions of the other roles are.
-SEE_SESSIONS = f"GRANT pg_read_all_stats TO {role_of(AUDIT)}"
 
 
 def new_password() -> str:
@@ -43,8 +41,6 @@ def create_missing(tx: Transaction) -> list[str]:
         for setting, value in limits_of(name).items():
             if f"{setting}={value}" not in has:
                 _try(tx, f"ALTER ROLE {role} SET {setting} = '{value}'")
-    if role_of(AUDIT) in made:
-        _try(tx, SEE_SESSIONS)
     return made
 
 

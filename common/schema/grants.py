@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from common.database.transaction import Row
-from common.schema.roles import RIGHTS, ROLES, Right, rights, rights_of, role_of
+from common.schema.roles import AUDIT, RIGHTS, ROLES, SESSIONS, Right, rights, rights_of, role_of
 
 EXISTING = "SELECT rolname FROM pg_roles WHERE rolname = ANY (%(roles)s) ORDER BY rolname"
 COLUMNS = """
@@ -25,9 +25,17 @@ WHERE rolname = ANY (%(roles)s) AND relnamespace = current_schema()::regnamespac
   AND has_table_privilege(rolname, pg_class.oid, verb)
 """
 SCHEMA = "SELECT quote_ident(current_schema()) AS name"
-LACK_SCHEMA = """
+# What is no table: the schema for all, and the function that shows `ops check` the sessions.
+LACKING = f"""
 SELECT rolname FROM pg_roles
-WHERE rolname = ANY (%(roles)s) AND NOT has_schema_privilege(rolname, current_schema(), 'USAGE')
+WHERE rolname = ANY (%(roles)s) AND (NOT has_schema_privilege(rolname, current_schema(), 'USAGE')
+  OR rolname = '{role_of(AUDIT)}' AND NOT has_function_privilege(rolname, to_regprocedure('{SESSIONS}'), 'EXECUTE'))
+"""
+# In databases that began before PostgreSQL 15, everybody may create objects in the schema `public`. A function there
+# can hide one of pg_catalog from the other roles (CVE-2018-1058).
+MAY_CREATE = """
+SELECT rolname, quote_ident(current_schema()) AS schema FROM pg_roles
+WHERE rolname = ANY (%(roles)s) AND has_schema_privilege(rolname, current_schema(), 'CREATE')
 """
 
 
@@ -72,13 +80,18 @@ def grant(database: Asks) -> list[str]:
     roles = existing(database)
     wrong = difference(database, roles)
     changed = {right.role for right in (*wrong.missing, *wrong.excess)}
-    changed |= {row["rolname"] for row in database.all(LACK_SCHEMA, roles=roles)}
+    changed |= {row["rolname"] for row in database.all(LACKING, roles=roles)}
     relations = {row["relname"] for row in database.all(COLUMNS)}
+    if database.all(f"SELECT 1 AS one WHERE to_regprocedure('{SESSIONS}') IS NOT NULL"):
+        relations.add(SESSIONS)
     ((schema,),) = (row.values() for row in database.all(SCHEMA))
     for name in RIGHTS:
         if role_of(name) in changed:
             database.all("; ".join(statements(name, schema, relations)))
-    return sorted(changed)
+    creators = {row["rolname"] for row in database.all(MAY_CREATE, roles=roles)}
+    if creators:
+        database.all(f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC, {', '.join(creators)}")
+    return sorted(changed | creators)
 
 
 def statements(name: str, schema: str = "public", relations: set[str] | None = None) -> Iterator[str]:
@@ -92,3 +105,5 @@ def statements(name: str, schema: str = "public", relations: set[str] | None = N
     for relation, text in rights_of(name).items():
         if relations is None or relation in relations:
             yield f"GRANT {text} ON {relation} TO {role}"
+    if name == AUDIT and (relations is None or SESSIONS in relations):
+        yield f"GRANT EXECUTE ON FUNCTION {SESSIONS} TO {role}"

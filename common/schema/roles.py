@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 AUDIT = "audit"
+SESSIONS = "client_sessions()"
+"""The function that shows `ops check`, and no process, the sessions of all roles without their statements."""
 # Every role may check the schema's version and add to the record of operators. `at` and `database_role` have defaults
 # that the writer cannot replace.
 COMMON = {"holdfast_version": "SELECT", "operator_log": "INSERT (actor, action, details)"}

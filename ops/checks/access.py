@@ -9,7 +9,7 @@ from common.database import version
 from common.database.soundness import Problem
 from common.process.addresses import PARTICIPANTS
 from common.process.production import is_local
-from common.schema.grants import difference, existing
+from common.schema.grants import MAY_CREATE, difference, existing
 from common.schema.roles import ROLES, RUN_TIME, Right, role_of
 from ops.checks.look import Look
 
@@ -21,11 +21,7 @@ SELECT rolname AS name FROM pg_roles WHERE rolname = ANY (%(roles)s)
 MEMBERSHIPS = """
 SELECT role.rolname AS name, quote_ident(granted.rolname) AS granted FROM pg_auth_members
   JOIN pg_roles AS role ON role.oid = member JOIN pg_roles AS granted ON granted.oid = roleid
-WHERE role.rolname = ANY (%(roles)s) AND granted.rolname <> 'pg_read_all_stats'
-"""
-MAY_CREATE = """
-SELECT rolname AS name, quote_ident(current_schema()) AS schema FROM pg_roles WHERE rolname = ANY (%(roles)s)
-  AND has_schema_privilege(rolname, current_schema(), 'CREATE')
+WHERE role.rolname = ANY (%(roles)s)
 """
 OWNER = """
 SELECT rolname AS name FROM pg_class JOIN pg_roles ON pg_roles.oid = relowner
@@ -62,8 +58,8 @@ def powers(look: Look) -> Iterator[Problem]:
         )
     for row in look.all(MAY_CREATE, roles=list(ROLES)):
         yield Problem(
-            f"{row['name']} may create tables and functions next to ours",
-            f"REVOKE CREATE ON SCHEMA {row['schema']} FROM PUBLIC, {row['name']}",
+            f"{row['rolname']} may create tables and functions next to ours",
+            f"REVOKE CREATE ON SCHEMA {row['schema']} FROM PUBLIC, {row['rolname']}",
         )
 
 

@@ -18,16 +18,16 @@ SELECT LEAST(
     current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
       - COALESCE(current_setting('reserved_connections', true)::int, 0),
     NULLIF(datconnlimit, -1), NULLIF(rolconnlimit, -1)) AS allowed,
-  (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name
+  (SELECT count(*) FROM client_sessions() WHERE application_name
     !~ '^(edge_api|orders_service|inventory_service|payments_service|orchestrator|holdfast)') AS others
 FROM pg_database, pg_roles WHERE datname = current_database() AND rolname = current_user
 """
 OLD_TRANSACTIONS = """
 SELECT pid, COALESCE(NULLIF(application_name, ''), 'no name') AS name, state,
   extract(epoch FROM clock_timestamp() - xact_start)::int AS seconds
-FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name <> 'holdfast ops'
-  AND backend_type = 'client backend' AND clock_timestamp() - xact_start > %(old_s)s * interval '1 second'
+FROM client_sessions()
+WHERE database = current_database() AND pid <> pg_backend_pid() AND application_name <> 'holdfast ops'
+  AND clock_timestamp() - xact_start > %(old_s)s * interval '1 second'
 ORDER BY xact_start
 """
 PREPARED = """

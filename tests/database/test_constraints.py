@@ -81,6 +81,9 @@ CHECKS = {
     "rate_limits": {"tokens": [{"tokens": -0.1}]},
     "client_keys": {"secret_sha256": [{"secret_sha256": "\\x00"}]},
     "request_rates": {"tokens": [{"tokens": -0.1}]},
+    "operator_log": {
+        "size": [{"actor": "a" * 1025}, {"action": "a" * 101}, {"details": '{"a": "' + "b" * 65536 + '"}'}],
+    },
     "deleted_reservations": {"quantity": [{"quantity": 0}]},
 }
 CHECK_CASES = [

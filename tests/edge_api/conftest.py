@@ -123,7 +123,7 @@ def shop(edge_app: Flask, add_product: Callable[..., str]) -> Shop:
 
 @pytest.fixture
 def shop_with(settings: Callable[..., Settings], add_product: Callable[..., str]) -> Callable[..., Shop]:
-    """`shop_with(API_KEYS=…)`: a shop of another instance with these settings."""
+    """`shop_with(LEASE_S=…)`: a shop of another instance with these settings."""
     return lambda **environ: Shop(create_app(settings(**environ)), add_product())
 
 

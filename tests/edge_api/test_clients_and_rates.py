@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from contextlib import closing
+from contextlib import closing, nullcontext
 
 import psycopg2
 import pytest
 
+from edge_api import clients
 from tests import credentials
 from tests.edge_api.conftest import Shop
 from tests.edge_api.neighbours import request_lost
@@ -72,6 +73,31 @@ def test_clients_do_not_share_refusals(alice, bob):
 @pytest.mark.parametrize("path", ["/health", "/live", "/openapi.json", "/docs"])
 def test_probes_and_documentation_need_no_key(shop, path):
     assert shop.app.test_client().get(path, headers=credentials.NO_CREDENTIAL).status_code == 200
+
+
+def test_invented_ids_do_not_drive_out_the_keys_in_use(alice, sql, monkeypatch):
+    """A key that is remembered needs no query: the database may even have lost it."""
+    monkeypatch.setattr(clients, "MAX_REMEMBERED", 3)
+    assert alice.order("1").status_code == 202
+    for _ in range(10):
+        stranger = Shop(alice.app, alice.product_id, **credentials.edge_headers(credentials.new_key()))
+        assert stranger.order("1").status_code == 401
+    sql("UPDATE client_keys SET revoked_at = now() WHERE client = 'alice'")
+    assert alice.order("2").status_code == 202
+
+
+def test_request_does_not_wait_for_the_row_of_its_key(alice, url, monkeypatch):
+    monkeypatch.setattr(clients, "suppress", lambda _: nullcontext())  # a wait that ends too late would be an error
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT FROM client_keys FOR UPDATE")
+        assert alice.order("1").status_code == 202
+
+
+def test_setting_that_is_not_read_any_more_is_named(shop_with, monkeypatch, caplog):
+    monkeypatch.setenv("API_KEYS", "shop=0123")
+    shop_with()
+    assert "API_KEYS is set and not read any more" in caplog.text
+    assert "0123" not in caplog.text
 
 
 def statuses(shop, *keys):

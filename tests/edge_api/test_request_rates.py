@@ -9,6 +9,8 @@ import pytest
 
 from common.api.errors import RateLimited
 from common.database.database import Database
+from common.process.settings import Settings
+from edge_api.limits import Limits
 from edge_api.rates import TAKE_TOKENS, Rate
 from tests import credentials
 from tests.edge_api.conftest import Shop
@@ -167,3 +169,22 @@ def test_requests_without_a_credential_are_no_guesses(shop_with: ShopWith) -> No
     shop = shop_with(FAILED_AUTHENTICATIONS_PER_MINUTE="1", **PROXIED)
     shop = with_headers(shop, X_Forwarded_For=CLIENT, Authorization="")
     assert gets(shop, 3) == [401] * 3
+
+
+# Rows that count no more
+
+
+def test_expired_rows_are_deleted_at_a_full_batch_each_second(url: str, sql: Any, count: Any) -> None:
+    sql("INSERT INTO request_rates SELECT 'old:' || n, 1, now() - interval '61 min' FROM generate_series(1, 2500) n")
+    sql("INSERT INTO declines SELECT 'old:' || n, now() - interval '61 min' FROM generate_series(1, 10) n")
+    sql("INSERT INTO request_rates SELECT 'new:' || n, 1, now() - interval '59 min' FROM generate_series(1, 5) n")
+    sql("INSERT INTO declines VALUES ('new', now() - interval '59 min')")
+    clock, left = Clock(), []
+    database = Database(url, name="test", size=1)
+    limits = Limits(database, Settings.load({"DATABASE_URL": url, **credentials.SETTINGS}), clock)
+    for now in (0, 0.5, 1, 2, 3, 61, 62):
+        clock.now = now
+        limits.expire_if_due()
+        left.append(count("request_rates", "declines"))
+    database.close()
+    assert left == [[1505, 1], [1505, 1], [505, 1], [5, 1], [5, 1], [5, 1], [5, 1]]

@@ -6,12 +6,14 @@ import json
 import re
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 import responses
 
+from common.process import env_file
 from local import demo
 
 EDGE, INVENTORY, PAYMENTS = "http://127.0.0.1:8000", "http://127.0.0.1:8200", "http://127.0.0.1:8300"
@@ -101,6 +103,13 @@ class FakeSystem:
 
 def _json(status: int, body: dict[str, Any], *, replayed: bool = False) -> Response:
     return status, {"Idempotency-Replayed": "true"} if replayed else {}, json.dumps(body)
+
+
+@pytest.fixture(autouse=True)
+def secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A file like that of `make run`, whether or not that was started in this folder before."""
+    monkeypatch.setattr(demo, "SECRETS", tmp_path / "credentials.env")
+    env_file.write(demo.SECRETS, {"SERVICE_TOKEN_KEYS": "k" * 32, "HOLDFAST_API_KEY": "hf_a_b"}, "")
 
 
 @pytest.fixture(autouse=True)

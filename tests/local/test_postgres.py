@@ -17,6 +17,7 @@ from common.process.parsers import database_url
 from common.schema.accounts import address_of
 from common.schema.roles import ROLES
 from local import binaries
+from local.passwords import PasswordFile
 from local.postgres import EmbeddedPostgres, PostgresError
 
 FAST = {"fsync": "off"}
@@ -160,6 +161,19 @@ def test_server_of_an_earlier_release_asks_for_passwords_from_now_on(tmp_path: P
         assert ask(server.url, "SELECT session_user") == "holdfast"
         with pytest.raises(psycopg2.OperationalError, match="no password supplied"):
             psycopg2.connect(server.url, passfile=f"{tmp_path}/none")
+
+
+def test_rules_are_not_written_through_a_link(tmp_path: Path) -> None:
+    """The folder belongs to the server's user, and root writes the rules."""
+    with EmbeddedPostgres(tmp_path / "pg", FAST) as server:
+        passwords = Path(psycopg2.extensions.parse_dsn(server.url)["passfile"])
+        rules, elsewhere = passwords.with_name("pg_hba.conf"), tmp_path / "elsewhere"
+        elsewhere.write_text("theirs")
+        rules.rename(tmp_path / "kept")
+        rules.symlink_to(elsewhere)
+        with pytest.raises(OSError, match="symbolic links"):
+            PasswordFile(passwords).apply(server.url, rules, lambda: None)
+        assert elsewhere.read_text() == "theirs"
 
 
 def test_lost_file_of_passwords_is_made_again(tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ def test_key_has_all_scopes_without_an_option(command: Command, sql: Query) -> N
         (["shop", "--scope", "orders:delete"], "unknown scope orders:delete. The scopes are orders:read,"),
         (["shop", "--expires", "tomorrow"], "invalid time with an offset value"),
         (["shop", "--expires", "2099-01-01"], "invalid time with an offset value"),
+        (["shop", "--expires", "2020-01-01T00:00:00Z"], "00:00:00Z is in the past: the key would never work"),
     ],
 )
 def test_wrong_argument_is_refused_and_makes_no_key(
@@ -155,8 +156,35 @@ def test_rotated_key_works_beside_its_successor_for_some_time(command: Command, 
 def test_rotation_never_prolongs_a_key(command: Command, sql: Query) -> None:
     id_, _ = made(command, "shop")
     sql("UPDATE client_keys SET expires_at = now() + interval '1 minute' WHERE id = %s", id_)
-    assert command("keys", "rotate", id_)[0] == 0
+    assert command("keys", "rotate", id_, "--expires", "2099-01-01T00:00:00Z")[0] == 0
     assert sql("SELECT expires_at <= now() + interval '1 minute' FROM client_keys WHERE id = %s", id_) == [(True,)]
+
+
+def test_second_rotation_of_a_key_is_refused_because_its_successor_would_end_with_it(
+    command: Command, sql: Query
+) -> None:
+    id_, _ = made(command, "shop")
+    assert command("keys", "rotate", id_)[0] == 0
+    count = sql("SELECT count(*) FROM client_keys")
+    code, out, err = command("keys", "rotate", id_)
+    assert (code, out) == (2, "")
+    assert "If it was rotated before, rotate its successor instead" in err
+    assert sql("SELECT count(*) FROM client_keys") == count
+
+
+def test_successor_of_a_key_without_scopes_has_none(command: Command, sql: Query) -> None:
+    id_, _ = made(command, "shop")
+    sql("UPDATE client_keys SET scopes = '{}' WHERE id = %s", id_)
+    _, out, _ = command("keys", "rotate", id_)
+    successor, _ = client_keys.parts(out.strip()) or ("", "")
+    assert sql("SELECT scopes FROM client_keys WHERE id = %s", successor) == [([],)]
+
+
+@pytest.mark.parametrize("hours", ["-1", "nan", "inf", "1e300", "soon"])
+def test_overlap_must_be_a_number_of_hours(command: Command, hours: str) -> None:
+    id_, _ = made(command, "shop")
+    code, _, err = command("keys", "rotate", id_, f"--keep-for={hours}")
+    assert (code, "invalid number of hours value" in err) == (2, True)
 
 
 def test_ended_key_is_not_rotated(command: Command, sql: Query) -> None:

@@ -32,10 +32,11 @@ def last(tx):
 
 def test_record_says_who_did_what_and_when(tx, monkeypatch):
     monkeypatch.setenv("HOLDFAST_OPERATOR", "ada@shop.example")
+    before = tx.one("SELECT clock_timestamp() AS at")["at"]
     record(tx, "keys.create", client="shop", scopes=["orders:read"])
     row = last(tx)
     assert (row["actor"], row["details"]) == ("ada@shop.example", {"client": "shop", "scopes": ["orders:read"]})
-    assert row["at"] == tx.one("SELECT now() AS at")["at"]
+    assert before < row["at"] < tx.one("SELECT clock_timestamp() AS at")["at"]
     assert row["database_role"] == "holdfast"
 
 

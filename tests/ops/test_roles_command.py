@@ -67,7 +67,8 @@ def url(sql: Sql, template: str) -> Iterator[str]:
 def _drop_roles(sql: Sql, address: str) -> None:
     with closing(Sql(address)) as owner:
         for role in ROLES:
-            owner(f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}; REVOKE ALL ON SCHEMA public FROM {role}")
+            for what in ("ALL TABLES IN SCHEMA public", "ALL FUNCTIONS IN SCHEMA public", "SCHEMA public"):
+                owner(f"REVOKE ALL ON {what} FROM {role}")
     for role in ROLES:
         sql(f"DROP ROLE {role}")
 

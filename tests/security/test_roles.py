@@ -194,12 +194,47 @@ def test_temporary_table_does_not_hide_the_history(database: str, owner: Sql) ->
         sql("ROLLBACK")
 
 
+def test_function_of_a_role_never_runs_with_the_owners_rights(as_role: Open, owner: Sql) -> None:
+    """Where PUBLIC may create objects (databases that began before PostgreSQL 15), @> for text[] beats that for any."""
+    owner("GRANT CREATE ON SCHEMA public TO PUBLIC")
+    try:
+        sql = as_role("edge_api")
+        sql("BEGIN")
+        sql("CREATE FUNCTION public.mine(text[], text[]) RETURNS boolean LANGUAGE plpgsql AS"
+            " 'BEGIN RAISE EXCEPTION ''called as %'', current_user; END'")  # fmt: skip
+        sql("CREATE OPERATOR public.@> (LEFTARG = text[], RIGHTARG = text[], FUNCTION = public.mine)")
+        sql.insert("order_ledger", VALID["order_ledger"])
+        moved = "UPDATE order_ledger SET status = 'AUTHORIZED', payment_authorization_id = 'auth_1' WHERE id = %(id)s"
+        sql(f"{moved} RETURNING id", id=ID)
+        sql("ROLLBACK")
+    finally:
+        owner("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+
+
+def test_migrating_takes_the_right_to_create_objects(database: str, as_role: Open, owner: Sql) -> None:
+    owner("GRANT CREATE ON SCHEMA public TO PUBLIC; GRANT CREATE ON SCHEMA public TO holdfast_orchestrator")
+    migrate.upgrade(database)
+    refused(as_role("orchestrator"), "CREATE TABLE public.mine (id integer)")
+
+
 def test_no_function_with_the_owners_rights_can_be_called_by_everybody(owner: Sql) -> None:
     assert owner(
         "SELECT proname FROM pg_proc, unnest(%(roles)s) AS role WHERE pronamespace = 'public'::regnamespace"
-        " AND prosecdef AND has_function_privilege(role, pg_proc.oid, 'EXECUTE')",
+        " AND prosecdef AND has_function_privilege(role, pg_proc.oid, 'EXECUTE')"
+        " AND (role, proname) <> ('holdfast_audit', 'client_sessions')",
         roles=list(ROLES),
     ) == []  # fmt: skip
+
+
+def test_audit_sees_the_sessions_of_others_and_not_their_statements(as_role: Open) -> None:
+    as_role("edge_api")("BEGIN")
+    as_role("edge_api")("SELECT 'someone@example.com'")
+    sql = as_role("audit")
+    states = sql("SELECT state, xact_start IS NOT NULL FROM client_sessions()")
+    seen = sql("SELECT query FROM pg_stat_activity")
+    as_role("edge_api")("ROLLBACK")
+    assert ("idle in transaction", True) in states
+    assert "someone@example.com" not in str(seen)
 
 
 def test_history_is_written_without_any_right_on_it(as_role: Open) -> None:
@@ -217,7 +252,7 @@ def test_history_is_written_without_any_right_on_it(as_role: Open) -> None:
 @pytest.mark.parametrize("name", RIGHTS)
 def test_role_cannot_become_another_or_make_anything(as_role: Open, name: str) -> None:
     sql = as_role(name)
-    for other in {"holdfast", *ROLES} - {role_of(name)}:
+    for other in {"holdfast", "pg_read_all_stats", *ROLES} - {role_of(name)}:
         refused(sql, f"SET ROLE {other}")
         refused(sql, f"SET SESSION AUTHORIZATION {other}")
     for statement in (

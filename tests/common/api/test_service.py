@@ -148,7 +148,22 @@ def test_a_request_id_is_kept(client, given):
     assert answer.headers["X-Request-ID"] == given
 
 
-@pytest.mark.parametrize("given", [None, "", "a" * 129, "a b", "a;b", "ä", '"', "a,b"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        "",
+        "a" * 129,
+        "a b",
+        "a;b",
+        "ä",
+        '"',
+        "a,b",
+        "hf_0123456789abcdef_x",
+        "eyJhbGciOiJIUzI1NiJ9.e30.c2ln",
+        "token=tok_visa",
+    ],
+)
 def test_a_request_id_is_made(client, given):
     headers = {} if given is None else {"X-Request-ID": given}
     first, second = (client.get("/live", headers=headers).headers["X-Request-ID"] for _ in range(2))

@@ -84,6 +84,32 @@ def test_password_is_not_sent_to_another_host_without_a_decision_on_tls(host: st
         assert Settings.load(GOOD | {"DATABASE_URL": f"{url}?sslmode={mode}"})
 
 
+@pytest.mark.parametrize(
+    ("parameters", "environ"),
+    [
+        ("?hostaddr=192.0.2.1", {}),
+        ("", {"PGHOSTADDR": "192.0.2.1"}),
+        ("?service=far", {}),
+        ("", {"PGSERVICE": "far"}),
+    ],
+)
+def test_host_that_is_named_elsewhere_needs_a_decision_on_tls_too(parameters: str, environ: dict[str, str]) -> None:
+    (line,) = refused(DATABASE_URL=f"postgresql://shop:{STRONG}@localhost/x{parameters}", **environ)
+    assert line.startswith("DATABASE_URL must say how the connection is encrypted ")
+
+
+def test_host_of_the_environment_needs_a_decision_on_tls() -> None:
+    (line,) = refused(DATABASE_URL=f"postgresql://shop:{STRONG}@/x", PGHOST="db.example")
+    assert line.startswith("DATABASE_URL must say how the connection is encrypted ")
+
+
+def test_password_of_the_environment_must_not_be_guessed() -> None:
+    url = "postgresql://shop@db.example/x?sslmode=require"
+    (line,) = refused(DATABASE_URL=url, PGPASSWORD="changeme-changeme")
+    assert line.startswith("PGPASSWORD has a password that can be guessed: ")
+    assert Settings.load(GOOD | {"DATABASE_URL": url, "PGPASSWORD": STRONG})
+
+
 @pytest.mark.parametrize("host", LOCAL)
 def test_database_on_this_machine_needs_no_tls(host: str) -> None:
     assert Settings.load(GOOD | {"DATABASE_URL": f"postgresql://shop:{STRONG}@{host}/x"})

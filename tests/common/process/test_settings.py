@@ -108,6 +108,7 @@ BAD_VALUES = (
     + [("LOG_LEVEL", value) for value in ["info", "VERBOSE", "10"]]
     + [("CURRENCY", value) for value in ["usd", "XXX", "DOLLAR"]]
     + [("TRUSTED_PROXIES", value) for value in ["proxy", "*", "0.0.0.0/0", "::/0", "10.0.0.1/8", "10.0.0.0/8 ::1"]]
+    + [("TRUSTED_PROXIES", value) for value in ["0.0.0.0/1,128.0.0.0/1", "8.0.0.0/8,9.0.0.0/8", "2000::/3"]]
     + [("LOG_FORMAT", value) for value in ["JSON", "xml"]]
     + [(name, value) for name in SETTINGS if name.endswith("SERVICE_URL") for value in BAD_URL]
     + [("APP_ENV", value) for value in ["prod", "Production", "live"]]
