@@ -10,7 +10,7 @@ from common.database.soundness import Problem
 from common.process.addresses import PARTICIPANTS
 from common.process.production import is_local
 from common.schema.grants import MAY_CREATE, difference, existing
-from common.schema.roles import ROLES, RUN_TIME, Right, role_of
+from common.schema.roles import RIGHTS, ROLES, RUN_TIME, Right, limits_of, role_of
 from ops.checks.look import Look
 
 MAKE = "python -m ops roles"
@@ -23,6 +23,14 @@ SELECT role.rolname AS name, quote_ident(granted.rolname) AS granted FROM pg_aut
   JOIN pg_roles AS role ON role.oid = member JOIN pg_roles AS granted ON granted.oid = roleid
 WHERE role.rolname = ANY (%(roles)s)
 """
+# A role may change settings of its own sessions for good, its search path among them.
+SETTINGS_OF_ROLES = """
+SELECT rolname AS role, quote_ident(datname) AS database, split_part(setting, '=', 1) AS name, setting
+FROM pg_db_role_setting JOIN pg_roles ON pg_roles.oid = setrole LEFT JOIN pg_database ON pg_database.oid = setdatabase,
+  unnest(setconfig) AS setting
+WHERE rolname = ANY (%(roles)s) ORDER BY rolname, name
+"""
+LIMITS_OF = {role_of(name): {f"{limit}={value}" for limit, value in limits_of(name).items()} for name in RIGHTS}
 OWNER = """
 SELECT rolname AS name FROM pg_class JOIN pg_roles ON pg_roles.oid = relowner
 WHERE pg_class.oid = to_regclass(%(table)s)
@@ -56,6 +64,13 @@ def powers(look: Look) -> Iterator[Problem]:
             f"{row['name']} is a member of {row['granted']} and can take on its rights",
             f"REVOKE {row['granted']} FROM {row['name']}",
         )
+    for row in look.all(SETTINGS_OF_ROLES, roles=list(ROLES)):
+        if row["database"] or row["setting"] not in LIMITS_OF[row["role"]]:
+            place = f" IN DATABASE {row['database']}" if row["database"] else ""
+            yield Problem(
+                f"{row['role']} has its own value of {row['name']}, which `ops roles` did not set",
+                f"ALTER ROLE {row['role']}{place} RESET {row['name']}",
+            )
     for row in look.all(MAY_CREATE, roles=list(ROLES)):
         yield Problem(
             f"{row['rolname']} may create tables and functions next to ours",

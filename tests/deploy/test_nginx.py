@@ -128,6 +128,22 @@ def test_wait_ends_with_the_order_or_its_client(stack: Proxied) -> None:
         assert b"COMPLETED" in client.recv(65536)
 
 
+def test_address_with_too_many_requests_in_flight_gets_429(stack: Proxied) -> None:
+    """The requests wait for the bodies of slow senders, which nginx counts as in flight once it has the head."""
+    with ExitStack() as sockets:
+        for _ in range(100):
+            sockets.enter_context(connect(stack, HALF_BODY))
+
+        def refused() -> bool:
+            return requests.get(f"{stack.url('web')}/live", timeout=30).status_code == 429
+
+        eventually(refused)
+        response = requests.get(f"{stack.url('web')}/live", timeout=30)
+    assert (response.json()["error"], response.headers["Retry-After"]) == ("rate_limited", "1")
+    assert response.json()["request_id"] == response.headers["X-Request-ID"]
+    eventually(lambda: not refused())
+
+
 def test_malformed_http_is_refused_in_the_standard_shape(stack: Proxied) -> None:
     for name, (sent, _) in MALFORMED_HTTP.items():
         if name != "HTTP/0.9":  # nginx still speaks it

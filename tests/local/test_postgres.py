@@ -167,7 +167,7 @@ def test_rules_are_not_written_through_a_link(tmp_path: Path) -> None:
     """The folder belongs to the server's user, and root writes the rules."""
     with EmbeddedPostgres(tmp_path / "pg", FAST) as server:
         passwords = Path(psycopg2.extensions.parse_dsn(server.url)["passfile"])
-        rules, elsewhere = passwords.with_name("pg_hba.conf"), tmp_path / "elsewhere"
+        rules, elsewhere = passwords.parent / "data" / "pg_hba.conf", tmp_path / "elsewhere"
         elsewhere.write_text("theirs")
         rules.rename(tmp_path / "kept")
         rules.symlink_to(elsewhere)

@@ -94,6 +94,8 @@ PROBLEMS = {
         "ALTER ROLE holdfast_edge_api CREATEROLE",
         "ALTER ROLE holdfast_orchestrator REPLICATION BYPASSRLS CREATEDB",
         "GRANT holdfast TO holdfast_payments_service",
+        "ALTER ROLE holdfast_edge_api SET search_path = 'theirs'; ALTER ROLE holdfast_audit SET statement_timeout = 0",
+        "ALTER ROLE holdfast_edge_api IN DATABASE checked SET statement_timeout = '5s'",
         "GRANT CREATE ON SCHEMA public TO PUBLIC",
         "GRANT CREATE ON SCHEMA public TO holdfast_orders_service",
     ],
