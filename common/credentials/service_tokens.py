@@ -8,7 +8,6 @@ The hosts' clocks may be off, so callers and services pass a clock that they sha
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -47,14 +46,16 @@ class Issuer:
 
     def __init__(self, keys: Sequence[str], caller: str, audience: str, clock: Clock) -> None:
         self._keys, self._caller, self._audience, self._clock = keys, caller, audience, clock
-        self._current = ("", float("-inf"))
+        self._current = ("", float("inf"))
 
     def header(self) -> str:
         """The value of the header Authorization."""
-        header, renew_at = self._current
-        if time.monotonic() >= renew_at:
-            header = f"Bearer {issue(self._keys, self._caller, self._audience, self._clock())}"
-            self._current = header, time.monotonic() + LIFETIME_S - RENEW_BEFORE_S
+        header, issued_at = self._current
+        now = self._clock()
+        # Earlier than before: the database has corrected the clock of this host.
+        if not issued_at <= now < issued_at + LIFETIME_S - RENEW_BEFORE_S:
+            header = f"Bearer {issue(self._keys, self._caller, self._audience, now)}"
+            self._current = header, now
         return header
 
 

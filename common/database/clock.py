@@ -11,6 +11,7 @@ from common.database.errors import TransientDatabaseError
 
 NOW = "SELECT extract(epoch FROM clock_timestamp())::float AS now"
 ASK_EVERY_S = 60.0
+COUNTING = getattr(time, "CLOCK_BOOTTIME", None)  # Linux
 ASK_AGAIN_S = 2.0  # after the database did not answer
 
 
@@ -22,18 +23,23 @@ class DatabaseClock:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._offset = time.time() - time.monotonic()
+        self._offset = time.time() - _elapsed()
         self._ask_at = float("-inf")
 
     def __call__(self) -> float:
-        if time.monotonic() >= self._ask_at:
+        if _elapsed() >= self._ask_at:
             self._ask()
-        return time.monotonic() + self._offset
+        return _elapsed() + self._offset
 
     def _ask(self) -> None:
-        self._ask_at = time.monotonic() + ASK_AGAIN_S  # meanwhile other threads use the last answer
+        self._ask_at = _elapsed() + ASK_AGAIN_S  # meanwhile other threads use the last answer
         with suppress(TransientDatabaseError):
             # In an empty context, because this belongs to no request: an observer would take it for the request's own.
             (row,) = Context().run(self._database.all, NOW)
-            self._offset = row["now"] - time.monotonic()
-            self._ask_at = time.monotonic() + ASK_EVERY_S
+            self._offset = row["now"] - _elapsed()
+            self._ask_at = _elapsed() + ASK_EVERY_S
+
+
+def _elapsed() -> float:
+    """Seconds since the machine started, those in which it was suspended among them, where the system counts these."""
+    return time.clock_gettime(COUNTING) if COUNTING is not None else time.monotonic()

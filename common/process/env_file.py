@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,15 +15,24 @@ def read(path: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     pairs = (line.partition("=") for line in lines if not line.startswith("#"))
-    return {name: value for name, separator, value in pairs if separator}
+    return {name: _unquoted(value) for name, separator, value in pairs if separator}
 
 
 def write(path: Path, values: Mapping[str, str], heading: str) -> None:
     """Replace the file at once. Only its owner may read it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = "".join(f"{line}\n" for line in (f"# {heading}", *(f"{name}={value}" for name, value in values.items())))
+    text = "".join(
+        f"{line}\n" for line in (f"# {heading}", *(f"{name}={shlex.quote(value)}" for name, value in values.items()))
+    )
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
     new.replace(path)
+
+
+def _unquoted(value: str) -> str:
+    try:
+        return "".join(shlex.split(value))
+    except ValueError:  # an open quotation mark
+        return value

@@ -128,10 +128,9 @@ def networks(text: str) -> tuple[Network, ...]:
         found = tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
     except ValueError:
         found = (ipaddress.ip_network("0.0.0.0/0"),)
-    together = (
-        *ipaddress.collapse_addresses(each for each in found if isinstance(each, ipaddress.IPv4Network)),
-        *ipaddress.collapse_addresses(each for each in found if isinstance(each, ipaddress.IPv6Network)),
-    )
+    together: list[Network] = []
+    together += ipaddress.collapse_addresses(each for each in found if isinstance(each, ipaddress.IPv4Network))
+    together += ipaddress.collapse_addresses(each for each in found if isinstance(each, ipaddress.IPv6Network))
     if any(network.prefixlen < LARGEST_NETWORK_BITS for network in together):
         raise ValueError(
             "a comma-separated list of networks or addresses, such as 10.0.0.0/8 or 127.0.0.1, none larger than /8"

@@ -38,7 +38,7 @@ def test_host_clock_counts_until_the_database_answers():
 
 def test_database_is_asked_once_a_minute(url, monkeypatch):
     elapsed, asked = [1000.0], []
-    monkeypatch.setattr(clock.time, "monotonic", lambda: elapsed[0])
+    monkeypatch.setattr(clock, "_elapsed", lambda: elapsed[0])
     with closing(Database(url, name="test", size=1)) as database:
         monkeypatch.setattr(database, "all", lambda sql: asked.append(sql) or [{"now": 5000.0 + elapsed[0]}])
         now = DatabaseClock(database)
