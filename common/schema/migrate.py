@@ -41,7 +41,7 @@ def _current(url: str) -> str:
         cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (version.TABLE,))
         if not cursor.fetchone()[0]:
             return ""
-        cursor.execute(f"SELECT COALESCE(max(version_num), '') FROM {version.TABLE}")
+        cursor.execute(version.CURRENT)
         return str(cursor.fetchone()[0])
 
 
