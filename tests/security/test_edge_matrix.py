@@ -24,6 +24,11 @@ from edge_api.routes import api
 from tests import credentials
 from tests.credentials import EDGE_KEY, add_key, edge_headers, new_key, service_headers
 
+# The scope that each route needs. A new route needs a row here, on purpose.
+POLICY = {
+    ("POST", "/orders"): "orders:write",
+    ("GET", "/orders/{order_ledger_id}"): "orders:read",
+}
 OPERATIONS = [pytest.param(each, id=f"{each.method} {openapi_path(each.path)}") for each in api.operations]
 UNKNOWN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
@@ -68,6 +73,11 @@ def status(app: Flask, operation: Operation, authorization: str) -> int:
 
 def id_of(key: str) -> str:
     return (client_keys.parts(key) or ("", ""))[0]
+
+
+def test_routes_declare_the_scopes_of_the_policy() -> None:
+    declared = {(each.method, openapi_path(each.path)): each.access for each in api.operations}
+    assert declared == {route: Scope(name) for route, name in POLICY.items()}
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
