@@ -86,6 +86,11 @@ def test_role_is_unknown_if_one_of_two_addresses_is_down(way, migrated_url):
     assert start.role_problem(down, "orchestrator") is None
 
 
+def test_owner_may_not_run(way):
+    problem = start.role_problem(in_production(way.url), "orchestrator")
+    assert problem.startswith("ORCHESTRATOR_DATABASE_URL must not name a role that owns the tables")
+
+
 def test_own_role_may_run(migrated_url):
     assert start.role_problem(in_production(own(migrated_url)), "orchestrator") == ""
 
