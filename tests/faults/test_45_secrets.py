@@ -31,6 +31,14 @@ from tests.faults.shared_stack import ALL, PATIENCE_S, SharedStack, new_key
 from tests.system.stack import WEB_PROCESSES
 from tests.waiting import eventually
 
+
+def card_number() -> str:
+    """A number of 16 digits, the last of which is the check digit (ISO/IEC 7812-1, "Luhn")."""
+    digits = [4, *(byte % 10 for byte in os.urandom(14))]
+    total = sum(digits[1::2]) + sum(sum(divmod(2 * each, 10)) for each in digits[::2])
+    return "".join(map(str, digits)) + str(-total % 10)
+
+
 SECRET = "canary" + os.urandom(4).hex()
 TOKEN, DECLINED_TOKEN = f"tok_{SECRET}_token", f"tok_{SECRET}_decline_expired"
 EMAIL = f"{SECRET}.mail@shop.example"
@@ -38,7 +46,7 @@ API_KEY, NO_API_KEY = (
     client_keys.as_text(client_keys.new_id(), (SECRET + letter * 43)[:43]) for letter in "kn"
 )  # 43: the length of a secret
 PASSWORD = f"{SECRET}password"
-CARD = f"4{int.from_bytes(os.urandom(8)) % 10**15:015}"
+CARD = card_number()
 CANARIES = {"a token": TOKEN, "a card number": CARD, "a key": API_KEY, "an e-mail address": EMAIL}
 SETTINGS = {
     "LOG_LEVEL": "DEBUG",
@@ -144,9 +152,7 @@ def test_no_secret_appears_in_logs_or_errors(shop: Shop) -> None:
         assert SERVICE_TOKEN.search(text) is None, name
     assert tables_with(shop.stack, SECRET) == {"order_ledger"}, "only in the column for the e-mail address"
     assert shop.stack.count(f"order_ledger l WHERE replace(l::text, '{EMAIL}', '') LIKE '%%{SECRET}%%'") == 0
-    # PostgreSQL repeats a text that it cannot convert. No statement of ours converts an e-mail address.
-    planted = f'ERROR:  invalid input syntax for type inet: "{EMAIL}"'
-    assert [line for line in lines_with(SECRET, server_log(shop.stack)) if planted not in line] == []
+    assert lines_with(SECRET, server_log(shop.stack)) == []
 
 
 def test_no_path_parameter_is_logged_if_it_is_not_an_id(shop: Shop) -> None:
@@ -160,7 +166,8 @@ def test_no_path_parameter_is_logged_if_it_is_not_an_id(shop: Shop) -> None:
         for canary in CANARIES.values()
     ]
     assert len(asked) >= 40, "ten operations have an id"
-    assert set(asked) <= {400, 404}
+    assert set(asked) <= {400, 404, 503}, "payments fail at times"
+    assert asked.count(404) >= 20
     assert seen_in_logs(shop.stack, *CANARIES.values()) == {}
 
 
@@ -196,7 +203,12 @@ def seen_in_logs(stack: SharedStack, *canaries: str) -> dict[str, list[str]]:
 
 
 def server_log(stack: SharedStack) -> str:
-    return stack.server.log.read_text(errors="replace")
+    """The log of the database's server, without the lines that `meet_an_unexpected_error` provokes.
+
+    PostgreSQL repeats a text that it cannot convert. No statement of ours converts an e-mail address.
+    """
+    lines = stack.server.log.read_text(errors="replace").splitlines()
+    return "\n".join(line for line in lines if not line.endswith(f'invalid input syntax for type inet: "{EMAIL}"'))
 
 
 def buy(shop: Shop) -> None:
