@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from supply_chain import advisories, code, sbom, secret_scan, withdrawn
-from supply_chain.findings import Check, Unavailable
+from supply_chain.findings import CannotCheck, Check, Unavailable
 from supply_chain.reviewed import Reviewed
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -45,6 +45,9 @@ def run(name: str, folder: Path, reviewed: Reviewed, strict: bool) -> bool:
     except Unavailable as error:
         print(f"{name}: NOT CHECKED: {error}", file=sys.stderr, flush=True)
         return not strict
+    except CannotCheck as error:
+        print(f"{name}: FAILED: {error}", file=sys.stderr, flush=True)
+        return False
     for finding in found:
         print(f"{name}: {finding}", file=sys.stderr, flush=True)
     print(f"{name}: {f'{len(found)} findings' if found else 'nothing found'}", flush=True)

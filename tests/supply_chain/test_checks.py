@@ -174,6 +174,116 @@ def test_removed_secret_is_found_in_the_history(folder: Path) -> None:
     assert check(folder, "history").returncode == 1
 
 
+def merge(folder: Path, text: str) -> None:
+    """Merge a branch into the current one, with a line in the merge that is on neither side."""
+    git(folder, "switch", "--quiet", "--create", "side")
+    (folder / "side.py").write_text("SIDE = 1\n")
+    commit(folder)
+    git(folder, "switch", "--quiet", "-")
+    git(folder, "merge", "--quiet", "--no-ff", "--no-commit", "side")
+    (folder / "program.py").write_text(text)
+    commit(folder)
+
+
+def test_secret_that_only_a_merge_contained_is_found_in_the_history(folder: Path) -> None:
+    sound = (folder / "program.py").read_text()
+    merge(folder, f'api_key = "{secrets.token_urlsafe(24)}"\n')
+    (folder / "program.py").write_text(sound)
+    commit(folder)
+    assert check(folder, "secrets").returncode == 0
+    run = check(folder, "history")
+    assert run.returncode == 1
+    assert "program.py:" in run.stderr
+
+
+def test_secret_on_a_branch_that_is_not_merged_is_found_in_the_history(folder: Path) -> None:
+    git(folder, "switch", "--quiet", "--create", "side")
+    (folder / "program.py").unlink()
+    (folder / "program.py").mkdir()  # here a folder, on the other branch a file
+    (folder / "program.py" / "key.py").write_text(f'api_key = "{secrets.token_urlsafe(24)}"\n')
+    commit(folder)
+    git(folder, "switch", "--quiet", "-")
+    assert check(folder, "secrets").returncode == 0
+    run = check(folder, "history")
+    assert run.returncode == 1
+    assert "program.py/key.py:1" in run.stderr
+
+
+def test_attribute_or_setting_hides_no_secret_in_the_history(folder: Path) -> None:
+    sound = (folder / "program.py").read_text()
+    (folder / ".gitattributes").write_text("*.py -diff\n")
+    (folder / "program.py").write_text(f'++ b/readme\napi_key = "{secrets.token_urlsafe(24)}"\n')
+    commit(folder)
+    (folder / "program.py").write_text(sound)
+    commit(folder)
+    git(folder, "config", "diff.noprefix", "true")
+    run = check(folder, "history")
+    assert run.returncode == 1
+    assert "history: program.py:" in run.stderr
+
+
+SCANS = pytest.mark.parametrize("scan", ["secrets", "history"])
+
+
+@SCANS
+def test_scan_of_a_folder_that_git_does_not_know_fails(tmp_path: Path, scan: str) -> None:
+    (tmp_path / "program.py").write_text("print('no secrets here')\n")
+    run = check(tmp_path, scan)
+    assert run.returncode == 1
+    assert "not a git repository" in run.stderr
+    assert "nothing found" not in run.stdout
+
+
+@SCANS
+def test_scan_of_a_part_of_another_repository_fails(folder: Path, scan: str) -> None:
+    part = folder / "unpacked"
+    part.mkdir()
+    (part / "program.py").write_text("print('no secrets here')\n")
+    run = check(part, scan)
+    assert run.returncode == 1
+    assert f"a part of {folder}" in run.stderr
+
+
+@SCANS
+def test_scan_without_a_file_fails(tmp_path: Path, scan: str) -> None:
+    git(tmp_path, "init", "--quiet")
+    run = check(tmp_path, scan)
+    assert run.returncode == 1
+    assert "git lists no file" in run.stderr
+
+
+def test_scan_of_a_history_without_a_commit_fails(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet")
+    (tmp_path / "program.py").write_text("print('no secrets here')\n")
+    assert check(tmp_path, "secrets").returncode == 0
+    run = check(tmp_path, "history")
+    assert run.returncode == 1
+    assert "git knows no commit" in run.stderr
+
+
+def test_scan_of_a_shallow_clone_fails(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    (folder / "program.py").write_text("print('nor here')\n")
+    commit(folder)
+    clone = tmp_path_factory.mktemp("clone")
+    git(clone, "clone", "--quiet", "--depth", "1", folder.as_uri(), ".")
+    assert check(clone, "secrets").returncode == 0
+    run = check(clone, "history")
+    assert run.returncode == 1
+    assert "git fetch --unshallow" in run.stderr
+
+
+@SCANS
+def test_folder_of_another_user_is_scanned(folder: Path, scan: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container, which runs as root. git has this variable for its own tests."""
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    assert b"dubious ownership" in subprocess.run(
+        ["git", "status"], cwd=folder, capture_output=True, check=False
+    ).stderr  # fmt: skip
+    run = check(folder, scan)
+    assert run.returncode == 0, run.stderr
+    assert "nothing found" in run.stdout
+
+
 def test_bill_of_materials_names_every_package_with_its_hashes(folder: Path) -> None:
     assert check(folder, "sbom").returncode == 0
     (part,) = json.loads((folder / "build" / "sbom.cdx.json").read_text())["components"]
