@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from supply_chain import advisories, code, sbom, secret_scan, withdrawn
+from supply_chain import advisories, code, sbom, secret_scan, statements, withdrawn
 from supply_chain.findings import CannotCheck, Check, Unavailable
 from supply_chain.reviewed import Reviewed
 
@@ -15,6 +15,7 @@ CHECKS: dict[str, Check] = {
     "advisories": advisories.findings,
     "withdrawn": withdrawn.findings,
     "code": code.findings,
+    "statements": statements.findings,
     "secrets": secret_scan.findings,
     "history": secret_scan.findings_in_history,
     "sbom": sbom.findings,
