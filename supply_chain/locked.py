@@ -13,9 +13,9 @@ def lock_files(folder: Path) -> list[Path]:
 
 
 def entries(lock: Path) -> list[tuple[Requirement, list[str]]]:
-    """Each requirement of a lock file with its hashes."""
+    """Each requirement of a lock file with its hashes, without the options of the whole file."""
     text = lock.read_text(encoding="utf-8").replace("\\\n", " ")
-    lines = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+    lines = [line.split() for line in text.splitlines() if line and not line.startswith(("#", "--"))]
     return [(Requirement(" ".join(plain(words))), [word for word in words if word.startswith("--")]) for words in lines]
 
 

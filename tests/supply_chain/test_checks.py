@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from supply_chain.lock import WHEELS_ONLY
 from tests.supply_chain.test_locks import PROJECT
 
 TOOLS = PROJECT / ".venv" / "tools" / "bin" / "python"
 UNREACHABLE = "http://127.0.0.1:1/"
-LOCKED = "jinja2=={version} \\\n    --hash=sha256:{hash}\n"
+LOCKED = f"{WHEELS_ONLY}\n" + "jinja2=={version} \\\n    --hash=sha256:{hash}\n"
 VULNERABLE, SOUND = LOCKED.format(version="2.10", hash="0" * 64), LOCKED.format(version="3.1.6", hash="0" * 64)
 ADVISORY = "PYSEC-2019-217"
 # As the vulnerability service answers for jinja2 2.10, shortened.
