@@ -30,7 +30,8 @@ def findings(folder: Path, reviewed: Reviewed) -> list[str]:
     for lock in lock_files(folder):
         audit = run([*words, "--requirement", str(lock)], folder)
         if audit.returncode:
-            found += [f"{lock.relative_to(folder)}: {line}" for line in (audit.stdout or audit.stderr).splitlines()]
+            lines = (audit.stdout or audit.stderr).splitlines() or ["pip-audit failed without a message"]
+            found += [f"{lock.relative_to(folder)}: {line}" for line in lines]
     return found
 
 

@@ -6,10 +6,18 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from supply_chain.findings import CannotCheck
+
 
 def lock_files(folder: Path) -> list[Path]:
-    """Everything that an install reads."""
-    return [path for path in (folder / "requirements.txt", *sorted((folder / "locked").glob("*.txt"))) if path.exists()]
+    """Everything that an install reads.
+
+    :raises CannotCheck: if there is none
+    """
+    paths = [folder / "requirements.txt", *sorted((folder / "locked").glob("*.txt"))]
+    if found := [path for path in paths if path.exists()]:
+        return found
+    raise CannotCheck(f"{folder} has no lock file")
 
 
 def entries(lock: Path) -> list[tuple[Requirement, list[str]]]:

@@ -107,12 +107,30 @@ def test_reviewed_advisory_passes_with_a_reason_only(folder: Path, service: str)
     assert check(folder, "advisories", service=service).returncode == 0
 
 
-def test_unreachable_service_is_reported_and_fails_a_strict_run(folder: Path) -> None:
-    run = check(folder, "advisories")
+def test_unreachable_service_is_the_last_line_and_fails_a_strict_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = check(folder, "advisories", "--only", "sbom")
     assert run.returncode == 0
-    assert "NOT CHECKED" in run.stderr
-    assert "nothing found" not in run.stdout
+    assert run.stderr.splitlines()[-1].startswith("NOT CHECKED: advisories.")
+    assert "advisories: nothing found" not in run.stdout
     assert check(folder, "advisories", "--strict").returncode == 1
+    monkeypatch.setenv("SECURITY_STRICT", "true")
+    assert check(folder, "advisories").returncode == 1
+    monkeypatch.setenv("SECURITY_STRICT", "false")
+    assert check(folder, "advisories").returncode == 0
+    monkeypatch.setenv("SECURITY_STRICT", "yes")
+    run = check(folder, "advisories")
+    assert run.returncode == 1
+    assert "SECURITY_STRICT must be true or false" in run.stderr
+
+
+@pytest.mark.parametrize("name", ["advisories", "withdrawn"])
+def test_folder_without_a_lock_file_fails(folder: Path, service: str, name: str) -> None:
+    (folder / "requirements.txt").unlink()
+    run = check(folder, name, service=service)
+    assert run.returncode == 1
+    assert "has no lock file" in run.stderr
 
 
 def test_withdrawn_release_fails(folder: Path) -> None:
