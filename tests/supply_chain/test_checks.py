@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import os
 import re
@@ -62,12 +64,13 @@ def check(folder: Path, name: str, *words: str, service: str = UNREACHABLE) -> s
 
 
 class Service(BaseHTTPRequestHandler):
-    """The vulnerability service: it knows one vulnerable version."""
+    """The vulnerability service: it knows one vulnerable version of a package, and one of a script."""
 
     def do_POST(self) -> None:
         query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        known = query["package"]["name"] == "jinja2" and query["version"] == "2.10"
-        body = json.dumps(ANSWER if known else {}).encode()
+        package = (query["package"]["ecosystem"], query["package"]["name"], query["version"])
+        known = {("PyPI", "jinja2", "2.10"), ("npm", "rapidoc", "1.0.0")}
+        body = json.dumps(ANSWER if package in known else {}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -308,6 +311,54 @@ def test_bill_of_materials_names_every_package_with_its_hashes(folder: Path) -> 
     (part,) = json.loads((folder / "build" / "sbom.cdx.json").read_text())["components"]
     assert (part["name"], part["version"]) == ("jinja2", "3.1.6")
     assert part["externalReferences"][0]["hashes"] == [{"alg": "SHA-256", "content": "0" * 64}]
+
+
+VENDORED = """[[component]]
+name = "rapidoc"
+version = "{version}"
+ecosystem = "npm"
+licence = "MIT"
+file = "script.js.gz"
+sha256 = "{sha256}"
+"""
+
+
+def vendor(folder: Path, version: str) -> str:
+    """Put a compressed script into the folder. :returns: its hash before it was compressed"""
+    sha256 = hashlib.sha256(b"let a = 1").hexdigest()
+    (folder / "script.js.gz").write_bytes(gzip.compress(b"let a = 1"))
+    (folder / "supply_chain").mkdir()
+    (folder / "supply_chain" / "vendored.toml").write_text(VENDORED.format(version=version, sha256=sha256))
+    return sha256
+
+
+def test_bill_of_materials_names_vendored_files(folder: Path) -> None:
+    sha256 = vendor(folder, "9.3.8")
+    assert check(folder, "sbom").returncode == 0
+    _, part = json.loads((folder / "build" / "sbom.cdx.json").read_text())["components"]
+    assert part["purl"] == "pkg:npm/rapidoc@9.3.8"
+    assert part["licenses"] == [{"license": {"id": "MIT"}}]
+    assert part["hashes"] == [{"alg": "SHA-256", "content": sha256}]
+
+
+@pytest.mark.parametrize("content", [gzip.compress(b"let a = 2"), b"let a = 1", gzip.compress(b"let a = 1")[:-9], None])
+def test_changed_vendored_file_fails(folder: Path, content: bytes | None) -> None:
+    vendor(folder, "9.3.8")
+    (folder / "script.js.gz").unlink()
+    if content is not None:
+        (folder / "script.js.gz").write_bytes(content)
+    run = check(folder, "sbom")
+    assert run.returncode == 1
+    assert "script.js.gz is not the file of rapidoc 9.3.8" in run.stderr
+
+
+def test_vulnerable_vendored_file_fails(folder: Path, service: str) -> None:
+    vendor(folder, "1.0.0")
+    run = check(folder, "advisories", service=service)
+    assert run.returncode == 1
+    assert f"script.js.gz: rapidoc 1.0.0 {ADVISORY}" in run.stderr
+    (folder / "supply_chain" / "reviewed.toml").write_text(f'[[advisory]]\nid = "{ADVISORY}"\nreason = "not used"\n')
+    assert check(folder, "advisories", service=service).returncode == 0
 
 
 def test_unlocked_package_has_no_bill_of_materials(folder: Path) -> None:
