@@ -46,7 +46,6 @@ api = Api(
         RequestAbandoned,
         errors.RequestExpired,
         UnknownProduct,
-        errors.RateLimited,
         GatewayError,
     ),
 )

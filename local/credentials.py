@@ -14,6 +14,7 @@ import psycopg2.errors
 from common.credentials import client_keys
 from common.database.transaction import Transaction
 from common.process import env_file
+from common.process.settings import SettingError, Settings
 from ops import keys
 
 CLIENT = "shop"
@@ -29,13 +30,21 @@ def path_beside(data_dir: Path) -> Path:
 
 
 def with_secrets(environ: Mapping[str, str], path: Path) -> dict[str, str]:
-    """The environment with the secrets of this machine, where it has none of its own. Makes them if there are none."""
+    """The environment, with a secret of the services if it has none. It is made once, and kept.
+
+    :raises SettingError: the file cannot be used, or the secret is not valid
+    """
     kept = env_file.read(path)
-    in_use = environ.get("SERVICE_TOKEN_KEYS") or kept.get("SERVICE_TOKEN_KEYS") or secrets.token_urlsafe(48)
+    given = environ.get("SERVICE_TOKEN_KEYS")
+    in_use = given or kept.get("SERVICE_TOKEN_KEYS") or secrets.token_urlsafe(48)
+    try:
+        Settings.read("service_token_keys", {"SERVICE_TOKEN_KEYS": in_use})
+    except SettingError as error:
+        place = "" if given else f" In {path}: delete this file, and the next start makes new secrets."
+        raise SettingError(f"{error}.{place}") from None
     if in_use != kept.get("SERVICE_TOKEN_KEYS"):
-        kept["SERVICE_TOKEN_KEYS"] = in_use
-        env_file.write(path, kept, HEADING)
-    return kept | {name: value for name, value in environ.items() if value}
+        env_file.write(path, kept | {"SERVICE_TOKEN_KEYS": in_use}, HEADING)
+    return {"SERVICE_TOKEN_KEYS": in_use} | {name: value for name, value in environ.items() if value}
 
 
 def keep_api_key(path: Path, database_url: str, edge_url: str) -> None:
@@ -43,7 +52,12 @@ def keep_api_key(path: Path, database_url: str, edge_url: str) -> None:
     kept = env_file.read(path)
     kept["HOLDFAST_URL"] = edge_url
     with suppress(psycopg2.errors.UndefinedTable):  # the release line of another Procfile may not migrate
-        kept["HOLDFAST_API_KEY"] = _known_key(database_url, kept.get("HOLDFAST_API_KEY", ""))
+        try:
+            kept["HOLDFAST_API_KEY"] = _known_key(database_url, kept.get("HOLDFAST_API_KEY", ""))
+        except psycopg2.errors.InsufficientPrivilege:
+            raise SettingError(
+                "The role in DATABASE_URL may not make an API key: name the owner of the tables"
+            ) from None
     env_file.write(path, kept, HEADING)
 
 

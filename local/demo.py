@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.process import env_file
+from common.process.settings import SettingError
 from holdfast_client import HoldfastClient, HoldfastError, Order, PaymentDeclined
 from local.shop import CATALOGUE, TIMEOUT_S, Services, Unusable
 
@@ -223,7 +224,7 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
         api_key = environ.get("HOLDFAST_API_KEY")
         with HoldfastClient(services.edge, api_key, timeout=TIMEOUT_S, trust_env=False) as client:
             is_right = Demo(client, services, console).run()
-    except Unusable as error:
+    except (SettingError, Unusable) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except KeyboardInterrupt:

@@ -14,6 +14,8 @@ from honcho.environ import ProcessParams, parse_procfile
 
 from common.process.addresses import PORT_STEP, url_of
 from common.process.settings import SettingError, Settings
+from common.schema.roles import RIGHTS
+from local.roles import PROCESSES, setting
 
 DEFAULTS = {
     "BIND_HOST": "127.0.0.1",  # nothing is reachable from outside unless asked for
@@ -96,8 +98,14 @@ class Plan:
         return replace(self, environ={**more, **self.environ})
 
     def environ_of(self, name: str, database_url: str) -> dict[str, str]:
+        """A process with a database role of its own does not get the address of another role."""
         own = {"PORT": str(self.ports[name]), "HONCHO_PROCESS_NAME": f"{name}.1"} if name in self.ports else {}
-        return {**self.environ, "DATABASE_URL": database_url, **own}
+        process = PROCESSES.get(name, "")
+        if not process or not self.environ.get(setting(process)):
+            return {**self.environ, "DATABASE_URL": database_url, **own}
+        others = {setting(other) for other in RIGHTS if other != process} | {"DATABASE_DIRECT_URL"}
+        environ = {variable: value for variable, value in self.environ.items() if variable not in others}
+        return {**environ, "DATABASE_URL": self.environ[setting(process)], **own}
 
 
 def _in_place(command: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 
@@ -24,7 +25,7 @@ class Services:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         try:
-            port = int(environ.get("PORT") or 8000)
+            port = int(environ.get("PORT") or urlsplit(environ.get("HOLDFAST_URL", "")).port or 8000)
         except ValueError:
             raise Unusable("PORT must be a whole number.") from None
         # The same distances as in `make run`.

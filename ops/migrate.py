@@ -7,14 +7,18 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import closing
 
 import alembic.util
 
+from common.database.sessions import connect
+from common.database.transaction import Transaction
 from common.process import logs
 from common.process.settings import SettingError, Settings
 from common.schema.locks import LockUnavailable
 from common.schema.migrate import upgrade
 from common.schema.reaching import DatabaseUnreachable, one_line
+from ops.record import record
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +49,15 @@ def _migrate(environ: Mapping[str, str] | None) -> None:
     # Of Alembic's messages, log only which migrations it runs.
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     logging.getLogger("alembic.runtime.migration").addFilter(lambda record: record.msg.startswith("Running"))
-    upgrade(settings.database_direct_url)
+    before, after = upgrade(settings.database_direct_url)
+    if before != after:
+        _record(settings.database_direct_url, before, after)
     log.info("the database has the newest schema")
+
+
+def _record(url: str, before: str, after: str) -> None:
+    with closing(connect(url, name="holdfast ops")) as connection, connection, connection.cursor() as cursor:
+        record(Transaction(cursor), "migrate", before=before, after=after)
 
 
 def _attempt(work: Callable[[], None]) -> str:

@@ -59,7 +59,7 @@ class MissingIdempotencyKey(ApiError):
 
 
 class Unauthorized(ApiError):
-    """The credential is missing or unknown. Send it as `Authorization: Bearer KEY`."""
+    """The credential is missing, unknown or no longer valid. Send it as `Authorization: Bearer KEY`."""
 
     status, code, own_headers = 401, "unauthorized", {"WWW-Authenticate": "Bearer"}
 

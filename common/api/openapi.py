@@ -11,6 +11,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import Schema, fields
 
 from common.api import errors
+from common.api.access import Access, Callers, Scope
 from common.api.routes import Api, Operation, openapi_path
 from common.process import logs
 
@@ -90,13 +91,24 @@ def _describe(operation: Operation, api: Api) -> dict[str, Any]:
         "parameters": _parameters(operation, api),
         "responses": {**_answers(operation, api), **_refusals(operation)},
     }
-    if description.strip():
-        described["description"] = "\n".join(line.strip() for line in description.strip().splitlines())
+    lines = [line.strip() for line in description.strip().splitlines()]
+    described["description"] = "\n".join([*lines, _who_may_call(operation.access)]).strip()
     if operation.body:
         described["requestBody"] = {"required": True, "content": {"application/json": {"schema": operation.body}}}
     if operation.is_public:
         described["security"] = []
     return described
+
+
+def _who_may_call(access: Access) -> str:
+    match access:
+        case Scope(name):
+            return f"Needs a key with the scope `{name}`."
+        case Callers(names):
+            services = " and ".join(f"`{name}`" for name in sorted(names))
+            return f"For {services or 'no service'}, and for operators (`ops`)."
+        case _:
+            return "Needs no credential."
 
 
 def _parameters(operation: Operation, api: Api) -> list[dict[str, Any]]:
@@ -179,6 +191,8 @@ def _errors(operation: Operation) -> list[type[errors.ApiError]]:
     if operation.is_public:
         return []
     found: list[type[errors.ApiError]] = [*operation.errors, *ALWAYS, errors.Unauthorized, errors.Forbidden]
+    if isinstance(operation.access, Scope):
+        found.append(errors.RateLimited)  # of its key or address
     if operation.may_change:
         found += WITH_BODY
     if operation.query:

@@ -138,6 +138,7 @@ class Api:
                 endpoint=operation.view.__name__,
                 view_func=_handler(operation, context, guard),
                 methods=[operation.method],
+                provide_automatic_options=False,  # it would answer without a credential, in HTML
             )
 
 

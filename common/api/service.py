@@ -13,7 +13,6 @@ from flask import Flask, Response, current_app, g, jsonify, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
-from common import __version__
 from common.api import headers, openapi
 from common.api.access import Guard
 from common.api.client_address import Proxies
@@ -38,7 +37,10 @@ from common.database.errors import DatabaseBusy, RowsLocked, TransientDatabaseEr
 from common.process import logs
 from common.process.settings import Settings
 
+API_VERSION = "1"  # not the release: anyone can read the document, and would know which faults the release has
 MAX_BODY_BYTES = 64 * 1024  # the largest valid order, 50 lines, has about 5 KB
+# A UUID, or an id of ours with a prefix. A card token or an API key has another form.
+OUR_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(auth|cap|re|evt|we)_[0-9A-Za-z]{24}")
 log = logging.getLogger(__name__)
 
 
@@ -72,7 +74,7 @@ def create_service(name: str, api: Api, context: Any, settings: Settings, databa
     api.mount(app, context, guard)
     about = probes(name, api.title)
     about.mount(app, database, guard)
-    document = openapi.document(api, about, __version__)
+    document = openapi.document(api, about, API_VERSION)
     add_documentation(app, api, document)
     return app
 
@@ -92,14 +94,24 @@ def _finish(response: Response) -> Response:
     level = logging.DEBUG if request.path in ("/health", "/live") else logging.INFO
     if log.isEnabledFor(level):
         taken_ms = round((time.perf_counter() - g.started) * 1000, 1)
-        log.log(
-            level,
-            "%s %s",
-            request.method,
-            request.path if request.url_rule else "(no such path)",  # a mistyped path may contain a secret
-            extra={"http_status": response.status_code, "took_ms": taken_ms},
-        )
+        extra = {"http_status": response.status_code, "took_ms": taken_ms, **_caller()}
+        log.log(level, "%s %s", request.method, _path(), extra=extra)
     return response
+
+
+def _caller() -> dict[str, str]:
+    """Who was let in: a client and the id of its key, or a service."""
+    if "caller" not in g:
+        return {}
+    return {"caller": g.caller, "key_id": g.key_id} if "key_id" in g else {"caller": g.caller}
+
+
+def _path() -> str:
+    """The path for the log. A mistyped path, or one with something else in the place of an id, may hold a secret."""
+    if request.url_rule is None:
+        return "(no such path)"
+    ids = (request.view_args or {}).values()
+    return request.path if all(OUR_ID.fullmatch(str(id_)) for id_ in ids) else request.url_rule.rule
 
 
 def _forget_request(_: BaseException | None) -> None:

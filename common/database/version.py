@@ -20,4 +20,5 @@ def newest(folder: Path = MIGRATIONS) -> str:
 
 
 NEWEST = newest()
+CURRENT = f"SELECT COALESCE(max(version_num), '') FROM {TABLE}"
 IS_CURRENT = f"SELECT COALESCE(max(version_num) >= '{NEWEST}' COLLATE \"C\", false) FROM {TABLE}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 
+from common.database import version
 from common.database.sessions import connect
 from common.database.transaction import Transaction
 from common.schema.grants import grant
@@ -20,15 +21,28 @@ log = logging.getLogger(__name__)
 ALEMBIC_INI = Path(__file__).resolve().parents[2] / "alembic.ini"
 
 
-def upgrade(url: str, revision: str = "head") -> None:
+def upgrade(url: str, revision: str = "head") -> tuple[str, str]:
     """Migrate the database at `url` up to `revision`, and give the roles of the processes their rights.
 
+    :returns: the migration that the database had, empty for none, and the one that it has now
     :raises DatabaseUnreachable: after 30 s, or at once where waiting does not help
     :raises LockUnavailable: when another migration, or another user of a table, does not end
     """
     with alone(url):
+        before = _current(url)
         with_table_locks(lambda: command.upgrade(config(url), revision))
         _grant(url)
+        return before, _current(url)
+
+
+def _current(url: str) -> str:
+    with closing(connect(url, name=NAME)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(limits())
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (version.TABLE,))
+        if not cursor.fetchone()[0]:
+            return ""
+        cursor.execute(version.CURRENT)
+        return str(cursor.fetchone()[0])
 
 
 def _grant(url: str) -> None:

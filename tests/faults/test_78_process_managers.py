@@ -1,4 +1,4 @@
-"""Row 78. `honcho start`, and the Procfile's lines by hand, with nothing but DATABASE_URL."""
+"""Row 78. `honcho start`, and the Procfile's lines by hand, with DATABASE_URL and the secret of the services only."""
 
 from __future__ import annotations
 

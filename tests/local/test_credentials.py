@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 from contextlib import closing
@@ -13,9 +14,11 @@ import pytest
 
 from common.credentials import client_keys
 from common.process import env_file
+from common.process.settings import SettingError
 from local import credentials
 from local.postgres import EmbeddedPostgres
 
+GIVEN = 'a\'secret;with$HOME`id`"quotes"and\\|in&it#~'
 EDGE_URL = "http://127.0.0.1:8000"
 
 
@@ -40,16 +43,14 @@ def test_secrets_are_made_once_and_only_their_owner_can_read_them(path: Path) ->
 
 def test_secret_of_the_environment_is_kept_for_other_commands(path: Path) -> None:
     credentials.with_secrets({}, path)
-    given = 'a\'secret with $HOME `id` "quotes" and \\ in it'
-    assert credentials.with_secrets({"SERVICE_TOKEN_KEYS": given}, path)["SERVICE_TOKEN_KEYS"] == given
-    assert env_file.read(path)["SERVICE_TOKEN_KEYS"] == given
+    assert credentials.with_secrets({"SERVICE_TOKEN_KEYS": GIVEN}, path)["SERVICE_TOKEN_KEYS"] == GIVEN
+    assert env_file.read(path)["SERVICE_TOKEN_KEYS"] == GIVEN
 
 
 def test_shell_reads_the_same_values(path: Path) -> None:
-    given = 'a\'secret with $HOME `id` "quotes" and \\ in it'
-    credentials.with_secrets({"SERVICE_TOKEN_KEYS": given}, path)
+    credentials.with_secrets({"SERVICE_TOKEN_KEYS": GIVEN}, path)
     command = ["sh", "-c", '. "$1"; printf %s "$SERVICE_TOKEN_KEYS"', "sh", str(path)]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == given
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == GIVEN
 
 
 def test_key_is_made_once_for_each_database(path: Path, url: str) -> None:
@@ -86,6 +87,32 @@ def test_database_that_is_not_migrated_gets_no_key(path: Path, postgres: Embedde
     assert "HOLDFAST_API_KEY" not in env_file.read(path)
 
 
+def test_damaged_secret_names_its_file(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("SERVICE_TOKEN_KEYS=short")
+    with pytest.raises(SettingError, match=f"In {re.escape(str(path))}: delete this file"):
+        credentials.with_secrets({}, path)
+
+
+def test_file_that_is_no_text_is_named(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingError, match=r"credentials\.env cannot be read"):
+        credentials.with_secrets({}, path)
+
+
+def test_secret_that_is_not_valid_does_not_replace_a_good_one(path: Path) -> None:
+    good = credentials.with_secrets({}, path)["SERVICE_TOKEN_KEYS"]
+    with pytest.raises(SettingError, match="SERVICE_TOKEN_KEYS must be"):
+        credentials.with_secrets({"SERVICE_TOKEN_KEYS": "short"}, path)
+    assert credentials.with_secrets({}, path)["SERVICE_TOKEN_KEYS"] == good
+
+
+def test_processes_do_not_get_the_key_of_a_client(path: Path, url: str) -> None:
+    credentials.keep_api_key(path, url, EDGE_URL)
+    assert "HOLDFAST_API_KEY" not in credentials.with_secrets({}, path)
+
+
 def test_interrupted_write_leaves_the_former_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     credentials.with_secrets({}, path)
     kept = path.read_text()
@@ -94,7 +121,7 @@ def test_interrupted_write_leaves_the_former_file(path: Path, monkeypatch: pytes
         raise InterruptedError
 
     monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(InterruptedError):
+    with pytest.raises(SettingError, match="cannot be written"):
         credentials.with_secrets({"SERVICE_TOKEN_KEYS": "k" * 32}, path)
     assert path.read_text() == kept
     monkeypatch.undo()

@@ -195,6 +195,23 @@ def test_ended_key_is_not_rotated(command: Command, sql: Query) -> None:
     assert err.startswith(f"{id_} has expired at ")
 
 
+def test_service_token_is_recorded(command: Command, sql: Query) -> None:
+    command("service-token", "payments", **credentials.SETTINGS)
+    newest = "SELECT actor, details FROM operator_log WHERE action = 'service_token' ORDER BY at DESC LIMIT 1"
+    assert sql(newest) == [("ada", {"audience": "payments_service"})]
+
+
+def test_service_token_needs_no_database(command: Command) -> None:
+    code, out, err = command("service-token", "payments", DATABASE_URL="", **credentials.SETTINGS)
+    assert (code, err, out.count(".")) == (0, "", 2)
+
+
+def test_service_token_in_production_says_that_it_is_not_recorded(command: Command) -> None:
+    code, out, err = command("service-token", "payments", DATABASE_URL="", APP_ENV="production", **credentials.SETTINGS)
+    assert (code, out.count(".")) == (0, 2)
+    assert err.startswith("The token is not in the record of operators: DATABASE_URL is not set")
+
+
 @pytest.mark.parametrize("audience", service_token.AUDIENCES)
 def test_service_token_is_valid_for_an_hour(command: Command, audience: str) -> None:
     code, out, _ = command("service-token", audience, **credentials.SETTINGS)

@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from common.database import version
 from common.schema import migrate
 from local.postgres import EmbeddedPostgres
 from tests.system.running import Running
@@ -55,6 +56,13 @@ def test_migrations_run_up_down_and_up_again(empty_url: str) -> None:
     assert tables(empty_url) == 0
     migrate.upgrade(empty_url)
     assert tables(empty_url) == before
+
+
+def test_migration_is_recorded_once(empty_url: str, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert Running(COMMAND, tmp_path / "output", DATABASE_URL=empty_url).ends() == 0
+    rows = statement(empty_url, "SELECT details FROM operator_log WHERE action = 'migrate'")
+    assert rows == [({"before": "", "after": version.NEWEST},)]
 
 
 def test_alembic_command_works_from_any_folder(empty_url: str, tmp_path: Path) -> None:

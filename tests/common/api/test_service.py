@@ -184,7 +184,8 @@ def test_unknown_path_is_404(client):
 def test_unsupported_method_is_405(client):
     answer = client.delete("/counts")
     assert (answer.status_code, answer.get_json()["error"]) == (405, "method_not_allowed")
-    assert set(answer.headers["Allow"].replace(" ", "").split(",")) == {"POST", "OPTIONS"}
+    assert answer.headers["Allow"] == "POST"
+    assert client.options("/counts").status_code == 405, "an answer would need a credential"
 
 
 def test_path_id_is_lowercased(client):
