@@ -15,6 +15,6 @@ def findings(folder: Path, _: Reviewed) -> list[str]:
     """One line for each finding."""
     words = [str(PROJECT / ".venv" / "bin" / "ruff"), "check", "--config", str(PROJECT / "ruff.toml")]
     checked = run([*words, "--output-format", "concise", "--no-cache", "."], folder)
-    if checked.returncode > 1:
-        return (checked.stdout + checked.stderr).splitlines()
+    if checked.returncode not in {0, 1}:
+        return (checked.stdout + checked.stderr).splitlines() or ["ruff failed without a message"]
     return [line for line in checked.stdout.splitlines() if re.search(r": S\d+ ", line)]  # the rest is for `make lint`

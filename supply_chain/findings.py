@@ -19,6 +19,10 @@ class Unavailable(Exception):
     """A service on the network that the check needs cannot be reached."""
 
 
+class CannotCheck(Exception):
+    """Something else that the check needs is missing. The check fails."""
+
+
 def tool(name: str) -> str:
     """The path of a program of the environment that this process runs in."""
     return str(Path(sys.executable).with_name(name))

@@ -12,6 +12,9 @@ PROJECT = Path(__file__).resolve().parents[1]
 OLDEST_PYTHON = "3.11"
 OUR_PACKAGES = ("holdfast", "holdfast-client")
 """Installed from this repository. The locks leave them out: a folder has no hash."""
+WHEELS_ONLY = "--only-binary :all:"
+"""The first line of a lock file, so that pip obeys it wherever the file is installed, also on a platform. The file has
+hashes of source distributions too, because uv writes those of all files of a release."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,9 @@ def command(lock: Lock) -> list[str]:
     """The uv command that writes one lock file from the requirements on its standard input."""
     words = [str(Path(sys.executable).with_name("uv")), "pip", "compile", "-", "--output-file", lock.file, "--quiet"]
     words += ["--universal", "--python-version", OLDEST_PYTHON, "--generate-hashes", "--no-annotate"]
+    words += WHEELS_ONLY.split()  # of each package there must be a wheel, except of ours
     for name in OUR_PACKAGES:
-        words += ["--no-emit-package", name]
+        words += ["--no-emit-package", name, "--no-binary", name]
     return words + (["--constraint", lock.shares] if lock.shares else [])
 
 
@@ -48,6 +52,8 @@ def main(arguments: list[str]) -> None:
     for lock in LOCKS:
         words = [*command(lock), *arguments]
         subprocess.run(words, cwd=PROJECT, env=environ, input="\n".join(lock.sources), text=True, check=True)
+        path = PROJECT / lock.file
+        path.write_text(f"{WHEELS_ONLY}\n{path.read_text(encoding='utf-8')}", encoding="utf-8")
 
 
 if __name__ == "__main__":

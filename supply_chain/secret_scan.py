@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable
@@ -12,55 +13,77 @@ from detect_secrets import SecretsCollection
 from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
 from detect_secrets.settings import transient_settings
 
-from supply_chain import own_secrets
-from supply_chain.findings import run
+from supply_chain import git, own_secrets
 from supply_chain.reviewed import Reviewed
 
 HASHES = r"^\s*--hash=sha256:[0-9a-f]{64}( \\)?$"
 """Lines of lock files. Everything else in them is scanned."""
+HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 
 
 def findings(folder: Path, reviewed: Reviewed) -> list[str]:
-    """One line for each secret in a file that git tracks or would track."""
-    listed = run(["git", "ls-files", "-coz", "--exclude-standard"], folder).stdout.split("\0")
-    return _scan(folder, [name for name in listed if name and (folder / name).is_file()], reviewed)
+    """One line for each secret in a file that git tracks or would track.
+
+    :raises CannotCheck: if git cannot list the files
+    """
+    return _scan(folder, {name: name for name in git.files(folder)}, reviewed)
 
 
 def findings_in_history(folder: Path, reviewed: Reviewed) -> list[str]:
-    """One line for each secret in a line that a commit added."""
+    """One line for each secret in a line that a commit added, also in a merge and on any branch.
+
+    :raises CannotCheck: if git does not have the whole history
+    """
     with tempfile.TemporaryDirectory() as scratch:
-        lines = _added_lines(run(["git", "log", "-p", "-U0", "--no-color", "--no-renames"], folder).stdout)
-        for name, added in lines.items():
-            (Path(scratch) / name).parent.mkdir(parents=True, exist_ok=True)
-            (Path(scratch) / name).write_text("\n".join(added), encoding="utf-8")
-        return _scan(Path(scratch), list(lines), reviewed)
+        names = {}
+        for number, (name, lines) in enumerate(added_lines(git.history(folder)).items()):
+            # In a folder of its own: a name can be that of a folder on another branch. Detectors look at the suffix.
+            path = Path(scratch) / str(number) / Path(name).name
+            path.parent.mkdir()
+            path.write_text("\n".join(lines), encoding="utf-8")
+            names[f"{number}/{path.name}"] = name
+        return _scan(Path(scratch), names, reviewed)
 
 
-def _added_lines(log: str) -> dict[str, dict[str, None]]:
-    """The lines that each file ever had, once each and in order."""
+def added_lines(log: str) -> dict[str, dict[str, None]]:
+    """The lines that each file ever had, once each and in order.
+
+    A hunk says how many lines follow it, so that a line of a file is never read as the head of another file.
+    """
     files: dict[str, dict[str, None]] = defaultdict(dict)
-    name = ""
+    name, removed, added = "", 0, 0
     for line in log.split("\n"):
-        if line.startswith("+++ "):
-            name = line.removeprefix("+++ b/")
-        elif line.startswith("+") and name:
-            files[name][line[1:]] = None
+        if removed or added:
+            if line.startswith("+"):
+                files[name][line[1:]] = None
+                added -= 1
+            elif line.startswith("-"):
+                removed -= 1
+        elif line.startswith("+++ "):
+            name = line.removeprefix("+++ ").strip('"\t').removeprefix("b/")
+        elif hunk := HUNK.match(line):
+            removed, added = (int(count or 1) for count in hunk.groups())
     return files
 
 
-def _scan(root: Path, names: list[str], reviewed: Reviewed) -> list[str]:
+def _scan(root: Path, names: dict[str, str], reviewed: Reviewed) -> list[str]:
+    """Scan the files of a folder.
+
+    :param names: where a file is in the folder → its name in the repository
+    """
     own = {sha1 for _, sha1 in reviewed.secrets}  # reviewed.toml names them
     with transient_settings(_configuration()):
         secrets = SecretsCollection(root=str(root))
         secrets.scan_files(*names)
+        found = ((names[path], secret) for path, secret in secrets)
         return [
             f"{name}:{secret.line_number}: {secret.type}, sha1 {secret.secret_hash}"
-            for name, secret in _in_order(secrets)
+            for name, secret in _in_order(found)
             if (name, secret.secret_hash) not in reviewed.secrets and secret.secret_value not in own
         ]
 
 
-def _in_order(secrets: SecretsCollection) -> Iterable[tuple[str, Any]]:
+def _in_order(secrets: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:
     return sorted(secrets, key=lambda found: (found[0], found[1].line_number, found[1].type))
 
 

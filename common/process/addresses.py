@@ -30,7 +30,7 @@ def service_of(arguments: Sequence[str]) -> str:
 def defaults(environ: Mapping[str, str], service: str = "") -> dict[str, str]:
     """Defaults for this process: the participants' addresses and, for a participant, its own.
 
-    A participant accepts every caller, so it listens on this machine only unless BIND_HOST says otherwise.
+    Only services call a participant, so it listens on this machine only unless BIND_HOST says otherwise.
     """
     base, host = _base_port(environ), environ.get("BIND_HOST") or LOOPBACK
     ports = {name: base + PORT_STEP * LINES.index(name) for name in PARTICIPANTS}

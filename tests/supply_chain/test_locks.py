@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import os
 import re
 import subprocess
+import sys
+import tarfile
 import tomllib
 from collections.abc import Iterator
 from configparser import ConfigParser
@@ -15,6 +20,7 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from supply_chain.lock import WHEELS_ONLY
 from supply_chain.locked import entries, lock_files
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -77,7 +83,51 @@ def test_every_package_has_one_version_and_its_hashes(lock: str) -> None:
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_lock_names_no_host(lock: str) -> None:
-    assert not re.search(r"//|--(?!hash=)|@|^-", (PROJECT / lock).read_text(), re.MULTILINE)
+    text = (PROJECT / lock).read_text().removeprefix(f"{WHEELS_ONLY}\n")
+    assert not re.search(r"//|--(?!hash=)|@|^-", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_lock_takes_wheels_only(lock: str) -> None:
+    assert (PROJECT / lock).read_text().startswith(f"{WHEELS_ONLY}\n")
+
+
+@pytest.fixture
+def source_distribution(tmp_path: Path) -> Path:
+    """A source distribution that notes in tmp_path/ran that its code ran."""
+    content = {"setup.py": f"open({str(tmp_path / 'ran')!r}, 'w').close()\nimport setuptools\nsetuptools.setup()\n"} | {
+        "PKG-INFO": "Metadata-Version: 2.1\nName: planted\nVersion: 1.0\n"
+    }
+    path = tmp_path / "planted-1.0.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, text in content.items():
+            member = tarfile.TarInfo(f"planted-1.0/{name}")
+            member.size = len(text.encode())
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return path
+
+
+def test_code_of_a_source_distribution_never_runs_although_its_hash_is_right(
+    source_distribution: Path, tmp_path: Path
+) -> None:
+    """A platform's buildpack calls pip without options of ours."""
+    options = [line for line in (PROJECT / "requirements.txt").read_text().splitlines() if line.startswith("-")]
+    requirement = f"planted==1.0 --hash=sha256:{hashlib.sha256(source_distribution.read_bytes()).hexdigest()}"
+
+    def install(*lines: str) -> int:
+        (tmp_path / "requirements.txt").write_text("\n".join(lines))
+        words = ["-m", "pip", "install", "--no-deps", "--no-index", "--no-build-isolation", "--no-cache-dir"]
+        words += ["--find-links", str(tmp_path), "--target", str(tmp_path / "target"), "--requirement"]
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+        return subprocess.run(
+            [sys.executable, *words, str(tmp_path / "requirements.txt")], env=environ, capture_output=True, timeout=120,
+            check=False,
+        ).returncode  # fmt: skip
+
+    assert install(*options, requirement) != 0
+    assert not (tmp_path / "ran").exists()
+    install(requirement)
+    assert (tmp_path / "ran").exists(), "without the lock's options pip runs the code"
 
 
 @pytest.mark.parametrize("lock", LOCKS)

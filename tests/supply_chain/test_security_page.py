@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from common.process.settings import Settings
 from tests.supply_chain.test_locks import PROJECT
 
 PAGE = (PROJECT / "docs" / "security.md").read_text(encoding="utf-8")
@@ -18,6 +19,35 @@ ROWS = [
     if line.startswith("| ") and not re.match(r"\| (---|\*\*|Who |Threat |Risk |Requirement )", line)
 ]
 STATES = {"met", "not met", "not applicable"}
+# Chapter of ASVS 4.0.3 → its requirements of levels 1 and 2. Level 3, and numbers that ASVS has given up, are left out.
+# A chapter without a number of its own has one row: "8.2 client-side data".
+REQUIREMENTS = {
+    "2.10": [1, 2, 3, 4],
+    "3.5": [1, 2, 3],
+    "4.1": [1, 2, 3, 5],
+    "4.2": [1, 2],
+    "4.3": [1, 2, 3],
+    "5.1": [1, 2, 3, 4, 5],
+    "5.2": [1, 2, 3, 4, 5, 6, 7, 8],
+    "5.3": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
+    "5.4": [1, 2, 3],
+    "5.5": [1, 2, 3, 4],
+    "7.1": [1, 2, 3, 4],
+    "7.2": [1, 2],
+    "7.3": [1, 3, 4],
+    "7.4": [1, 2, 3],
+    "8.1": [1, 2, 3, 4],
+    "8.3": [1, 2, 3, 4, 5, 6, 7, 8],
+    "9.1": [1, 2, 3],
+    "9.2": [1, 2, 3, 4],
+    "13.1": [1, 3, 4, 5],
+    "13.2": [1, 2, 3, 5, 6],
+    "14.1": [1, 2, 3, 4],
+    "14.2": [1, 2, 3, 4, 5, 6],
+    "14.3": [2, 3],
+    "14.4": [1, 2, 3, 4, 5, 6, 7],
+    "14.5": [1, 2, 3, 4],
+}
 
 
 def functions_of(path: Path) -> set[str]:
@@ -51,3 +81,25 @@ def test_every_requirement_has_a_state_and_a_reason() -> None:
     for row in requirements:
         assert row[1] in STATES, row
         assert row[2], row
+
+
+@pytest.mark.parametrize(("chapter", "numbers"), REQUIREMENTS.items())
+def test_no_requirement_of_a_chapter_is_missing(chapter: str, numbers: list[int]) -> None:
+    cells = [row[0] for row in ROWS if re.match(r"\d+\.\d+\.\d", row[0])]
+    listed = {number for cell in cells for number in re.findall(r"\d+\.\d+\.\d+", cell)}
+    assert {f"{chapter}.{number}" for number in numbers} <= listed
+
+
+def test_no_requirement_has_two_states() -> None:
+    cells = [row[0] for row in ROWS if re.match(r"\d+\.\d+\.\d", row[0])]
+    listed = [number for cell in cells for number in re.findall(r"\d+\.\d+\.\d+", cell)]
+    assert len(listed) == len(set(listed))
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_PER_MINUTE_PER_KEY", "REQUESTS_PER_MINUTE_PER_ADDRESS"])
+def test_limit_that_is_off_by_default_is_not_called_a_protection(name: str) -> None:
+    unprotected = PAGE.partition("## What is not protected")[2].partition("## OWASP API")[0]
+    is_off = Settings.load({"DATABASE_URL": "postgresql://127.0.0.1/none", name: "0"}) == Settings.load(
+        {"DATABASE_URL": "postgresql://127.0.0.1/none"}
+    )
+    assert is_off == (f"`{name}`" in unprotected)
