@@ -35,8 +35,12 @@ order_ledger = Table(
     Column("fingerprint", String(64), nullable=False),
     id_column("user_id", nullable=False),
     Column("email", Text, nullable=False),
+    # The shop's own order number and notes
+    Column("reference", identifier(255)),
+    Column("metadata", JSONB),
     cents_column("total_amount_cents"),
     Column("currency", String(3), nullable=False),
+    Column("refunded_cents", BigInteger, nullable=False, server_default=text("0")),
     Column("request_id", Text, nullable=False),
     # The state of the saga
     Column("status", Text, nullable=False),
@@ -68,6 +72,7 @@ order_ledger = Table(
     UniqueConstraint("client", "client_request_id"),
     CheckConstraint(is_one_of("status", tuple(Status)), name="status"),
     CheckConstraint(f"total_amount_cents BETWEEN 1 AND {MAX_CENTS}", name="total_amount_cents"),
+    CheckConstraint("refunded_cents BETWEEN 0 AND total_amount_cents", name="refunded_cents"),
     CheckConstraint(
         "(status IN ('AUTHORIZATION_FAILED', 'COMPLETED', 'FAILED')) = (due_at IS NULL)", name="due_until_terminal"
     ),

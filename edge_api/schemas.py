@@ -6,12 +6,14 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
-from common.api.fields import MAX_TOKEN, Cents, Currency, Id, SingleLine, Timestamp, WholeNumber, one_line
+from common.api.fields import MAX_TOKEN, Cents, Currency, HumanText, Id, SingleLine, Timestamp, WholeNumber, one_line
 from domain.states import Status
+from edge_api.metadata import Metadata
 
 MAX_LINES = 50
 MAX_QUANTITY = 100
 MAX_WAIT_S = 30
+REFUND_STATUSES = ("none", "partial", "full")
 
 
 class Item(Schema):
@@ -35,6 +37,8 @@ class NewOrder(Schema):
     currency = Currency(
         metadata={"description": "must be the currency of the products; without it the order is in their currency"}
     )
+    reference = HumanText(1, 255, example="2026-1742")
+    metadata = Metadata()
 
     @post_load
     def _add_up_lines(self, order: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -88,16 +92,27 @@ class Failure(Schema):
     message = fields.String(required=True)
 
 
+class Cancellation(Schema):
+    requested_at = Timestamp(required=True)
+    reason = fields.String(required=True)
+    status = fields.String(required=True, validate=validate.OneOf(["pending", "done", "refused"]))
+
+
 class Order(Schema):
     order_ledger_id = Id(required=True)
     client_request_id = fields.String(required=True)
     status = fields.String(required=True, validate=validate.OneOf(list(map(str, Status))))
     user_id = Id(required=True)
     email = fields.String(required=True)
+    reference = fields.String(required=True, allow_none=True)
+    metadata = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
     total_amount_cents = Cents(required=True)
+    refunded_cents = Cents(0, required=True)
+    refund_status = fields.String(required=True, validate=validate.OneOf(REFUND_STATUSES))
     currency = Currency(required=True)
     payment_authorization_id = fields.String(required=True, allow_none=True)
     order_id = Id(required=True, allow_none=True)
+    cancellation = fields.Nested(Cancellation, required=True, allow_none=True)
     retry_count = fields.Integer(required=True)
     next_retry_at = Timestamp(required=True, allow_none=True)
     needs_attention_at = Timestamp(required=True, allow_none=True)

@@ -24,9 +24,10 @@ from holdfast_client.errors import (
     UnknownProduct,
     ValidationError,
 )
-from holdfast_client.models import Failure, Item, Line, Order, PlacedOrder, TimelineEntry
+from holdfast_client.models import Cancellation, Failure, Item, Line, Order, PlacedOrder, TimelineEntry
 
 __all__ = [
+    "Cancellation",
     "CurrencyMismatch",
     "Failure",
     "HoldfastClient",

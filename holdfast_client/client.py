@@ -91,6 +91,8 @@ class HoldfastClient:
         payment_token: str | None = None,
         payment: Mapping[str, str] | None = None,
         currency: str | None = None,
+        reference: str | None = None,
+        metadata: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
     ) -> PlacedOrder:
         """Place one order exactly once, however often the request has to be sent.
@@ -98,6 +100,8 @@ class HoldfastClient:
         :param items: 1 to 50 lines
         :param payment_token: a card's token; or pass the whole `payment` instead
         :param currency: refuses the order when its products have another currency; None accepts theirs
+        :param reference: your own order number, 1 to 255 characters; several orders may have the same
+        :param metadata: at most 50 strings of your own, with up to 500 characters each, which the order returns
         :param idempotency_key: your name for this order, 1 to 255 printable ASCII characters. Store the key before
             the call and pass it here if the order must survive a restart of your process. By default each call
             makes a new key.
@@ -112,14 +116,18 @@ class HoldfastClient:
         """
         if (payment is None) == (payment_token is None):
             raise TypeError("pass either payment_token or payment")
-        body = {
+        body: dict[str, Any] = {
             "user_id": str(user_id),
             "email": email,
             "items": [dict(item) for item in items],
             "payment": dict(payment) if payment is not None else {"method": "card", "token": payment_token},
         }
-        if currency is not None:
-            body["currency"] = currency
+        optional = {
+            "currency": currency,
+            "reference": reference,
+            "metadata": None if metadata is None else dict(metadata),
+        }
+        body |= {name: value for name, value in optional.items() if value is not None}
         key = str(uuid.uuid4()) if idempotency_key is None else idempotency_key
         return self._call("POST", "/orders", _placed_order, key=key, json=body)
 

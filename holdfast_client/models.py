@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypedDict
 
@@ -72,6 +72,15 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Cancellation:
+    """A request to cancel an order. `status`: `pending`, `done` or `refused`."""
+
+    requested_at: datetime
+    reason: str
+    status: str
+
+
+@dataclass(frozen=True)
 class Order:
     """The state of an order. Amounts are in the smallest unit of `currency`; times are aware and in UTC."""
 
@@ -92,6 +101,12 @@ class Order:
     needs_attention_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    reference: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    refunded_cents: int = 0
+    refund_status: str = "none"
+    """`none`, `partial` or `full`."""
+    cancellation: Cancellation | None = None
 
     @property
     def is_terminal(self) -> bool:
@@ -130,7 +145,18 @@ class Order:
             needs_attention_at=_time(data.get("needs_attention_at")),
             created_at=datetime.fromisoformat(data["created_at"]),
             updated_at=datetime.fromisoformat(data["updated_at"]),
+            reference=data.get("reference"),
+            metadata={_text(name): _text(value) for name, value in data.get("metadata", {}).items()},
+            refunded_cents=_whole(data.get("refunded_cents", 0)),
+            refund_status=_text(data.get("refund_status", "none")),
+            cancellation=_cancellation(data.get("cancellation")),
         )
+
+
+def _cancellation(data: Mapping[str, Any] | None) -> Cancellation | None:
+    if data is None:
+        return None
+    return Cancellation(datetime.fromisoformat(data["requested_at"]), _text(data["reason"]), _text(data["status"]))
 
 
 def _text(value: Any) -> str:

@@ -26,6 +26,11 @@ BAD_EMAIL: list[Any] = [
     *("", "a", "a@", "@b.example", "a@b", "a b@c.example", "a@b.example\n", f"{'a' * 250}@b.example"),
     *('"\x01"@b.example', "a@b.example\x00", None, 1, []),
 ]
+BAD_METADATA: list[Any] = [
+    *(None, 1, "x", True, [], [["a", "b"]], {"": "no name"}, {"n" * 41: ""}, {"a\nb": ""}, {"a\x00": ""}, {"a": 1}),
+    *({"a": None}, {"a": ["x"]}, {"a": {"b": "c"}}, {"a": "v" * 501}, {"a": "\x00"}, {"a": "\ud800"}),
+    *({str(number): "" for number in range(51)}, {str(number): "ü" * 500 for number in range(9)}),
+]
 NOT_AN_OBJECT: list[Any] = [None, 1, "x", True, [[]]]
 BAD_LINES: list[Any] = [None, {}, "x", 1, [], [1], ["x"], [None], [[]], [{}]]
 
@@ -53,7 +58,8 @@ CALLS = {
         "web",
         "POST",
         "/orders",
-        {"user_id": OTHER, "email": "a@b.example", "items": [LINE], "payment": PAYMENT, "currency": "USD"},
+        {"user_id": OTHER, "email": "a@b.example", "items": [LINE], "payment": PAYMENT, "currency": "USD"}
+        | {"reference": "2026-1742", "metadata": {"channel": "web"}},
         needs_key=True,
         bad={
             "items.0.quantity": [*BAD_COUNT, 101],
@@ -61,13 +67,15 @@ CALLS = {
             "user_id": BAD_ID,
             "email": BAD_EMAIL,
             "currency": BAD_CURRENCY,
+            "reference": [*BAD_TEXT, " ", "\u200b"],
+            "metadata": BAD_METADATA,
             "payment.token": BAD_TOKEN,
             "payment.method": ["", "cash", "CARD", None, 1, True, []],
             "payment": [*NOT_AN_OBJECT, {**PAYMENT, "cvc": "123"}],
             "items": [*BAD_LINES, [LINE] * 51, [LINE, {}], [{**LINE, "quantity": 51}] * 2, [PRICED]],
         },
-        unknown=("total_amount_cents", "USER_ID", "", "__proto__", "order_ledger_id", "client"),
-        optional=("currency",),
+        unknown=("total_amount_cents", "USER_ID", "", "__proto__", "order_ledger_id", "client", "refunded_cents"),
+        optional=("currency", "reference", "metadata"),
     ),
     "get_order (edge)": Call("web", "GET", f"/orders/{LEDGER}"),
     "create_order": Call(
