@@ -73,6 +73,7 @@ order_ledger = Table(
     CheckConstraint(is_one_of("status", tuple(Status)), name="status"),
     CheckConstraint(f"total_amount_cents BETWEEN 1 AND {MAX_CENTS}", name="total_amount_cents"),
     CheckConstraint("refunded_cents BETWEEN 0 AND total_amount_cents", name="refunded_cents"),
+    CheckConstraint("refunded_cents = 0 OR status = 'COMPLETED'", name="refunded_is_completed"),
     CheckConstraint(
         "(status IN ('AUTHORIZATION_FAILED', 'COMPLETED', 'FAILED')) = (due_at IS NULL)", name="due_until_terminal"
     ),
@@ -99,6 +100,33 @@ order_ledger = Table(
         "ix_order_ledger_needs_attention_at",
         "needs_attention_at",
         postgresql_where=text("needs_attention_at IS NOT NULL"),
+    ),
+    # Lists of a client's orders, newest first (edge_api/listing.py). None has the status: it changes with each step.
+    # Expressions are written as PostgreSQL shows them.
+    Index(None, "client", "created_at", "id"),
+    Index(None, "client", "user_id", "created_at", "id"),
+    Index("ix_order_ledger_email", "client", text('lower(email COLLATE "C")'), "created_at", "id"),
+    Index(
+        "ix_order_ledger_reference",
+        *("client", "reference", "created_at", "id"),
+        postgresql_where=text("reference IS NOT NULL"),
+    ),
+    Index(
+        "ix_order_ledger_ended_as",
+        "client",
+        text(
+            "(\nCASE\n    WHEN payment_authorization_id IS NULL THEN 'AUTHORIZATION_FAILED'::text\n"
+            "    WHEN undone = '{}'::text[] THEN 'COMPLETED'::text\n    ELSE 'FAILED'::text\nEND)"
+        ),
+        *("created_at", "id"),
+        postgresql_where=text("due_at IS NULL"),
+    ),
+    Index(
+        "ix_order_ledger_refunded_as",
+        "client",
+        text("(\nCASE refunded_cents\n    WHEN total_amount_cents THEN 'full'::text\n    ELSE 'partial'::text\nEND)"),
+        *("created_at", "id"),
+        postgresql_where=text("refunded_cents > 0"),
     ),
     # Free space on each page keeps the checkpoints heap-only: they change no indexed column.
     postgresql_with={"fillfactor": "70"},

@@ -60,6 +60,16 @@ def place_order(edge: Edge, idempotency_key: str, body: dict[str, Any], sent: di
     return operations.place_order(edge, Request(g.caller, idempotency_key, body, fingerprint_of(sent), payers))
 
 
+@api.route("GET", "/orders", access=Scope("orders:read"), query=schemas.OrderQuery, answer=schemas.OrderPage)
+def list_orders(edge: Edge, query: dict[str, Any]) -> Row:
+    """List your orders, newest first.
+
+    An order must fit all filters. `next_cursor` is null at the end; otherwise send it as `cursor`, with the same
+    filters, for the next page.
+    """
+    return operations.list_orders(edge, g.caller, query)
+
+
 @api.route(
     "GET",
     "/orders/<uuid:order_ledger_id>",

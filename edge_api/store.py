@@ -19,6 +19,7 @@ from common.process import moments
 from domain.ids import new_order_ledger_id
 from domain.states import CHANNEL
 from edge_api import representation
+from edge_api.listing import page_of_orders
 from edge_api.notifier import Notifier
 from edge_api.release_queue import ReleaseQueue
 
@@ -306,6 +307,11 @@ class Store:
 
     def get(self, client: str, order_ledger_id: str) -> Row | None:
         return self.database.one(GET_ORDER, client=client, id=order_ledger_id)
+
+    def page(self, client: str, filters: dict[str, Any], limit: int) -> list[Row]:
+        """At most `limit` of the client's orders, newest first."""
+        statement, parameters = page_of_orders(client, filters, limit)
+        return self.database.all(statement, **parameters)
 
     def terminal(self, order_ledger_ids: Collection[str]) -> list[str]:
         """Return the entries that are in a terminal state."""

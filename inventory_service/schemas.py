@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from common.api.fields import UUID_TEXT, Cents, Currency, HumanText, Id, SingleLine, Timestamp, WholeNumber
+from common.api.fields import UUID_TEXT, Cents, Currency, HumanText, Id, PageSize, SingleLine, Timestamp, WholeNumber
 from inventory_service.domain import MAX_STOCK, MORE_OR_LESS, ONLY_MORE
 
 MAX_CHANGE = 1_000_000_000  # far above any delivery, and no sum of two overflows an integer column
@@ -23,15 +22,6 @@ class IdList(fields.String):
         if len(texts) > MAX_IDS:
             raise ValidationError(f"At most {MAX_IDS} ids.")
         return [Id().deserialize(text) for text in texts]
-
-
-class PageSize(fields.Integer):
-    """A whole number in a query string: digits only."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> int:
-        if not re.fullmatch("[0-9]{1,9}", str(value)):
-            raise ValidationError("Not a whole number.")
-        return int(super()._deserialize(value, attr, data, **options))
 
 
 class NewProduct(Schema):
