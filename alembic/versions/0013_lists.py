@@ -1,4 +1,4 @@
-"""The shop's own reference and metadata of an order, what of it has been refunded, and the indexes of lists of orders.
+"""The reference, the metadata and the refunds of orders, the indexes of their lists, and the versions of products.
 
 Revision ID: holdfast_0013
 Revises: holdfast_0012
@@ -35,6 +35,26 @@ ALTER TABLE order_ledger VALIDATE CONSTRAINT ck_order_ledger_refunded_cents,
   VALIDATE CONSTRAINT ck_order_ledger_refunded_is_completed
 """
 
+# The same as in inventory_service/models.py, where it is explained.
+PRODUCT_VERSIONS = """
+CREATE TABLE IF NOT EXISTS product_versions (
+  product_id uuid NOT NULL,
+  number integer NOT NULL,
+  name varchar(255) NOT NULL,
+  price_cents bigint NOT NULL,
+  is_active boolean NOT NULL,
+  created_at timestamptz DEFAULT now() NOT NULL,
+  CONSTRAINT pk_product_versions PRIMARY KEY (product_id, number),
+  CONSTRAINT ck_product_versions_number CHECK (number >= 1),
+  CONSTRAINT ck_product_versions_price_cents CHECK (price_cents BETWEEN 1 AND 999999999999)
+)
+"""
+# The former release reads what a product is sold as from its own row.
+KEEP_VERSIONS = """
+UPDATE products SET name = current.name, price_cents = current.price_cents, is_active = current.is_active
+FROM (SELECT DISTINCT ON (product_id) * FROM product_versions ORDER BY product_id, number DESC) AS current
+WHERE current.product_id = products.id
+"""
 # The same as in edge_api/models.py, where they are explained.
 INDEXES = {
     "ix_order_ledger_client_created_at_id": "(client, created_at, id)",
@@ -54,6 +74,7 @@ def upgrade() -> None:
         op.execute("SET statement_timeout = 0; SET lock_timeout = 0")  # the role's limits are for single orders
         op.execute(COLUMNS)
         op.execute(VALIDATE)
+        op.execute(PRODUCT_VERSIONS)
         for name, of in INDEXES.items():
             _build(name, of)
         op.execute("ANALYZE order_ledger")  # an index on an expression has no statistics before
@@ -68,5 +89,7 @@ def _build(name: str, of: str) -> None:
 
 
 def downgrade() -> None:
+    op.execute(KEEP_VERSIONS)
+    op.execute("DROP TABLE product_versions")
     op.execute(f"DROP INDEX {', '.join(INDEXES)}")
     op.execute("ALTER TABLE order_ledger DROP COLUMN reference, DROP COLUMN metadata, DROP COLUMN refunded_cents")

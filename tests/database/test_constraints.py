@@ -13,6 +13,10 @@ CHECKS = {
         "price_cents": [{"price_cents": 0}, {"price_cents": TOO_MUCH}],
         "stock_quantity": [{"stock_quantity": -1}],
     },
+    "product_versions": {
+        "number": [{"number": 0}],
+        "price_cents": [{"price_cents": 0}, {"price_cents": TOO_MUCH}],
+    },
     "inventory_adjustments": {"quantity": [{"quantity": 0}], "reason": [{"reason": "stolen"}]},
     "order_reservations": {
         "status": [{"status": "LOST"}],

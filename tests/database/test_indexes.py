@@ -48,7 +48,7 @@ PARAMETERS = {
     | {"abandoned": "abandoned", "abandoned_message": "the client did not return"},
     inventory_service.operations: LINES
     | {"sku": "sku-5", "name": "Widget", "price_cents": 999, "currency": "USD"}
-    | {"initial_stock": 1, "product_id": PRODUCT}
+    | {"initial_stock": 1, "product_id": PRODUCT, "is_active": True}
     | {"ids": LINES["product_ids"], "cursor": PRODUCT, "limit": 51, "quantity": 1, "reason": "correction"}
     | {"reference_id": None, "notes": None, "order_id": ORDER, "fingerprint": DIGEST},
     orders_service.operations: LINES
