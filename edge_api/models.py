@@ -102,7 +102,7 @@ order_ledger = Table(
         postgresql_where=text("needs_attention_at IS NOT NULL"),
     ),
     # Lists of a client's orders, newest first (edge_api/listing.py). None has the status: it changes with each step.
-    # Expressions are written as PostgreSQL shows them.
+    # The expression is written as PostgreSQL shows it.
     Index(None, "client", "created_at", "id"),
     Index(None, "client", "user_id", "created_at", "id"),
     Index("ix_order_ledger_email", "client", text('lower(email COLLATE "C")'), "created_at", "id"),
@@ -112,14 +112,14 @@ order_ledger = Table(
         postgresql_where=text("reference IS NOT NULL"),
     ),
     Index(
-        "ix_order_ledger_ended_as",
-        "client",
-        text(
-            "(\nCASE\n    WHEN payment_authorization_id IS NULL THEN 'AUTHORIZATION_FAILED'::text\n"
-            "    WHEN undone = '{}'::text[] THEN 'COMPLETED'::text\n    ELSE 'FAILED'::text\nEND)"
-        ),
-        *("created_at", "id"),
-        postgresql_where=text("due_at IS NULL"),
+        "ix_order_ledger_failed",
+        *("client", "created_at", "id"),
+        postgresql_where=text("due_at IS NULL AND undone <> '{}'"),
+    ),
+    Index(
+        "ix_order_ledger_declined",
+        *("client", "created_at", "id"),
+        postgresql_where=text("due_at IS NULL AND payment_authorization_id IS NULL"),
     ),
     Index(
         "ix_order_ledger_refunded_as",

@@ -38,13 +38,13 @@ UNKNOWN_PATHS = [
 BAD_TIMES = [
     *("", "x", "2026-01-31", "2026-01-31T00:00:00", "2026-01-31T00:00:00%2B0000", "2026-02-30T00:00:00Z", "1769817600"),
     *("2026-01-31t00:00:00z", "2026-01-31T24:01:00Z", "2026-01-31T00:00:60Z", "0000-01-01T00:00:00Z", "%00"),
-    *("0001-01-01T00:00:00%2B23:59", "2026-01-31T00:00:00.Z", "٢٠٢٦-01-31T00:00:00Z", "2026-01-31T00:00:00+01:00"),
+    *("0001-01-01T00:00:00%2B23:59", "2026-01-31T00:00:00.Z", "٢٠٢٦-01-31T00:00:00Z", "2026-01-31T00:00:00%2001:00"),
 ]
 BAD_QUERIES = {
     "list_orders": {
         "status": ["", "x", "failed", "FAILED,", ",FAILED", "FAILED;COMPLETED", "FAILED&status=COMPLETED", "%00"],
         "refund_status": ["", "x", "NONE", "none,full"],
-        "reference": ["", "x" * 256, "%0A", "%20", "%00", "%FF"],
+        "reference": ["", "x" * 256, "%0A", "%20", "%00"],
         "client_request_id": ["", "x" * 256, "%C3%BC", "%0A", "%00"],
         "user_id": ["", "x", OTHER[1:], f"{OTHER},{OTHER}", "%00"],
         "email": ["", "x", "a%40", f"{'a' * 250}%40b.example", "a%40b.example%0A", "%00"],
@@ -66,6 +66,7 @@ BAD_QUERIES = {
         "page": ["2"],
     },
 }
+BAD_QUERIES["list_products (edge)"] = BAD_QUERIES["list_products"]
 BAD_CREDENTIALS = ["", "Bearer", "Bearer nobodys", "Basic nobodys", "nobodys", "Bearer \xff", f"Bearer {'x' * 4000}"]
 READER = "reader"
 """A credential that may only read; its secret is the test's."""

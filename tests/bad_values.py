@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 # Placeholders for existing ids; the test that sends a request inserts the real ones.
@@ -115,6 +115,15 @@ CALLS = {
         optional=("currency", "initial_stock"),
     ),
     "list_products": Call("inventory_service", "GET", "/inventory/products"),
+    "change_product": Call(
+        "inventory_service",
+        "PATCH",
+        f"/inventory/products/{PRODUCT}",
+        {"name": "Widget", "price_cents": 2999, "is_active": True},
+        bad={"name": BAD_TEXT, "price_cents": BAD_CENTS, "is_active": [None, 0, 1, "true", "yes", [], {}]},
+        unknown=("sku", "currency", "stock_quantity", "price", ""),
+        optional=("name", "price_cents", "is_active"),
+    ),
     "get_availability": Call("inventory_service", "GET", f"/inventory/products/{PRODUCT}/availability"),
     "change_stock": Call(
         "inventory_service",
@@ -197,3 +206,8 @@ CALLS = {
     ),
     "show": Call("payments_service", "GET", f"/payments/{HOLD}"),
 }
+# The Edge API takes the same bodies, and forwards them.
+CALLS |= {
+    f"{name} (edge)": replace(CALLS[name], service="web", path=CALLS[name].path.removeprefix("/inventory"))
+    for name in ("create_product", "list_products", "change_product", "change_stock")
+} | {"get_product": Call("web", "GET", f"/products/{PRODUCT}")}

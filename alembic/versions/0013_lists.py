@@ -61,8 +61,8 @@ INDEXES = {
     "ix_order_ledger_client_user_id_created_at_id": "(client, user_id, created_at, id)",
     "ix_order_ledger_email": """(client, lower(email COLLATE "C"), created_at, id)""",
     "ix_order_ledger_reference": "(client, reference, created_at, id) WHERE reference IS NOT NULL",
-    "ix_order_ledger_ended_as": """(client, (CASE WHEN payment_authorization_id IS NULL THEN 'AUTHORIZATION_FAILED'
-  WHEN undone = '{}' THEN 'COMPLETED' ELSE 'FAILED' END), created_at, id) WHERE due_at IS NULL""",
+    "ix_order_ledger_failed": "(client, created_at, id) WHERE due_at IS NULL AND undone <> '{}'",
+    "ix_order_ledger_declined": "(client, created_at, id) WHERE due_at IS NULL AND payment_authorization_id IS NULL",
     "ix_order_ledger_refunded_as": """(client, (CASE refunded_cents WHEN total_amount_cents THEN 'full'
   ELSE 'partial' END), created_at, id) WHERE refunded_cents > 0""",
 }

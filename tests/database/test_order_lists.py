@@ -23,8 +23,9 @@ INDEX_OF = {
     "not refunded": ({"refund_status": "none"}, "ix_order_ledger_client_created_at_id"),
     "refunded in part": ({"refund_status": "partial"}, "ix_order_ledger_refunded_as"),
     "refunded": ({"refund_status": "full"}, "ix_order_ledger_refunded_as"),
-    "failed": ({"status": {Status.FAILED}}, "ix_order_ledger_ended_as"),
-    "declined": ({"status": {Status.AUTHORIZATION_FAILED}}, "ix_order_ledger_ended_as"),
+    "failed": ({"status": {Status.FAILED}}, "ix_order_ledger_failed"),
+    "declined": ({"status": {Status.AUTHORIZATION_FAILED}}, "ix_order_ledger_declined"),
+    "completed": ({"status": {Status.COMPLETED}}, "ix_order_ledger_client_created_at_id"),
     "open": ({"status": {Status.AUTHORIZED}}, "ix_order_ledger_due_at"),
     "a time": ({"created_from": datetime(2020, 1, 1, tzinfo=UTC)}, "ix_order_ledger_client_created_at_id"),
 }
