@@ -23,6 +23,7 @@ from benchmarks import (
     engine,
     growth,
     latency,
+    lists,
     machine,
     overload,
     retention,
@@ -47,6 +48,7 @@ PARTS: Mapping[str, Callable[[Bench], Part]] = {
     "contention": contention.run,
     "overload": overload.run,
     "retention": retention.run,
+    "lists": lists.run,
 }
 MEASURED, NOT_MEASURED = 0, 1
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM

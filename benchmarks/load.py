@@ -34,6 +34,7 @@ class Response:
     """Times are in seconds, by this machine's clock, which is also PostgreSQL's."""
 
     order_ledger_id: str
+    """Empty: the response is a list."""
     sent: float
     answered: float
 
@@ -171,7 +172,7 @@ class _Shop:
 
     def _note(self, sent: float, status: int, body: bytes) -> None:
         if status == self._wanted:
-            self.answers.append((json.loads(body)["order_ledger_id"], sent, time.time()))
+            self.answers.append((json.loads(body).get("order_ledger_id", ""), sent, time.time()))
         else:
             self.others[status] += 1
 

@@ -47,3 +47,27 @@ class PricesUnavailable(ApiError):
     """The prices could not be read; nothing was done. Send the same request again with the same key."""
 
     status, code, retry_after = 503, "service_unavailable", 1
+
+
+class ProductsUnavailable(ApiError):
+    """The inventory service did not answer. Send the same request again, with the same key if it has one."""
+
+    status, code, retry_after = 503, "service_unavailable", 1
+
+
+class DuplicateSku(ApiError):
+    """A product has this SKU already. `details.existing_product_id` names it."""
+
+    status, code = 409, "duplicate_sku"
+
+
+class ProductNotFound(ApiError):
+    """There is no such product. `details.product_ids` names the unknown ones."""
+
+    status, code = 404, "product_not_found"
+
+
+class InsufficientStock(ApiError):
+    """There is not enough in stock. `details.available` says how much is left."""
+
+    status, code = 409, "insufficient_stock"

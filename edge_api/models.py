@@ -35,8 +35,12 @@ order_ledger = Table(
     Column("fingerprint", String(64), nullable=False),
     id_column("user_id", nullable=False),
     Column("email", Text, nullable=False),
+    # The shop's own order number and notes
+    Column("reference", identifier(255)),
+    Column("metadata", JSONB),
     cents_column("total_amount_cents"),
     Column("currency", String(3), nullable=False),
+    Column("refunded_cents", BigInteger, nullable=False, server_default=text("0")),
     Column("request_id", Text, nullable=False),
     # The state of the saga
     Column("status", Text, nullable=False),
@@ -68,6 +72,8 @@ order_ledger = Table(
     UniqueConstraint("client", "client_request_id"),
     CheckConstraint(is_one_of("status", tuple(Status)), name="status"),
     CheckConstraint(f"total_amount_cents BETWEEN 1 AND {MAX_CENTS}", name="total_amount_cents"),
+    CheckConstraint("refunded_cents BETWEEN 0 AND total_amount_cents", name="refunded_cents"),
+    CheckConstraint("refunded_cents = 0 OR status = 'COMPLETED'", name="refunded_is_completed"),
     CheckConstraint(
         "(status IN ('AUTHORIZATION_FAILED', 'COMPLETED', 'FAILED')) = (due_at IS NULL)", name="due_until_terminal"
     ),
@@ -94,6 +100,33 @@ order_ledger = Table(
         "ix_order_ledger_needs_attention_at",
         "needs_attention_at",
         postgresql_where=text("needs_attention_at IS NOT NULL"),
+    ),
+    # Lists of a client's orders, newest first (edge_api/listing.py). None has the status: it changes with each step.
+    # The expression is written as PostgreSQL shows it.
+    Index(None, "client", "created_at", "id"),
+    Index(None, "client", "user_id", "created_at", "id"),
+    Index("ix_order_ledger_email", "client", text('lower(email COLLATE "C")'), "created_at", "id"),
+    Index(
+        "ix_order_ledger_reference",
+        *("client", "reference", "created_at", "id"),
+        postgresql_where=text("reference IS NOT NULL"),
+    ),
+    Index(
+        "ix_order_ledger_failed",
+        *("client", "created_at", "id"),
+        postgresql_where=text("due_at IS NULL AND undone <> '{}'"),
+    ),
+    Index(
+        "ix_order_ledger_declined",
+        *("client", "created_at", "id"),
+        postgresql_where=text("due_at IS NULL AND payment_authorization_id IS NULL"),
+    ),
+    Index(
+        "ix_order_ledger_refunded_as",
+        "client",
+        text("(\nCASE refunded_cents\n    WHEN total_amount_cents THEN 'full'::text\n    ELSE 'partial'::text\nEND)"),
+        *("created_at", "id"),
+        postgresql_where=text("refunded_cents > 0"),
     ),
     # Free space on each page keeps the checkpoints heap-only: they change no indexed column.
     postgresql_with={"fillfactor": "70"},

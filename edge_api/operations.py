@@ -19,6 +19,7 @@ from common.database.errors import TransientDatabaseError
 from common.process import moments
 from domain.states import Status
 from edge_api.admission import Backlog, Bulkhead
+from edge_api.cursor import Position, cursor_of
 from edge_api.errors import OrderNotFound, TooManyDeclines, UnknownProduct
 from edge_api.limits import Limits
 from edge_api.outcome import Authorization, abandoned, finish, location
@@ -129,6 +130,18 @@ def get_order(edge: Edge, client: str, order_ledger_id: str, wait_s: float, envi
     if not edge.waits.wait(order_ledger_id, wait_s, environ):
         return Reply(found, 200, {"Retry-After": "1"})
     return found if environ.get(IS_RESUMED) else _found(edge, client, order_ledger_id)
+
+
+def list_orders(edge: Edge, client: str, query: dict[str, Any]) -> Row:
+    """One page of the client's orders, and the cursor of the next page: null at the end."""
+    limit = query["limit"]
+    filters = {name: value for name, value in query.items() if name != "limit"}
+    found = edge.store.page(client, filters, limit + 1)
+    page = found[:limit]
+    next_cursor = None
+    if len(found) > limit:
+        next_cursor = cursor_of(Position(page[-1]["created_at"], page[-1]["order_ledger_id"]))
+    return {"orders": page, "next_cursor": next_cursor}
 
 
 def _found(edge: Edge, client: str, order_ledger_id: str) -> Row:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from common.api.errors import ValidationFailed
+from common.json_text import encode
 from common.process.logs import request_id
 from domain.money import MAX_CENTS
 from edge_api.errors import CurrencyMismatch
@@ -27,6 +28,8 @@ def priced(services: Services, order: dict[str, Any]) -> dict[str, Any]:
     return {
         "user_id": order["user_id"],
         "email": order["email"],
+        "reference": order.get("reference"),
+        "metadata": encode.compact(order["metadata"]) if "metadata" in order else None,
         "currency": currency,
         "total": total,
         "request_id": request_id.get(),

@@ -11,12 +11,16 @@ from common.api.access import Scope
 from common.api.idempotency import StoredResponse
 from common.api.routes import Api, Reply
 from common.database.database import Row
-from edge_api import operations, schemas
+from common.products import schemas as product_schemas
+from edge_api import operations, products, schemas
 from edge_api.errors import (
     CurrencyMismatch,
+    DuplicateSku,
     GatewayError,
+    InsufficientStock,
     OrderNotFound,
     PaymentDeclined,
+    ProductNotFound,
     RequestAbandoned,
     UnknownProduct,
 )
@@ -25,7 +29,8 @@ from edge_api.operations import Edge, Request
 
 api = Api(
     "Holdfast Edge API",
-    "Place orders and follow them. An order ends `COMPLETED`, or `FAILED` with everything undone.",
+    "Place orders and follow them. An order ends `COMPLETED`, or `FAILED` with everything undone. Products are what can"
+    " be ordered.",
 )
 
 
@@ -59,6 +64,16 @@ def place_order(edge: Edge, idempotency_key: str, body: dict[str, Any], sent: di
     return operations.place_order(edge, Request(g.caller, idempotency_key, body, fingerprint_of(sent), payers))
 
 
+@api.route("GET", "/orders", access=Scope("orders:read"), query=schemas.OrderQuery, answer=schemas.OrderPage)
+def list_orders(edge: Edge, query: dict[str, Any]) -> Row:
+    """List your orders, newest first.
+
+    An order must fit all filters. `next_cursor` is null at the end; otherwise send it as `cursor`, with the same
+    filters, for the next page.
+    """
+    return operations.list_orders(edge, g.caller, query)
+
+
 @api.route(
     "GET",
     "/orders/<uuid:order_ledger_id>",
@@ -70,3 +85,84 @@ def place_order(edge: Edge, idempotency_key: str, body: dict[str, Any], sent: di
 def get_order(edge: Edge, order_ledger_id: str, query: dict[str, float]) -> Row | Reply:
     """Show an order and its history."""
     return operations.get_order(edge, g.caller, order_ledger_id, query["wait"], request.environ)
+
+
+@api.route(
+    "POST",
+    "/products",
+    access=Scope("products:write"),
+    body=product_schemas.NewProduct,
+    answer=product_schemas.Product,
+    status=201,
+    sent=True,
+    headers={"Location": "Where the product can be seen: `/products/{product_id}`."},
+    leads_to={"product_id": "id"},
+    errors=(DuplicateSku,),
+)
+def create_product(edge: Edge, sent: Row, **_: Any) -> StoredResponse:
+    """Create a product.
+
+    If no answer comes, send it again: `duplicate_sku` then names the product that was made.
+    """
+    return products.create(edge, sent)
+
+
+@api.route(
+    "GET",
+    "/products",
+    access=Scope("products:read"),
+    query=product_schemas.ProductQuery,
+    answer=product_schemas.ProductPage,
+)
+def list_products(edge: Edge, query: dict[str, Any]) -> StoredResponse:
+    """List products: those with the given ids, or all, page by page.
+
+    The order is stable. `next_cursor` is null at the end.
+    """
+    return products.page(edge, query)
+
+
+@api.route(
+    "GET",
+    "/products/<uuid:product_id>",
+    access=Scope("products:read"),
+    answer=product_schemas.Product,
+    errors=(ProductNotFound,),
+)
+def get_product(edge: Edge, product_id: str) -> StoredResponse:
+    """Show a product."""
+    return products.get(edge, product_id)
+
+
+@api.route(
+    "PATCH",
+    "/products/<uuid:product_id>",
+    access=Scope("products:write"),
+    body=product_schemas.ProductChange,
+    answer=product_schemas.Product,
+    errors=(ProductNotFound,),
+)
+def change_product(edge: Edge, product_id: str, body: Row) -> StoredResponse:
+    """Change a product's name or price, or stop and resume its sale.
+
+    Orders keep the price at which they were placed. A body without fields changes nothing.
+    """
+    return products.change(edge, product_id, body)
+
+
+@api.route(
+    "POST",
+    "/products/<uuid:product_id>/stock",
+    access=Scope("products:write"),
+    body=product_schemas.StockChange,
+    answer=product_schemas.ChangedStock,
+    idempotency_key=True,
+    sent=True,
+    errors=(ProductNotFound, InsufficientStock),
+)
+def change_stock(edge: Edge, product_id: str, idempotency_key: str, sent: Row, **_: Any) -> StoredResponse:
+    """Add stock to a product, or take some away.
+
+    `manual_adjustment` and `correction` may be negative, but never take the stock below 0.
+    """
+    return products.change_stock(edge, g.caller, product_id, idempotency_key, sent)

@@ -18,6 +18,8 @@ from common.database.errors import DatabaseUnavailable
 from common.process import moments
 from domain.ids import new_order_ledger_id
 from domain.states import CHANNEL
+from edge_api import representation
+from edge_api.listing import page_of_orders
 from edge_api.notifier import Notifier
 from edge_api.release_queue import ReleaseQueue
 
@@ -30,10 +32,11 @@ _ENTRY = """id, client, client_request_id, fingerprint, status, claim_number, us
 # T1: the entry and its lines with frozen prices, unless the client has used the key before. No row: it has.
 INSERT_ENTRY = f"""
 WITH entry AS (
-  INSERT INTO order_ledger (id, client, client_request_id, fingerprint, user_id, email, total_amount_cents, currency,
-    request_id, status, claimed_by, claimed_until, due_at, claim_number)
-  SELECT %(id)s::uuid, %(client)s, %(key)s, %(fingerprint)s, %(user_id)s::uuid, %(email)s, %(total)s, %(currency)s,
-    %(request_id)s, 'AWAITING_AUTHORIZATION', %(claimant)s, now() + %(lease_s)s * interval '1 second',
+  INSERT INTO order_ledger (id, client, client_request_id, fingerprint, user_id, email, reference, metadata,
+    total_amount_cents, currency, request_id, status, claimed_by, claimed_until, due_at, claim_number)
+  SELECT %(id)s::uuid, %(client)s, %(key)s, %(fingerprint)s, %(user_id)s::uuid, %(email)s, %(reference)s,
+    %(metadata)s::jsonb, %(total)s, %(currency)s, %(request_id)s, 'AWAITING_AUTHORIZATION', %(claimant)s,
+    now() + %(lease_s)s * interval '1 second',
     now() + GREATEST(%(lease_s)s::float, %(abandoned_after_s)s) * interval '1 second', 1
   WHERE NOT order_key_is_refused(%(client)s, %(key)s)
   ON CONFLICT (client, client_request_id) DO NOTHING
@@ -138,17 +141,8 @@ WHERE id = %(id)s AND status = 'AUTHORIZATION_FAILED' AND response_status IS NUL
 """
 
 # Everything that GET shows, in one round trip. Another client's entry is not found.
-GET_ORDER = """
-SELECT l.id AS order_ledger_id, l.client_request_id, l.status, l.user_id, l.email, l.total_amount_cents, l.currency,
-  l.payment_authorization_id, l.order_id, l.retry_count, l.next_retry_at,
-  COALESCE(l.needs_attention_at, (SELECT since FROM set_aside_entries AS aside WHERE aside.order_ledger_id = l.id
-    AND aside.retry_at IS NOT NULL AND l.due_at IS NOT NULL)) AS needs_attention_at,
-  l.created_at, l.updated_at,
-  CASE WHEN l.failure_code IS NOT NULL
-    THEN json_build_object('code', l.failure_code, 'message', l.failure_message) END AS failure,
-  (SELECT json_agg(json_build_object('product_id', i.product_id, 'quantity', i.quantity,
-      'unit_price_cents', i.unit_price_cents) ORDER BY i.position)
-    FROM order_ledger_items i WHERE i.order_ledger_id = l.id) AS items,
+GET_ORDER = f"""
+SELECT {representation.COLUMNS},
   (SELECT COALESCE(json_agg(json_build_object('status', h.to_status, 'detail', h.detail,
       'at', to_char(h.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) ORDER BY h.id), '[]')
     FROM order_ledger_history h WHERE h.order_ledger_id = l.id) AS timeline
@@ -313,6 +307,11 @@ class Store:
 
     def get(self, client: str, order_ledger_id: str) -> Row | None:
         return self.database.one(GET_ORDER, client=client, id=order_ledger_id)
+
+    def page(self, client: str, filters: dict[str, Any], limit: int) -> list[Row]:
+        """At most `limit` of the client's orders, newest first."""
+        statement, parameters = page_of_orders(client, filters, limit)
+        return self.database.all(statement, **parameters)
 
     def terminal(self, order_ledger_ids: Collection[str]) -> list[str]:
         """Return the entries that are in a terminal state."""

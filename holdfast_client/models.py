@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypedDict
 
@@ -72,6 +72,15 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Cancellation:
+    """A request to cancel an order. `status`: `pending`, `done` or `refused`."""
+
+    requested_at: datetime
+    reason: str
+    status: str
+
+
+@dataclass(frozen=True)
 class Order:
     """The state of an order. Amounts are in the smallest unit of `currency`; times are aware and in UTC."""
 
@@ -84,6 +93,7 @@ class Order:
     currency: str
     items: tuple[Item, ...]
     timeline: tuple[TimelineEntry, ...]
+    """Empty in a list."""
     failure: Failure | None
     payment_authorization_id: str | None
     order_id: str | None
@@ -92,6 +102,12 @@ class Order:
     needs_attention_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    reference: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    refunded_cents: int = 0
+    refund_status: str = "none"
+    """`none`, `partial` or `full`."""
+    cancellation: Cancellation | None = None
 
     @property
     def is_terminal(self) -> bool:
@@ -120,7 +136,7 @@ class Order:
             ),
             timeline=tuple(
                 TimelineEntry(_text(entry["status"]), datetime.fromisoformat(entry["at"]), entry.get("detail"))
-                for entry in data["timeline"]
+                for entry in data.get("timeline", ())
             ),
             failure=Failure(_text(failure["code"]), str(failure.get("message", ""))) if failure else None,
             payment_authorization_id=data.get("payment_authorization_id"),
@@ -130,7 +146,68 @@ class Order:
             needs_attention_at=_time(data.get("needs_attention_at")),
             created_at=datetime.fromisoformat(data["created_at"]),
             updated_at=datetime.fromisoformat(data["updated_at"]),
+            reference=data.get("reference"),
+            metadata={_text(name): _text(value) for name, value in data.get("metadata", {}).items()},
+            refunded_cents=_whole(data.get("refunded_cents", 0)),
+            refund_status=_text(data.get("refund_status", "none")),
+            cancellation=_cancellation(data.get("cancellation")),
         )
+
+
+@dataclass(frozen=True)
+class Product:
+    """What can be ordered. The price is in the smallest unit of `currency`."""
+
+    id: str
+    name: str
+    sku: str
+    price_cents: int
+    currency: str
+    is_active: bool
+    stock_quantity: int
+    created_at: datetime
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Product:
+        return cls(
+            id=_text(data["id"]),
+            name=_text(data["name"]),
+            sku=_text(data["sku"]),
+            price_cents=_whole(data["price_cents"]),
+            currency=_text(data["currency"]),
+            is_active=bool(data["is_active"]),
+            stock_quantity=_whole(data["stock_quantity"]),
+            created_at=datetime.fromisoformat(data["created_at"]),
+        )
+
+
+@dataclass(frozen=True)
+class ChangedStock:
+    """The stock of a product before and after a change."""
+
+    product_id: str
+    previous_quantity: int
+    added_quantity: int
+    new_quantity: int
+    adjustment_id: str
+    created_at: datetime
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ChangedStock:
+        return cls(
+            product_id=_text(data["product_id"]),
+            previous_quantity=_whole(data["previous_quantity"]),
+            added_quantity=_whole(data["added_quantity"]),
+            new_quantity=_whole(data["new_quantity"]),
+            adjustment_id=_text(data["adjustment_id"]),
+            created_at=datetime.fromisoformat(data["created_at"]),
+        )
+
+
+def _cancellation(data: Mapping[str, Any] | None) -> Cancellation | None:
+    if data is None:
+        return None
+    return Cancellation(datetime.fromisoformat(data["requested_at"]), _text(data["reason"]), _text(data["status"]))
 
 
 def _text(value: Any) -> str:

@@ -29,7 +29,8 @@ from common.schema.tables import (
     time_column,
 )
 from domain.money import MAX_CENTS
-from inventory_service.domain import IDEMPOTENCY_TABLE, INITIAL_STOCK, MORE_OR_LESS, ONLY_MORE, RELEASED, RESERVED
+from domain.stock import MORE_OR_LESS, ONLY_MORE
+from inventory_service.domain import IDEMPOTENCY_TABLE, INITIAL_STOCK, RELEASED, RESERVED
 
 products = Table(
     "products",
@@ -46,6 +47,22 @@ products = Table(
     UniqueConstraint("sku"),
     CheckConstraint(f"price_cents BETWEEN 1 AND {MAX_CENTS}", name="price_cents"),
     CheckConstraint("stock_quantity >= 0", name="stock_quantity"),
+)
+
+# What a product is sold as, from the first change of it on: the row with the highest number is current, and a product
+# without rows is sold as its own row says. Rows are only added, so they are also the history of prices. They are not
+# in `products`, because reservations lock that row, and there is no foreign key, because its check would do so, too.
+product_versions = Table(
+    "product_versions",
+    metadata,
+    id_column("product_id", primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(255), nullable=False),
+    cents_column("price_cents"),
+    Column("is_active", Boolean, nullable=False),
+    time_column("created_at"),
+    CheckConstraint("number >= 1", name="number"),
+    CheckConstraint(f"price_cents BETWEEN 1 AND {MAX_CENTS}", name="price_cents"),
 )
 
 inventory_adjustments = Table(

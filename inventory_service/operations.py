@@ -13,11 +13,13 @@ from common.api.errors import Busy, IdempotencyKeyReused, ValidationFailed
 from common.api.idempotency import Fingerprint, StoredResponse, fingerprint_of, once
 from common.database.database import Database, Row, Transaction
 from common.database.errors import RowsLocked
-from inventory_service.domain import IDEMPOTENCY_TABLE, MAX_STOCK, RELEASED
+from common.products.schemas import ChangedStock
+from domain.stock import MAX_STOCK
+from inventory_service.domain import IDEMPOTENCY_TABLE, RELEASED
 from inventory_service.errors import DuplicateSku, InsufficientStock, ProductNotFound, ReservationReleased
-from inventory_service.schemas import ChangedStock
 
 PAGE_SIZE = 50
+CHANGE_TRIES = 20  # each failed one means that another change succeeded
 BEFORE_ALL = str(uuid.UUID(int=0))
 
 # Insert a product, with its initial stock as an adjustment. No row: the SKU is taken.
@@ -37,11 +39,41 @@ SELECT * FROM product
 # Find a product by its SKU.
 PRODUCT_ID_OF_SKU = "SELECT id FROM products WHERE sku = %(sku)s"
 
+# Products as they are sold now. Nothing is locked, and no lock is waited for.
+_CURRENT = """
+SELECT product.id, sku, currency, stock_quantity, product.created_at, COALESCE(version.number, 0) AS number,
+    COALESCE(version.name, product.name) AS name, COALESCE(version.price_cents, product.price_cents) AS price_cents,
+    COALESCE(version.is_active, product.is_active) AS is_active
+FROM products AS product LEFT JOIN LATERAL (
+    SELECT * FROM product_versions WHERE product_id = product.id ORDER BY number DESC LIMIT 1) AS version ON true
+"""
+
 # Find products by their ids.
-PRODUCTS_BY_IDS = "SELECT * FROM products WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id"
+PRODUCTS_BY_IDS = f"{_CURRENT} WHERE product.id = ANY(%(ids)s::uuid[]) ORDER BY product.id"
 
 # Read the products after a given one, by id, so new products move nothing between pages.
-PRODUCTS_AFTER = "SELECT * FROM products WHERE id > %(cursor)s ORDER BY id LIMIT %(limit)s"
+PRODUCTS_AFTER = f"{_CURRENT} WHERE product.id > %(cursor)s ORDER BY product.id LIMIT %(limit)s"
+
+# Add a product's next version, unless it would be the same, and show the product. `is_outrun`: another transaction has
+# added that version. A parameter that is null changes nothing.
+CHANGE_PRODUCT = f"""
+WITH current AS ({_CURRENT} WHERE product.id = %(product_id)s), next AS (
+    SELECT id, number + 1 AS number, COALESCE(%(name)s, name) AS name,
+        COALESCE(%(price_cents)s::bigint, price_cents) AS price_cents,
+        COALESCE(%(is_active)s::boolean, is_active) AS is_active
+    FROM current
+), changed AS (
+    INSERT INTO product_versions (product_id, number, name, price_cents, is_active)
+    SELECT next.* FROM next JOIN current USING (id)
+    WHERE (next.name, next.price_cents, next.is_active) <> (current.name, current.price_cents, current.is_active)
+    ON CONFLICT DO NOTHING
+    RETURNING number
+)
+SELECT id, sku, currency, stock_quantity, created_at, next.name, next.price_cents, next.is_active,
+    (next.name, next.price_cents, next.is_active) <> (current.name, current.price_cents, current.is_active)
+        AND NOT EXISTS (SELECT FROM changed) AS is_outrun
+FROM current JOIN next USING (id)
+"""
 
 # Read how much of a product can be reserved.
 AVAILABILITY = """
@@ -148,6 +180,22 @@ def page_of_products(database: Database, limit: int = PAGE_SIZE, cursor: str = B
     found = database.all(PRODUCTS_AFTER, cursor=cursor, limit=limit + 1)
     page = found[:limit]
     return {"products": page, "next_cursor": page[-1]["id"] if len(found) > limit else None}
+
+
+def change_product(database: Database, product_id: str, change: Row) -> Row:
+    """Change what the product is sold as. Waits for no order, and no order waits for it (docs/decisions/0052).
+
+    :raises ProductNotFound: no such product
+    :raises Busy: others change the same product all the time
+    """
+    for _ in range(CHANGE_TRIES):
+        wanted = {"name": None, "price_cents": None, "is_active": None, **change}
+        product = database.one(CHANGE_PRODUCT, product_id=product_id, **wanted)
+        if product is None:
+            raise ProductNotFound(product_ids=[product_id])
+        if not product["is_outrun"]:
+            return product
+    raise Busy(product_ids=[product_id])
 
 
 def availability(database: Database, product_id: str) -> Row:

@@ -10,6 +10,7 @@ from common.api.errors import IdempotencyKeyReused
 from common.api.idempotency import StoredResponse
 from common.api.routes import Api, Reply
 from common.database.database import Database, Row
+from common.products import schemas as products
 from inventory_service import operations, schemas
 from inventory_service.errors import DuplicateSku, InsufficientStock, ProductNotFound, ReservationReleased
 
@@ -26,9 +27,9 @@ class Context:
 @api.route(
     "POST",
     "/inventory/products",
-    access=callers(),
-    body=schemas.NewProduct,
-    answer=schemas.Product,
+    access=callers("edge_api"),
+    body=products.NewProduct,
+    answer=products.Product,
     status=201,
     leads_to={"product_id": "id"},
     errors=(DuplicateSku,),
@@ -42,7 +43,7 @@ def create_product(context: Context, body: Row) -> Row:
 
 
 @api.route(
-    "GET", "/inventory/products", access=callers("edge_api"), query=schemas.ProductQuery, answer=schemas.ProductPage
+    "GET", "/inventory/products", access=callers("edge_api"), query=products.ProductQuery, answer=products.ProductPage
 )
 def list_products(context: Context, query: dict[str, Any]) -> Row:
     """List products: those with the given ids, or all, page by page.
@@ -54,6 +55,22 @@ def list_products(context: Context, query: dict[str, Any]) -> Row:
         if "ids" in query
         else operations.page_of_products(context.database, **query)
     )
+
+
+@api.route(
+    "PATCH",
+    "/inventory/products/<uuid:product_id>",
+    access=callers("edge_api"),
+    body=products.ProductChange,
+    answer=products.Product,
+    errors=(ProductNotFound,),
+)
+def change_product(context: Context, product_id: str, body: Row) -> Row:
+    """Change a product's name or price, or stop and resume its sale.
+
+    Orders keep the price at which they were placed. A body without fields changes nothing.
+    """
+    return operations.change_product(context.database, product_id, body)
 
 
 @api.route(
@@ -71,9 +88,9 @@ def get_availability(context: Context, product_id: str) -> Row:
 @api.route(
     "POST",
     "/inventory/products/<uuid:product_id>/stock",
-    access=callers(),
-    body=schemas.StockChange,
-    answer=schemas.ChangedStock,
+    access=callers("edge_api"),
+    body=products.StockChange,
+    answer=products.ChangedStock,
     idempotency_key=True,
     sent=True,
     errors=(ProductNotFound, InsufficientStock),

@@ -35,7 +35,26 @@ UNKNOWN_PATHS = [
     "/inventory",
     "/%2e%2e/x",
 ]
+BAD_TIMES = [
+    *("", "x", "2026-01-31", "2026-01-31T00:00:00", "2026-01-31T00:00:00%2B0000", "2026-02-30T00:00:00Z", "1769817600"),
+    *("2026-01-31t00:00:00z", "2026-01-31T24:01:00Z", "2026-01-31T00:00:60Z", "0000-01-01T00:00:00Z", "%00"),
+    *("0001-01-01T00:00:00%2B23:59", "2026-01-31T00:00:00.Z", "٢٠٢٦-01-31T00:00:00Z", "2026-01-31T00:00:00%2001:00"),
+]
 BAD_QUERIES = {
+    "list_orders": {
+        "status": ["", "x", "failed", "FAILED,", ",FAILED", "FAILED;COMPLETED", "FAILED&status=COMPLETED", "%00"],
+        "refund_status": ["", "x", "NONE", "none,full"],
+        "reference": ["", "x" * 256, "%0A", "%20", "%00"],
+        "client_request_id": ["", "x" * 256, "%C3%BC", "%0A", "%00"],
+        "user_id": ["", "x", OTHER[1:], f"{OTHER},{OTHER}", "%00"],
+        "email": ["", "x", "a%40", f"{'a' * 250}%40b.example", "a%40b.example%0A", "%00"],
+        "created_from": BAD_TIMES,
+        "created_before": BAD_TIMES,
+        "limit": ["", "0", "101", "-1", "1.5", "%2B1", "٣", "9" * 18, "1_0"],
+        "cursor": ["", "x", "%00", OTHER, "A" * 38, "A" * 37, "_" * 38, "f" + "_" * 37],
+        "page": ["1"],
+        "timeline": ["true"],
+    },
     "get_order (edge)": {
         "wait": ["", "x", "-1", "31", "nan", "inf", "-0.1", "1e400", "0x1", "1_0", "٣", "%00", "%FF", "1&wait=2"],
         "page": ["1"],
@@ -47,6 +66,7 @@ BAD_QUERIES = {
         "page": ["2"],
     },
 }
+BAD_QUERIES["list_products (edge)"] = BAD_QUERIES["list_products"]
 BAD_CREDENTIALS = ["", "Bearer", "Bearer nobodys", "Basic nobodys", "nobodys", "Bearer \xff", f"Bearer {'x' * 4000}"]
 READER = "reader"
 """A credential that may only read; its secret is the test's."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 # Placeholders for existing ids; the test that sends a request inserts the real ones.
@@ -25,6 +25,11 @@ BAD_REASON: list[Any] = ["", "x" * 1001, None, 1, "\n"]
 BAD_EMAIL: list[Any] = [
     *("", "a", "a@", "@b.example", "a@b", "a b@c.example", "a@b.example\n", f"{'a' * 250}@b.example"),
     *('"\x01"@b.example', "a@b.example\x00", None, 1, []),
+]
+BAD_METADATA: list[Any] = [
+    *(None, 1, "x", True, [], [["a", "b"]], {"": "no name"}, {"n" * 41: ""}, {"a\nb": ""}, {"a": 1}),
+    *({"a": None}, {"a": ["x"]}, {"a": {"b": "c"}}, {"a": "v" * 501}),
+    *({str(number): "" for number in range(51)}, {str(number): "ü" * 500 for number in range(9)}),
 ]
 NOT_AN_OBJECT: list[Any] = [None, 1, "x", True, [[]]]
 BAD_LINES: list[Any] = [None, {}, "x", 1, [], [1], ["x"], [None], [[]], [{}]]
@@ -53,7 +58,8 @@ CALLS = {
         "web",
         "POST",
         "/orders",
-        {"user_id": OTHER, "email": "a@b.example", "items": [LINE], "payment": PAYMENT, "currency": "USD"},
+        {"user_id": OTHER, "email": "a@b.example", "items": [LINE], "payment": PAYMENT, "currency": "USD"}
+        | {"reference": "2026-1742", "metadata": {}},
         needs_key=True,
         bad={
             "items.0.quantity": [*BAD_COUNT, 101],
@@ -61,14 +67,17 @@ CALLS = {
             "user_id": BAD_ID,
             "email": BAD_EMAIL,
             "currency": BAD_CURRENCY,
+            "reference": [*BAD_TEXT, " ", "\u200b"],
+            "metadata": BAD_METADATA,
             "payment.token": BAD_TOKEN,
             "payment.method": ["", "cash", "CARD", None, 1, True, []],
             "payment": [*NOT_AN_OBJECT, {**PAYMENT, "cvc": "123"}],
             "items": [*BAD_LINES, [LINE] * 51, [LINE, {}], [{**LINE, "quantity": 51}] * 2, [PRICED]],
         },
-        unknown=("total_amount_cents", "USER_ID", "", "__proto__", "order_ledger_id", "client"),
-        optional=("currency",),
+        unknown=("total_amount_cents", "USER_ID", "", "__proto__", "order_ledger_id", "client", "refunded_cents"),
+        optional=("currency", "reference", "metadata"),
     ),
+    "list_orders": Call("web", "GET", "/orders"),
     "get_order (edge)": Call("web", "GET", f"/orders/{LEDGER}"),
     "create_order": Call(
         "orders_service",
@@ -106,6 +115,15 @@ CALLS = {
         optional=("currency", "initial_stock"),
     ),
     "list_products": Call("inventory_service", "GET", "/inventory/products"),
+    "change_product": Call(
+        "inventory_service",
+        "PATCH",
+        f"/inventory/products/{PRODUCT}",
+        {"name": "Widget", "price_cents": 2999, "is_active": True},
+        bad={"name": BAD_TEXT, "price_cents": BAD_CENTS, "is_active": [None, 0, 1, "true", "yes", [], {}]},
+        unknown=("sku", "currency", "stock_quantity", "price", ""),
+        optional=("name", "price_cents", "is_active"),
+    ),
     "get_availability": Call("inventory_service", "GET", f"/inventory/products/{PRODUCT}/availability"),
     "change_stock": Call(
         "inventory_service",
@@ -188,3 +206,8 @@ CALLS = {
     ),
     "show": Call("payments_service", "GET", f"/payments/{HOLD}"),
 }
+# The Edge API takes the same bodies, and forwards them.
+CALLS |= {
+    f"{name} (edge)": replace(CALLS[name], service="web", path=CALLS[name].path.removeprefix("/inventory"))
+    for name in ("create_product", "list_products", "change_product", "change_stock")
+} | {"get_product": Call("web", "GET", f"/products/{PRODUCT}")}

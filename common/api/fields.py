@@ -12,6 +12,7 @@ from common.api.visible import is_visible
 from domain.money import CURRENCIES, MAX_CENTS
 
 UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 MAX_TOKEN = 8192
 """Characters of a payment token. Those of digital wallets have about 3,500."""
 # A regular expression that OpenAPI understands. Unicode's classes would depend on the interpreter's version of Unicode.
@@ -40,6 +41,15 @@ class WholeNumber(fields.Integer):
         if isinstance(value, bool) or not isinstance(value, int):
             raise ValidationError("Not a whole number.")
         return value
+
+
+class PageSize(fields.Integer):
+    """A whole number in a query string: digits only."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> int:
+        if not re.fullmatch("[0-9]{1,9}", str(value)):
+            raise ValidationError("Not a whole number.")
+        return int(super()._deserialize(value, attr, data, **options))
 
 
 class Cents(WholeNumber):
@@ -94,6 +104,21 @@ def one_line(text: str) -> None:
     """Validate that a text has no control characters and no line separators. :raises ValidationError:"""
     if not re.fullmatch(ONE_LINE, text):
         raise ValidationError("Control characters are not allowed.")
+
+
+class Moment(fields.String):
+    """A time in RFC 3339, with an offset from UTC. Loaded as an aware time in UTC."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(metadata={"format": "date-time", "example": "2026-01-31T00:00:00Z"}, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> datetime:  # type: ignore[override]
+        try:
+            if not (isinstance(value, str) and MOMENT.fullmatch(value)):
+                raise ValueError
+            return datetime.fromisoformat(value).astimezone(UTC)
+        except (ValueError, OverflowError):
+            raise ValidationError("Not a time in RFC 3339, such as 2026-01-31T00:00:00Z.") from None
 
 
 class Timestamp(fields.String):

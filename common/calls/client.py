@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Yes:
     body: dict[str, Any]
+    is_replayed: bool = field(default=False, compare=False)
+    """Whether it is the stored answer to an earlier call with the same key."""
 
 
 @dataclass(frozen=True)
@@ -87,24 +89,29 @@ class ServiceClient:
         body: dict[str, Any] | None = None,
         *,
         params: dict[str, str] | None = None,
+        key: str | None = None,
         refusals: frozenset[str] = frozenset(),
         is_yes: Callable[[dict[str, Any]], bool] = lambda _: True,
     ) -> Answer:
         """Send one request, once. Never raises because of the network or the other side.
 
+        :param key: the header Idempotency-Key
         :param refusals: the error codes that the API contract names for this call
         :param is_yes: whether a 2xx body answers this request; if not, it counts as nothing
         """
         try:
             response = self._transport().send(
-                self._prepared(method, path, body, params), timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
+                self._prepared(method, path, body, params, key), timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
             )
         except requests.exceptions.SSLError as error:
             log.warning("%s: the TLS connection failed: %s. REQUESTS_CA_BUNDLE names a private CA.", self.name, error)
             return Nothing(f"{self.name}: SSLError")
         except requests.RequestException as error:
             return Nothing(f"{self.name}: {type(error).__name__}")
-        return self._read(response.status_code, response.content, refusals, is_yes)
+        answer = self._read(response.status_code, response.content, refusals, is_yes)
+        if isinstance(answer, Yes) and response.headers.get("Idempotency-Replayed") == "true":
+            return Yes(answer.body, is_replayed=True)
+        return answer
 
     def _read(
         self, status: int, content: bytes, refusals: frozenset[str], is_yes: Callable[[dict[str, Any]], bool]
@@ -145,7 +152,7 @@ class ServiceClient:
             )  # fmt: skip
 
     def _prepared(
-        self, method: str, path: str, body: dict[str, Any] | None, params: dict[str, str] | None
+        self, method: str, path: str, body: dict[str, Any] | None, params: dict[str, str] | None, key: str | None
     ) -> requests.PreparedRequest:
         """The request as `requests.Session` would prepare it, without the slow parts that our calls do not need."""
         request = requests.PreparedRequest()
@@ -154,6 +161,8 @@ class ServiceClient:
         request.headers = CaseInsensitiveDict({"X-Request-ID": request_id.get(), "Content-Type": "application/json"})
         if self._authorization:
             request.headers["Authorization"] = self._authorization()
+        if key is not None:
+            request.headers["Idempotency-Key"] = key
         # In UTF-8: with escapes, a long payment token could exceed the limit of a body.
         request.body = None if body is None else encode.readable(body).encode()
         request.prepare_content_length(request.body)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from functools import cache
+from functools import lru_cache
 from itertools import count
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ class Prepared(NamedTuple):
     """It has the same named parameters as the statement itself."""
 
 
-@cache
+@lru_cache(1000)  # ours are a few hundred, and one for each combination of filters of a list
 def prepared(sql: str) -> Prepared | None:
     """The statement's prepared form. None: statements of its kind cannot be prepared."""
     if not PREPARABLE.match(sql):

@@ -39,6 +39,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     },
     "inventory_service": {
         "products": "SELECT, INSERT, UPDATE (stock_quantity)",
+        "product_versions": "SELECT, INSERT",
         "inventory_adjustments": "SELECT, INSERT",
         "order_reservations": "SELECT, INSERT, UPDATE (status, released_at)",
         "inventory_reservations": "SELECT, INSERT, UPDATE (released_at)",

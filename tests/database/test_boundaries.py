@@ -19,13 +19,14 @@ MAY_IMPORT = {service: {service} | RUN_TIME for service in SERVICES} | {
     "common.credentials": set(),
     "common.calls": {"common.json_text", "common.process"},
     "common.api": {"common.credentials", "common.database", "common.json_text", "common.process", "domain"},
+    "common.products": {"common.api", "domain"},
     "common.server": {"common.api", "common.process"},
     "crash_points": {"common.process"},
     "orchestrator": {"crash_points", "orchestrator"} | RUN_TIME,  # its main module arms them, as gunicorn.conf.py does
     "holdfast_client": set(),  # installed by others
     "ops": RUN_TIME,
     "local": RUN_TIME | {"holdfast_client", "ops"},
-    "benchmarks": RUN_TIME | {"local", "orchestrator"},
+    "benchmarks": RUN_TIME | {"edge_api", "local", "orchestrator"},
     "supply_chain": set(),
 }
 # Other readers of the environment: the settings, the check for honcho, and code that starts processes.

@@ -13,6 +13,10 @@ CHECKS = {
         "price_cents": [{"price_cents": 0}, {"price_cents": TOO_MUCH}],
         "stock_quantity": [{"stock_quantity": -1}],
     },
+    "product_versions": {
+        "number": [{"number": 0}],
+        "price_cents": [{"price_cents": 0}, {"price_cents": TOO_MUCH}],
+    },
     "inventory_adjustments": {"quantity": [{"quantity": 0}], "reason": [{"reason": "stolen"}]},
     "order_reservations": {
         "status": [{"status": "LOST"}],
@@ -53,6 +57,10 @@ CHECKS = {
     "order_ledger": {
         "status": [{"status": "LOST", "payment_authorization_id": "auth_1"}],
         "total_amount_cents": [{"total_amount_cents": 0}, {"total_amount_cents": TOO_MUCH}],
+        "refunded_cents": [
+            {"status": "COMPLETED", "payment_authorization_id": "auth_1", "due_at": None, "refunded_cents": 1000}
+        ],
+        "refunded_is_completed": [{"refunded_cents": 1}],
         "due_until_terminal": [{"due_at": None}, {"status": "COMPLETED", "payment_authorization_id": "auth_1"}],
         "attention": [{"needs_attention_at": NOW}, {"attention_reason": "why"}],
         "claim": [{"claimed_by": "worker"}, {"claimed_until": NOW}],

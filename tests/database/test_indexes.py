@@ -37,6 +37,7 @@ PARAMETERS = {
     | {"id": ORDER, "client": "shop", "key": "k5", "fingerprint": DIGEST, "user_id": NEW, "email": "a@b.example"}
     | {"total": 2997, "currency": "USD", "request_id": "r", "claimant": "edge", "claim_number": 0, "lease_s": 30}
     | {"abandoned_after_s": 60, "authorization_id": "auth_5", "status": 202, "body": "{}", "limit": 100}
+    | {"reference": "r-5", "metadata": "{}"}
     | {"failure_code": "payment_declined", "failure_message": "no", "notify": True, "ids": [ORDER]}
     | {"subjects": ["key:k", "address:a"], "key_subject": "key:k", "address_subject": "", "max_declines": 20},
     edge_api.limits: {},
@@ -47,7 +48,7 @@ PARAMETERS = {
     | {"abandoned": "abandoned", "abandoned_message": "the client did not return"},
     inventory_service.operations: LINES
     | {"sku": "sku-5", "name": "Widget", "price_cents": 999, "currency": "USD"}
-    | {"initial_stock": 1, "product_id": PRODUCT}
+    | {"initial_stock": 1, "product_id": PRODUCT, "is_active": True}
     | {"ids": LINES["product_ids"], "cursor": PRODUCT, "limit": 51, "quantity": 1, "reason": "correction"}
     | {"reference_id": None, "notes": None, "order_id": ORDER, "fingerprint": DIGEST},
     orders_service.operations: LINES

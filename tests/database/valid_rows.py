@@ -7,6 +7,7 @@ DIGEST = "0" * 64
 
 VALID = {
     "products": {"id": ID, "sku": "sku-1", "name": "Widget", "price_cents": 999, "stock_quantity": 5},
+    "product_versions": {"product_id": ID, "number": 1, "name": "Widget", "price_cents": 999, "is_active": True},
     "inventory_adjustments": {"id": ID, "product_id": ID, "quantity": -5, "reason": "correction"},
     "order_reservations": {"order_id": ID, "status": "RESERVED", "fingerprint": DIGEST},
     "inventory_reservations": {"id": ID, "order_id": ID, "product_id": ID, "quantity": 1},

@@ -100,7 +100,8 @@ def payments(payments_app: Flask) -> Neighbour:
 def network(inventory: Neighbour, payments: Neighbour) -> Iterator[None]:
     """Both services respond at their addresses; no other address does."""
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
-        mock.add_callback("GET", re.compile(r"http://127\.0\.0\.1:8200/"), callback=inventory)
+        for method in ("GET", "POST", "PATCH"):
+            mock.add_callback(method, re.compile(r"http://127\.0\.0\.1:8200/"), callback=inventory)
         mock.add_callback("POST", re.compile(r"http://127\.0\.0\.1:8300/"), callback=payments)
         yield
 

@@ -48,7 +48,8 @@ class Neighbour:
         return self._deliver(request)
 
     def _deliver(self, request: requests.PreparedRequest) -> HttpAnswer:
-        headers = {name: request.headers[name] for name in ("Content-Type", "X-Request-ID")}
+        names = ("Content-Type", "X-Request-ID", "Idempotency-Key")
+        headers = {name: request.headers[name] for name in names if name in request.headers}
         answer = self._app.test_client().open(
             request.path_url, method=request.method, data=request.body, headers=headers
         )

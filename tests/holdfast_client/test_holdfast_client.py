@@ -14,6 +14,7 @@ import requests
 import responses
 
 from holdfast_client import (
+    Cancellation,
     CurrencyMismatch,
     Failure,
     HoldfastClient,
@@ -158,6 +159,16 @@ class TestPlacing:
         place(client, currency="EUR")
         place(client)
         assert [json.loads(call.request.body or "").get("currency") for call in fake.calls] == ["EUR", None]
+
+    def test_reference_and_metadata_are_sent_when_they_are_given(
+        self, client: HoldfastClient, to_post: Answers, fake: responses.RequestsMock
+    ) -> None:
+        to_post((202, PLACED))
+        place(client, reference="2026-1742", metadata={"channel": "web"})
+        place(client)
+        sent = [json.loads(call.request.body or "") for call in fake.calls]
+        assert (sent[0]["reference"], sent[0]["metadata"]) == ("2026-1742", {"channel": "web"})
+        assert {"reference", "metadata"} & set(sent[1]) == set()
 
     def test_replayed_answer_is_marked(self, client: HoldfastClient, to_post: Answers) -> None:
         to_post((202, PLACED, {"Idempotency-Replayed": "true"}))
@@ -407,6 +418,16 @@ class TestReading:
         assert order.next_retry_at is None
         assert order.is_terminal
         assert not order.is_completed
+
+    def test_order_has_what_the_shop_and_later_events_added(
+        self, client: HoldfastClient, fake: responses.RequestsMock
+    ) -> None:
+        cancellation = {"requested_at": "2026-11-22T10:00:00Z", "reason": "duplicate", "status": "pending"}
+        more = {"reference": "r", "metadata": {"a": "b"}, "refunded_cents": 5, "refund_status": "partial"}
+        fake.get(f"{EDGE}/orders/{ID}", json={**ORDER, **more, "cancellation": cancellation})
+        order = client.get_order(ID)
+        assert (order.reference, order.metadata, order.refunded_cents, order.refund_status) == tuple(more.values())
+        assert order.cancellation == Cancellation(datetime(2026, 11, 22, 10, tzinfo=UTC), "duplicate", "pending")
 
     def test_fields_of_a_newer_server_are_ignored(self, client: HoldfastClient, fake: responses.RequestsMock) -> None:
         lines = [{**ORDER["items"][0], "tax_cents": 1}]

@@ -52,6 +52,7 @@ def test_no_column_has_the_persons_data_any_more(ended, erase, url, person):
     ended.sql("UPDATE order_ledger_history SET detail = 'refused for a@b.example' WHERE id = 2")
     ended.sql("UPDATE payment_refunds SET reason = 'a wish of Wilhelmina'")
     ended.sql("UPDATE order_ledger SET failure_message = %(message)s", message=f"user {USER}")
+    ended.sql("""UPDATE order_ledger SET reference = '2026-1742', metadata = '{"gift for": "Wilhelmina"}'""")
     ended.sql("INSERT INTO set_aside_entries SELECT id, 'why a@b.example' FROM order_ledger")
     assert where_found(ended, USER, EMAIL, "Wilhelmina") >= {
         "order_ledger",
@@ -78,6 +79,7 @@ def test_other_persons_keep_their_data(ended, erase, url):
 def test_key_of_an_erased_order_is_replayed_and_refused_for_another_body(ended, erase):
     product = ended.sql("SELECT id::text FROM products ORDER BY created_at LIMIT 1")[0][0]
     first = ended.order(product, key="completed")
+    ended.sql("""UPDATE order_ledger SET reference = '2026-1742', metadata = '{"a": "b"}'""")
     erase("--user", USER, "--yes")
     again = ended.order(product, key="completed")
     assert (again.status_code, again.json) == (202, first.json)
@@ -85,6 +87,7 @@ def test_key_of_an_erased_order_is_replayed_and_refused_for_another_body(ended, 
     assert ended.order(product, key="completed", quantity=3).status_code == 422
     shown = ended.edge.test_client().get(first.headers["Location"]).json
     assert (shown["status"], shown["user_id"], shown["email"]) == ("COMPLETED", NOBODY, NO_ADDRESS)
+    assert (shown["reference"], shown["metadata"], shown["refund_status"]) == ("2026-1742", {}, "none")
 
 
 def test_open_order_is_erased_when_it_has_ended(world, erase, url, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -65,7 +66,7 @@ def key(url: str) -> Callable[..., str]:
 
 def status(app: Flask, operation: Operation, authorization: str) -> int:
     """The status of a call that changes nothing. 400, 404 or 409: the caller was let in."""
-    path = openapi_path(operation.path).replace("{order_ledger_id}", UNKNOWN_ID)
+    path = re.sub(r"\{\w+\}", UNKNOWN_ID, openapi_path(operation.path))
     headers = {"Authorization": authorization, "Idempotency-Key": "k"}
     content = {"json": {"unknown": 1}} if operation.may_change else {}
     return app.test_client().open(path, method=operation.method, headers=headers, **content).status_code
@@ -155,6 +156,15 @@ def test_foreign_and_unknown_orders_look_alike(app: Flask, key: Callable[..., st
     assert foreign.text.replace(order, "").replace(foreign.headers["X-Request-ID"], "") == unknown.text.replace(
         UNKNOWN_ID, ""
     ).replace(unknown.headers["X-Request-ID"], "")
+
+
+def test_lists_have_no_foreign_orders(app: Flask, key: Callable[..., str], sql: Callable[..., Any]) -> None:
+    own, foreign = str(uuid.uuid4()), str(uuid.uuid4())
+    sql(ENTRY, own, credentials.CLIENT, own)
+    sql(ENTRY, foreign, "other", own)
+    for query in ({}, {"client_request_id": "k"}, {"user_id": own}, {"email": "ada@shop.example"}):
+        orders = app.test_client().get("/orders", query_string=query, headers=edge_headers(key())).get_json()["orders"]
+        assert [order["order_ledger_id"] for order in orders] == [own]
 
 
 def test_revoked_key_stops_when_the_memory_of_it_ends(

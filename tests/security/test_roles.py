@@ -30,8 +30,8 @@ NEEDED = {
     },
     "orders_service": {"orders": "SIU", "order_items": "SI"},
     "inventory_service": {
-        "products": "SIU", "inventory_adjustments": "SI", "order_reservations": "SIU", "inventory_reservations": "SIU",
-        "inventory_idempotency_keys": "SIU",
+        "products": "SIU", "product_versions": "SI", "inventory_adjustments": "SI",
+        "order_reservations": "SIU", "inventory_reservations": "SIU", "inventory_idempotency_keys": "SIU",
     },
     "payments_service": {"payment_authorizations": "SIU", "payment_refunds": "SI", "payment_idempotency_keys": "SIU"},
     "orchestrator": {
