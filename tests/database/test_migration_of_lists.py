@@ -14,7 +14,7 @@ from tests.database.conftest import Sql
 from tests.database.test_identity import AUTHORIZE, FILES, IS_GIVEN, PLACE
 from tests.database.valid_rows import ID, VALID
 
-BEFORE, AFTER = "holdfast_0012", "holdfast_0013"
+BEFORE, AFTER = "holdfast_0013", "holdfast_0014"
 VERSIONS = "INSERT INTO product_versions VALUES (%(id)s, 1, 'Tea', 5, true), (%(id)s, 2, 'Decaf', 7, false)"
 
 
