@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from contextlib import closing
 
-import psycopg2
 import pytest
 
 from tests import credentials
 from tests.edge_api.conftest import Shop
 from tests.edge_api.neighbours import request_lost
-
-
-@pytest.fixture
-def shop_of(url, shop_with):
-    """`shop_of("alice")`: a shop with a new key of that client; `scopes=` as of the key."""
-    at = shop_with()
-
-    def make(client, at=at, **options):
-        key = credentials.new_key()
-        with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
-            credentials.add_key(cursor, key, client, **options)
-        return Shop(at.app, at.product_id, **credentials.edge_headers(key))
-
-    return make
 
 
 @pytest.fixture
