@@ -35,6 +35,9 @@ LEGAL_MOVES: dict[Status, frozenset[Status]] = {
 
 CHANNEL = "order_events"
 
+CANCELLED = "cancelled"
+"""The failure code of an order that its client cancelled."""
+
 ABANDONED = "abandoned"
 """The failure code of a request whose client never returned. It is saved before the void is sent. From then on the
 entry cannot become a sale, even if an answer arrives late."""

@@ -37,6 +37,12 @@ class OrderNotFound(ApiError):
     status, code = 404, "not_found"
 
 
+class OrderNotCancellable(ApiError):
+    """The order has ended and cannot be cancelled. A completed one can be refunded: `details.use` says so."""
+
+    status, code, is_final = 409, "order_not_cancellable", True
+
+
 class GatewayError(ApiError):
     """The payment service did not answer. Send the same request with the same key: it continues where it stopped."""
 

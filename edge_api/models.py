@@ -21,7 +21,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from common.schema.tables import cents_column, id_column, identifier, is_one_of, metadata, time_column
+from common.schema.tables import (
+    cents_column,
+    id_column,
+    idempotency_table,
+    identifier,
+    is_one_of,
+    metadata,
+    time_column,
+)
 from domain.money import MAX_CENTS
 from domain.states import Status
 
@@ -66,10 +74,19 @@ order_ledger = Table(
     Column("response_body", Text),
     time_column("created_at"),
     time_column("updated_at"),
+    # The client's wish to cancel, which the saga obeys at its next checkpoint
+    time_column("cancel_requested_at", nullable=True),
+    Column("cancel_reason", Text),
+    Column("cancel_note", Text),
     # When `ops retain` deleted the rows of a finished entry in these tables, which the audit then does not miss
     time_column("history_deleted_at", nullable=True),
     time_column("event_deleted_at", nullable=True),
     UniqueConstraint("client", "client_request_id"),
+    CheckConstraint(
+        "(cancel_requested_at IS NULL) = (cancel_reason IS NULL) AND"
+        " (cancel_requested_at IS NOT NULL OR cancel_note IS NULL)",
+        name="cancellation",
+    ),
     CheckConstraint(is_one_of("status", tuple(Status)), name="status"),
     CheckConstraint(f"total_amount_cents BETWEEN 1 AND {MAX_CENTS}", name="total_amount_cents"),
     CheckConstraint("refunded_cents BETWEEN 0 AND total_amount_cents", name="refunded_cents"),
@@ -169,6 +186,9 @@ outbox = Table(
     CheckConstraint(is_one_of("status", ("PENDING", "PROCESSED", "FAILED")), name="status"),
     CheckConstraint("(status = 'PENDING') = (processed_at IS NULL)", name="processed_at"),
 )
+
+# The first responses to calls that change an order; `scope` is the client.
+idempotency_keys = idempotency_table("edge_idempotency_keys")
 
 # Entries that the database refuses to write, recorded here because they cannot be marked themselves. There is no
 # foreign key, because its check would have to lock that very row.

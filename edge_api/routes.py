@@ -13,11 +13,13 @@ from common.api.routes import Api, Reply
 from common.database.database import Row
 from common.products import schemas as product_schemas
 from edge_api import operations, products, schemas
+from edge_api.cancel import cancel
 from edge_api.errors import (
     CurrencyMismatch,
     DuplicateSku,
     GatewayError,
     InsufficientStock,
+    OrderNotCancellable,
     OrderNotFound,
     PaymentDeclined,
     ProductNotFound,
@@ -85,6 +87,27 @@ def list_orders(edge: Edge, query: dict[str, Any]) -> Row:
 def get_order(edge: Edge, order_ledger_id: str, query: dict[str, float]) -> Row | Reply:
     """Show an order and its history."""
     return operations.get_order(edge, g.caller, order_ledger_id, query["wait"], request.environ)
+
+
+@api.route(
+    "POST",
+    "/orders/<uuid:order_ledger_id>/cancel",
+    access=Scope("orders:write"),
+    body=schemas.Cancel,
+    answer=schemas.Order,
+    status=202,
+    idempotency_key=True,
+    sent=True,
+    errors=(OrderNotFound, OrderNotCancellable),
+)
+def cancel_order(edge: Edge, order_ledger_id: str, idempotency_key: str, body: Row, sent: Row) -> StoredResponse:
+    """Cancel an order that is not completed.
+
+    The saga turns back, and nothing stays charged, held or reserved: the order ends `FAILED` with `failure.code`
+    `cancelled`. If its confirmation is on its way already, the order ends as one of the two, and `cancellation.status`
+    says which: `done` or `refused`.
+    """
+    return cancel(edge, g.caller, order_ledger_id, idempotency_key, sent, body)
 
 
 @api.route(

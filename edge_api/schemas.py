@@ -88,6 +88,14 @@ class Waiting(Schema):
     )
 
 
+REASONS = ("requested_by_customer", "duplicate", "fraudulent", "out_of_stock", "other")
+
+
+class Cancel(Schema):
+    reason = fields.String(required=True, validate=validate.OneOf(REASONS))
+    note = HumanText(1, 500, load_default=None, allow_none=True)
+
+
 class Statuses(fields.String):
     """Statuses of orders, separated by commas."""
 
@@ -139,7 +147,7 @@ class Failure(Schema):
 
 
 class Cancellation(Schema):
-    requested_at = Timestamp(required=True)
+    requested_at = fields.String(required=True, metadata={"format": "date-time"})
     reason = fields.String(required=True)
     status = fields.String(required=True, validate=validate.OneOf(["pending", "done", "refused"]))
 

@@ -91,7 +91,7 @@ TAKE_OVER = f"""
 UPDATE order_ledger SET claim_number = claim_number + 1, claimed_by = %(claimant)s,
   claimed_until = now() + %(lease_s)s * interval '1 second',
   due_at = now() + GREATEST(%(lease_s)s::float, %(abandoned_after_s)s) * interval '1 second', updated_at = now()
-WHERE id = %(id)s AND status = 'AWAITING_AUTHORIZATION' AND failure_code IS NULL
+WHERE id = %(id)s AND status = 'AWAITING_AUTHORIZATION' AND failure_code IS NULL AND cancel_requested_at IS NULL
   AND (claimed_until IS NULL OR claimed_until < now())
 RETURNING {_ENTRY}
 """
@@ -99,7 +99,8 @@ RETURNING {_ENTRY}
 # The payment service did not answer: the client's next request may continue at once, or the sweeper closes the entry.
 LET_GO = """
 UPDATE order_ledger SET claimed_by = NULL, claimed_until = NULL,
-  due_at = now() + %(abandoned_after_s)s * interval '1 second', updated_at = now()
+  due_at = now() + CASE WHEN cancel_requested_at IS NULL THEN %(abandoned_after_s)s ELSE 0 END * interval '1 second',
+  updated_at = now()
 WHERE id = %(id)s AND claim_number = %(claim_number)s AND status = 'AWAITING_AUTHORIZATION'
 """
 

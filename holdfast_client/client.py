@@ -146,6 +146,26 @@ class HoldfastClient(ProductCalls):
                 raise late
             self._sleep(LOOK_PAUSE_S)
 
+    def cancel_order(
+        self, order_ledger_id: Id, reason: str, *, note: str | None = None, idempotency_key: str | None = None
+    ) -> Order:
+        """Ask for the end of an order that is not completed, and return it.
+
+        The end comes later: `wait_until_terminal` shows it. `order.cancellation.status` is then `done`, with nothing
+        charged, held or reserved, or `refused`, if the order was confirmed at that moment.
+
+        :param reason: `requested_by_customer`, `duplicate`, `fraudulent`, `out_of_stock` or `other`
+        :param note: 1 to 500 characters for your own use
+        :param idempotency_key: as for `place_order`; by default each call makes a new key
+        :raises NotCancellable: the order has ended; `error.use` is `refunds` if it can be refunded
+        :raises NotFound: the order does not exist, or belongs to another client
+        :raises HoldfastError: any other refusal; `Unavailable` when no answer came
+        """
+        path = f"{path_of('orders', order_ledger_id)}/cancel"
+        body = {"reason": reason} | ({} if note is None else {"note": note})
+        key = str(uuid.uuid4()) if idempotency_key is None else idempotency_key
+        return self._call("POST", path, _order, key=key, json=body)
+
 
 def _placed_order(response: requests.Response) -> PlacedOrder:
     return PlacedOrder.from_json(response.json(), replayed=response.headers.get("Idempotency-Replayed") == "true")

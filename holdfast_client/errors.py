@@ -84,6 +84,15 @@ class CurrencyMismatch(ValidationError):
         return _product_ids(self)
 
 
+class NotCancellable(HoldfastError):
+    """The order has ended and cannot be cancelled."""
+
+    @property
+    def use(self) -> str:
+        """What to use instead: `refunds` for a completed order, else empty."""
+        return str(self.details.get("use", ""))
+
+
 class IdempotencyKeyReused(HoldfastError):
     """The idempotency key was used before, for a different order."""
 
@@ -119,6 +128,7 @@ BY_CODE: dict[str, type[HoldfastError]] = {
     "request_abandoned": RequestAbandoned,
     "unknown_product": UnknownProduct,
     "currency_mismatch": CurrencyMismatch,
+    "order_not_cancellable": NotCancellable,
     "idempotency_key_reused": IdempotencyKeyReused,
     "validation_error": ValidationError,
     "malformed_json": ValidationError,

@@ -90,7 +90,7 @@ WHERE order_ledger_id = ANY (%(ids)s::uuid[]) AND entry.id = ANY (%(ids)s::uuid[
   AND detail <> {_WITHOUT.format("detail")}
 """
 LEDGER = f"""
-UPDATE order_ledger AS entry SET user_id = %(nobody)s, email = %(no_address)s, metadata = NULL,
+UPDATE order_ledger AS entry SET user_id = %(nobody)s, email = %(no_address)s, metadata = NULL, cancel_note = NULL,
   {", ".join(f"{each} = {_WITHOUT.format(each)}" for each in ("status_detail", "failure_message", "attention_reason"))}
 WHERE id = ANY (%(ids)s::uuid[])
 """

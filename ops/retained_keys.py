@@ -29,6 +29,7 @@ REFUSALS = Keys(
     "response_status = 409, response_body = %(body)s",
     "position(%(code)s IN response_body) = 0",
 )
+COMMANDS = Keys("edge_idempotency_keys", "scope", "key", "status = NULL, body = NULL", "status IS NOT NULL")
 STOCK = Keys("inventory_idempotency_keys", "scope", "key", "status = NULL, body = NULL", "status IS NOT NULL")
 # A saga that is still open may ask again for the response to its last call.
 PAYMENTS = Keys(
@@ -39,9 +40,9 @@ PAYMENTS = Keys(
     "status IS NOT NULL AND NOT EXISTS (SELECT FROM order_ledger"
     " WHERE due_at IS NOT NULL AND id::text = split_part(key, ':', 2))",
 )
-WITH_ANSWERS = (REFUSALS, STOCK, PAYMENTS)
+WITH_ANSWERS = (REFUSALS, COMMANDS, STOCK, PAYMENTS)
 # The keys of payments are deleted with their orders only.
-TO_FORGET = (REFUSALS, STOCK)
+TO_FORGET = (REFUSALS, COMMANDS, STOCK)
 
 PAGE_END = """
 SELECT first, second FROM (

@@ -11,17 +11,20 @@ from common.calls.client import Answer
 from common.process import moments
 from common.process.logs import request_id
 from domain.states import Status
-from orchestrator.saga import Deferred, RetryPolicy, Saga, after
+from orchestrator.saga import Deferred, RetryPolicy, Saga, after, turned_back
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Engine:
-    """Does no I/O itself: `ask` calls a participant, `save` writes to the ledger, `release` releases the claim."""
+    """Does no I/O itself: `ask` calls a participant, `save` writes to the ledger, `release` releases the claim.
+
+    `save` returns the saga as it was saved, which may have been cancelled meanwhile, or None if the claim is lost.
+    """
 
     ask: Callable[[Saga], Answer | Deferred]
-    save: Callable[[Saga, Saga], bool]
+    save: Callable[[Saga, Saga], Saga | None]
     release: Callable[[Saga], None]
     policy: RetryPolicy
     is_stopping: Callable[[], bool] = lambda: False
@@ -35,19 +38,23 @@ class Engine:
                 self.release(saga)
                 break
             action = saga.next_action
-            moments.reached("saga.before_call", action)
-            answer = self.ask(saga)
-            moments.reached("saga.after_call", action)
-            now = after(saga, answer, self.policy)
+            now = turned_back(saga) if saga.must_turn_back else self._asked(saga, action)
             if now.status == Status.FAILED:
                 moments.reached("undo.before_failed")
-            if not self.save(saga, now):
+            saved = self.save(saga, now)
+            if saved is None:
                 log.warning("another process has claimed the order, so this one stops", extra=_fields(saga, action))
                 break
             moments.reached("saga.after_checkpoint", action)
             _log_progress(saga, now, action)
-            saga = now
+            saga = saved
         return saga
+
+    def _asked(self, saga: Saga, action: str) -> Saga:
+        moments.reached("saga.before_call", action)
+        answer = self.ask(saga)
+        moments.reached("saga.after_call", action)
+        return after(saga, answer, self.policy)
 
 
 def _log_progress(was: Saga, now: Saga, action: str) -> None:

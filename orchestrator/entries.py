@@ -30,6 +30,7 @@ def saga_of(row: Row) -> Saga:
         failure=(row["failure_code"], row["failure_message"]) if row["failure_code"] else None,
         retry_count=row["retry_count"],
         attention=row["attention_reason"],
+        is_cancelled=row["is_cancelled"],
         stalled_s=row["stalled_s"] or 0,
     )
 

@@ -5,7 +5,7 @@
 
 An action asks a participant. *Yes* is saved. *No* starts the compensation. *Nothing* is retried with the same key, and
 starts the compensation when the attempts are used up. The compensation also undoes the step that was in flight, because
-its request may have been executed, or may still be.
+its request may have been executed, or may still be. A cancelled saga turns back before its next step in the same way.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from itertools import islice
 import backoff
 
 from common.calls.client import Answer, No, Nothing, Yes
-from domain.states import ABANDONED, Status
+from domain.states import ABANDONED, CANCELLED, Status
 from orchestrator.abandoned import CLOSE_ABANDONED
 
 
@@ -78,12 +78,18 @@ class Saga:
     detail: str | None = None
     retry_in_s: float | None = None
     """Seconds until it is due again. None: continue now."""
+    is_cancelled: bool = False
+    """Whether the client had asked for the cancellation by the last claim or checkpoint."""
     stalled_s: float = 0
     """During the compensation: seconds since it started or since an undo last succeeded."""
 
     @property
     def is_runnable(self) -> bool:
         return self.retry_in_s is None and not self.status.is_terminal
+
+    @property
+    def must_turn_back(self) -> bool:
+        return self.is_cancelled and self.status in STEP_AT
 
     @property
     def next_action(self) -> str:
@@ -169,8 +175,13 @@ def _compensate(saga: Saga, code: str, message: str) -> Saga:
         compensating_from=saga.status,
         failure=(code, message),
         retry_count=0,
-        detail=f"{STEP_AT[saga.status].do}: {code}",
+        detail=code if code == CANCELLED else f"{STEP_AT[saga.status].do}: {code}",
     )
+
+
+def turned_back(saga: Saga) -> Saga:
+    """A cancelled saga that begins its compensation. Nothing is asked for that."""
+    return _compensate(replace(saga, detail=None), CANCELLED, "The client cancelled the order.")
 
 
 def _after_undo(saga: Saga, answer: Answer, policy: RetryPolicy) -> Saga:

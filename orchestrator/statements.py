@@ -29,11 +29,11 @@ _CLAIM = """
   FROM due WHERE order_ledger.id = due.id
   RETURNING order_ledger.id, claim_number, request_id, user_id, currency, total_amount_cents,
     payment_authorization_id, status, compensating_from, undone, failure_code, failure_message, retry_count,
-    attention_reason, unproductive_claims, created_at
+    attention_reason, unproductive_claims, created_at, cancel_requested_at IS NOT NULL AS is_cancelled
 )
 SELECT id, claim_number, request_id, user_id, currency, total_amount_cents,
   payment_authorization_id, status, compensating_from, undone, failure_code, failure_message, retry_count,
-  attention_reason, unproductive_claims, (
+  attention_reason, unproductive_claims, is_cancelled, (
     SELECT json_agg(json_build_object('product_id', i.product_id, 'quantity', i.quantity,
       'unit_price_cents', i.unit_price_cents) ORDER BY i.position)
     FROM order_ledger_items i WHERE i.order_ledger_id = claimed.id) AS items,
@@ -71,6 +71,10 @@ SELECT GREATEST(extract(epoch FROM due_at - now()), 0)::float AS seconds
 FROM order_ledger AS entry WHERE due_at < 'infinity' AND {_NOT_SET_ASIDE} ORDER BY due_at LIMIT 1
 """
 
+# An order that fails after its client cancelled it fails for that reason.
+_FAILURE = """CASE WHEN entry.cancel_requested_at IS NOT NULL AND given.status IN ('FAILED', 'AUTHORIZATION_FAILED')
+      THEN {cancelled} ELSE given.{column} END"""
+
 # Save the outcomes for claimed entries. An entry that continues keeps its claim, and its lease is renewed when a call
 # could outlast it. One that waits is released and due later. One that has ended is never due again, and its outbox
 # event is closed with it.
@@ -82,7 +86,9 @@ WITH {_NO_LOCK_WAIT}, given AS (
 ), saved AS (
   UPDATE order_ledger AS entry SET status = given.status, status_detail = given.detail, order_id = given.order_id,
     retry_count = given.retry_count, compensating_from = given.compensating_from, undone = given.undone,
-    failure_code = given.failure_code, failure_message = given.failure_message, unproductive_claims = 0,
+    failure_code = {_FAILURE.format(column="failure_code", cancelled="'cancelled'")},
+    failure_message = {_FAILURE.format(column="failure_message", cancelled="'The client cancelled the order.'")},
+    unproductive_claims = 0,
     attention_reason = given.attention,
     needs_attention_at = CASE WHEN given.attention IS NOT NULL THEN COALESCE(entry.needs_attention_at, now()) END,
     updated_at = now(),
@@ -97,13 +103,14 @@ WITH {_NO_LOCK_WAIT}, given AS (
       THEN GREATEST(due_at, now() + %(lease_s)s * interval '1 second') ELSE due_at END
   FROM no_lock_wait, given
   WHERE entry.id = given.id AND entry.claim_number = given.claim_number AND entry.status = given.expected_status
-  RETURNING entry.id, entry.claim_number, entry.status, is_terminal
+  RETURNING entry.id, entry.claim_number, entry.status, is_terminal,
+    entry.cancel_requested_at IS NOT NULL AS is_cancelled
 ), event AS (
   UPDATE outbox SET status = CASE saved.status WHEN 'COMPLETED' THEN 'PROCESSED' ELSE 'FAILED' END,
     processed_at = now()
   FROM saved WHERE saved.is_terminal AND outbox.order_ledger_id = saved.id
 )
-SELECT id, claim_number FROM saved
+SELECT id, claim_number, is_cancelled FROM saved
 """
 
 # Release a claim without an outcome. It does not count as unproductive.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import backoff
 
@@ -55,18 +56,21 @@ class Store:
         row = self.database.one(statements.NEXT_DUE)
         return None if row is None else float(row["seconds"])
 
-    def save(self, was: Saga, now: Saga) -> bool:
-        """Save the saga's new state, together with others. :returns: False if the claim is lost
+    def save(self, was: Saga, now: Saga) -> Saga | None:
+        """Save the saga's new state, together with others. :returns: as saved; None if the claim is lost
+
+        It is then known whether the client has cancelled the order.
 
         When they cannot be saved together, each thread saves its own, so that one of them does not stop the others.
         """
         entry = entry_of(was, now)
         try:
-            return self._save_in_group(entry)
+            saved = self._save_in_group(entry)
         except Exception as error:
             if not entry_errors.may_be_one_entry(error):
                 raise
-            return self._save_alone(entry)
+            saved = self._save_alone(entry)
+        return None if saved is None else replace(now, is_cancelled=saved["is_cancelled"])
 
     def release(self, saga: Saga) -> None:
         """Release the claim unfinished. The entry is due at once for any orchestrator."""
@@ -136,7 +140,7 @@ class Store:
             self._set_aside(row["id"], row["claim_number"], error)
             return None
 
-    def _save(self, entries: Sequence[Row]) -> list[bool]:
+    def _save(self, entries: Sequence[Row]) -> list[Row | None]:
         saved = self.database.all(
             statements.SAVE,
             entries=json.dumps(entries),
@@ -144,14 +148,14 @@ class Store:
             renew_below_s=self.lease_s * 0.75,  # two calls of at most 10 s each (void, then refund) fit into the rest
         )
         # The id alone is not enough: a former owner may be in the same group as the current one.
-        ours = {(row["id"], row["claim_number"]) for row in saved}
-        return [(entry["id"], entry["claim_number"]) in ours for entry in entries]
+        ours = {(row["id"], row["claim_number"]): row for row in saved}
+        return [ours.get((entry["id"], entry["claim_number"])) for entry in entries]
 
     @backoff.on_exception(
         backoff.expo, DatabaseBusy, giveup=lambda error: not entry_errors.is_delay(error), max_time=LOCK_WAIT_S,
         factor=0.1, max_value=1, logger=None,
     )  # fmt: skip
-    def _save_alone(self, entry: Row) -> bool:
+    def _save_alone(self, entry: Row) -> Row | None:
         """Retry while the entry is locked. No connection is held meanwhile."""
         return self._save([entry])[0]
 

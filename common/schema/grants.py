@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -57,9 +58,7 @@ def existing(database: Asks) -> list[str]:
 
 def difference(database: Asks, roles: list[str]) -> Difference:
     """Compare the rights of these roles with what they should be."""
-    columns = defaultdict(list)
-    for row in database.all(COLUMNS):
-        columns[row["relname"]].append(row["attname"])
+    columns = _columns(database)
     wanted = {each for right in rights() if right.role in roles for each in _expanded(right, columns)}
     found = {Right(**row) for row in database.all(EFFECTIVE, roles=roles)}
     return Difference(wanted - found, found - wanted)
@@ -81,29 +80,49 @@ def grant(database: Asks) -> list[str]:
     wrong = difference(database, roles)
     changed = {right.role for right in (*wrong.missing, *wrong.excess)}
     changed |= {row["rolname"] for row in database.all(LACKING, roles=roles)}
-    relations = {row["relname"] for row in database.all(COLUMNS)}
+    existing_columns = _columns(database)
     if database.all(f"SELECT 1 AS one WHERE to_regprocedure('{SESSIONS}') IS NOT NULL"):
-        relations.add(SESSIONS)
+        existing_columns[SESSIONS] = []
     ((schema,),) = (row.values() for row in database.all(SCHEMA))
     for name in RIGHTS:
         if role_of(name) in changed:
-            database.all("; ".join(statements(name, schema, relations)))
+            database.all("; ".join(statements(name, schema, existing_columns)))
     creators = {row["rolname"] for row in database.all(MAY_CREATE, roles=roles)}
     if creators:
         database.all(f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC, {', '.join(creators)}")
     return sorted(changed | creators)
 
 
-def statements(name: str, schema: str = "public", relations: set[str] | None = None) -> Iterator[str]:
+def statements(
+    name: str, schema: str = "public", existing_columns: Mapping[str, list[str]] | None = None
+) -> Iterator[str]:
     """The SQL that gives a role exactly its rights.
 
-    :param relations: what exists; a database that is not fully migrated lacks some. None: everything
+    :param existing_columns: by relation; a database that is not fully migrated lacks some. None: everything exists
     """
     role = role_of(name)
     yield f"GRANT USAGE ON SCHEMA {schema} TO {role}"
     yield f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {role}"
     for relation, text in rights_of(name).items():
-        if relations is None or relation in relations:
+        if existing_columns is None:
             yield f"GRANT {text} ON {relation} TO {role}"
-    if name == AUDIT and (relations is None or SESSIONS in relations):
+        elif relation in existing_columns:
+            yield f"GRANT {_on_columns(text, existing_columns[relation])} ON {relation} TO {role}"
+    if name == AUDIT and (existing_columns is None or SESSIONS in existing_columns):
         yield f"GRANT EXECUTE ON FUNCTION {SESSIONS} TO {role}"
+
+
+def _on_columns(rights: str, existing: list[str]) -> str:
+    """The rights without columns that do not exist yet."""
+    return re.sub(
+        r"\(([^)]*)\)",
+        lambda found: f"({', '.join(column for column in found[1].split(', ') if column in existing)})",
+        rights,
+    )
+
+
+def _columns(database: Asks) -> dict[str, list[str]]:
+    columns = defaultdict(list)
+    for row in database.all(COLUMNS):
+        columns[row["relname"]].append(row["attname"])
+    return columns

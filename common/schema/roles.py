@@ -22,7 +22,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     "edge_api": {
         "order_ledger": "SELECT, INSERT, UPDATE (status, status_detail, payment_authorization_id, failure_code,"
         " failure_message, response_status, response_body, due_at, claimed_by, claimed_until, claim_number,"
-        " updated_at)",
+        " updated_at, cancel_requested_at, cancel_reason, cancel_note)",
         "order_ledger_items": "SELECT, INSERT",
         "order_ledger_history": "SELECT",  # written by a trigger, with the owner's rights
         "outbox": "INSERT",
@@ -32,6 +32,7 @@ RIGHTS: dict[str, dict[str, str]] = {
         "request_rates": "SELECT, INSERT, UPDATE (tokens, refilled_at), DELETE",
         "declines": "SELECT, INSERT, DELETE",
         "client_keys": "SELECT, UPDATE (last_used_at)",
+        "edge_idempotency_keys": "SELECT, INSERT, UPDATE (status, body)",
     },
     "orders_service": {
         "orders": "SELECT, INSERT, UPDATE (status, updated_at)",
@@ -56,7 +57,7 @@ RIGHTS: dict[str, dict[str, str]] = {
         "order_ledger": "SELECT (id, request_id, user_id, total_amount_cents, currency, payment_authorization_id,"
         " order_id, status, compensating_from, undone, failure_code, failure_message, due_at, claimed_by,"
         " claimed_until, claim_number, unproductive_claims, retry_count, next_retry_at, needs_attention_at,"
-        " attention_reason, created_at),"
+        " attention_reason, created_at, cancel_requested_at),"
         " UPDATE (status, status_detail, order_id, compensating_from, undone, failure_code, failure_message, due_at,"
         " claimed_by, claimed_until, claim_number, unproductive_claims, retry_count, next_retry_at,"
         " needs_attention_at, attention_reason, updated_at)",

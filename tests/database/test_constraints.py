@@ -53,6 +53,7 @@ CHECKS = {
         "void_reason": [{"void_reason": "order failed"}],
     },
     "payment_refunds": {"amount": [{"amount_cents": 0}]},
+    "edge_idempotency_keys": {"answer": [{"status": 200}, {"body": "{}"}]},
     "payment_idempotency_keys": {"answer": [{"status": 200}, {"body": "{}"}]},
     "order_ledger": {
         "status": [{"status": "LOST", "payment_authorization_id": "auth_1"}],
@@ -67,6 +68,7 @@ CHECKS = {
         "response": [{"response_status": 202}, {"response_body": "{}"}],
         "authorized_has_authorization": [{"status": "AUTHORIZED"}],
         "compensating_from": [{"status": "COMPENSATING", "payment_authorization_id": "auth_1"}],
+        "cancellation": [{"cancel_reason": "other"}, {"cancel_note": "a"}, {"cancel_requested_at": NOW}],
         "failure_has_reason": [{"status": "AUTHORIZATION_FAILED", "due_at": None}],
         "failed_is_undone": [
             {"status": "FAILED", "due_at": None, "payment_authorization_id": "auth_1", "failure_code": "x"}
@@ -109,6 +111,7 @@ UNIQUE_CASES = [
     ("order_reservations", "pk_order_reservations", {"fingerprint": "1" * 64}),
     ("inventory_reservations", "pk_inventory_reservations", {"product_id": OTHER_ID}),
     ("inventory_reservations", "uq_inventory_reservations_order_id_product_id", {"id": OTHER_ID}),
+    ("edge_idempotency_keys", "pk_edge_idempotency_keys", {"fingerprint": "1" * 64}),
     ("inventory_idempotency_keys", "pk_inventory_idempotency_keys", {"fingerprint": "1" * 64}),
     ("orders", "pk_orders", {"order_ledger_id": OTHER_ID}),
     ("orders", "uq_orders_order_ledger_id", {"id": OTHER_ID}),

@@ -34,6 +34,7 @@ VALID = {
         "captured_at": NOW,
     },
     "payment_refunds": {"id": "re_1", "authorization_id": "auth_1", "amount_cents": 1},
+    "edge_idempotency_keys": {"scope": "shop", "key": "k1", "fingerprint": DIGEST},
     "payment_idempotency_keys": {"scope": "capture", "key": "k1", "fingerprint": DIGEST},
     "order_ledger": {
         "id": ID,

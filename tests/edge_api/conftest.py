@@ -206,3 +206,17 @@ def in_background(payments: Neighbour) -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(16) as threads:
         yield threads
         payments.let_go()
+
+
+@pytest.fixture
+def shop_of(url, shop_with):
+    """`shop_of("alice")`: a shop with a new key of that client; `scopes=` as of the key."""
+    at = shop_with()
+
+    def make(client, at=at, **options):
+        key = credentials.new_key()
+        with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+            credentials.add_key(cursor, key, client, **options)
+        return Shop(at.app, at.product_id, **credentials.edge_headers(key))
+
+    return make

@@ -15,20 +15,6 @@ from tests.edge_api.neighbours import request_lost
 
 
 @pytest.fixture
-def shop_of(url, shop_with):
-    """`shop_of("alice")`: a shop with a new key of that client; `scopes=` as of the key."""
-    at = shop_with()
-
-    def make(client, at=at, **options):
-        key = credentials.new_key()
-        with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
-            credentials.add_key(cursor, key, client, **options)
-        return Shop(at.app, at.product_id, **credentials.edge_headers(key))
-
-    return make
-
-
-@pytest.fixture
 def alice(shop_of):
     return shop_of("alice")
 

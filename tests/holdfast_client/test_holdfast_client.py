@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 import responses
+from responses.matchers import header_matcher, json_params_matcher
 
 from holdfast_client import (
     Cancellation,
@@ -20,6 +21,7 @@ from holdfast_client import (
     HoldfastClient,
     HoldfastError,
     IdempotencyKeyReused,
+    NotCancellable,
     NotFound,
     Order,
     PaymentDeclined,
@@ -428,6 +430,27 @@ class TestReading:
         order = client.get_order(ID)
         assert (order.reference, order.metadata, order.refunded_cents, order.refund_status) == tuple(more.values())
         assert order.cancellation == Cancellation(datetime(2026, 11, 22, 10, tzinfo=UTC), "duplicate", "pending")
+
+    def test_order_is_cancelled(self, client: HoldfastClient, fake: responses.RequestsMock) -> None:
+        cancellation = {"requested_at": "2026-11-22T10:00:00Z", "reason": "duplicate", "status": "pending"}
+        body = {"reason": "duplicate", "note": "Sent twice."}
+        fake.post(
+            f"{EDGE}/orders/{ID}/cancel",
+            status=202,
+            json={**ORDER, "cancellation": cancellation},
+            match=[json_params_matcher(body), header_matcher({"Idempotency-Key": "k"})],
+        )
+        order = client.cancel_order(ID, "duplicate", note="Sent twice.", idempotency_key="k")
+        assert order.cancellation
+        assert order.cancellation.status == "pending"
+
+    def test_order_that_has_ended_cannot_be_cancelled(
+        self, client: HoldfastClient, fake: responses.RequestsMock
+    ) -> None:
+        fake.post(f"{EDGE}/orders/{ID}/cancel", status=409, json=error("order_not_cancellable", use="refunds"))
+        with pytest.raises(NotCancellable) as caught:
+            client.cancel_order(ID, "other")
+        assert caught.value.use == "refunds"
 
     def test_fields_of_a_newer_server_are_ignored(self, client: HoldfastClient, fake: responses.RequestsMock) -> None:
         lines = [{**ORDER["items"][0], "tax_cents": 1}]

@@ -17,6 +17,7 @@ KEPT = {
     "client_keys": "of a client",
     "deleted_reservations": "the stock that was sold",
     "inventory_adjustments": "not of an order",
+    "edge_idempotency_keys": "the keys",
     "inventory_idempotency_keys": "not of an order",
     "operator_log": "must stay",
     "products": "not of an order",

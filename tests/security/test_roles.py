@@ -26,7 +26,7 @@ NEEDED = {
         "order_ledger": "SIU", "order_ledger_items": "SI", "order_ledger_history": "S", "outbox": "I",
         "set_aside_entries": "S", "refused_requests": "SI", "rate_limits": "SIU",
         "request_rates": "SIUD", "declines": "SID",
-        "client_keys": "SU",
+        "client_keys": "SU", "edge_idempotency_keys": "SIU",
     },
     "orders_service": {"orders": "SIU", "order_items": "SI"},
     "inventory_service": {

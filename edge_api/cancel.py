@@ -1,0 +1,74 @@
+"""Cancelling an order. The wish is written to the ledger, and the saga obeys it at its next checkpoint.
+
+No lock outlives the transaction, and nobody waits for the saga.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from common.api.idempotency import Fingerprint, StoredResponse, once
+from common.database.database import Row, Transaction
+from common.json_text import encode
+from domain.states import Status
+from edge_api import schemas
+from edge_api.errors import OrderNotCancellable, OrderNotFound
+from edge_api.operations import Edge
+from edge_api.store import GET_ORDER
+
+KEYS = "edge_idempotency_keys"
+# What can be a person's: it is not stored with the response, but read from the ledger, where it can be erased.
+PERSONAL = ("user_id", "email", "reference", "metadata")
+
+# Note the wish; a second one changes nothing. A saga that waits for a retry becomes due, so that it turns back now.
+CANCEL = """
+UPDATE order_ledger SET cancel_requested_at = COALESCE(cancel_requested_at, now()),
+  cancel_reason = COALESCE(cancel_reason, %(reason)s),
+  cancel_note = CASE WHEN cancel_requested_at IS NULL THEN %(note)s ELSE cancel_note END,
+  due_at = CASE WHEN status = 'COMPENSATING' OR claimed_until >= now() THEN due_at ELSE LEAST(due_at, now()) END,
+  updated_at = now()
+WHERE id = %(id)s AND client = %(client)s AND due_at IS NOT NULL RETURNING id
+"""
+
+
+def cancel(edge: Edge, client: str, order_ledger_id: str, key: str, sent: Row, wish: Row) -> StoredResponse:
+    """Ask for the end of an order that is not completed. :returns: 202 with the order
+
+    :param sent: the body as the client sent it; `wish` is the same with defaults
+    :raises OrderNotFound: no such order, or another client's
+    :raises ApiError: as `once`; a refusal is stored and returned
+    """
+    request = Fingerprint({"call": "cancel", "order_ledger_id": order_ledger_id, "body": sent})
+
+    def transaction(tx: Transaction) -> StoredResponse:
+        response = once(tx, KEYS, client, key, request, lambda: _cancel(tx, client, order_ledger_id, wish))
+        return _complete(tx, client, order_ledger_id, response) if response.status == 202 else response
+
+    response = edge.store.database.transact(transaction)
+    edge.store.notifier.later()
+    return response
+
+
+def _cancel(tx: Transaction, client: str, order_ledger_id: str, wish: Row) -> StoredResponse:
+    """Write the wish. :raises OrderNotCancellable: the order has ended"""
+    is_open = tx.one(CANCEL, id=order_ledger_id, client=client, **wish)
+    order = _order(tx, client, order_ledger_id)
+    if not is_open:
+        use = {"use": "refunds"} if order["status"] == Status.COMPLETED else {}
+        raise OrderNotCancellable(status=order["status"], **use)
+    return StoredResponse.of(202, {name: value for name, value in order.items() if name not in PERSONAL})
+
+
+def _complete(tx: Transaction, client: str, order_ledger_id: str, response: StoredResponse) -> StoredResponse:
+    order = _order(tx, client, order_ledger_id)
+    return replace(response, body=encode.compact(json.loads(response.body) | {name: order[name] for name in PERSONAL}))
+
+
+def _order(tx: Transaction, client: str, order_ledger_id: str) -> dict[str, Any]:
+    found = tx.one(GET_ORDER, id=order_ledger_id, client=client)
+    if found is None:
+        raise OrderNotFound(order_ledger_id=order_ledger_id)
+    dumped: dict[str, Any] = schemas.Order().dump(found)
+    return dumped
