@@ -39,6 +39,8 @@ ENTRY = {
     "abandoned_after_s": 60,
     "product_ids": ["5f0c1e0a-52cf-4f0a-9c0e-0f6d3b1c7a11"],
     "quantities": [1],
+    "reference": None,
+    "metadata": None,
     "prices": [500],
 }
 

@@ -21,6 +21,7 @@ KEPT = {
     "inventory_idempotency_keys": "not of an order",
     "operator_log": "must stay",
     "products": "not of an order",
+    "product_versions": "not of an order",
     "rate_limits": "of a client",
     "request_rates": "kept for an hour",
     "declines": "kept for an hour",

@@ -28,7 +28,14 @@ from tests.credentials import EDGE_KEY, add_key, edge_headers, new_key, service_
 # The scope that each route needs. A new route needs a row here, on purpose.
 POLICY = {
     ("POST", "/orders"): "orders:write",
+    ("GET", "/orders"): "orders:read",
     ("GET", "/orders/{order_ledger_id}"): "orders:read",
+    ("POST", "/orders/{order_ledger_id}/cancel"): "orders:write",
+    ("GET", "/products"): "products:read",
+    ("POST", "/products"): "products:write",
+    ("GET", "/products/{product_id}"): "products:read",
+    ("PATCH", "/products/{product_id}"): "products:write",
+    ("POST", "/products/{product_id}/stock"): "products:write",
 }
 OPERATIONS = [pytest.param(each, id=f"{each.method} {openapi_path(each.path)}") for each in api.operations]
 UNKNOWN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"

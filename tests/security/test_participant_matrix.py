@@ -19,10 +19,11 @@ KEY, OLD_KEY, REMOVED_KEY = credentials.TOKEN_KEY, "an-old-key-still-listed-" * 
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 # Who may call which route, besides OPS, who may call all. A new route needs a row here, on purpose.
 POLICY: dict[tuple[str, str, str], set[str]] = {
-    ("inventory_service", "POST", "/inventory/products"): set(),
+    ("inventory_service", "POST", "/inventory/products"): {"edge_api"},
+    ("inventory_service", "PATCH", "/inventory/products/{product_id}"): {"edge_api"},
     ("inventory_service", "GET", "/inventory/products"): {"edge_api"},
     ("inventory_service", "GET", "/inventory/products/{product_id}/availability"): set(),
-    ("inventory_service", "POST", "/inventory/products/{product_id}/stock"): set(),
+    ("inventory_service", "POST", "/inventory/products/{product_id}/stock"): {"edge_api"},
     ("inventory_service", "POST", "/inventory/reservations"): {"orchestrator"},
     ("inventory_service", "DELETE", "/inventory/reservations/{order_id}"): {"orchestrator"},
     ("orders_service", "POST", "/orders"): {"orchestrator"},
