@@ -27,6 +27,8 @@ _CREDENTIAL_IN_TEXT = re.compile(
     r"(\bBearer\s+)[^\s\"',;)}\]]+|(\b(?:hfo?|whsec)_)\w[\w+/=-]*|(\beyJ)[\w.-]+", re.IGNORECASE
 )
 _EMAIL_IN_TEXT = re.compile(r"[^\s\"'<>(),;:=@]+@[^\s\"'<>(),;:=@]+")
+_PAYMENT_TOKEN = re.compile(r"tok_", re.IGNORECASE)
+_CARD_NUMBER = re.compile(r"[3-6](?:-?[0-9]){12,18}")  # of the usual brands
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # could forge a log line or move the cursor
 # PostgreSQL shows the refused row, with all of a customer's data.
 _ROW_IN_TEXT = re.compile(r"(DETAIL: ).*")
@@ -124,8 +126,17 @@ def without_secrets(text: str) -> str:
 
 
 def may_be_request_id(text: str) -> bool:
-    """Whether the text can be on every log line. A key in the wrong header cannot."""
-    return bool(WELL_FORMED_REQUEST_ID.fullmatch(text)) and without_secrets(text) == text
+    """Whether the text can be on every log line. A key, a payment token or a card in the wrong header cannot."""
+    is_payment = _PAYMENT_TOKEN.match(text) or is_card_number(text)
+    return bool(WELL_FORMED_REQUEST_ID.fullmatch(text)) and not is_payment and without_secrets(text) == text
+
+
+def is_card_number(text: str) -> bool:
+    """Whether the digits are those of a card, with its check digit (ISO/IEC 7812-1, "Luhn")."""
+    if not _CARD_NUMBER.fullmatch(text):
+        return False
+    digits = [int(each) for each in reversed(text) if each.isdigit()]
+    return sum(digits[::2] + [sum(divmod(2 * each, 10)) for each in digits[1::2]]) % 10 == 0
 
 
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:

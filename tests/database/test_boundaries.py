@@ -1,4 +1,4 @@
-"""A service imports only `common` and itself; only the settings read the environment; nothing reads the clock."""
+"""What the source may not do: imports, reading the environment or the clock, comparing secrets with `==`."""
 
 import ast
 from pathlib import Path
@@ -131,3 +131,52 @@ def test_no_module_reads_the_system_clock():
 )
 def test_check_detects_a_reader_of_the_clock(text):
     assert reads_the_clock(ast.parse(text))
+
+
+# Every test for equality in the modules that handle credentials. None of these is with a secret that a caller sent:
+# `==` ends at the first difference, so its duration tells how much of a guess is right. Signatures are left to PyJWT.
+MAY_COMPARE = {
+    "edge_api/clients.py": {"access.name not in key.scopes"},
+    "local/credentials.py": {"in_use != kept.get('SERVICE_TOKEN_KEYS')"},
+    "common/credentials/service_tokens.py": {
+        "jwt.get_unverified_header(token) != HEADER",
+        "claims['iss'] == OPS",
+        "set(claims) != set(REQUIRED)",
+        "claims['iss'] not in CALLERS",
+    },
+}
+IN_CONSTANT_TIME = {
+    "edge_api/clients.py": {"hmac.compare_digest(client_keys.digest(secret), key.secret_sha256)"},
+    "local/credentials.py": {"hmac.compare_digest(bytes(row['secret_sha256']), client_keys.digest(secret))"},
+}
+
+
+def equalities(tree):
+    """The expressions that compare with `==`, `!=`, `in` or `not in`."""
+    equal = ast.Eq | ast.NotEq | ast.In | ast.NotIn
+    return {
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Compare) and any(isinstance(each, equal) for each in node.ops)
+    }
+
+
+def compared_in_constant_time(tree):
+    return {
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "hmac.compare_digest"
+    }
+
+
+def test_secrets_are_compared_in_constant_time():
+    known = {"edge_api/clients.py", "local/credentials.py"}
+    trees = [(path, tree) for package in ("edge_api", "local") for path, tree in modules(package) if path in known]
+    for path, tree in [*trees, *modules("common/credentials")]:
+        assert equalities(tree) == MAY_COMPARE.get(path, set()), path
+        assert compared_in_constant_time(tree) == IN_CONSTANT_TIME.get(path, set()), path
+
+
+@pytest.mark.parametrize("text", ["a == b", "1 if a != b.c else 2", "a in (b,)", "x = 1 < a not in b"])
+def test_check_detects_a_test_for_equality(text):
+    assert equalities(ast.parse(text))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests import credentials
 from tests.edge_api.conftest import Shop
 from tests.edge_api.neighbours import answered, request_lost
 
@@ -43,6 +44,14 @@ def test_order_after_too_many_declines_is_refused(
     assert 3590 <= int(response.headers["Retry-After"]) <= 3600
     assert len(inventory.requests) + len(payments.requests) == asked, "no service is asked"
     assert count("order_ledger", "refused_requests") == written, "nothing is written"
+
+
+def test_keys_of_one_client_have_limits_of_their_own(shop_with: ShopWith, url: str) -> None:
+    shop = shop_with(DECLINES_PER_HOUR="1")
+    for number in ("1", "2"):
+        credentials.add_key_at(url, key=(key := credentials.new_key()), client="alice")
+        other = Shop(shop.app, shop.product_id, Authorization=f"Bearer {key}")
+        assert decline(other, f"{number} declined", f"{number} refused") == [402, 429]
 
 
 def test_default_limit_is_twenty(shop: Shop) -> None:

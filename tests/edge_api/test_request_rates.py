@@ -92,6 +92,13 @@ def test_each_key_has_its_own_limit(shop_with: ShopWith, known: dict[str, str]) 
         assert gets(with_headers(shop, Authorization=f"Bearer {key}"), 2) == [404, 429]
 
 
+def test_keys_of_one_client_have_limits_of_their_own(shop_with: ShopWith, url: str) -> None:
+    shop = shop_with(REQUESTS_PER_MINUTE_PER_KEY="1")
+    for key in (credentials.new_key(), credentials.new_key()):
+        credentials.add_key_at(url, key=key, client="alice")
+        assert gets(with_headers(shop, Authorization=f"Bearer {key}"), 2) == [404, 429]
+
+
 def test_each_address_has_its_own_limit(shop_with: ShopWith) -> None:
     shop = shop_with(REQUESTS_PER_MINUTE_PER_ADDRESS="1", **PROXIED)
     assert gets(with_headers(shop, X_Forwarded_For=CLIENT), 2) == [404, 429]

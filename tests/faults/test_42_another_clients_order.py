@@ -15,6 +15,8 @@ from tests.faults.shared_stack import PATIENCE_S
 from tests.faults.target import SECRETS, Target
 
 OTHERS = ["bob", READER]
+# Keys that Alice used for an order of one piece.
+ALICES = [pytest.param("second", 1, id="the same body"), pytest.param("first", 2, id="another body")]
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +51,27 @@ def test_waiting_for_another_clients_order_reveals_nothing(target: Target, order
     assert time.monotonic() - started < 15, "half as long as Alice would wait"
 
 
-@pytest.mark.parametrize("client", OTHERS)
-def test_another_clients_key_reveals_nothing(target: Target, client: str) -> None:
-    """Even with a known key and body, it counts as the client's own request, or is refused to a read-only client."""
-    url, before = f"{target.stack.url('web')}/orders", target.state()
-    headers = {"Authorization": f"Bearer {SECRETS[client]}", "Idempotency-Key": "second"}
-    answer = requests.post(url, data=b"{", headers={**headers, "Content-Type": "application/json"}, timeout=PATIENCE_S)
-    assert answer.status_code == (403 if client == READER else 400)
-    assert "Idempotency-Replayed" not in answer.headers
+@pytest.mark.parametrize(("key", "quantity"), ALICES)
+def test_another_clients_key_is_like_a_fresh_one(target: Target, key: str, quantity: int) -> None:
+    """It counts as the client's own request, also with exactly the same body."""
+    alices = target.order(key).json()["order_ledger_id"]
+    guessed, fresh = (target.order(each, "bob", quantity) for each in (key, f"fresh {key}"))
+    assert (guessed.status_code, fresh.status_code) == (202, 202)
+    id_, fresh_id = (answer.json()["order_ledger_id"] for answer in (guessed, fresh))
+    assert guessed.text.replace(id_, fresh_id) == fresh.text
+    assert guessed.headers.keys() == fresh.headers.keys()
+    assert "Idempotency-Replayed" not in guessed.headers
+    assert id_ != alices
+    assert [look(target, client, id_).status_code for client in ("alice", "bob")] == [404, 200]
+    assert target.order(key).json()["order_ledger_id"] == alices
+
+
+@pytest.mark.parametrize(("key", "quantity"), ALICES)
+def test_another_clients_key_reveals_nothing_to_a_reader(target: Target, key: str, quantity: int) -> None:
+    before = target.state()
+    guessed, fresh = (target.order(each, READER, quantity) for each in (key, f"fresh {key}"))
+    assert (guessed.status_code, fresh.status_code) == (403, 403)
+    bodies = [{**answer.json(), "request_id": ""} for answer in (guessed, fresh)]
+    assert bodies[0] == bodies[1]
+    assert guessed.headers.keys() == fresh.headers.keys()
     assert target.state() == before

@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import quote, urlsplit
 
 import pytest
 import requests
@@ -27,7 +28,16 @@ from tests.bad_requests import changed
 from tests.bad_values import CALLS
 from tests.faults.raw_http import send
 from tests.faults.shared_stack import ALL, PATIENCE_S, SharedStack, new_key
+from tests.system.stack import WEB_PROCESSES
 from tests.waiting import eventually
+
+
+def card_number() -> str:
+    """A number of 16 digits, the last of which is the check digit (ISO/IEC 7812-1, "Luhn")."""
+    digits = [4, *(byte % 10 for byte in os.urandom(14))]
+    total = sum(digits[1::2]) + sum(sum(divmod(2 * each, 10)) for each in digits[::2])
+    return "".join(map(str, digits)) + str(-total % 10)
+
 
 SECRET = "canary" + os.urandom(4).hex()
 TOKEN, DECLINED_TOKEN = f"tok_{SECRET}_token", f"tok_{SECRET}_decline_expired"
@@ -36,6 +46,8 @@ API_KEY, NO_API_KEY = (
     client_keys.as_text(client_keys.new_id(), (SECRET + letter * 43)[:43]) for letter in "kn"
 )  # 43: the length of a secret
 PASSWORD = f"{SECRET}password"
+CARD = card_number()
+CANARIES = {"a token": TOKEN, "a card number": CARD, "a key": API_KEY, "an e-mail address": EMAIL}
 SETTINGS = {
     "LOG_LEVEL": "DEBUG",
     "MOCK_FAILURE_RATE": "0.3",
@@ -92,6 +104,16 @@ class Shop:
         key = new_key()
         eventually(lambda: self.order(key, **changes) == status, PATIENCE_S)
 
+    def document(self, service: str) -> Any:
+        return requests.get(f"{self.stack.url(service)}/openapi.json", timeout=PATIENCE_S).json()
+
+    def ask(self, service: str, method: str, path: str, body: Any = None, request_id: str = "") -> int:
+        """Send a request to any service, with a credential that may. :returns: the status"""
+        headers = credentials.headers_for(service) | {"Idempotency-Key": new_key()}
+        headers |= {"X-Request-ID": request_id} if request_id else {}
+        url = self.stack.url(service) + path
+        return requests.request(method, url, json=body, headers=headers, timeout=PATIENCE_S).status_code
+
     def keep(self, answer: requests.Response) -> None:
         self.answers.append(f"{answer.status_code} {answer.headers} {answer.text}")
 
@@ -130,8 +152,63 @@ def test_no_secret_appears_in_logs_or_errors(shop: Shop) -> None:
         assert SERVICE_TOKEN.search(text) is None, name
     assert tables_with(shop.stack, SECRET) == {"order_ledger"}, "only in the column for the e-mail address"
     assert shop.stack.count(f"order_ledger l WHERE replace(l::text, '{EMAIL}', '') LIKE '%%{SECRET}%%'") == 0
-    server_log = shop.stack.server.log.read_text(errors="replace").replace(EMAIL, "")
-    assert lines_with(SECRET, server_log) == []
+    assert lines_with(SECRET, server_log(shop.stack)) == []
+
+
+def test_no_path_parameter_is_logged_if_it_is_not_an_id(shop: Shop) -> None:
+    """Whatever a client puts in the place of an id. The operation gets it, with a valid body."""
+    asked = [
+        shop.ask(service, method, path.replace(f"{{{name}}}", quote(canary, safe="")), body_of(service, method, path))
+        for service in WEB_PROCESSES
+        for path, operations in shop.document(service)["paths"].items()
+        for name in re.findall(r"{(\w+)}", path)
+        for method in operations
+        for canary in CANARIES.values()
+    ]
+    assert len(asked) >= 40, "ten operations have an id"
+    assert set(asked) <= {400, 404, 503}, "payments fail at times"
+    assert asked.count(404) >= 20
+    assert seen_in_logs(shop.stack, *CANARIES.values()) == {}
+
+
+@pytest.mark.parametrize("canary", CANARIES.values(), ids=CANARIES)
+def test_no_request_id_is_logged_if_it_is_a_secret(shop: Shop, canary: str) -> None:
+    """Neither by the service that gets it, nor by those that it calls, nor by the saga."""
+    for service in WEB_PROCESSES:
+        assert shop.ask(service, "GET", "/openapi.json", request_id=canary) == 200
+        assert shop.ask(service, "GET", "/nowhere", request_id=canary) == 404
+    body = shop.stack.order_body(shop.product)
+    eventually(lambda: shop.ask("web", "POST", "/orders", body, request_id=canary) == 202, PATIENCE_S)
+    shop.stack.sql(A_MINUTE_LATER)
+    shop.stack.settle()
+    assert seen_in_logs(shop.stack, canary) == {}
+
+
+def body_of(service: str, method: str, path: str) -> dict[str, Any] | None:
+    """A valid body for this operation of an OpenAPI document."""
+    pattern = re.sub(r"{\w+}", "[^/]+", path)
+    bodies = [
+        call.body
+        for call in CALLS.values()
+        if (call.service, call.method) == (service, method.upper()) and re.fullmatch(pattern, call.path)
+    ]
+    return bodies[0] if bodies else None
+
+
+def seen_in_logs(stack: SharedStack, *canaries: str) -> dict[str, list[str]]:
+    """Process, or the database's server → the lines with a canary."""
+    logs = {name: stack.log(name) for name in ALL} | {"postgres": server_log(stack)}
+    found = {name: [line for each in canaries for line in lines_with(each, log)] for name, log in logs.items()}
+    return {name: lines for name, lines in found.items() if lines}
+
+
+def server_log(stack: SharedStack) -> str:
+    """The log of the database's server, without the lines that `meet_an_unexpected_error` provokes.
+
+    PostgreSQL repeats a text that it cannot convert. No statement of ours converts an e-mail address.
+    """
+    lines = stack.server.log.read_text(errors="replace").splitlines()
+    return "\n".join(line for line in lines if not line.endswith(f'invalid input syntax for type inet: "{EMAIL}"'))
 
 
 def buy(shop: Shop) -> None:

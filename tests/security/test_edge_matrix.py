@@ -24,6 +24,11 @@ from edge_api.routes import api
 from tests import credentials
 from tests.credentials import EDGE_KEY, add_key, edge_headers, new_key, service_headers
 
+# The scope that each route needs. A new route needs a row here, on purpose.
+POLICY = {
+    ("POST", "/orders"): "orders:write",
+    ("GET", "/orders/{order_ledger_id}"): "orders:read",
+}
 OPERATIONS = [pytest.param(each, id=f"{each.method} {openapi_path(each.path)}") for each in api.operations]
 UNKNOWN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
@@ -68,6 +73,11 @@ def status(app: Flask, operation: Operation, authorization: str) -> int:
 
 def id_of(key: str) -> str:
     return (client_keys.parts(key) or ("", ""))[0]
+
+
+def test_routes_declare_the_scopes_of_the_policy() -> None:
+    declared = {(each.method, openapi_path(each.path)): each.access for each in api.operations}
+    assert declared == {route: Scope(name) for route, name in POLICY.items()}
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -206,6 +216,21 @@ def test_wrong_secret_writes_no_use(app: Flask, key: Callable[..., str], url: st
         assert cursor.fetchone() == (None,)
 
 
+def test_guesses_of_ids_do_not_drive_out_the_keys_in_use(
+    app: Flask, key: Callable[..., str], sql: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "MAX_REMEMBERED", 5)
+    in_use = key()
+
+    def get(key: str) -> int:
+        return app.test_client().get(f"/orders/{UNKNOWN_ID}", headers=edge_headers(key)).status_code
+
+    assert get(in_use) == 404
+    sql("UPDATE client_keys SET revoked_at = now() WHERE id = %s", id_of(in_use))  # from now on it is known from memory
+    assert [get(new_key()) for _ in range(20)] == [401] * 20
+    assert get(in_use) == 404
+
+
 def test_guesses_are_remembered_within_a_limit(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clients, "MAX_REMEMBERED", 5)
     with closing(Database(url, name="test", size=1)) as database:
@@ -213,4 +238,4 @@ def test_guesses_are_remembered_within_a_limit(url: str, monkeypatch: pytest.Mon
         for _ in range(20):
             with pytest.raises(Unauthorized):
                 guarded.guard(f"Bearer {new_key()}", Scope("orders:read"))
-        assert len(guarded._keys) <= 5
+        assert len(guarded._keys | guarded._unknown) <= 5

@@ -9,7 +9,7 @@ from importlib import import_module
 import pytest
 from flask import Flask
 
-from common.api.access import PUBLIC, Callers
+from common.api.access import PUBLIC, Callers, callers
 from common.api.routes import Operation, openapi_path
 from common.credentials.service_tokens import CALLERS, LIFETIME_S, OPS, OPS_LIFETIME_S, PARTICIPANTS, issue
 from common.process.settings import Settings
@@ -17,6 +17,25 @@ from tests import credentials
 
 KEY, OLD_KEY, REMOVED_KEY = credentials.TOKEN_KEY, "an-old-key-still-listed-" * 2, "a-key-that-was-removed-" * 2
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
+# Who may call which route, besides OPS, who may call all. A new route needs a row here, on purpose.
+POLICY: dict[tuple[str, str, str], set[str]] = {
+    ("inventory_service", "POST", "/inventory/products"): set(),
+    ("inventory_service", "GET", "/inventory/products"): {"edge_api"},
+    ("inventory_service", "GET", "/inventory/products/{product_id}/availability"): set(),
+    ("inventory_service", "POST", "/inventory/products/{product_id}/stock"): set(),
+    ("inventory_service", "POST", "/inventory/reservations"): {"orchestrator"},
+    ("inventory_service", "DELETE", "/inventory/reservations/{order_id}"): {"orchestrator"},
+    ("orders_service", "POST", "/orders"): {"orchestrator"},
+    ("orders_service", "GET", "/orders/{order_id}"): set(),
+    ("orders_service", "PUT", "/orders/{order_id}/confirm"): {"orchestrator"},
+    ("orders_service", "PUT", "/orders/{order_id}/cancel"): {"orchestrator"},
+    ("payments_service", "POST", "/payments/authorize"): {"edge_api"},
+    ("payments_service", "POST", "/payments/capture/{authorization_id}"): {"orchestrator"},
+    ("payments_service", "POST", "/payments/void/{authorization_id}"): {"orchestrator"},
+    ("payments_service", "POST", "/payments/void"): {"orchestrator"},
+    ("payments_service", "POST", "/payments/refund/{authorization_id}"): {"orchestrator"},
+    ("payments_service", "GET", "/payments/{authorization_id}"): set(),
+}
 OPERATIONS = [
     pytest.param(name, operation, id=f"{operation.method} {openapi_path(operation.path)}")
     for name in PARTICIPANTS
@@ -45,6 +64,15 @@ def status(app: Flask, operation: Operation, authorization: str) -> int:
 
 def token(audience: str, caller: str = OPS, key: str = KEY, lifetime_s: float = LIFETIME_S, age_s: float = 0) -> str:
     return f"Bearer {issue([key], caller, audience, time.time() - age_s, lifetime_s)}"
+
+
+def test_routes_declare_the_callers_of_the_policy() -> None:
+    declared = {
+        (name, operation.method, openapi_path(operation.path)): operation.access
+        for name in PARTICIPANTS
+        for operation in import_module(f"{name}.routes").api.operations
+    }
+    assert declared == {route: callers(*names) for route, names in POLICY.items()}
 
 
 @pytest.mark.parametrize(("name", "operation"), OPERATIONS)

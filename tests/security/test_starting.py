@@ -23,6 +23,9 @@ STARTS = """
 SELECT details FROM operator_log WHERE action = 'start' AND database_role = %(role)s AND details ->> 'test' IS NULL
   AND id <> ALL (%(known)s::uuid[])
 """
+COUNT_STARTS = "SELECT count(*) FROM operator_log WHERE action = 'start' AND actor LIKE %(actor)s"
+UP = [("web", "listening at"), ("orchestrator", "started with")]
+"""Lines of the Procfile with what they log once they run."""
 Start = Callable[..., Running]
 
 
@@ -80,7 +83,30 @@ def test_member_of_the_owner_is_refused_like_the_owner(start: Start, sql: Sql, m
         sql("DROP ROLE clerk")
 
 
-@pytest.mark.parametrize(("line", "says"), [("web", "listening at"), ("orchestrator", "started with")])
+def test_each_address_of_the_orchestrator_is_checked(start: Start, migrated_url: str) -> None:
+    run = start("orchestrator", **own(migrated_url, "orchestrator"), ORCHESTRATOR_DATABASE_DIRECT_URL=migrated_url)
+    assert run.ends() == 1
+    assert run.output.startswith("ORCHESTRATOR_DATABASE_DIRECT_URL must not name a role that owns the tables")
+    assert "set ORCHESTRATOR_DATABASE_DIRECT_URL" in run.output
+
+
+@pytest.mark.parametrize(("line", "says"), UP)
+def test_role_that_owns_the_tables_ends_the_process_when_the_database_is_back(
+    start: Start, migrated_url: str, sql: Sql, line: str, says: str
+) -> None:
+    way = Severable(migrated_url)
+    way.stop()
+    ((before,),) = sql(COUNT_STARTS, actor=f"{PROCESSES[line]}@%")
+    run = start(line, DATABASE_URL=way.url)
+    run.says(says)
+    way.start()
+    run.ends()
+    way.stop()
+    assert "DATABASE_URL must not name a role that owns the tables or is a superuser" in run.output
+    assert sql(COUNT_STARTS, actor=f"{PROCESSES[line]}@%") == [(before,)], "this start is not recorded"
+
+
+@pytest.mark.parametrize(("line", "says"), UP)
 def test_process_starts_in_production_with_its_own_role(
     start: Start, migrated_url: str, new_starts: Callable[[str], list[dict[str, object]]], line: str, says: str
 ) -> None:

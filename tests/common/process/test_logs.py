@@ -57,6 +57,18 @@ def test_request_id_is_on_every_line_while_set(line: Callable[..., Any]) -> None
         logs.request_id.reset(before)
 
 
+@pytest.mark.parametrize("text", ["req-1", "4111111111111112", "1764417525123", "7b9d2c2e-1111-4222-8333-123456789abc"])
+def test_usual_request_id_is_taken(text: str) -> None:
+    assert logs.may_be_request_id(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["tok_visa", "4111111111111111", "4111-1111-1111-1111", "a@b.example", "hf_0_1", "a b"]
+)
+def test_secret_is_no_request_id(text: str) -> None:
+    assert not logs.may_be_request_id(text)
+
+
 def test_an_exception_is_one_field(line: Callable[..., Any]) -> None:
     try:
         raise KeyError("shelf")
