@@ -40,7 +40,7 @@ def command(lock: Lock) -> list[str]:
     """The uv command that writes one lock file from the requirements on its standard input."""
     words = [str(Path(sys.executable).with_name("uv")), "pip", "compile", "-", "--output-file", lock.file, "--quiet"]
     words += ["--universal", "--python-version", OLDEST_PYTHON, "--generate-hashes", "--no-annotate"]
-    words += WHEELS_ONLY.split()  # of each package there must be a wheel, except of ours
+    words += WHEELS_ONLY.split()  # each package must have a wheel, except our own
     for name in OUR_PACKAGES:
         words += ["--no-emit-package", name, "--no-binary", name]
     return words + (["--constraint", lock.shares] if lock.shares else [])

@@ -1,4 +1,4 @@
-"""SQL with a value in its text. Values are parameters; only constants of the code may stand in a statement.
+"""SQL with a value in its text. Values are parameters; a statement has only constants of the code in its text.
 
 ruff's rule S608 reports every statement that is put together, also from constants. So it is off in the files that hold
 the statements, and this check looks at them. It reads the text of each f-string, sum, `%`, `format` and `replace`.

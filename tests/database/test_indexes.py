@@ -40,7 +40,7 @@ PARAMETERS = {
     | {"reference": "r-5", "metadata": "{}"}
     | {"failure_code": "payment_declined", "failure_message": "no", "notify": True, "ids": [ORDER]}
     | {"subjects": ["key:k", "address:a"], "key_subject": "key:k", "address_subject": "", "max_declines": 20},
-    edge_api.limits: {},
+    edge_api.limits: {"batch": 1000},
     edge_api.rates: {"subject": "key:k", "limit": 600, "wanted": 10},
     orchestrator.statements: {"id": ORDER, "claim_number": 0, "entries": ENTRIES, "lease_s": 30, "delay_s": 0}
     | {"in_flight": [ORDER], "reason": "why", "ids": [ORDER]}

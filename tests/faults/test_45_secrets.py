@@ -33,7 +33,7 @@ from tests.waiting import eventually
 
 
 def card_number() -> str:
-    """A number of 16 digits, the last of which is the check digit (ISO/IEC 7812-1, "Luhn")."""
+    """Return a number of 16 digits with a check digit at its end (ISO/IEC 7812-1, "Luhn")."""
     digits = [4, *(byte % 10 for byte in os.urandom(14))]
     total = sum(digits[1::2]) + sum(sum(divmod(2 * each, 10)) for each in digits[::2])
     return "".join(map(str, digits)) + str(-total % 10)
@@ -207,7 +207,7 @@ def seen_in_logs(stack: SharedStack, *canaries: str) -> dict[str, list[str]]:
 def server_log(stack: SharedStack) -> str:
     """The log of the database's server, without the lines that `meet_an_unexpected_error` provokes.
 
-    PostgreSQL repeats a text that it cannot convert. No statement of ours converts an e-mail address.
+    PostgreSQL repeats a text that it cannot convert. Our statements convert no e-mail address.
     """
     lines = stack.server.log.read_text(errors="replace").splitlines()
     return "\n".join(line for line in lines if not line.endswith(f'invalid input syntax for type inet: "{EMAIL}"'))

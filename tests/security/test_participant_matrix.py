@@ -17,7 +17,7 @@ from tests import credentials
 
 KEY, OLD_KEY, REMOVED_KEY = credentials.TOKEN_KEY, "an-old-key-still-listed-" * 2, "a-key-that-was-removed-" * 2
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
-# Who may call which route, besides OPS, who may call all. A new route needs a row here, on purpose.
+# The callers of each route, without OPS, which may call all. A new route needs a row here, on purpose.
 POLICY: dict[tuple[str, str, str], set[str]] = {
     ("inventory_service", "POST", "/inventory/products"): {"edge_api"},
     ("inventory_service", "PATCH", "/inventory/products/{product_id}"): {"edge_api"},

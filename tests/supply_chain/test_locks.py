@@ -110,7 +110,7 @@ def source_distribution(tmp_path: Path) -> Path:
 def test_code_of_a_source_distribution_never_runs_although_its_hash_is_right(
     source_distribution: Path, tmp_path: Path
 ) -> None:
-    """A platform's buildpack calls pip without options of ours."""
+    """A platform's buildpack calls pip without our options."""
     options = [line for line in (PROJECT / "requirements.txt").read_text().splitlines() if line.startswith("-")]
     requirement = f"planted==1.0 --hash=sha256:{hashlib.sha256(source_distribution.read_bytes()).hexdigest()}"
 
