@@ -23,7 +23,7 @@ TERMINAL = {
     " AND status = 'AUTHORIZATION_FAILED'",
     Status.COMPLETED: "status = 'COMPLETED'",
 }
-REFUNDED_AS = "CASE refunded_cents WHEN total_amount_cents THEN 'full' ELSE 'partial' END"
+REFUNDED_AS = "(CASE refunded_cents WHEN total_amount_cents THEN 'full' ELSE 'partial' END) COLLATE \"C\""
 # Lower case of ASCII letters only: other rules change with the operating system, and the index would be wrong.
 EMAIL = 'lower(email COLLATE "C")'
 

@@ -141,7 +141,10 @@ order_ledger = Table(
     Index(
         "ix_order_ledger_refunded_as",
         "client",
-        text("(\nCASE refunded_cents\n    WHEN total_amount_cents THEN 'full'::text\n    ELSE 'partial'::text\nEND)"),
+        text(
+            "((\nCASE refunded_cents\n    WHEN total_amount_cents THEN 'full'::text\n    ELSE 'partial'::text\nEND"
+            ' COLLATE "C"))'
+        ),
         *("created_at", "id"),
         postgresql_where=text("refunded_cents > 0"),
     ),

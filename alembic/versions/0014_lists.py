@@ -64,7 +64,7 @@ INDEXES = {
     "ix_order_ledger_failed": "(client, created_at, id) WHERE due_at IS NULL AND undone <> '{}'",
     "ix_order_ledger_declined": "(client, created_at, id) WHERE due_at IS NULL AND payment_authorization_id IS NULL",
     "ix_order_ledger_refunded_as": """(client, (CASE refunded_cents WHEN total_amount_cents THEN 'full'
-  ELSE 'partial' END), created_at, id) WHERE refunded_cents > 0""",
+  ELSE 'partial' END COLLATE "C"), created_at, id) WHERE refunded_cents > 0""",
 }
 IS_BUILT = "SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('{}') AND indisvalid"
 

@@ -79,7 +79,8 @@ def test_entry_after_the_refusal_is_not_written(proxied: ProxiedSystem, backgrou
 def test_each_key_has_either_an_entry_or_a_refusal(url: str) -> None:
     entry = {
         "fingerprint": "f", "user_id": str(uuid.uuid4()), "email": "a@b.example", "currency": "USD", "total": 9,
-        "request_id": "r", "product_ids": [str(uuid.uuid4())], "quantities": [1], "reference": None, "metadata": None, "prices": [9],
+        "reference": None, "metadata": None,
+        "request_id": "r", "product_ids": [str(uuid.uuid4())], "quantities": [1], "prices": [9],
     }  # fmt: skip
     refusal = StoredResponse.of(422, {})
     with closing(Database(url, name="test", size=4)) as database:

@@ -180,7 +180,7 @@ class TestFence:
         change(id_, "due_at = now(), claimed_until = now()")
         (owner,) = store.claim(1)
         group = [entry_of(saga, after(saga, Yes({}), POLICY)) for saga in (zombie, owner)]
-        assert store._save(group) == [False, True]
+        assert [saved is not None for saved in store._save(group)] == [False, True]
         assert row(id_)["status"] == Status.ORDER_CREATED
 
     def test_former_claim_of_the_same_orchestrator_releases_nothing(
