@@ -58,6 +58,7 @@ types: install-test  ## check the types
 
 lock: .venv/.installed-tools  ## write the lock files again (make lock ARGS=--upgrade: with the newest versions)
 	@.venv/tools/bin/python -m supply_chain.lock $(ARGS)
+	@rm -rf *.egg-info holdfast_client/*.egg-info
 
 security: install-test .venv/.installed-tools  ## look for known vulnerabilities, unsafe code and secrets; write the SBOM
 	@.venv/tools/bin/python -m supply_chain $(ARGS)

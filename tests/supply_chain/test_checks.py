@@ -55,6 +55,11 @@ def commit(folder: Path) -> None:
     git(folder, "commit", "--quiet", "--message", "a change")
 
 
+def made_up() -> str:
+    """A secret. detect-secrets takes a value for one only if it begins with a letter or digit."""
+    return f"k{secrets.token_urlsafe(24)}"
+
+
 def check(folder: Path, name: str, *words: str, service: str = UNREACHABLE) -> subprocess.CompletedProcess[str]:
     command = [str(TOOLS), "-m", "supply_chain", "--only", name, "--folder", str(folder), *words]
     environ = {**os.environ, "OSV_URL": service}
@@ -165,7 +170,7 @@ def test_statement_with_a_value_in_it_fails(folder: Path) -> None:
 @pytest.mark.parametrize("form", ['api_key = "{}"', 'KEY = "hf_4fj2k9_{}"', 'URL = "postgresql://shop:{}@db/shop"'])
 def test_secret_in_a_file_fails(folder: Path, form: str) -> None:
     assert check(folder, "secrets").returncode == 0
-    (folder / "program.py").write_text(form.format(secrets.token_urlsafe(24)) + "\n")
+    (folder / "program.py").write_text(form.format(made_up()) + "\n")
     run = check(folder, "secrets")
     assert run.returncode == 1
     assert "program.py:1" in run.stderr
@@ -177,7 +182,7 @@ def test_secret_in_a_lock_file_fails(folder: Path) -> None:
 
 
 def test_reviewed_secret_passes(folder: Path) -> None:
-    (folder / "program.py").write_text(f'api_key = "{secrets.token_urlsafe(24)}"\n')
+    (folder / "program.py").write_text(f'api_key = "{made_up()}"\n')
     found = re.search(r"sha1 (\w{40})", check(folder, "secrets").stderr)
     assert found
     (folder / "supply_chain").mkdir()
@@ -188,7 +193,7 @@ def test_reviewed_secret_passes(folder: Path) -> None:
 
 def test_removed_secret_is_found_in_the_history(folder: Path) -> None:
     sound = (folder / "program.py").read_text()
-    (folder / "program.py").write_text(f'api_key = "{secrets.token_urlsafe(24)}"\n')
+    (folder / "program.py").write_text(f'api_key = "{made_up()}"\n')
     commit(folder)
     (folder / "program.py").write_text(sound)
     commit(folder)
@@ -209,7 +214,7 @@ def merge(folder: Path, text: str) -> None:
 
 def test_secret_that_only_a_merge_contained_is_found_in_the_history(folder: Path) -> None:
     sound = (folder / "program.py").read_text()
-    merge(folder, f'api_key = "{secrets.token_urlsafe(24)}"\n')
+    merge(folder, f'api_key = "{made_up()}"\n')
     (folder / "program.py").write_text(sound)
     commit(folder)
     assert check(folder, "secrets").returncode == 0
@@ -222,7 +227,7 @@ def test_secret_on_a_branch_that_is_not_merged_is_found_in_the_history(folder: P
     git(folder, "switch", "--quiet", "--create", "side")
     (folder / "program.py").unlink()
     (folder / "program.py").mkdir()  # here a folder, on the other branch a file
-    (folder / "program.py" / "key.py").write_text(f'api_key = "{secrets.token_urlsafe(24)}"\n')
+    (folder / "program.py" / "key.py").write_text(f'api_key = "{made_up()}"\n')
     commit(folder)
     git(folder, "switch", "--quiet", "-")
     assert check(folder, "secrets").returncode == 0
@@ -234,7 +239,7 @@ def test_secret_on_a_branch_that_is_not_merged_is_found_in_the_history(folder: P
 def test_attribute_or_setting_hides_no_secret_in_the_history(folder: Path) -> None:
     sound = (folder / "program.py").read_text()
     (folder / ".gitattributes").write_text("*.py -diff\n")
-    (folder / "program.py").write_text(f'++ b/readme\napi_key = "{secrets.token_urlsafe(24)}"\n')
+    (folder / "program.py").write_text(f'++ b/readme\napi_key = "{made_up()}"\n')
     commit(folder)
     (folder / "program.py").write_text(sound)
     commit(folder)
