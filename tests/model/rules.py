@@ -1,0 +1,245 @@
+"""What must hold: the groups of the audit, with the same numbers and names, and three rules about steps.
+
+A rule returns what is wrong, or None. The audit's fifth rule, that nothing is stuck, is checked at the end of an
+exploration: from every state an end can be reached without any further fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import NamedTuple
+
+from domain.ids import order_id_for
+from domain.states import ABANDONED, LEGAL_MOVES, Status, authorize_key
+from tests.model.ledger import PRICE, Entry
+from tests.model.participants import Books, Order, Payment, Reservation, find
+from tests.model.world import World
+
+NOTHING_LEFT = (Status.FAILED, Status.AUTHORIZATION_FAILED)
+AWAITING = (Status.AWAITING_AUTHORIZATION, Status.AUTHORIZATION_FAILED)
+
+
+class Case(NamedTuple):
+    """One order everywhere: what the ledger and each participant have of it."""
+
+    told: int
+    """The status of the final response that the client has got, 0 before there is one."""
+    entry: Entry | None
+    payments: tuple[Payment, ...]
+    order: Order | None
+    reservation: Reservation | None
+
+    @property
+    def status(self) -> Status | None:
+        return self.entry.status if self.entry else None
+
+    @property
+    def reached(self) -> str:
+        """The status, or during the compensation the one it began at."""
+        if self.entry and self.entry.status == Status.COMPENSATING:
+            return self.entry.compensating_from
+        return self.entry.status if self.entry else ""
+
+    @property
+    def kept(self) -> int:
+        """Cents captured and not refunded."""
+        return sum(payment.captured - payment.refunded for payment in self.payments)
+
+    @property
+    def is_held(self) -> bool:
+        return any(payment.status == "AUTHORIZED" for payment in self.payments)
+
+    @property
+    def is_reserved(self) -> bool:
+        return self.reservation is not None and self.reservation.status == "RESERVED"
+
+    @property
+    def order_status(self) -> str:
+        return self.order.status if self.order else "not there"
+
+
+def completed(case: Case) -> str | None:
+    if case.status != Status.COMPLETED:
+        return None
+    if case.order_status != "CONFIRMED":
+        return f"COMPLETED, and the order is {case.order_status}"
+    captures = [payment.captured for payment in case.payments if payment.captured]
+    if captures != [PRICE] or case.kept != PRICE:
+        return f"COMPLETED, and of {PRICE} cents {sum(captures)} are captured and {case.kept} are kept"
+    return None if case.is_reserved else "COMPLETED, and nothing is reserved"
+
+
+def nothing_left(case: Case) -> str | None:
+    if case.status not in NOTHING_LEFT:
+        return None
+    left = [
+        *(["a hold is left"] if case.is_held else []),
+        *([f"{case.kept} cents are kept"] if case.kept else []),
+        *(["stock is reserved"] if case.is_reserved else []),
+        *([f"the order is {case.order_status}"] if case.order_status not in ("not there", "CANCELLED") else []),
+    ]
+    return f"{case.status}, and {', '.join(left)}" if left else None
+
+
+def confirmed_unpaid(case: Case) -> str | None:
+    if case.order_status != "CONFIRMED":
+        return None
+    is_on_its_way_back = (
+        case.status == Status.COMPENSATING
+        and case.reached == Status.PAYMENT_CAPTURED
+        and case.entry is not None
+        and "cancel_order" not in case.entry.undone
+    )
+    if case.status not in (Status.PAYMENT_CAPTURED, Status.COMPLETED) and not is_on_its_way_back:
+        return f"the order is CONFIRMED, and its entry is {case.status or 'not there'}"
+    captured = sum(payment.captured for payment in case.payments)
+    return None if captured >= PRICE else f"the order is CONFIRMED, and {captured} cents are captured"
+
+
+def money(case: Case) -> str | None:
+    if case.entry is None or case.entry.status.is_terminal:
+        return None
+    is_early = case.reached not in (Status.INVENTORY_RESERVED, Status.PAYMENT_CAPTURED)
+    if case.kept and (is_early or "void_payment" in case.entry.undone):
+        return f"{case.status}, and {case.kept} cents are kept"
+    captured = sum(payment.captured for payment in case.payments)
+    if case.reached == Status.PAYMENT_CAPTURED and captured != PRICE:
+        return f"was PAYMENT_CAPTURED, and {captured} cents are captured"
+    return None
+
+
+def keys(case: Case) -> str | None:
+    real = [payment for payment in case.payments if payment.amount]
+    if len(real) > 1:
+        return f"one order has {len(real)} payments"
+    known = case.entry.payment if case.entry else ""
+    return "the entry's payment is not the one under its key" if known and known not in {p.id for p in real} else None
+
+
+def outbox(case: Case) -> str | None:
+    if case.entry is None:
+        return None
+    right = {Status.COMPLETED: "PROCESSED", Status.FAILED: "FAILED"}.get(case.entry.status, "PENDING")
+    right = "" if case.entry.status in AWAITING else right
+    event = case.entry.event
+    return None if event == right else f"{case.status}, and its event is {event or 'missing'}"
+
+
+def amounts(case: Case) -> str | None:
+    for payment in case.payments:
+        if payment.captured > payment.amount:
+            return f"{payment.captured} cents are captured of a hold of {payment.amount}"
+        if payment.refunded > payment.captured:
+            return f"{payment.refunded} cents are refunded of {payment.captured}"
+        if payment.status == "VOIDED" and payment.captured:
+            return "a payment is captured and voided"
+    return None
+
+
+def tombstones_and_orphans(case: Case) -> str | None:
+    if case.entry is None and (case.is_held or case.kept):
+        return "a payment is held or kept, and no entry asked for it"
+    if case.order_status in ("CREATED", "CONFIRMED") and case.status in (None, Status.AWAITING_AUTHORIZATION):
+        return f"the order is {case.order_status}, and no authorized entry asked for it"
+    if case.is_reserved and not (case.entry and case.entry.has_order):
+        return "stock is reserved, and no entry has this order"
+    undone = case.entry.undone if case.entry else ()
+    if "release_inventory" in undone and (case.reservation is None or case.is_reserved):
+        return "release_inventory is done, and a reservation is not refused"
+    if "cancel_order" in undone and case.order_status != "CANCELLED":
+        return f"cancel_order is done, and the order is {case.order_status}"
+    if "void_payment" in undone and (case.is_held or case.kept):
+        return "void_payment is done, and the payment is held or kept"
+    if case.status == Status.AUTHORIZATION_FAILED and case.entry and case.entry.failure == ABANDONED:
+        if not any(payment.status in ("VOIDED", "DECLINED") for payment in case.payments):
+            return "abandoned, and its authorization is not refused"
+    return None
+
+
+def promised(case: Case) -> str | None:
+    """What the client was told is true, and stays true. An accepted order has its money."""
+    if case.told == 202 and (case.status is None or case.status in AWAITING):
+        return f"the client was told 202, and the entry is {case.status or 'not there'}"
+    if case.told in (402, 409) and case.status != Status.AUTHORIZATION_FAILED:
+        return f"the client was told {case.told}, and the entry is {case.status}"
+    is_accepted = case.status in (Status.AUTHORIZED, Status.ORDER_CREATED, Status.INVENTORY_RESERVED)
+    if is_accepted and not (case.is_held or case.kept):
+        return f"{case.status}, and no money is held"
+    return None
+
+
+# Number and name of each group as the view audit_checks has them. Group 5 is the reachable end.
+OF_THE_AUDIT: dict[tuple[int, str], Callable[[Case], str | None]] = {
+    (2, "completed"): completed,
+    (3, "nothing_left"): nothing_left,
+    (4, "confirmed_unpaid"): confirmed_unpaid,
+    (6, "money"): money,
+    (7, "keys"): keys,
+    (8, "outbox"): outbox,
+    (10, "amounts"): amounts,
+    (11, "tombstones_and_orphans"): tombstones_and_orphans,
+}
+RULES = {**{name: rule for (_, name), rule in OF_THE_AUDIT.items()}, "promised": promised}
+
+
+def wrong_state(world: World) -> str | None:
+    """The first rule that a state breaks, with what is wrong."""
+    if reason := _wrong_books(world.books):
+        return reason
+    for client, entry in zip(world.clients, world.entries, strict=True):
+        if reason := _wrong_case(client.id, client.told, entry, world.books):
+            return reason
+    claims = [(thread.order, thread.seen.claim_number) for thread in world.threads]
+    return "owners: two threads hold the same claim number" if len(set(claims)) < len(claims) else None
+
+
+@cache
+def _wrong_books(books: Books) -> str | None:
+    """The audit's first rule."""
+    reserved = sum(row.quantity for row in books.reservations if row.status == "RESERVED")
+    if books.stock < 0 or books.stock != books.received - reserved:
+        return f"stock: the stock is {books.stock}, of {books.received} received {reserved} are reserved"
+    return None
+
+
+@cache
+def _wrong_case(id_: str, told: int, entry: Entry | None, books: Books) -> str | None:
+    return next(_reasons(_case(id_, told, entry, books)), None)
+
+
+def _reasons(case: Case) -> Iterator[str]:
+    for name, rule in RULES.items():
+        if reason := rule(case):
+            yield f"{name}: {reason}"
+
+
+def _case(id_: str, told: int, entry: Entry | None, books: Books) -> Case:
+    """Payments are found by key, because the gateway has one before the ledger does."""
+    order_id = order_id_for(id_)
+    payments = tuple(payment for payment in books.payments if payment.key.startswith(authorize_key(id_)))
+    return Case(told, entry, payments, find(books.orders, order_id), find(books.reservations, order_id))
+
+
+def wrong_step(before: World, after: World) -> str | None:
+    """The audit's ninth rule, and the lease: only a former owner may lose an entry."""
+    for was, now in zip(before.entries, after.entries, strict=True):
+        if was is not now and was is not None and (reason := _wrong_move(was, now)):
+            return reason
+    return None
+
+
+@cache
+def _wrong_move(was: Entry, now: Entry | None) -> str | None:
+    if now is None:
+        return "history: an entry was deleted"
+    if was.status != now.status and now.status not in LEGAL_MOVES[was.status]:
+        return f"history: {was.status} may not become {now.status}"
+    if was.status == Status.COMPENSATING and now.status == Status.COMPLETED:
+        if was.compensating_from != Status.PAYMENT_CAPTURED or was.undone:
+            return f"history: {was.status} from {was.compensating_from} may not become COMPLETED"
+    if now.claim_number < was.claim_number or not set(was.undone) <= set(now.undone):
+        return "history: the claim number or the undone steps are fewer than before"
+    if now.claim_number > was.claim_number and was.is_leased:
+        return f"owners: claim {now.claim_number} was made during the lease of claim {was.claim_number}"
+    return None
