@@ -53,6 +53,8 @@ class Design:
     refused: Callable[..., Entry | None] = ledger.refused
     answer_abandoned: Callable[..., Entry | None] = ledger.answer_abandoned
     claim: Callable[[Entry], Entry | None] = ledger.claim
+    only_compares_claims: bool = True
+    """Nothing depends on the value of a claim number."""
     save: Callable[..., Entry | None] = ledger.save
     lease_ends: Callable[[Entry], Entry | None] = ledger.lease_ends
     # The participants

@@ -1,6 +1,6 @@
 """Explores every state of a model, breadth first. It knows nothing about what the states mean.
 
-Each state is kept in memory as it is. Nothing is random, nothing is hashed away, and no interleaving is left out.
+Every state is kept in memory as it is. Nothing is random, and no interleaving is left out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Violation(Generic[State]):
-    """What is wrong, and a shortest path to it from an initial state."""
+    """What is wrong, and a shortest path to it."""
 
     reason: str
     begin: State
@@ -33,12 +33,14 @@ class Violation(Generic[State]):
 class Model(Generic[State]):
     """What to explore, and what must hold."""
 
-    initial: Iterable[State]
+    begin: State
     steps: Callable[[State], Iterable[Step]]
+    canonical: Callable[[State], State] = lambda state: state
+    """Returns one state for all that differ only in names, which no step and no rule tells apart."""
     wrong_state: Callable[[State], str | None] = lambda _: None
-    """Says what is wrong with a state. It is asked once for each state."""
+    """Says what is wrong with a state."""
     wrong_step: Callable[[State, State], str | None] = lambda *_: None
-    """Says what is wrong with a step between two states. It is asked for each step."""
+    """Says what is wrong with a step from one state to another."""
     is_end: Callable[[State], bool] | None = None
     """If given, every state must be able to reach an end by steps that are not faults."""
 
@@ -54,61 +56,65 @@ class Exploration(Generic[State]):
 
 def explore(model: Model[State]) -> Exploration[State]:
     """Visit every reachable state, those with the fewest steps first. Stop at the first violation."""
-    seen = _Seen(model)
-    for state in model.initial:
-        seen.add(state, None)
-    for number, state in enumerate(seen.result.states):  # grows while we walk it
-        if seen.result.violation:
-            break
-        for step in model.steps(state):
-            seen.result.steps += 1
-            seen.add(step.state, (number, step))
-    if model.is_end and not seen.result.violation:
-        seen.check_ends()
-    return seen.result
+    return _Explorer(model).run()
 
 
-class _Seen(Generic[State]):
-    """The states seen so far, each with the step that led to it first."""
-
+class _Explorer(Generic[State]):
     def __init__(self, model: Model[State]) -> None:
         self.model = model
-        self.result: Exploration[State] = Exploration()
-        self._numbers: dict[State, int] = {}
-        self._first_steps: list[tuple[int, Step] | None] = []
-        self._before: list[list[int]] = []
+        self.seen: Exploration[State] = Exploration()
+        self.numbers: dict[State, int] = {}
+        self.parents: list[int] = []
+        self.ways_in: list[list[int]] = []
         """For each state, those from which it is reached without a fault."""
 
-    def add(self, state: State, by: tuple[int, Step] | None) -> None:
-        number = self._numbers.setdefault(state, len(self._numbers))
-        is_new = number == len(self._first_steps)
-        if is_new:
-            self.result.states.append(state)
-            self._first_steps.append(by)
-            self._before.append([])
-        if by and not by[1].is_fault:
-            self._before[number].append(by[0])
-        reason = by and self.model.wrong_step(self.result.states[by[0]], state)
-        reason = reason or (self.model.wrong_state(state) if is_new else None)
-        if reason and not self.result.violation:
-            self.result.violation = self._violation(reason, by)
+    def run(self) -> Exploration[State]:
+        self._add(0, Step(None, self.model.begin))
+        for number, state in enumerate(self.seen.states):  # the list grows meanwhile
+            for step in self.model.steps(state):
+                self.seen.steps += 1
+                if reason := self._add(number, step):
+                    self.seen.violation = Violation(reason, self.model.begin, (*self._path(number), step))
+                    return self.seen
+        if self.model.is_end:
+            self._check_ends(self.model.is_end)
+        return self.seen
 
-    def check_ends(self) -> None:
-        assert self.model.is_end
-        can_end = {number for number, state in enumerate(self.result.states) if self.model.is_end(state)}
+    def _add(self, parent: int, step: Step) -> str | None:
+        """Add the state after a step. :returns: what is wrong"""
+        state = self.model.canonical(step.state)
+        number = self.numbers.setdefault(state, len(self.parents))
+        is_new = number == len(self.parents)
+        if is_new:
+            self.seen.states.append(state)
+            self.parents.append(parent)
+            self.ways_in.append([])
+        if not step.is_fault:
+            self.ways_in[number].append(parent)
+        reason = self.model.wrong_state(state) if is_new else None
+        return reason or self.model.wrong_step(self.seen.states[parent], step.state)
+
+    def _check_ends(self, is_end: Callable[[State], bool]) -> None:
+        can_end = {number for number, state in enumerate(self.seen.states) if is_end(state)}
         waiting = list(can_end)
         while waiting:
-            new = set(self._before[waiting.pop()]) - can_end
+            new = set(self.ways_in[waiting.pop()]) - can_end
             can_end |= new
             waiting += new
-        lost = next((number for number in range(len(self.result.states)) if number not in can_end), None)
+        lost = next((number for number in range(len(self.parents)) if number not in can_end), None)
         if lost is not None:
-            self.result.violation = self._violation("no end can be reached from here", self._first_steps[lost], lost)
+            reason = "stuck: no end can be reached from here"
+            self.seen.violation = Violation(reason, self.model.begin, self._path(lost))
 
-    def _violation(self, reason: str, by: tuple[int, Step] | None, number: int = 0) -> Violation[State]:
-        path: list[Step] = []
-        while by:
-            number, step = by
-            path.insert(0, step)
-            by = self._first_steps[number]
-        return Violation(reason, self.result.states[number], tuple(path))
+    def _path(self, number: int) -> tuple[Step, ...]:
+        """A shortest way to a state, with the names that the steps gave."""
+        numbers: list[int] = []
+        while number > 0:
+            numbers.insert(0, number)
+            number = self.parents[number]
+        path, state = [], self.model.begin
+        for number in numbers:
+            wanted = self.seen.states[number]
+            path.append(next(step for step in self.model.steps(state) if self.model.canonical(step.state) == wanted))
+            state = path[-1].state
+        return tuple(path)

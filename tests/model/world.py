@@ -88,6 +88,32 @@ def begin(cards: tuple[str, ...], *, stock: int, requests: int, faults: int) -> 
     return World(clients, (None,) * len(clients), Books(stock, stock), faults=faults)
 
 
+def canonical(world: World) -> World:
+    """Number the claims of each order without gaps.
+
+    Claim numbers are compared with each other, and nothing else is done with them. So worlds that differ only in
+    numbers of claims whose holders are gone behave alike.
+    """
+    for order, entry in enumerate(world.entries):
+        if entry is None:
+            continue
+        numbers = {entry.claim_number, *(each.seen.claim_number for each in world.threads if each.order == order)}
+        if max(numbers) > len(numbers):
+            world = _renumbered(world, order, entry, {number: new for new, number in enumerate(sorted(numbers), 1)})
+    return world
+
+
+def _renumbered(world: World, order: int, entry: Entry, new: dict[int, int]) -> World:
+    threads = tuple(
+        thread._replace(seen=thread.seen._replace(claim_number=new[thread.seen.claim_number]))
+        if thread.order == order
+        else thread
+        for thread in world.threads
+    )
+    renumbered = entry._replace(claim_number=new[entry.claim_number])
+    return _with_entry(world, order, renumbered)._replace(threads=threads)
+
+
 def is_end(world: World) -> bool:
     """Whether every order that was begun has ended, and nobody works on one."""
     return not world.threads and all(entry is None or entry.status.is_terminal for entry in world.entries)
