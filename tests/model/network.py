@@ -85,7 +85,7 @@ class Script(ServiceClient):
         return self._read(response.status, response.body.encode(), refusals, is_yes)
 
     def _stop(self, method: str, path: str, body: dict[str, Any] | None) -> NoReturn:
-        raise Asked(Request(self.name, method, path, encode.canonical(body or {})))
+        raise Asked(Request(self.name, method, path, "" if body is None else encode.canonical(body)))
 
 
 def with_late(late: Iterable[Request], request: Request) -> tuple[Request, ...]:

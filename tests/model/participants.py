@@ -99,7 +99,7 @@ def _create(books: Books, body: str) -> Handled:
         order = Order(order_id, "CREATED", body)
         return books._replace(orders=put(books.orders, order)), _show(order, 201)
     if order.sent not in ("", body):
-        raise IdempotencyKeyReused()
+        raise IdempotencyKeyReused(order_id=order_id)
     if order.status == "CANCELLED":
         raise InvalidStatusTransition("CANCELLED", "CREATED")
     return books, _show(order, 200)
