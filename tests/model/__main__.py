@@ -27,7 +27,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
 
 
 def _check_today(faults: int | None) -> int:
-    begun, states, violations = time.monotonic(), 0, 0
+    begun, states, violations = time.process_time(), 0, 0
     for name, scenario in SCENARIOS.items():
         bounded = scenario if faults is None else scenario._replace(faults=faults)
         seen = check(bounded)
@@ -37,7 +37,7 @@ def _check_today(faults: int | None) -> int:
             violations += 1
             _say(tell(seen.violation))
     verdict = f"{violations} violations" if violations else "every rule holds in each"
-    _say(f"{states:,} states in {time.monotonic() - begun:.0f} s: {verdict}")
+    _say(f"{states:,} states in {time.process_time() - begun:.0f} s of one core: {verdict}")
     return 1 if violations else 0
 
 

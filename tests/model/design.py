@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from common.api.errors import ApiError
 from common.api.idempotency import StoredResponse
@@ -19,6 +19,7 @@ from tests.model import ledger, participants
 from tests.model.ledger import POLICY, Entry, Outcome, row_of
 from tests.model.network import Asked, Request, Response, Script
 
+T = TypeVar("T")
 Responses = tuple[Response | None, ...]
 
 
@@ -96,19 +97,18 @@ class Design:
         except Asked as asked:
             return asked.request
         notes: Any = _Notes()
-        try:
+        with suppress(ApiError):  # the client is told to try again
             self.finish(notes, Authorization(row, answer))
-        except ApiError:
-            pass  # the client is told to try again
-        return notes.write
+        write: Write = notes.write
+        return write
 
-    def _once(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """These functions have no state, and most of their work has been done before."""
+    def _once(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a function that always returns the same for the same arguments."""
         key = (function, *arguments)
-        try:
-            return self._known[key]
-        except KeyError:
-            return self._known.setdefault(key, function(*arguments))
+        if key not in self._known:
+            self._known[key] = function(*arguments)
+        known: T = self._known[key]
+        return known
 
 
 class _Caller:

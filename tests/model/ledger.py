@@ -119,9 +119,7 @@ def authorized(entry: Entry | None, seen: Entry, payment: str, response: int) ->
 def refused(entry: Entry | None, seen: Entry, failure: str, response: int) -> Entry | None:
     if entry is None or not _is_mine(entry, seen):
         return None
-    return entry._replace(
-        status=Status.AUTHORIZATION_FAILED, failure=failure, response=response, is_leased=False
-    )
+    return entry._replace(status=Status.AUTHORIZATION_FAILED, failure=failure, response=response, is_leased=False)
 
 
 def _is_mine(entry: Entry, seen: Entry) -> bool:

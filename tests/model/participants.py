@@ -72,7 +72,7 @@ class Books(NamedTuple):
 
 Handled = tuple[Books, Response]
 Handler = Callable[[Books, Request], Handled]
-Row = TypeVar("Row", Order, Reservation, Payment, Reply)
+Row = TypeVar("Row", bound=tuple[Any, ...])
 
 
 def find(rows: tuple[Row, ...], key: str) -> Row | None:

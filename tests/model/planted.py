@@ -280,9 +280,7 @@ PLANTED = {
     "failed-before-the-undo": Planted(
         "FAILED is written before the undo is answered.", "nothing_left", Design(after=_failed_before_the_undo)
     ),
-    "nothing-is-a-yes": Planted(
-        "A step without an answer counts as done.", "money", Design(after=_nothing_is_a_yes)
-    ),
+    "nothing-is-a-yes": Planted("A step without an answer counts as done.", "money", Design(after=_nothing_is_a_yes)),
     "undo-gives-up": Planted(
         "An undo is no longer tried after its last attempt.", "stuck", Design(claim=_claim_gives_up)
     ),

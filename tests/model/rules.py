@@ -138,22 +138,29 @@ def amounts(case: Case) -> str | None:
 
 
 def tombstones_and_orphans(case: Case) -> str | None:
+    return _orphan(case) or (_not_undone(case, case.entry) if case.entry else None)
+
+
+def _orphan(case: Case) -> str | None:
     if case.entry is None and (case.is_held or case.kept):
         return "a payment is held or kept, and no entry asked for it"
     if case.order_status in ("CREATED", "CONFIRMED") and case.status in (None, Status.AWAITING_AUTHORIZATION):
         return f"the order is {case.order_status}, and no authorized entry asked for it"
     if case.is_reserved and not (case.entry and case.entry.has_order):
         return "stock is reserved, and no entry has this order"
-    undone = case.entry.undone if case.entry else ()
-    if "release_inventory" in undone and (case.reservation is None or case.is_reserved):
+    return None
+
+
+def _not_undone(case: Case, entry: Entry) -> str | None:
+    if "release_inventory" in entry.undone and (case.reservation is None or case.is_reserved):
         return "release_inventory is done, and a reservation is not refused"
-    if "cancel_order" in undone and case.order_status != "CANCELLED":
+    if "cancel_order" in entry.undone and case.order_status != "CANCELLED":
         return f"cancel_order is done, and the order is {case.order_status}"
-    if "void_payment" in undone and (case.is_held or case.kept):
+    if "void_payment" in entry.undone and (case.is_held or case.kept):
         return "void_payment is done, and the payment is held or kept"
-    if case.status == Status.AUTHORIZATION_FAILED and case.entry and case.entry.failure == ABANDONED:
-        if not any(payment.status in ("VOIDED", "DECLINED") for payment in case.payments):
-            return "abandoned, and its authorization is not refused"
+    is_abandoned = (entry.status, entry.failure) == (Status.AUTHORIZATION_FAILED, ABANDONED)
+    if is_abandoned and not any(payment.status in ("VOIDED", "DECLINED") for payment in case.payments):
+        return "abandoned, and its authorization is not refused"
     return None
 
 
@@ -235,9 +242,9 @@ def _wrong_move(was: Entry, now: Entry | None) -> str | None:
         return "history: an entry was deleted"
     if was.status != now.status and now.status not in LEGAL_MOVES[was.status]:
         return f"history: {was.status} may not become {now.status}"
-    if was.status == Status.COMPENSATING and now.status == Status.COMPLETED:
-        if was.compensating_from != Status.PAYMENT_CAPTURED or was.undone:
-            return f"history: {was.status} from {was.compensating_from} may not become COMPLETED"
+    is_forward = (was.status, now.status) == (Status.COMPENSATING, Status.COMPLETED)
+    if is_forward and (was.compensating_from != Status.PAYMENT_CAPTURED or was.undone):
+        return f"history: {was.status} from {was.compensating_from} may not become COMPLETED"
     if now.claim_number < was.claim_number or not set(was.undone) <= set(now.undone):
         return "history: the claim number or the undone steps are fewer than before"
     if now.claim_number > was.claim_number and was.is_leased:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-import gc
 from typing import NamedTuple
 
 from tests.model import rules, world

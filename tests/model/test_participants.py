@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ from tests.model.participants import Books, handle, refused
 
 PAYMENT = "auth_" + "0" * 23 + "1"
 """The id of the model's first payment. The real one has another."""
+CARDS = ("tok_visa", "tok_decline_expired", "tok_fail_capture")
 READ = ("current_status", "attempted_status", "order_id", "decline_code", "requested", "available")
 """The details of a refusal that the model has."""
 CAPTURED = [refused(AlreadyCaptured(capture_id="cap"))]
@@ -51,14 +53,13 @@ def sent_by(action: Callable[..., Answer], service: str, saga: Saga, responses: 
 
 
 def authorize(payments: ServiceClient, saga: Saga, card: str) -> Answer:
-    services: Any = Services(inventory=payments, payments=payments)  # type: ignore[arg-type]
-    return services.authorize(row_of(Entry(saga.id)), card)
+    guarded: Any = payments
+    return Services(inventory=guarded, payments=guarded).authorize(row_of(Entry(saga.id)), card)
 
 
 def payment_requests(saga: Saga) -> Requests:
-    cards = ("tok_visa", "tok_decline_expired", "tok_fail_capture")
     return {
-        **{card: sent_by(lambda client, of, card=card: authorize(client, of, card), "payments", saga) for card in cards},
+        **{card: sent_by(partial(authorize, card=card), "payments", saga) for card in CARDS},
         "capture": sent_by(participants.capture_payment, "payments", saga),
         "void": sent_by(participants.void_payment, "payments", saga),
         "refund": sent_by(participants.void_payment, "payments", saga, CAPTURED),
@@ -104,7 +105,7 @@ def can_be_sent(name: str, books: Books) -> bool:
 
 def ways(requests: Requests) -> Iterator[tuple[str, ...]]:
     """For every state and every request: the shortest way to the state, and the request."""
-    way = {Books(1, 1): ()}
+    way: dict[Books, tuple[str, ...]] = {Books(1, 1): ()}
 
     def steps(books: Books) -> Iterator[Step]:
         for name in requests:
@@ -153,7 +154,7 @@ def compare(way: tuple[str, ...], requests: Requests, app: Flask, database: Data
     for name in way:
         books, response = handle(books, requests[name])
         real = send(app, requests[name], payment)
-        payment = real.json.get("authorization_id") or payment
+        payment = body(real).get("authorization_id") or payment
         assert (response.status, said(response, PAYMENT)) == (real.status_code, heard(real, response, payment)), way
         row = database.one("SELECT stock_quantity FROM products")
         assert row == {"stock_quantity": books.stock}, way
@@ -164,6 +165,11 @@ def send(app: Flask, request: Request, payment: str) -> TestResponse:
     return app.test_client().open(path, method=request.method, data=request.body, content_type="application/json")
 
 
+def body(real: TestResponse) -> dict[str, Any]:
+    sent: dict[str, Any] = real.get_json()
+    return sent
+
+
 def said(response: Response, payment: str) -> dict[str, Any]:
     """The fields of the model's response."""
     return _compared(json.loads(response.body), payment)
@@ -172,7 +178,7 @@ def said(response: Response, payment: str) -> dict[str, Any]:
 def heard(real: TestResponse, response: Response, payment: str) -> dict[str, Any]:
     """The same fields of the real response."""
     wanted = json.loads(response.body)
-    return _compared({name: real.json.get(name, {} if name == "details" else None) for name in wanted}, payment)
+    return _compared({name: body(real).get(name, {} if name == "details" else None) for name in wanted}, payment)
 
 
 def _compared(body: dict[str, Any], payment: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The whole system as one small immutable state, and every step that may happen in it.
 
-A process has no state between two pieces of work. What it knows while it works is a thread: one request to the Edge API,
-or one entry that an orchestrator has claimed. A step is one commit, one call, or one fault. Whatever a process does
+A process has no state between two pieces of work. What it knows while it works is a thread: one request to the Edge
+API, or one entry that an orchestrator has claimed. A step is one commit, one call, or one fault. What a process does
 between two of them touches nothing that others see.
 
 To model something new, such as a cancel by the client, write one more function that yields steps, and add it to
@@ -224,9 +224,7 @@ def late_request_arrives(design: Design, world: World) -> Iterator[Step]:
         books, response = design.handled(world.books, request)
         late = list(world.late)
         late.remove(request)
-        yield Step(
-            What("arrives", request=request, response=response), world._replace(books=books, late=tuple(late))
-        )
+        yield Step(What("arrives", request=request, response=response), world._replace(books=books, late=tuple(late)))
 
 
 ACTIONS = (client_sends, orchestrator_claims, thread_goes_on, lease_ends, late_request_arrives)
@@ -263,5 +261,3 @@ def _with_thread(world: World, thread: Thread, instead_of: Thread | None = None)
 
 def _claim_of(thread: Thread) -> tuple[int, int, str]:
     return thread.order, thread.seen.claim_number, thread.kind
-
-
