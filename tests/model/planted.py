@@ -21,7 +21,7 @@ from orchestrator.participants import Participants
 from orchestrator.saga import RetryPolicy, Saga
 from tests.model import ledger, participants
 from tests.model.design import Design
-from tests.model.ledger import POLICY, Entry, Outcome
+from tests.model.ledger import POLICY, PRICE, Entry, Outcome
 from tests.model.network import Request
 from tests.model.participants import Books, Handled, Handler, Payment
 
@@ -43,7 +43,8 @@ def _authorized_from_nothing(entry: Entry | None, seen: Entry, payment: str, res
 
 
 def _authorize_with_key_of_attempt(services: Services, row: dict[str, Any], card: str) -> Answer:
-    return services.authorize({**row, "id": f"{row['id']}:{row['claim_number']}"}, card)
+    attempt = row["claim_number"] - 1
+    return services.authorize({**row, "id": f"{row['id']}:{attempt}" if attempt else row["id"]}, card)
 
 
 def _authorize_with_key_of_all_orders(services: Services, row: dict[str, Any], card: str) -> Answer:
@@ -202,6 +203,14 @@ def _opens_again(books: Books) -> Books:
     return books._replace(orders=orders)
 
 
+def _captures_again(books: Books, request: Request) -> Handled:
+    after, response = participants.handle(books, request)
+    if "/payments/capture" not in request.path or after != books or response.status != 200:
+        return after, response
+    more = tuple(payment._replace(captured=payment.captured + PRICE) for payment in books.payments)
+    return books._replace(payments=more), response
+
+
 def _reserves_without_looking(books: Books, request: Request) -> Handled:
     if request.method == "POST" and request.service == "inventory":
         more, response = participants.handle(books._replace(stock=books.stock + 100), request)
@@ -220,7 +229,7 @@ PLANTED = {
     ),
     "key-changes": Planted(
         "Each attempt to authorize has a key of its own.",
-        "keys",
+        "tombstones_and_orphans",
         Design(authorize=_authorize_with_key_of_attempt, only_compares_claims=False),
     ),
     "key-is-shared": Planted(
@@ -308,6 +317,9 @@ PLANTED = {
         "A payment can be captured after its void.",
         "money",
         Design(handle=_before("/payments/capture", _holds_again)),
+    ),
+    "capture-is-repeated": Planted(
+        "The payment service does not remember the key of a capture.", "amounts", Design(handle=_captures_again)
     ),
     "confirm-after-cancel": Planted(
         "An order can be confirmed after its cancel.",

@@ -103,18 +103,18 @@ def money(case: Case) -> str | None:
     is_early = case.reached not in (Status.INVENTORY_RESERVED, Status.PAYMENT_CAPTURED)
     if case.kept and (is_early or "void_payment" in case.entry.undone):
         return f"{case.status}, and {case.kept} cents are kept"
-    captured = sum(payment.captured for payment in case.payments)
-    if case.reached == Status.PAYMENT_CAPTURED and captured != PRICE:
-        return f"was PAYMENT_CAPTURED, and {captured} cents are captured"
+    wrong = [payment.captured for payment in case.payments if payment.captured != PRICE]
+    if case.reached == Status.PAYMENT_CAPTURED and wrong:
+        return f"was PAYMENT_CAPTURED, and {wrong[0]} cents are captured"
     return None
 
 
 def keys(case: Case) -> str | None:
-    real = [payment for payment in case.payments if payment.amount]
-    if len(real) > 1:
-        return f"one order has {len(real)} payments"
+    if len(case.payments) > 1:
+        return f"one order has {len(case.payments)} payments"
     known = case.entry.payment if case.entry else ""
-    return "the entry's payment is not the one under its key" if known and known not in {p.id for p in real} else None
+    under_its_key = [each.id for each in case.payments if case.entry and each.key == authorize_key(case.entry.id)]
+    return "the entry's payment is not the one under its key" if known and [known] != under_its_key else None
 
 
 def outbox(case: Case) -> str | None:
@@ -142,8 +142,6 @@ def tombstones_and_orphans(case: Case) -> str | None:
 
 
 def _orphan(case: Case) -> str | None:
-    if case.entry is None and (case.is_held or case.kept):
-        return "a payment is held or kept, and no entry asked for it"
     if case.order_status in ("CREATED", "CONFIRMED") and case.status in (None, Status.AWAITING_AUTHORIZATION):
         return f"the order is {case.order_status}, and no authorized entry asked for it"
     if case.is_reserved and not (case.entry and case.entry.has_order):
@@ -192,7 +190,7 @@ RULES = {**{name: rule for (_, name), rule in OF_THE_AUDIT.items()}, "promised":
 
 def wrong_state(world: World) -> str | None:
     """The first rule that a state breaks, with what is wrong."""
-    if reason := _wrong_books(world.books):
+    if reason := _wrong_books(_known(world), world.books):
         return reason
     for client, entry in zip(world.clients, world.entries, strict=True):
         if reason := _wrong_case(client.id, client.told, entry, world.books):
@@ -201,13 +199,58 @@ def wrong_state(world: World) -> str | None:
     return "owners: two threads hold the same claim number" if len(set(claims)) < len(claims) else None
 
 
+def broken_rules(world: World) -> set[str]:
+    """The names of all rules that the books break, without those about steps and threads."""
+    pairs = zip(world.clients, world.entries, strict=True)
+    reasons = [
+        *_reasons_of_books(_known(world), world.books),
+        *(reason for client, entry in pairs for reason in _reasons(_case(client.id, client.told, entry, world.books))),
+    ]
+    return {reason.partition(":")[0] for reason in reasons}
+
+
+class Known(NamedTuple):
+    """What matters of an entry to the sums over all orders."""
+
+    status: Status
+    keys: tuple[str, str]
+    """The key and the id of its payment."""
+
+
+def _known(world: World) -> tuple[Known, ...]:
+    return tuple(
+        Known(entry.status, (authorize_key(entry.id), entry.payment)) for entry in world.entries if entry is not None
+    )
+
+
 @cache
-def _wrong_books(books: Books) -> str | None:
-    """The audit's first rule."""
+def _wrong_books(known: tuple[Known, ...], books: Books) -> str | None:
+    return next(_reasons_of_books(known, books), None)
+
+
+def _reasons_of_books(known: tuple[Known, ...], books: Books) -> Iterator[str]:
+    """The rules about all orders together."""
     reserved = sum(row.quantity for row in books.reservations if row.status == "RESERVED")
     if books.stock < 0 or books.stock != books.received - reserved:
-        return f"stock: the stock is {books.stock}, of {books.received} received {reserved} are reserved"
-    return None
+        yield f"stock: the stock is {books.stock}, of {books.received} received {reserved} are reserved"
+    for payment in books.payments:
+        is_real = payment.status == "AUTHORIZED" or payment.captured != payment.refunded
+        if is_real and not any(payment.key in entry.keys or payment.id in entry.keys for entry in known):
+            yield "tombstones_and_orphans: a payment is held or kept, and no entry asked for it"
+    taken = sum(payment.captured - payment.refunded for payment in books.payments)
+    accounted = sum(_accounted(entry, books) for entry in known)
+    if taken != accounted:
+        yield f"money: {taken} cents are kept, and orders account for {accounted}"
+
+
+def _accounted(entry: Known, books: Books) -> int:
+    """Cents that an order may keep: its price when it is COMPLETED, and until it ends what it has taken."""
+    if entry.status == Status.COMPLETED:
+        return PRICE
+    if entry.status.is_terminal:
+        return 0
+    own = (payment for payment in books.payments if payment.key in entry.keys or payment.id in entry.keys)
+    return sum(payment.captured - payment.refunded for payment in own)
 
 
 @cache
@@ -222,9 +265,10 @@ def _reasons(case: Case) -> Iterator[str]:
 
 
 def _case(id_: str, told: int, entry: Entry | None, books: Books) -> Case:
-    """Payments are found by key, because the gateway has one before the ledger does."""
+    """A payment is found by key, because the gateway has it before the ledger does, and by id."""
     order_id = order_id_for(id_)
-    payments = tuple(payment for payment in books.payments if payment.key.startswith(authorize_key(id_)))
+    keys = (authorize_key(id_), entry.payment) if entry else ()
+    payments = tuple(payment for payment in books.payments if payment.key in keys or payment.id in keys)
     return Case(told, entry, payments, find(books.orders, order_id), find(books.reservations, order_id))
 
 
