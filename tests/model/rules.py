@@ -190,11 +190,11 @@ RULES = {**{name: rule for (_, name), rule in OF_THE_AUDIT.items()}, "promised":
 
 def wrong_state(world: World) -> str | None:
     """The first rule that a state breaks, with what is wrong."""
-    if reason := _wrong_books(_known(world), world.books):
-        return reason
     for client, entry in zip(world.clients, world.entries, strict=True):
         if reason := _wrong_case(client.id, client.told, entry, world.books):
             return reason
+    if reason := _wrong_books(_known(world), world.books):
+        return reason
     claims = [(thread.order, thread.seen.claim_number) for thread in world.threads]
     return "owners: two threads hold the same claim number" if len(set(claims)) < len(claims) else None
 
@@ -203,8 +203,8 @@ def broken_rules(world: World) -> set[str]:
     """The names of all rules that the books break, without those about steps and threads."""
     pairs = zip(world.clients, world.entries, strict=True)
     reasons = [
-        *_reasons_of_books(_known(world), world.books),
         *(reason for client, entry in pairs for reason in _reasons(_case(client.id, client.told, entry, world.books))),
+        *_reasons_of_books(_known(world), world.books),
     ]
     return {reason.partition(":")[0] for reason in reasons}
 

@@ -27,8 +27,9 @@ from tests.model.scenarios import SCENARIOS
 from tests.model.world import World
 
 TABLES = (
-    "order_ledger_items", "outbox", "order_ledger_history", "order_ledger", "order_items", "orders", "products",
-    "inventory_reservations", "order_reservations", "inventory_adjustments", "payment_refunds", "payment_authorizations",
+    "order_ledger_items", "outbox", "order_ledger_history", "order_ledger", "order_items", "orders",
+    "inventory_reservations", "order_reservations", "inventory_adjustments", "products",
+    "payment_refunds", "payment_authorizations",
 )  # fmt: skip
 CHECKS = """
 SELECT format('ALTER TABLE %%I DROP CONSTRAINT %%I', t.relname, c.conname) FROM pg_constraint c
@@ -55,8 +56,13 @@ class Tables:
         for client, entry in zip(state.clients, state.entries, strict=True):
             self._put_entry(client.id, entry)
         self._put_stock(state.books)
-        for row in (*state.books.orders, *state.books.reservations, *state.books.payments):
-            self._put_row(row, {order_id_for(client.id): client.id for client in state.clients})
+        entry_ids = {order_id_for(client.id): client.id for client in state.clients}
+        for order in state.books.orders:
+            self._put_order(order, entry_ids[order.id])
+        for reservation in state.books.reservations:
+            self._put_reservation(reservation)
+        for payment in state.books.payments:
+            self._put_payment(payment)
 
     def findings(self) -> set[str]:
         self.cursor.execute("EXECUTE audit")
@@ -85,15 +91,6 @@ class Tables:
         self._insert("products", **product, stock_quantity=books.stock)
         adjustment = {"product_id": PRODUCT, "quantity": books.received, "reason": "initial_stock"}
         self._insert("inventory_adjustments", id=str(uuid.uuid4()), **adjustment)
-
-    def _put_row(self, row: Order | Reservation | Payment, entry_ids: dict[str, str]) -> None:
-        match row:
-            case Order():
-                self._put_order(row, entry_ids[row.id])
-            case Reservation():
-                self._put_reservation(row)
-            case Payment():
-                self._put_payment(row)
 
     def _put_order(self, order: Order, entry_id: str) -> None:
         if not order.sent:
