@@ -6,6 +6,7 @@ import pytest
 
 from common.database.database import Database
 from domain.states import Status
+from orchestrator.saga import STEP_AT
 from tests.model.rules import OF_THE_AUDIT
 from tests.model.scenarios import SCENARIOS, check
 from tests.model.story import tell
@@ -26,6 +27,18 @@ def test_every_rule_holds_in_every_state(name: str) -> None:
     assert seen.violation is None, f"\n{tell(seen.violation)}"
     ends = {entry.status for world in seen.states if is_end(world) for entry in world.entries if entry}
     assert ends == ENDS[name], "the scenario does not reach what it is for"
+
+
+def test_two_faults_lead_to_every_compensation() -> None:
+    """Otherwise the rules would hold because nothing happens."""
+    seen = check(SCENARIOS["a sale"]._replace(faults=2))
+    entries = {entry for world in seen.states for entry in world.entries if entry}
+    payments = {payment.status for world in seen.states for payment in world.books.payments}
+    assert {Status(entry.compensating_from) for entry in entries if entry.compensating_from} == set(STEP_AT)
+    assert any(entry.compensating_from and entry.status == Status.COMPLETED for entry in entries), "none goes forward"
+    assert payments == {"AUTHORIZED", "CAPTURED", "VOIDED", "REFUNDED"}
+    assert {order.sent == "" for world in seen.states for order in world.books.orders} == {True, False}
+    assert {row.sent == "" for world in seen.states for row in world.books.reservations} == {True, False}
 
 
 def test_the_rules_are_those_of_the_audit(url: str) -> None:
