@@ -16,6 +16,7 @@ from orchestrator.entries import entry_of, saga_of
 from orchestrator.participants import Participants
 from orchestrator.saga import Saga, after
 from tests.model import ledger, participants
+from tests.model.books import Books, Handled, Handler
 from tests.model.ledger import POLICY, Entry, Outcome, row_of
 from tests.model.network import Asked, Request, Response, Script
 
@@ -59,11 +60,11 @@ class Design:
     save: Callable[..., Entry | None] = ledger.save
     lease_ends: Callable[[Entry], Entry | None] = ledger.lease_ends
     # The participants
-    handle: participants.Handler = participants.handle
+    handle: Handler = participants.handle
 
     _known: dict[Any, Any] = field(default_factory=dict, repr=False)
 
-    def handled(self, books: participants.Books, request: Request) -> participants.Handled:
+    def handled(self, books: Books, request: Request) -> Handled:
         """The books after a request, and its response."""
         return self._once(self.handle, books, request)
 

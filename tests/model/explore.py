@@ -1,6 +1,6 @@
 """Explores every state of a model, breadth first. It knows nothing about what the states mean.
 
-Every state is kept in memory as it is. Nothing is random, and no interleaving is left out.
+Every state is kept as it is. Nothing is random, and no interleaving is left out.
 """
 
 from __future__ import annotations
@@ -103,8 +103,7 @@ class _Explorer(Generic[State]):
             waiting += new
         lost = next((number for number in range(len(self.parents)) if number not in can_end), None)
         if lost is not None:
-            reason = "stuck: no end can be reached from here"
-            self.seen.violation = Violation(reason, self.model.begin, self._path(lost))
+            self.seen.violation = Violation("stuck: no end can be reached", self.model.begin, self._path(lost))
 
     def _path(self, number: int) -> tuple[Step, ...]:
         """A shortest way to a state, with the names that the steps gave."""

@@ -20,10 +20,10 @@ from orchestrator import saga
 from orchestrator.participants import Participants
 from orchestrator.saga import RetryPolicy, Saga
 from tests.model import ledger, participants
+from tests.model.books import Books, Handled, Handler, Payment
 from tests.model.design import Design
 from tests.model.ledger import POLICY, PRICE, Entry, Outcome
 from tests.model.network import Request
-from tests.model.participants import Books, Handled, Handler, Payment
 
 
 class Planted(NamedTuple):

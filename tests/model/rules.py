@@ -10,53 +10,14 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import NamedTuple
 
-from domain.ids import order_id_for
 from domain.states import ABANDONED, LEGAL_MOVES, Status, authorize_key
+from tests.model.books import Books
+from tests.model.case import Case, case_of
 from tests.model.ledger import PRICE, Entry
-from tests.model.participants import Books, Order, Payment, Reservation, find
-from tests.model.world import World
+from tests.model.state import World
 
 NOTHING_LEFT = (Status.FAILED, Status.AUTHORIZATION_FAILED)
 AWAITING = (Status.AWAITING_AUTHORIZATION, Status.AUTHORIZATION_FAILED)
-
-
-class Case(NamedTuple):
-    """One order everywhere: what the ledger and each participant have of it."""
-
-    told: int
-    """The status of the final response that the client has got, 0 before there is one."""
-    entry: Entry | None
-    payments: tuple[Payment, ...]
-    order: Order | None
-    reservation: Reservation | None
-
-    @property
-    def status(self) -> Status | None:
-        return self.entry.status if self.entry else None
-
-    @property
-    def reached(self) -> str:
-        """The status, or during the compensation the one it began at."""
-        if self.entry and self.entry.status == Status.COMPENSATING:
-            return self.entry.compensating_from
-        return self.entry.status if self.entry else ""
-
-    @property
-    def kept(self) -> int:
-        """Cents captured and not refunded."""
-        return sum(payment.captured - payment.refunded for payment in self.payments)
-
-    @property
-    def is_held(self) -> bool:
-        return any(payment.status == "AUTHORIZED" for payment in self.payments)
-
-    @property
-    def is_reserved(self) -> bool:
-        return self.reservation is not None and self.reservation.status == "RESERVED"
-
-    @property
-    def order_status(self) -> str:
-        return self.order.status if self.order else "not there"
 
 
 def completed(case: Case) -> str | None:
@@ -203,7 +164,11 @@ def broken_rules(world: World) -> set[str]:
     """The names of all rules that the books break, without those about steps and threads."""
     pairs = zip(world.clients, world.entries, strict=True)
     reasons = [
-        *(reason for client, entry in pairs for reason in _reasons(_case(client.id, client.told, entry, world.books))),
+        *(
+            reason
+            for client, entry in pairs
+            for reason in _reasons(case_of(client.id, client.told, entry, world.books))
+        ),
         *_reasons_of_books(_known(world), world.books),
     ]
     return {reason.partition(":")[0] for reason in reasons}
@@ -255,21 +220,13 @@ def _accounted(entry: Known, books: Books) -> int:
 
 @cache
 def _wrong_case(id_: str, told: int, entry: Entry | None, books: Books) -> str | None:
-    return next(_reasons(_case(id_, told, entry, books)), None)
+    return next(_reasons(case_of(id_, told, entry, books)), None)
 
 
 def _reasons(case: Case) -> Iterator[str]:
     for name, rule in RULES.items():
         if reason := rule(case):
             yield f"{name}: {reason}"
-
-
-def _case(id_: str, told: int, entry: Entry | None, books: Books) -> Case:
-    """A payment is found by key, because the gateway has it before the ledger does, and by id."""
-    order_id = order_id_for(id_)
-    keys = (authorize_key(id_), entry.payment) if entry else ()
-    payments = tuple(payment for payment in books.payments if payment.key in keys or payment.id in keys)
-    return Case(told, entry, payments, find(books.orders, order_id), find(books.reservations, order_id))
 
 
 def wrong_step(before: World, after: World) -> str | None:

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
-from tests.model import rules, world
+from tests.model import rules, state, world
 from tests.model.design import TODAY, Design
 from tests.model.explore import Exploration, Model, Violation, explore
-from tests.model.world import World
+from tests.model.state import World
 
 
 class Scenario(NamedTuple):
@@ -27,7 +27,7 @@ class Scenario(NamedTuple):
 
     @property
     def begin(self) -> World:
-        return world.begin(self.cards, stock=self.stock, requests=self.requests, faults=self.faults)
+        return state.begin(self.cards, stock=self.stock, requests=self.requests, faults=self.faults)
 
 
 SCENARIOS = {
@@ -44,10 +44,10 @@ def check(scenario: Scenario, design: Design = TODAY) -> Exploration[World]:
     model = Model(
         scenario.begin,
         partial(world.steps, design),
-        world.canonical if design.only_compares_claims else lambda state: state,
+        state.canonical if design.only_compares_claims else lambda same: same,
         rules.wrong_state,
         rules.wrong_step,
-        world.is_end,
+        state.is_end,
     )
     with _without_garbage_collection():
         return explore(model)

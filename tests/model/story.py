@@ -6,11 +6,12 @@ import json
 
 from domain.ids import order_id_for
 from domain.states import Status, authorize_key
+from tests.model.books import find
 from tests.model.explore import Violation
 from tests.model.ledger import Entry, Outcome
 from tests.model.network import Request, Response
-from tests.model.participants import find
-from tests.model.world import EDGE, Thread, What, World
+from tests.model.state import EDGE, Thread, World
+from tests.model.world import What
 
 CALLS = {
     "authorize": "hold the money",

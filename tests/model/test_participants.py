@@ -27,10 +27,11 @@ from orchestrator.entries import saga_of
 from orchestrator.saga import Saga
 from payments_service.errors import AlreadyCaptured
 from tests import credentials
+from tests.model.books import Books, refused
 from tests.model.explore import Model, Step, explore
 from tests.model.ledger import PRICE, PRODUCT, Entry, row_of
 from tests.model.network import Asked, Request, Response, Script
-from tests.model.participants import Books, handle, refused
+from tests.model.participants import handle
 
 PAYMENT = "auth_" + "0" * 23 + "1"
 """The id of the model's first payment. The real one has another."""

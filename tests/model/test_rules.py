@@ -18,13 +18,13 @@ from psycopg2.extensions import cursor as Cursor
 
 from domain.ids import order_id_for
 from tests.model import world
+from tests.model.books import Books, Order, Payment, Reservation
 from tests.model.explore import Model, explore
 from tests.model.ledger import PRICE, PRODUCT, USER, Entry
-from tests.model.participants import Books, Order, Payment, Reservation
 from tests.model.planted import PLANTED
 from tests.model.rules import OF_THE_AUDIT, broken_rules
 from tests.model.scenarios import SCENARIOS
-from tests.model.world import World
+from tests.model.state import World, canonical
 
 TABLES = (
     "order_ledger_items", "outbox", "order_ledger_history", "order_ledger", "order_items", "orders",
@@ -140,7 +140,7 @@ def states_of(name: str) -> Iterator[World]:
     """Every state that this planted error leads to."""
     planted = PLANTED[name]
     begin = SCENARIOS[planted.scenario]._replace(faults=1).begin
-    yield from explore(Model(begin, partial(world.steps, planted.design), world.canonical)).states
+    yield from explore(Model(begin, partial(world.steps, planted.design), canonical)).states
 
 
 def bare(state: World) -> World:

@@ -9,8 +9,8 @@ from domain.states import Status
 from orchestrator.saga import STEP_AT
 from tests.model.rules import OF_THE_AUDIT
 from tests.model.scenarios import SCENARIOS, check
+from tests.model.state import is_end
 from tests.model.story import tell
-from tests.model.world import is_end
 
 ENDS = {
     "a sale": {Status.COMPLETED, Status.FAILED, Status.AUTHORIZATION_FAILED},
