@@ -1,7 +1,7 @@
-"""What must hold: the groups of the audit, with the same numbers and names, and three rules about steps.
+"""What must hold: the rules of the audit, under its names, and two more: what clients were told, and who owns an entry.
 
-A rule returns what is wrong, or None. The audit's fifth rule, that nothing is stuck, is checked at the end of an
-exploration: from every state an end can be reached without any further fault.
+A rule returns what is wrong, or None. That nothing is stuck is checked when everything is explored: from every state an
+end can be reached without another fault.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ AWAITING = (Status.AWAITING_AUTHORIZATION, Status.AUTHORIZATION_FAILED)
 
 
 def completed(case: Case) -> str | None:
+    """COMPLETED: confirmed, captured once, and reserved."""
     if case.status != Status.COMPLETED:
         return None
     if case.order_status != "CONFIRMED":
@@ -32,6 +33,7 @@ def completed(case: Case) -> str | None:
 
 
 def nothing_left(case: Case) -> str | None:
+    """FAILED and AUTHORIZATION_FAILED: nothing is held, kept, reserved or left open."""
     if case.status not in NOTHING_LEFT:
         return None
     left = [
@@ -44,6 +46,7 @@ def nothing_left(case: Case) -> str | None:
 
 
 def confirmed_unpaid(case: Case) -> str | None:
+    """A confirmed order is paid, and its saga knows that it may be confirmed."""
     if case.order_status != "CONFIRMED":
         return None
     is_on_its_way_back = (
@@ -59,6 +62,7 @@ def confirmed_unpaid(case: Case) -> str | None:
 
 
 def money(case: Case) -> str | None:
+    """Money is taken only when the saga has got that far, and is returned when the saga says so."""
     if case.entry is None or case.entry.status.is_terminal:
         return None
     is_early = case.reached not in (Status.INVENTORY_RESERVED, Status.PAYMENT_CAPTURED)
@@ -71,6 +75,7 @@ def money(case: Case) -> str | None:
 
 
 def keys(case: Case) -> str | None:
+    """An order has one payment: the one under its key."""
     if len(case.payments) > 1:
         return f"one order has {len(case.payments)} payments"
     known = case.entry.payment if case.entry else ""
@@ -79,6 +84,7 @@ def keys(case: Case) -> str | None:
 
 
 def outbox(case: Case) -> str | None:
+    """The event is written with AUTHORIZED and closed with the end."""
     if case.entry is None:
         return None
     right = {Status.COMPLETED: "PROCESSED", Status.FAILED: "FAILED"}.get(case.entry.status, "PENDING")
@@ -88,6 +94,7 @@ def outbox(case: Case) -> str | None:
 
 
 def amounts(case: Case) -> str | None:
+    """Captured is at most what was held, refunded at most what was captured, and nothing is captured after a void."""
     for payment in case.payments:
         if payment.captured > payment.amount:
             return f"{payment.captured} cents are captured of a hold of {payment.amount}"
@@ -99,6 +106,7 @@ def amounts(case: Case) -> str | None:
 
 
 def tombstones_and_orphans(case: Case) -> str | None:
+    """Nothing is there that no entry asked for, and what was undone is refused."""
     return _orphan(case) or (_not_undone(case, case.entry) if case.entry else None)
 
 
@@ -135,7 +143,7 @@ def promised(case: Case) -> str | None:
     return None
 
 
-# Number and name of each group as the view audit_checks has them. Group 5 is the reachable end.
+# The rules about one order, with their numbers and names in the view audit_checks.
 OF_THE_AUDIT: dict[tuple[int, str], Callable[[Case], str | None]] = {
     (2, "completed"): completed,
     (3, "nothing_left"): nothing_left,
@@ -162,15 +170,9 @@ def wrong_state(world: World) -> str | None:
 
 def broken_rules(world: World) -> set[str]:
     """The names of all rules that the books break, without those about steps and threads."""
-    pairs = zip(world.clients, world.entries, strict=True)
-    reasons = [
-        *(
-            reason
-            for client, entry in pairs
-            for reason in _reasons(case_of(client.id, client.told, entry, world.books))
-        ),
-        *_reasons_of_books(_known(world), world.books),
-    ]
+    reasons = list(_reasons_of_books(_known(world), world.books))
+    for client, entry in zip(world.clients, world.entries, strict=True):
+        reasons += _reasons(case_of(client.id, client.told, entry, world.books))
     return {reason.partition(":")[0] for reason in reasons}
 
 
@@ -230,7 +232,7 @@ def _reasons(case: Case) -> Iterator[str]:
 
 
 def wrong_step(before: World, after: World) -> str | None:
-    """The audit's ninth rule, and the lease: only a former owner may lose an entry."""
+    """History: an entry moves as the state machine allows. Owners: nobody claims an entry during another's lease."""
     for was, now in zip(before.entries, after.entries, strict=True):
         if was is not now and was is not None and (reason := _wrong_move(was, now)):
             return reason

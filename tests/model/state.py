@@ -93,6 +93,7 @@ def is_end(world: World) -> bool:
 
 
 def is_free(world: World, kind: str) -> bool:
+    """Whether one more thread of this kind may work."""
     return sum(thread.kind == kind for thread in world.threads) < CLAIMANTS
 
 
