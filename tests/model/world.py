@@ -120,6 +120,7 @@ def _write(design: Design, world: World, thread: Thread, write: Write) -> Step:
     if thread.kind == EDGE and write.statement != "let_go":
         after = with_client(after, thread.order, after.clients[thread.order]._replace(told=write.arguments[-1]))
     if thread.kind == SAGA:
+        # It knows what it has claimed and saved. What SAVE returns beyond that, one day a cancel, belongs here.
         seen = ledger.with_outcome(thread.seen, *write.arguments)
         if seen.is_leased:
             after = with_thread(after, Thread(SAGA, thread.order, seen))
