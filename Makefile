@@ -6,7 +6,7 @@ PIP = -m pip install --quiet --disable-pip-version-check --no-deps
 LOCKED = $(PIP) --require-hashes --only-binary :all: --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test run demo check audit attention keys reset test mutants chaos bench lint types lock security clean
+.PHONY: help install install-test run demo check audit attention keys reset test model mutants chaos bench lint types lock security clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -40,6 +40,9 @@ reset: install  ## delete all orders and products of `make run`, after asking (Y
 
 test: install-test  ## run the tests (make test ARGS="-k saga -x")
 	@.venv/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+model: install-test  ## explore every interleaving of the protocol (make model ARGS="--planted all": see errors found)
+	@.venv/bin/python -m tests.model $(ARGS)
 
 mutants: install-test  ## remove each protection in turn and check that a test fails (ONLY=fence-*: these)
 	@.venv/bin/python -m tests.mutants $(if $(ONLY),--only "$(ONLY)") $(ARGS)
