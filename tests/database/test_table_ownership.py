@@ -196,7 +196,7 @@ def test_edge_api_needs_only_its_own_tables(database, ran):
     store.give_token_back("shop", 10)
     assert store.backlog_age_s() == 0
     assert never_ran(edge_api.store, ran) == set()
-    store.database.one(edge_api.limits.EXPIRE)
+    store.database.one(edge_api.limits.EXPIRE, batch=10)
     edge_api.rates.Rate(store.database, "requests", 10).take("key:k")
     assert never_ran(edge_api.limits, ran) == never_ran(edge_api.rates, ran) == set()
 
