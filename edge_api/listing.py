@@ -23,7 +23,7 @@ TERMINAL = {
     " AND status = 'AUTHORIZATION_FAILED'",
     Status.COMPLETED: "status = 'COMPLETED'",
 }
-REFUNDED_AS = "(CASE refunded_cents WHEN total_amount_cents THEN 'full' ELSE 'partial' END) COLLATE \"C\""
+IS_FULLY_REFUNDED = "CASE refunded_cents WHEN total_amount_cents THEN 1 ELSE 0 END"  # as in its index
 # Lower case of ASCII letters only: other rules change with the operating system, and the index would be wrong.
 EMAIL = 'lower(email COLLATE "C")'
 
@@ -79,4 +79,8 @@ def _open(wanted: Collection[Status]) -> list[str]:
 
 
 def _refunded(status: str) -> str:
-    return "refunded_cents = 0" if status == "none" else f"refunded_cents > 0 AND ({REFUNDED_AS}) = '{status}'"
+    return (
+        "refunded_cents = 0"
+        if status == "none"
+        else f"refunded_cents > 0 AND {IS_FULLY_REFUNDED} = {int(status == 'full')}"
+    )

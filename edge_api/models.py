@@ -141,10 +141,7 @@ order_ledger = Table(
     Index(
         "ix_order_ledger_refunded_as",
         "client",
-        text(
-            "((\nCASE refunded_cents\n    WHEN total_amount_cents THEN 'full'::text\n    ELSE 'partial'::text\nEND"
-            ' COLLATE "C"))'
-        ),
+        text("(\nCASE refunded_cents\n    WHEN total_amount_cents THEN 1\n    ELSE 0\nEND)"),
         *("created_at", "id"),
         postgresql_where=text("refunded_cents > 0"),
     ),

@@ -63,8 +63,8 @@ INDEXES = {
     "ix_order_ledger_reference": "(client, reference, created_at, id) WHERE reference IS NOT NULL",
     "ix_order_ledger_failed": "(client, created_at, id) WHERE due_at IS NULL AND undone <> '{}'",
     "ix_order_ledger_declined": "(client, created_at, id) WHERE due_at IS NULL AND payment_authorization_id IS NULL",
-    "ix_order_ledger_refunded_as": """(client, (CASE refunded_cents WHEN total_amount_cents THEN 'full'
-  ELSE 'partial' END COLLATE "C"), created_at, id) WHERE refunded_cents > 0""",
+    "ix_order_ledger_refunded_as": """(client, (CASE refunded_cents WHEN total_amount_cents THEN 1 ELSE 0 END),
+  created_at, id) WHERE refunded_cents > 0""",
 }
 IS_BUILT = "SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('{}') AND indisvalid"
 

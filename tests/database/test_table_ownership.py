@@ -107,6 +107,7 @@ def test_inventory_service_needs_only_its_own_tables(database, ran):
     inventory.products_by_ids(service_database, [product])
     inventory.page_of_products(service_database)
     inventory.availability(service_database, product)
+    inventory.change_product(service_database, product, {"price_cents": 8})
     change = {"quantity": 1, "reason": "correction"}
     for _ in range(2):
         inventory.change_stock(service_database, product, "k", change, change)
