@@ -20,6 +20,7 @@ KEPT = {
     "edge_idempotency_keys": "the keys",
     "inventory_idempotency_keys": "not of an order",
     "operator_log": "must stay",
+    "product_versions": "not of an order",
     "products": "not of an order",
     "product_versions": "not of an order",
     "rate_limits": "of a client",
