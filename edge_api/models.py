@@ -4,6 +4,7 @@ from sqlalchemy import (
     ARRAY,
     DDL,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -24,6 +25,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from common.schema.tables import cents_column, id_column, identifier, is_one_of, metadata, time_column
 from domain.money import MAX_CENTS
 from domain.states import Status
+from edge_api.event_models import ADD_EVENT
 
 order_ledger = Table(
     "order_ledger",
@@ -69,6 +71,8 @@ order_ledger = Table(
     # When `ops retain` deleted the rows of a finished entry in these tables, which the audit then does not miss
     time_column("history_deleted_at", nullable=True),
     time_column("event_deleted_at", nullable=True),
+    # False: it began before there were events, so that some of its may be missing
+    Column("has_events", Boolean, nullable=False, server_default=text("true")),
     UniqueConstraint("client", "client_request_id"),
     CheckConstraint(is_one_of("status", tuple(Status)), name="status"),
     CheckConstraint(f"total_amount_cents BETWEEN 1 AND {MAX_CENTS}", name="total_amount_cents"),
@@ -262,8 +266,8 @@ END $$;
 """
 event.listen(refused_requests, "after_create", DDL(KEY_FUNCTIONS.replace("%", "%%")))  # type: ignore[no-untyped-call]
 
-# The database itself writes the history, and refuses a change that the state machine does not allow. The function has
-# the owner's rights, because no role of a process may write the history.
+# The database itself writes the history and the events, and refuses a change that the state machine does not allow.
+# The function has the owner's rights, because no role of a process may write either.
 LEDGER_GUARD = """
 CREATE FUNCTION order_ledger_guard() RETURNS trigger LANGUAGE plpgsql
   SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
@@ -300,6 +304,14 @@ BEGIN
   INSERT INTO order_ledger_history (order_ledger_id, id, at, from_status, to_status, detail, claim_number)
     VALUES (NEW.id, COALESCE(last_id, 0) + 1, clock_timestamp(), OLD.status, NEW.status, NEW.status_detail,
       NEW.claim_number);
+  IF NEW.status IN ('AUTHORIZED', 'AUTHORIZATION_FAILED', 'COMPLETED', 'FAILED') THEN
+    PERFORM add_event(NEW, CASE
+      WHEN NEW.status = 'AUTHORIZED' THEN 'order.authorized'
+      WHEN NEW.status = 'COMPLETED' THEN 'order.completed'
+      WHEN NEW.failure_code = 'cancelled' THEN 'order.cancelled'
+      WHEN NEW.status = 'FAILED' THEN 'order.failed'
+      ELSE 'order.authorization_failed' END, NULL);
+  END IF;
   RETURN NULL;
 END $$;
 
@@ -313,4 +325,4 @@ CREATE TRIGGER order_ledger_moves AFTER UPDATE ON order_ledger
 
 REVOKE EXECUTE ON FUNCTION order_ledger_guard() FROM PUBLIC;
 """
-event.listen(outbox, "after_create", DDL(LEDGER_GUARD.replace("%", "%%")))  # type: ignore[no-untyped-call]
+event.listen(outbox, "after_create", DDL(ADD_EVENT + LEDGER_GUARD.replace("%", "%%")))  # type: ignore[no-untyped-call]
