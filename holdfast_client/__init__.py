@@ -13,6 +13,7 @@ with HoldfastClient("http://127.0.0.1:8000") as holdfast:
 from holdfast_client.client import HoldfastClient
 from holdfast_client.errors import (
     CurrencyMismatch,
+    DuplicateSku,
     HoldfastError,
     IdempotencyKeyReused,
     NotFound,
@@ -24,11 +25,23 @@ from holdfast_client.errors import (
     UnknownProduct,
     ValidationError,
 )
-from holdfast_client.models import Cancellation, Failure, Item, Line, Order, PlacedOrder, TimelineEntry
+from holdfast_client.models import (
+    Cancellation,
+    ChangedStock,
+    Failure,
+    Item,
+    Line,
+    Order,
+    PlacedOrder,
+    Product,
+    TimelineEntry,
+)
 
 __all__ = [
     "Cancellation",
+    "ChangedStock",
     "CurrencyMismatch",
+    "DuplicateSku",
     "Failure",
     "HoldfastClient",
     "HoldfastError",
@@ -39,6 +52,7 @@ __all__ = [
     "Order",
     "PaymentDeclined",
     "PlacedOrder",
+    "Product",
     "RequestAbandoned",
     "StillInProgress",
     "TimelineEntry",
