@@ -11,24 +11,9 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql.base import ischema_names
-from sqlalchemy.types import UserDefinedType
 
-from common.schema.tables import id_column, identifier, is_one_of, metadata, time_column
+from common.schema.tables import TransactionId, id_column, identifier, is_one_of, metadata, time_column
 from domain.events import EventType
-
-
-class TransactionId(UserDefinedType[str]):
-    """The number of a transaction, which is never used again."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_: object) -> str:
-        return "xid8"
-
-
-ischema_names["xid8"] = TransactionId  # for alembic, which compares the models with a database
-
 
 # There is no foreign key to the ledger: only `add_event` inserts, with the entry at hand. The check would cost every
 # order, and the audit finds an event without an entry.
