@@ -28,6 +28,7 @@ from holdfast_client.errors import (
 from holdfast_client.models import (
     Cancellation,
     ChangedStock,
+    Event,
     Failure,
     Item,
     Line,
@@ -42,6 +43,7 @@ __all__ = [
     "ChangedStock",
     "CurrencyMismatch",
     "DuplicateSku",
+    "Event",
     "Failure",
     "HoldfastClient",
     "HoldfastError",

@@ -20,7 +20,7 @@ BATCH = 1_000  # events
 # Each client once, by the index on it.
 CLIENTS = """
 WITH RECURSIVE clients (client) AS (
-  (SELECT client FROM events ORDER BY client LIMIT 1)
+  (SELECT client FROM events WHERE client > '' ORDER BY client LIMIT 1)
   UNION ALL
   SELECT (SELECT events.client FROM events WHERE events.client > clients.client ORDER BY client LIMIT 1)
   FROM clients WHERE clients.client IS NOT NULL
