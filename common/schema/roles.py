@@ -72,6 +72,7 @@ RIGHTS: dict[str, dict[str, str]] = {
         "audit_summary": "SELECT",
         "audit_violations": "SELECT",
         "operator_log": "SELECT",
+        "events": "SELECT (id, xid)",  # for `ops check`
     },
 }
 RUN_TIME = tuple(name for name in RIGHTS if name != AUDIT)

@@ -39,7 +39,7 @@ NEEDED = {
         "order_ledger": "SU", "order_ledger_items": "S", "order_ledger_history": "S", "outbox": "SU",
         "set_aside_entries": "SIU",
     },
-    "audit": {"operator_log": "S"},
+    "audit": {"operator_log": "S", "events": "S"},
 }  # fmt: skip
 EVERYBODY = {"holdfast_version": "S", "operator_log": "I"}
 TABLES = (*VALID, "holdfast_version")
