@@ -4,6 +4,7 @@ from sqlalchemy import (
     ARRAY,
     DDL,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -32,6 +33,7 @@ from common.schema.tables import (
 )
 from domain.money import MAX_CENTS
 from domain.states import Status
+from edge_api.event_models import ADD_EVENT
 
 order_ledger = Table(
     "order_ledger",
@@ -81,6 +83,8 @@ order_ledger = Table(
     # When `ops retain` deleted the rows of a finished entry in these tables, which the audit then does not miss
     time_column("history_deleted_at", nullable=True),
     time_column("event_deleted_at", nullable=True),
+    # False: it began before there were events, so that some of its may be missing
+    Column("has_events", Boolean, nullable=False, server_default=text("true")),
     UniqueConstraint("client", "client_request_id"),
     CheckConstraint(
         "(cancel_requested_at IS NULL) = (cancel_reason IS NULL) AND"
@@ -282,9 +286,9 @@ END $$;
 """
 event.listen(refused_requests, "after_create", DDL(KEY_FUNCTIONS.replace("%", "%%")))  # type: ignore[no-untyped-call]
 
-# The database itself writes the history, and refuses a change that the state machine does not allow. The function has
-# the owner's rights, because no role of a process may write the history. It names the schema of the history, and looks
-# for functions and operators in pg_catalog only, where nobody else can make any.
+# The database itself writes the history and the events, and refuses a change that the state machine does not allow. The
+# function has the owner's rights, because no role of a process may write either. It names the schema of what it uses,
+# and looks for functions and operators in pg_catalog only, where nobody else can make any.
 LEDGER_GUARD = """
 CREATE FUNCTION order_ledger_guard() RETURNS trigger LANGUAGE plpgsql
   SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -321,6 +325,14 @@ BEGIN
   INSERT INTO public.order_ledger_history (order_ledger_id, id, at, from_status, to_status, detail, claim_number)
     VALUES (NEW.id, COALESCE(last_id, 0) + 1, clock_timestamp(), OLD.status, NEW.status, NEW.status_detail,
       NEW.claim_number);
+  IF NEW.status IN ('AUTHORIZED', 'AUTHORIZATION_FAILED', 'COMPLETED', 'FAILED') THEN
+    PERFORM public.add_event(NEW, CASE
+      WHEN NEW.status = 'AUTHORIZED' THEN 'order.authorized'
+      WHEN NEW.status = 'COMPLETED' THEN 'order.completed'
+      WHEN NEW.failure_code = 'cancelled' THEN 'order.cancelled'
+      WHEN NEW.status = 'FAILED' THEN 'order.failed'
+      ELSE 'order.authorization_failed' END, NULL);
+  END IF;
   RETURN NULL;
 END $$;
 
@@ -334,4 +346,4 @@ CREATE TRIGGER order_ledger_moves AFTER UPDATE ON order_ledger
 
 REVOKE EXECUTE ON FUNCTION order_ledger_guard() FROM PUBLIC;
 """
-event.listen(outbox, "after_create", DDL(LEDGER_GUARD.replace("%", "%%")))  # type: ignore[no-untyped-call]
+event.listen(outbox, "after_create", DDL(ADD_EVENT + LEDGER_GUARD.replace("%", "%%")))  # type: ignore[no-untyped-call]

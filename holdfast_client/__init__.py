@@ -29,6 +29,7 @@ from holdfast_client.errors import (
 from holdfast_client.models import (
     Cancellation,
     ChangedStock,
+    Event,
     Failure,
     Item,
     Line,
@@ -43,6 +44,7 @@ __all__ = [
     "ChangedStock",
     "CurrencyMismatch",
     "DuplicateSku",
+    "Event",
     "Failure",
     "HoldfastClient",
     "HoldfastError",

@@ -12,6 +12,7 @@ import requests
 
 from holdfast_client.calls import Id, given, path_of
 from holdfast_client.errors import StillInProgress
+from holdfast_client.events import EventCalls
 from holdfast_client.models import Line, Order, PlacedOrder
 from holdfast_client.products import ProductCalls
 
@@ -19,7 +20,7 @@ LONGEST_SERVER_WAIT_S = 30  # the server accepts no more
 LOOK_PAUSE_S = 0.1  # between two reads, when the server answers before its wait is over
 
 
-class HoldfastClient(ProductCalls):
+class HoldfastClient(ProductCalls, EventCalls):
     """The Edge API at `base_url`. Thread-safe: share one client between all threads of a process.
 
     Connections are kept alive. Close the client when you are done, or use it in a `with` statement.

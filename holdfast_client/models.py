@@ -204,6 +204,54 @@ class ChangedStock:
         )
 
 
+@dataclass(frozen=True)
+class Event:
+    """What happened to an order, and what that has made of it. Amounts are in the smallest unit of `currency`.
+
+    `type`: `order.authorized`, `order.authorization_failed`, `order.completed`, `order.failed`, `order.cancelled`,
+    `refund.succeeded` or `refund.failed`; a newer server may have more. `sequence` counts the events of an order from
+    1. `refund_id` is given in events about a refund.
+    """
+
+    id: str
+    type: str
+    timestamp: datetime
+    sequence: int
+    order_ledger_id: str
+    order_id: str | None
+    client_request_id: str
+    reference: str | None
+    metadata: Mapping[str, str]
+    status: str
+    total_amount_cents: int
+    refunded_cents: int
+    currency: str
+    failure: Failure | None
+    refund_id: str | None
+
+    @classmethod
+    def from_json(cls, event: Mapping[str, Any]) -> Event:
+        data = event["data"]
+        failure = data["failure"]
+        return cls(
+            id=_text(event["id"]),
+            type=_text(event["type"]),
+            timestamp=datetime.fromisoformat(event["timestamp"]),
+            sequence=_whole(data["sequence"]),
+            order_ledger_id=_text(data["order_ledger_id"]),
+            order_id=data["order_id"],
+            client_request_id=_text(data["client_request_id"]),
+            reference=data["reference"],
+            metadata={_text(name): _text(value) for name, value in data["metadata"].items()},
+            status=_text(data["status"]),
+            total_amount_cents=_whole(data["total_amount_cents"]),
+            refunded_cents=_whole(data["refunded_cents"]),
+            currency=_text(data["currency"]),
+            failure=Failure(_text(failure["code"]), str(failure.get("message", ""))) if failure else None,
+            refund_id=data.get("refund_id"),
+        )
+
+
 def _cancellation(data: Mapping[str, Any] | None) -> Cancellation | None:
     if data is None:
         return None

@@ -26,6 +26,8 @@ RIGHTS: dict[str, dict[str, str]] = {
         "order_ledger_items": "SELECT, INSERT",
         "order_ledger_history": "SELECT",  # written by a trigger, with the owner's rights
         "outbox": "INSERT",
+        "events": "SELECT",  # as the history
+        "deleted_events": "SELECT",
         "set_aside_entries": "SELECT",
         "refused_requests": "SELECT, INSERT",
         "rate_limits": "SELECT, INSERT, UPDATE (tokens, refilled_at)",
@@ -73,6 +75,7 @@ RIGHTS: dict[str, dict[str, str]] = {
         "audit_summary": "SELECT",
         "audit_violations": "SELECT",
         "operator_log": "SELECT",
+        "events": "SELECT (id, xid)",  # for `ops check`
     },
 }
 RUN_TIME = tuple(name for name in RIGHTS if name != AUDIT)

@@ -57,6 +57,12 @@ INSERT INTO outbox (order_ledger_id, event_type, payload, status, processed_at)
         CASE WHEN %(is_due)s THEN 'PENDING' WHEN pg_temp.is_failed(n) THEN 'FAILED' ELSE 'PROCESSED' END,
         CASE WHEN NOT %(is_due)s THEN now() END
     FROM generate_series(%(first)s, %(last)s) n;
+INSERT INTO events (id, xid, position, client, order_ledger_id, sequence, type, status)
+    SELECT 'evt_' || lpad(to_hex(2 * n + sequence), 24, '0'), '3', 2 * n + sequence, 'shop', pg_temp.id('order', n),
+        sequence, CASE WHEN sequence = 1 THEN 'order.authorized' WHEN pg_temp.is_failed(n) THEN 'order.failed'
+        ELSE 'order.completed' END,
+        CASE WHEN sequence = 1 THEN 'AUTHORIZED' WHEN pg_temp.is_failed(n) THEN 'FAILED' ELSE 'COMPLETED' END
+    FROM generate_series(%(first)s, %(last)s) n, generate_series(1, CASE WHEN %(is_due)s THEN 1 ELSE 2 END) sequence;
 """
 
 SERVICES = """

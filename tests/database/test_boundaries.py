@@ -20,6 +20,7 @@ MAY_IMPORT = {service: {service} | RUN_TIME for service in SERVICES} | {
     "common.calls": {"common.json_text", "common.process"},
     "common.api": {"common.credentials", "common.database", "common.json_text", "common.process", "domain"},
     "common.products": {"common.api", "domain"},
+    "common.events": {"common.api"},
     "common.server": {"common.api", "common.process"},
     "crash_points": {"common.process"},
     "orchestrator": {"crash_points", "orchestrator"} | RUN_TIME,  # its main module arms them, as gunicorn.conf.py does

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 
+import edge_api.events
 import edge_api.limits
 import edge_api.rates
 import edge_api.store
@@ -20,7 +21,11 @@ from tests.database.statements import statements_of
 FEW, MANY = 1_000, 100_000
 CLAIMED = 16  # as many as WORKER_THREADS
 DUE_INDEX = "ix_order_ledger_due_at"
-DOES_NOT_GROW = {"rate_limits", "set_aside_entries"}  # one row for each client; one for each unwritable entry
+DOES_NOT_GROW = {
+    "rate_limits",
+    "set_aside_entries",
+    "deleted_events",
+}  # one row for each client; one for each unwritable entry
 DIGEST = "0" * 32
 ORDER, PRODUCT = known_id("order", 5), known_id("product", 5)
 KEY = authorize_key(ORDER)
@@ -40,6 +45,8 @@ PARAMETERS = {
     | {"reference": "r-5", "metadata": "{}"}
     | {"failure_code": "payment_declined", "failure_message": "no", "notify": True, "ids": [ORDER]}
     | {"subjects": ["key:k", "address:a"], "key_subject": "key:k", "address_subject": "", "max_declines": 20},
+    edge_api.events: {"client": "shop", "types": ["order.completed", "order.failed"], "xid": "3", "position": 1}
+    | {"limit": 20, "order_ledger_id": ORDER, "id": "evt_5"},
     edge_api.limits: {"batch": 1000},
     edge_api.rates: {"subject": "key:k", "limit": 600, "wanted": 10},
     orchestrator.statements: {"id": ORDER, "claim_number": 0, "entries": ENTRIES, "lease_s": 30, "delay_s": 0}

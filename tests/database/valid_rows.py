@@ -58,6 +58,16 @@ VALID = {
     },
     "order_ledger_history": {"order_ledger_id": ID, "id": 2, "to_status": "AUTHORIZED", "claim_number": 1},
     "outbox": {"order_ledger_id": ID, "event_type": "order.authorized", "payload": "{}"},
+    "events": {
+        "id": "evt_000000000000000000000001",
+        "client": "shop",
+        "order_ledger_id": ID,
+        "sequence": 1,
+        "type": "refund.succeeded",
+        "status": "COMPLETED",
+        "refund_id": ID,
+    },
+    "deleted_events": {"client": "shop", "type": "order.completed", "xid": "7", "position": 7},
     "set_aside_entries": {"order_ledger_id": ID, "reason": "why", "retry_at": NOW},
     "refused_requests": {
         "client": "shop",

@@ -15,6 +15,7 @@ WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum >
 # The tables that keep rows after their order was deleted, and why.
 KEPT = {
     "client_keys": "of a client",
+    "deleted_events": "of a client",
     "deleted_reservations": "the stock that was sold",
     "inventory_adjustments": "not of an order",
     "edge_idempotency_keys": "the keys",
@@ -22,7 +23,6 @@ KEPT = {
     "operator_log": "must stay",
     "product_versions": "not of an order",
     "products": "not of an order",
-    "product_versions": "not of an order",
     "rate_limits": "of a client",
     "request_rates": "kept for an hour",
     "declines": "kept for an hour",

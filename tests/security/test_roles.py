@@ -24,6 +24,7 @@ Open = Callable[[str], Sql]
 NEEDED = {
     "edge_api": {
         "order_ledger": "SIU", "order_ledger_items": "SI", "order_ledger_history": "S", "outbox": "I",
+        "events": "S", "deleted_events": "S",
         "set_aside_entries": "S", "refused_requests": "SI", "rate_limits": "SIU",
         "request_rates": "SIUD", "declines": "SID",
         "client_keys": "SU", "edge_idempotency_keys": "SIU",
@@ -38,7 +39,7 @@ NEEDED = {
         "order_ledger": "SU", "order_ledger_items": "S", "order_ledger_history": "S", "outbox": "SU",
         "set_aside_entries": "SIU",
     },
-    "audit": {"operator_log": "S"},
+    "audit": {"operator_log": "S", "events": "S"},
 }  # fmt: skip
 EVERYBODY = {"holdfast_version": "S", "operator_log": "I"}
 TABLES = (*VALID, "holdfast_version")
