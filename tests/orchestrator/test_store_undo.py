@@ -72,3 +72,37 @@ def test_mark_stays_until_the_undo_succeeds(store: Store, authorized: Make, row:
     (again,) = store.claim(1)
     undo(store, undo(store, again))
     assert row(id_)["needs_attention_at"] is None
+
+
+WISH = "UPDATE order_ledger SET cancel_requested_at = now(), cancel_reason = 'other' WHERE id = %(id)s"
+
+
+def test_checkpoint_says_that_the_order_is_cancelled(store: Store, authorized: Make, database: Database) -> None:
+    id_ = authorized()
+    (saga,) = store.claim(1)
+    assert not saga.is_cancelled
+    saved = store.save(saga, after(saga, Yes({}), POLICY))
+    assert not saved.is_cancelled
+    database.all(WISH, id=id_)
+    assert store.save(saved, after(saved, Yes({}), POLICY)).is_cancelled
+
+
+def test_claim_says_that_the_order_is_cancelled(store: Store, authorized: Make, database: Database) -> None:
+    database.all(WISH, id=authorized())
+    (saga,) = store.claim(1)
+    assert saga.is_cancelled
+
+
+def test_order_that_fails_after_a_cancel_fails_for_that_reason(
+    store: Store, authorized: Make, database: Database
+) -> None:
+    id_ = authorized()
+    (saga,) = store.claim(1)
+    saga = store.save(saga, after(saga, No("refused", "No."), POLICY))
+    saga = store.save(saga, after(saga, Yes({}), POLICY))
+    database.all(WISH, id=id_)
+    store.save(saga, after(saga, Yes({}), POLICY))
+    (row,) = database.all("SELECT status, failure_code, failure_message FROM order_ledger WHERE id = %(id)s", id=id_)
+    assert row == {
+        "status": "FAILED", "failure_code": "cancelled", "failure_message": "The client cancelled the order.",
+    }  # fmt: skip
