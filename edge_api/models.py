@@ -9,6 +9,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -21,7 +22,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from common.schema.tables import cents_column, id_column, identifier, is_one_of, metadata, time_column
+from common.schema.tables import (
+    TransactionId,
+    cents_column,
+    id_column,
+    identifier,
+    is_one_of,
+    metadata,
+    time_column,
+)
 from domain.money import MAX_CENTS
 from domain.states import Status
 
@@ -314,3 +323,25 @@ CREATE TRIGGER order_ledger_moves AFTER UPDATE ON order_ledger
 REVOKE EXECUTE ON FUNCTION order_ledger_guard() FROM PUBLIC;
 """
 event.listen(outbox, "after_create", DDL(LEDGER_GUARD.replace("%", "%%")))  # type: ignore[no-untyped-call]
+
+# A stand-in: the table alone, without what writes it.
+events = Table(
+    "events",
+    metadata,
+    Column("id", identifier(), primary_key=True),
+    Column("xid", TransactionId, nullable=False, server_default=text("pg_current_xact_id()")),
+    Column("position", BigInteger, Identity(always=True), nullable=False),
+    Column("client", identifier(), nullable=False),
+    id_column("order_ledger_id"),
+    Column("sequence", Integer, nullable=False),
+    Column("type", Text, nullable=False),
+    time_column("at"),
+    Column("status", Text, nullable=False),
+    id_column("order_id", nullable=True),
+    cents_column("refunded_cents"),
+    Column("failure_code", Text),
+    Column("failure_message", Text),
+    id_column("refund_id", nullable=True),
+    UniqueConstraint("order_ledger_id", "sequence"),
+    Index(None, "client", "xid", "position"),
+)

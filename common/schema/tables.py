@@ -1,7 +1,11 @@
 """The MetaData in which every service declares its tables. Tests compare it with what the migrations make."""
 
+from typing import Any
+
 from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, MetaData, String, Table, Text, func
 from sqlalchemy.dialects.postgresql import UUID
+from sqlalchemy.dialects.postgresql.base import ischema_names
+from sqlalchemy.types import UserDefinedType
 
 metadata = MetaData(
     naming_convention={
@@ -12,6 +16,18 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+class TransactionId(UserDefinedType[str]):
+    """PostgreSQL's `xid8`: the number of a transaction, which is never used again."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "XID8"
+
+
+ischema_names["xid8"] = TransactionId  # so that alembic recognises it in a database
 
 
 def id_column(name: str = "id", *, primary_key: bool | None = None, nullable: bool = False) -> Column[str]:

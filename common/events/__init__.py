@@ -1,0 +1,1 @@
+"""The events of orders, as clients see them. May depend on `common.api`."""
