@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from common.database.transaction import Row
-from common.schema.roles import RIGHTS, ROLES, Right, rights, rights_of, role_of
+from common.schema.roles import RIGHTS, ROLES, VERB, Right, rights, rights_of, role_of
 
 EXISTING = "SELECT rolname FROM pg_roles WHERE rolname = ANY (%(roles)s) ORDER BY rolname"
 COLUMNS = """
@@ -49,9 +49,7 @@ def existing(database: Asks) -> list[str]:
 
 def difference(database: Asks, roles: list[str]) -> Difference:
     """Compare the rights of these roles with what they should be."""
-    columns = defaultdict(list)
-    for row in database.all(COLUMNS):
-        columns[row["relname"]].append(row["attname"])
+    columns = _columns(database)
     wanted = {each for right in rights() if right.role in roles for each in _expanded(right, columns)}
     found = {Right(**row) for row in database.all(EFFECTIVE, roles=roles)}
     return Difference(wanted - found, found - wanted)
@@ -73,22 +71,41 @@ def grant(database: Asks) -> list[str]:
     wrong = difference(database, roles)
     changed = {right.role for right in (*wrong.missing, *wrong.excess)}
     changed |= {row["rolname"] for row in database.all(LACK_SCHEMA, roles=roles)}
-    relations = {row["relname"] for row in database.all(COLUMNS)}
+    columns = _columns(database)
     ((schema,),) = (row.values() for row in database.all(SCHEMA))
     for name in RIGHTS:
         if role_of(name) in changed:
-            database.all("; ".join(statements(name, schema, relations)))
+            database.all("; ".join(statements(name, schema, columns)))
     return sorted(changed)
 
 
-def statements(name: str, schema: str = "public", relations: set[str] | None = None) -> Iterator[str]:
+def statements(name: str, schema: str = "public", columns: Mapping[str, list[str]] | None = None) -> Iterator[str]:
     """The SQL that gives a role exactly its rights.
 
-    :param relations: what exists; a database that is not fully migrated lacks some. None: everything
+    :param columns: relation → columns that exist; a database that is not fully migrated lacks some. None: all exist
     """
     role = role_of(name)
     yield f"GRANT USAGE ON SCHEMA {schema} TO {role}"
     yield f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {role}"
     for relation, text in rights_of(name).items():
-        if relations is None or relation in relations:
+        if columns is None:
             yield f"GRANT {text} ON {relation} TO {role}"
+        elif relation in columns and (possible := _on_existing(text, columns[relation])):
+            yield f"GRANT {possible} ON {relation} TO {role}"
+
+
+def _on_existing(text: str, columns: list[str]) -> str:
+    """The rights without columns that do not exist."""
+    rights = []
+    for verb, names in VERB.findall(text):
+        existing_names = [each for each in names.split(", ") if each in columns]
+        if not names or existing_names:
+            rights.append(f"{verb} ({', '.join(existing_names)})" if names else verb)
+    return ", ".join(rights)
+
+
+def _columns(database: Asks) -> Mapping[str, list[str]]:
+    columns = defaultdict(list)
+    for row in database.all(COLUMNS):
+        columns[row["relname"]].append(row["attname"])
+    return columns

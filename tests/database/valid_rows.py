@@ -4,6 +4,7 @@ ID = "11111111-1111-4111-8111-111111111111"
 OTHER_ID = "22222222-2222-4222-8222-222222222222"
 NOW = "2026-01-02T03:04:05Z"
 DIGEST = "0" * 64
+SECRET = "whsec_" + "A" * 43 + "="
 
 VALID = {
     "products": {"id": ID, "sku": "sku-1", "name": "Widget", "price_cents": 999, "stock_quantity": 5},
@@ -56,6 +57,33 @@ VALID = {
         "unit_price_cents": 999,
     },
     "order_ledger_history": {"order_ledger_id": ID, "id": 2, "to_status": "AUTHORIZED", "claim_number": 1},
+    "events": {
+        "id": "evt_1",
+        "client": "shop",
+        "order_ledger_id": ID,
+        "sequence": 1,
+        "type": "order.authorized",
+        "status": "AUTHORIZED",
+        "refunded_cents": 0,
+    },
+    "webhook_endpoints": {
+        "id": "we_1",
+        "client": "shop",
+        "url": "https://shop.example/hook",
+        "event_types": "{*}",
+        "cursor_xid": "1",
+    },
+    "webhook_secrets": {"endpoint_id": "we_1", "number": 1, "secret": SECRET},
+    "webhook_deliveries": {
+        "id": "dlv_1",
+        "endpoint_id": "we_1",
+        "event_id": "evt_1",
+        "message_id": "evt_1",
+        "type": "order.authorized",
+        "order_ledger_id": ID,
+        "sequence": 1,
+        "due_at": NOW,
+    },
     "outbox": {"order_ledger_id": ID, "event_type": "order.authorized", "payload": "{}"},
     "set_aside_entries": {"order_ledger_id": ID, "reason": "why", "retry_at": NOW},
     "refused_requests": {
