@@ -25,6 +25,25 @@ MAX_HEADER_BYTES = 64 * 1024
 KEPT_BYTES = MAX_RESPONSE_CHARACTERS
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
+class NotHttp(Exception):
+    """The receiver sent something else."""
+
+
+# The first that fits. Each is a sentence for the owner of the endpoint.
+REASONS: dict[type[Exception], str] = {
+    AddressRefused: "{error}.",
+    TimeoutError: "No answer came within {timeout_s:g} s.",
+    ssl.SSLCertVerificationError: "The certificate is not trusted: {error.verify_message}.",
+    ssl.SSLError: "The TLS connection failed: {error.reason}.",
+    socket.gaierror: "The host {host} cannot be resolved.",
+    HttpParserError: "The answer is not HTTP: {error}.",
+    HttpParserUpgrade: "The answer is not HTTP: it changes the protocol.",
+    NotHttp: "The answer is not HTTP: {error}.",
+    OSError: "The connection failed: {error}.",
+    ValueError: "The address cannot be used.",
+}
+PROBLEMS = tuple(REASONS)
+
 Resolve = Callable[[str, int, Sequence[Network]], list[Address]]
 
 
@@ -57,20 +76,9 @@ class Sender:
         try:
             with self._connect(parts, deadline) as connection:
                 return _exchange(connection, _request(parts, headers, body), deadline)
-        except AddressRefused as error:
-            return NoAnswer(f"{error}.")
-        except TimeoutError:
-            return NoAnswer(f"No answer came within {self._timeout_s:g} s.")
-        except ssl.SSLCertVerificationError as error:
-            return NoAnswer(f"The certificate is not trusted: {storable(error.verify_message)}.")
-        except ssl.SSLError as error:
-            return NoAnswer(f"The TLS connection failed: {storable(error.reason or 'no reason given')}.")
-        except socket.gaierror:
-            return NoAnswer(f"The host {storable(str(parts.hostname))} cannot be resolved.")
-        except (HttpParserError, HttpParserUpgrade, _NotHttp) as error:
-            return NoAnswer(f"The answer is not HTTP: {storable(str(error))}.")
-        except (OSError, ValueError) as error:
-            return NoAnswer(f"The connection failed: {storable(_reason(error))}.")
+        except PROBLEMS as error:
+            text = next(text for kind, text in REASONS.items() if isinstance(error, kind))
+            return NoAnswer(storable(text.format(error=error, host=parts.hostname, timeout_s=self._timeout_s)))
 
     def _connect(self, parts: SplitResult, deadline: float) -> socket.socket:
         host, port = str(parts.hostname), parts.port or DEFAULT_PORTS[parts.scheme]
@@ -106,10 +114,6 @@ def _request(parts: SplitResult, headers: Mapping[str, str], body: bytes) -> byt
     if any(set(line) & set("\r\n\0") for line in lines) or " " in target or "@" in parts.netloc:
         raise OSError("the address has characters that cannot be sent")
     return "\r\n".join((*lines, "", "")).encode("ascii") + body
-
-
-class _NotHttp(Exception):
-    """The receiver sent something else."""
 
 
 class _Response:
@@ -163,7 +167,7 @@ def _receive(connection: socket.socket, response: _Response, deadline: float) ->
             raise ConnectionError("it was closed before the answer was complete")
         response.parser.feed_data(piece)
         if received > MAX_HEADER_BYTES and not response.has_headers:
-            raise _NotHttp(f"its headers have more than {MAX_HEADER_BYTES} bytes")
+            raise NotHttp(f"its headers have more than {MAX_HEADER_BYTES} bytes")
 
 
 def _left(deadline: float) -> float:
@@ -172,7 +176,3 @@ def _left(deadline: float) -> float:
     if left <= 0:
         raise TimeoutError
     return left
-
-
-def _reason(error: Exception) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else type(error).__name__

@@ -170,7 +170,8 @@ def _save(tx: Transaction, delivery: Delivery, outcome: Outcome) -> bool:
 def _disable(tx: Transaction, endpoint_id: str, reason: str) -> None:
     disabled = tx.one(statements.DISABLE, endpoint_id=endpoint_id, reason=reason)
     if disabled:
-        operator_log.add(tx, f"webhooks@{socket.gethostname()}", "webhook_endpoint.disabled", disabled | {"why": reason})
+        details = disabled | {"why": reason}
+        operator_log.add(tx, f"webhooks@{socket.gethostname()}", "webhook_endpoint.disabled", details)
         log.error(
             "a webhook endpoint was disabled, because %s; its events are kept",
             reason,

@@ -153,7 +153,9 @@ class Settings:
         "60",
         "how long an unauthorized order waits for its client before it is closed; at least `LEASE_S`",
     )
-    webhook_threads: int = setting(whole(1, 256), "32", "webhooks: deliveries in flight at once, each on its own thread")
+    webhook_threads: int = setting(
+        whole(1, 256), "32", "webhooks: deliveries in flight at once, each on its own thread"
+    )
     webhook_in_flight_per_endpoint: int = setting(
         whole(1, 64), "4", "webhooks: deliveries to one endpoint at once; an endpoint that fails has one"
     )

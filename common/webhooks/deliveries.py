@@ -23,4 +23,4 @@ UPDATE webhook_deliveries AS waiting SET due_at = (
     AND earlier.sequence < waiting.sequence AND earlier.status = 'pending')
 WHERE endpoint_id = %(endpoint_id)s AND order_ledger_id = ANY (%(order_ledger_ids)s::uuid[]) AND status = 'pending'
   AND first_attempt_at IS NULL
-"""  # noqa: S608  # the constant above
+"""

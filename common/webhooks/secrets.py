@@ -9,7 +9,7 @@ import secrets
 import string
 from collections.abc import Iterable
 
-SECRET_PREFIX = "whsec_"  # noqa: S105  # not a secret
+SECRET_PREFIX = "whsec_"
 SECRET_BYTES = 32
 ID_CHARACTERS = string.ascii_letters + string.digits
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from common.calls.transport import trusting
 from common.database.database import Database, Row
 from common.webhooks.secrets import new_id, new_secret
 from webhooks.store import Store
@@ -14,8 +16,8 @@ from webhooks.store import Store
 ORDER = """
 INSERT INTO order_ledger (id, client, client_request_id, fingerprint, user_id, email, total_amount_cents, currency,
   request_id, status, due_at, reference, metadata)
-VALUES (%(id)s, %(client)s, %(id)s, '', gen_random_uuid(), 'ada@shop.example', 1250, 'EUR', 'r', 'AWAITING_AUTHORIZATION',
-  now(), 'R-1', '{"till": "7"}')
+VALUES (%(id)s, %(client)s, %(id)s, '', gen_random_uuid(), 'ada@shop.example', 1250, 'EUR', 'r',
+  'AWAITING_AUTHORIZATION', now(), 'R-1', '{"till": "7"}')
 """
 EVENT = """
 INSERT INTO events (id, client, order_ledger_id, sequence, type, status, refunded_cents)
@@ -101,3 +103,9 @@ def other_store(database: Database) -> Store:
 def due(store: Store) -> Callable[[], list[str]]:
     """The endpoints with due deliveries."""
     return lambda: [row["id"] for row in store.due()]
+
+
+@pytest.fixture(scope="session")
+def tls() -> ssl.SSLContext:
+    """How a process without further settings verifies receivers."""
+    return trusting()

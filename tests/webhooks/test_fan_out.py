@@ -10,7 +10,8 @@ from tests.webhooks.conftest import EVENT
 
 
 def test_each_event_becomes_a_delivery_for_each_endpoint_that_wants_it(world, store):
-    every, some, other = world.endpoint(), world.endpoint(event_types=("order.completed",)), world.endpoint(client="till")
+    every, some = world.endpoint(), world.endpoint(event_types=("order.completed",))
+    other = world.endpoint(client="till")
     order = world.order()
     first, second = world.event(order, 1), world.event(order, 2, "order.completed")
     assert store.fan_out() == 4  # two endpoints have read two events each

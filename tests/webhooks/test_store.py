@@ -11,6 +11,7 @@ from common.json_text.decode import decode
 from webhooks.delivery import Answer, NoAnswer
 from webhooks.schedule import DELAYS_S
 
+IN_FOR_LONG = "first_attempt_at = now() - interval '2 hours'"
 YES, NO = Answer(204), Answer(500, "broken")
 
 
@@ -64,7 +65,7 @@ def test_events_of_different_orders_do_not_wait_for_each_other(store, endpoint, 
 
 
 def test_failed_event_blocks_its_order(world, store, endpoint, queue):
-    first, second = queue(2)
+    first, _ = queue(2)
     store.save(store.claim(endpoint, 10)[0], NO)
     world.set_delivery(first, "due_at = now()")
     assert ids(store.claim(endpoint, 10)) == [first]
@@ -72,7 +73,7 @@ def test_failed_event_blocks_its_order(world, store, endpoint, queue):
 
 
 def test_failed_event_lets_the_next_one_pass_after_an_hour(world, store, endpoint, queue):
-    first, second, third = queue(3)
+    first, second, _ = queue(3)
     store.save(store.claim(endpoint, 10)[0], NO)
     assert world.deliveries(endpoint)[1]["due_in_s"] == pytest.approx(3600, abs=60)
     assert world.deliveries(endpoint)[2]["is_blocked"]
@@ -183,7 +184,7 @@ def test_two_processes_never_have_two_events_of_one_order(world, store, other_st
 
     for _ in range(20):
         for event in events:
-            world.set_delivery(event, "due_at = now(), first_attempt_at = now() - interval '2 hours', claimed_by = NULL, claimed_until = NULL")
+            world.set_delivery(event, f"due_at = now(), {IN_FOR_LONG}, claimed_by = NULL, claimed_until = NULL")
         threads = [threading.Thread(target=claim, args=(which,)) for which in (store, other_store)]
         for thread in threads:
             thread.start()
