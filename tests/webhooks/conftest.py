@@ -34,6 +34,10 @@ SELECT *, NULLIF(due_at, 'infinity') AS due_at, due_at = 'infinity' AS is_blocke
   extract(epoch FROM NULLIF(due_at, 'infinity') - now())::float AS due_in_s
 FROM webhook_deliveries WHERE endpoint_id = %(endpoint)s ORDER BY order_ledger_id, sequence
 """
+RETRY_NOW = """
+UPDATE webhook_deliveries SET due_at = now()
+WHERE endpoint_id = %(endpoint)s AND status = 'pending' AND attempts > 0 AND claimed_by IS NULL
+"""
 
 
 class World:
@@ -71,6 +75,9 @@ class World:
     def set_delivery(self, message: str, assignment: str) -> None:
         """`set_delivery(event, "due_at = now()")`: let time pass for a delivery, without waiting."""
         self.database.all(f"UPDATE webhook_deliveries SET {assignment} WHERE message_id = %(id)s", id=message)
+
+    def let_retries_be_due(self, endpoint: str) -> None:
+        self.database.all(RETRY_NOW, endpoint=endpoint)
 
     def set_endpoint(self, endpoint: str, assignment: str) -> None:
         self.database.all(f"UPDATE webhook_endpoints SET {assignment} WHERE id = %(id)s", id=endpoint)
