@@ -13,6 +13,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.dialects.postgresql import UUID
 
 from common.schema.tables import TransactionId, id_column, identifier, is_one_of, metadata, time_column
 from common.webhooks.deliveries import MAX_RESPONSE_CHARACTERS, STATUSES
@@ -63,7 +64,7 @@ webhook_secrets = Table(
 webhook_deliveries = Table(
     "webhook_deliveries",
     metadata,
-    Column("id", identifier(), primary_key=True),
+    Column("id", UUID(as_uuid=False), primary_key=True, server_default=text("gen_random_uuid()")),
     Column("endpoint_id", ForeignKey("webhook_endpoints.id"), nullable=False),
     # What is delivered. A test belongs to no event. A delivery ends with its event.
     Column("event_id", ForeignKey("events.id", ondelete="CASCADE")),
@@ -115,8 +116,8 @@ webhook_deliveries = Table(
         postgresql_where=text("claimed_until IS NOT NULL"),
     ),
     Index(
-        "ix_webhook_deliveries_failed",
-        *("endpoint_id", "created_at", "id"),
-        postgresql_where=text("status = 'failed'"),
+        "ix_webhook_deliveries_not_succeeded",
+        *("endpoint_id", "status", "created_at", "id"),
+        postgresql_where=text("status <> 'succeeded'"),
     ),
 )

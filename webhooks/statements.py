@@ -32,10 +32,10 @@ WHERE endpoint.id = %(endpoint_id)s AND {_COMMITTED}
 ORDER BY events.xid, events.position LIMIT %(limit)s
 """
 ADD = """
-INSERT INTO webhook_deliveries (id, endpoint_id, event_id, message_id, type, order_ledger_id, sequence, due_at)
-SELECT id, %(endpoint_id)s, event_id, event_id, type, order_ledger_id, sequence, 'infinity'
-FROM unnest(%(ids)s::text[], %(event_ids)s::text[], %(types)s::text[], %(order_ledger_ids)s::uuid[],
-  %(sequences)s::integer[]) AS new (id, event_id, type, order_ledger_id, sequence)
+INSERT INTO webhook_deliveries (endpoint_id, event_id, message_id, type, order_ledger_id, sequence, due_at)
+SELECT %(endpoint_id)s, event_id, event_id, type, order_ledger_id, sequence, 'infinity'
+FROM unnest(%(event_ids)s::text[], %(types)s::text[], %(order_ledger_ids)s::uuid[], %(sequences)s::integer[])
+  AS new (event_id, type, order_ledger_id, sequence)
 ON CONFLICT (event_id, endpoint_id) DO NOTHING
 """
 MOVE_CURSOR = """
@@ -62,8 +62,8 @@ WITH due AS (
       AND other.claimed_until > now())
   ORDER BY due_at LIMIT %(limit)s
 ), first_of_order AS (
-  SELECT DISTINCT ON (COALESCE(order_ledger_id::text, id)) id, due_at
-  FROM due ORDER BY COALESCE(order_ledger_id::text, id), sequence
+  SELECT DISTINCT ON (COALESCE(order_ledger_id, id)) id, due_at
+  FROM due ORDER BY COALESCE(order_ledger_id, id), sequence
 ), chosen AS (
   SELECT id FROM first_of_order ORDER BY due_at LIMIT GREATEST(0, %(in_flight)s::bigint - (
     SELECT count(*) FROM webhook_deliveries
@@ -112,7 +112,7 @@ WHERE id = %(id)s AND claim_number = %(claim_number)s AND claimed_by IS NOT NULL
 # The claims of this process that it knows nothing of: the connection was lost while it claimed.
 RELEASE_STRANDED = """
 UPDATE webhook_deliveries SET due_at = now() + interval '1 second', claimed_by = NULL, claimed_until = NULL
-WHERE claimed_by = %(claimant)s AND claimed_until IS NOT NULL AND id <> ALL (%(in_flight)s::text[])
+WHERE claimed_by = %(claimant)s AND claimed_until IS NOT NULL AND id <> ALL (%(in_flight)s::uuid[])
 """
 
 # Endpoints that have failed for longer than the next of these times, without one success.

@@ -11,7 +11,7 @@ from common.database import operator_log
 from common.database.database import Database, Row, Transaction
 from common.events.body import event_body
 from common.json_text import encode
-from common.webhooks.secrets import new_id, signature
+from common.webhooks.secrets import signature
 from webhooks import statements
 from webhooks.delivery import Answer, Delivery, NoAnswer, Outcome, is_success
 from webhooks.schedule import DISABLE_AFTER_S, WARN_AFTER_S, delay_after
@@ -128,7 +128,6 @@ def _fan_out(tx: Transaction, endpoint_id: str) -> int:
         tx.execute(
             statements.ADD,
             endpoint_id=endpoint_id,
-            ids=[new_id("dlv_") for _ in wanted],
             event_ids=[event["id"] for event in wanted],
             types=[event["type"] for event in wanted],
             order_ledger_ids=orders,

@@ -52,7 +52,7 @@ CREATE TABLE webhook_secrets (
 );
 
 CREATE TABLE webhook_deliveries (
-  id text COLLATE "C" NOT NULL,
+  id uuid DEFAULT gen_random_uuid() NOT NULL,
   endpoint_id text COLLATE "C" NOT NULL,
   event_id text COLLATE "C",
   message_id text COLLATE "C" NOT NULL,
@@ -94,8 +94,8 @@ CREATE INDEX ix_webhook_deliveries_pending_of_order ON webhook_deliveries (endpo
   WHERE status = 'pending';
 CREATE INDEX ix_webhook_deliveries_claimed ON webhook_deliveries (endpoint_id, claimed_until)
   WHERE claimed_until IS NOT NULL;
-CREATE INDEX ix_webhook_deliveries_failed ON webhook_deliveries (endpoint_id, created_at, id)
-  WHERE status = 'failed';
+CREATE INDEX ix_webhook_deliveries_not_succeeded ON webhook_deliveries (endpoint_id, status, created_at, id)
+  WHERE status <> 'succeeded';
 """
 
 

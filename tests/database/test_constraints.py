@@ -149,7 +149,7 @@ UNIQUE_CASES = [
     ("webhook_endpoints", "pk_webhook_endpoints", {"url": "https://other.example"}),
     ("webhook_secrets", "pk_webhook_secrets", {"valid_until": NOW}),
     ("webhook_deliveries", "pk_webhook_deliveries", {"event_id": None, "order_ledger_id": None, "sequence": None}),
-    ("webhook_deliveries", "uq_webhook_deliveries_event_id_endpoint_id", {"id": "dlv_2"}),
+    ("webhook_deliveries", "uq_webhook_deliveries_event_id_endpoint_id", {"id": OTHER_ID}),
     ("outbox", "pk_outbox", {"payload": "[]"}),
     ("set_aside_entries", "pk_set_aside_entries", {"reason": "another"}),
     ("refused_requests", "pk_refused_requests", {"fingerprint": "1" * 64}),

@@ -75,7 +75,7 @@ VALID = {
     },
     "webhook_secrets": {"endpoint_id": "we_1", "number": 1, "secret": SECRET},
     "webhook_deliveries": {
-        "id": "dlv_1",
+        "id": ID,
         "endpoint_id": "we_1",
         "event_id": "evt_1",
         "message_id": "evt_1",
