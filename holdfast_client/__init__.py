@@ -15,6 +15,7 @@ from holdfast_client.errors import (
     CurrencyMismatch,
     HoldfastError,
     IdempotencyKeyReused,
+    InvalidWebhook,
     NotFound,
     PaymentDeclined,
     RequestAbandoned,
@@ -25,14 +26,18 @@ from holdfast_client.errors import (
     ValidationError,
 )
 from holdfast_client.models import Cancellation, Failure, Item, Line, Order, PlacedOrder, TimelineEntry
+from holdfast_client.webhook_models import DeliveryPage, Resent, WebhookDelivery, WebhookEndpoint
+from holdfast_client.webhooks import verify_webhook
 
 __all__ = [
     "Cancellation",
     "CurrencyMismatch",
+    "DeliveryPage",
     "Failure",
     "HoldfastClient",
     "HoldfastError",
     "IdempotencyKeyReused",
+    "InvalidWebhook",
     "Item",
     "Line",
     "NotFound",
@@ -40,10 +45,14 @@ __all__ = [
     "PaymentDeclined",
     "PlacedOrder",
     "RequestAbandoned",
+    "Resent",
     "StillInProgress",
     "TimelineEntry",
     "Unauthorized",
     "Unavailable",
     "UnknownProduct",
     "ValidationError",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "verify_webhook",
 ]

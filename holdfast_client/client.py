@@ -15,6 +15,7 @@ from holdfast_client.errors import StillInProgress
 from holdfast_client.models import Line, Order, PlacedOrder
 from holdfast_client.retries import RETRY_FOR_S, call
 from holdfast_client.sessions import Sessions
+from holdfast_client.webhook_endpoints import WebhookEndpoints
 
 Result = TypeVar("Result")
 Id = str | uuid.UUID
@@ -34,7 +35,7 @@ class _Bearer(requests.auth.AuthBase):
         return request
 
 
-class HoldfastClient:
+class HoldfastClient(WebhookEndpoints):
     """The Edge API at `base_url`. Thread-safe: share one client between all threads of a process.
 
     Connections are kept alive. Close the client when you are done, or use it in a `with` statement.
@@ -169,8 +170,10 @@ class HoldfastClient:
         *,
         key: str | None = None,
         wait: float = 0,
+        once: bool = False,
         **content: Any,
     ) -> Result:
+        """:param once: do not repeat a call that may have had an effect"""
         request_id = str(uuid.uuid4())  # the same for all tries, so that the server's log shows them together
 
         def send() -> requests.Response:
@@ -184,7 +187,8 @@ class HoldfastClient:
                     **content,
                 )
 
-        return call(send, read, key=key, request_id=request_id, retry_for=self._retry_for, sleep=self._sleep)
+        retry_for = 0 if once else self._retry_for
+        return call(send, read, key=key, request_id=request_id, retry_for=retry_for, sleep=self._sleep)
 
 
 def _placed_order(response: requests.Response) -> PlacedOrder:

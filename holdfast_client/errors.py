@@ -84,7 +84,11 @@ class Unauthorized(HoldfastError):
 
 
 class NotFound(HoldfastError):
-    """The order does not exist, or belongs to another client."""
+    """The order or webhook endpoint does not exist, or belongs to another client."""
+
+
+class InvalidWebhook(HoldfastError):
+    """A request that claims to be a webhook is not signed with the secret, is too old, or cannot be read."""
 
 
 class Unavailable(HoldfastError):

@@ -98,6 +98,18 @@ INSERT INTO payment_idempotency_keys
 INSERT INTO refused_requests
     SELECT 'shop', 'refused' || n, md5(n::text), 422, '{}' FROM generate_series(1, %(last)s) n;
 INSERT INTO request_rates SELECT 'requests:key:' || n, 1 FROM generate_series(1, %(last)s) n;
+INSERT INTO events (id, client, order_ledger_id, sequence, type, status, refunded_cents)
+    SELECT 'evt_' || n, 'shop', pg_temp.id('order', n), 1, 'order.authorized', 'AUTHORIZED', 0
+    FROM generate_series(1, %(last)s) n;
+INSERT INTO webhook_endpoints (id, client, url, event_types, cursor_xid, cursor_position)
+    SELECT 'we_1', 'shop', 'https://shop.example', '{*}', pg_current_xact_id(), max(position) FROM events;
+INSERT INTO webhook_secrets SELECT 'we_1', 1, 'whsec_' || repeat('A', 43) || '=';
+INSERT INTO webhook_deliveries (id, endpoint_id, event_id, message_id, type, order_ledger_id, sequence, status, due_at,
+        created_at, ended_at)
+    SELECT pg_temp.id('row', n), 'we_1', id, id, type, order_ledger_id, sequence,
+        CASE WHEN n %% 100 = 0 THEN 'pending' ELSE 'succeeded' END, CASE WHEN n %% 100 = 0 THEN now() END,
+        now() - n * interval '1 s', CASE WHEN n %% 100 <> 0 THEN now() END
+    FROM events, LATERAL (SELECT substr(id, 5)::integer AS n) AS number;
 INSERT INTO declines SELECT 'key:' || n, now() - n * interval '1 ms' FROM generate_series(1, %(last)s) n;
 """
 
