@@ -68,7 +68,6 @@ def test_time_needs_a_zone(client):
 )
 def test_call_that_must_not_happen_twice_is_sent_once(call):
     pauses = []
-    with HoldfastClient("http://127.0.0.1:1", "key", sleep=pauses.append) as client:
-        with pytest.raises(Unavailable):
-            call(client)
+    with HoldfastClient("http://127.0.0.1:1", "key", sleep=pauses.append) as client, pytest.raises(Unavailable):
+        call(client)
     assert pauses == []
