@@ -21,6 +21,7 @@ from benchmarks import (
     compare,
     contention,
     engine,
+    events,
     growth,
     latency,
     lists,
@@ -49,6 +50,7 @@ PARTS: Mapping[str, Callable[[Bench], Part]] = {
     "overload": overload.run,
     "retention": retention.run,
     "lists": lists.run,
+    "events": events.run,
 }
 MEASURED, NOT_MEASURED = 0, 1
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM

@@ -4,12 +4,12 @@ from sqlalchemy import (
     ARRAY,
     DDL,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
     Double,
     ForeignKey,
-    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -22,17 +22,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from common.schema.tables import (
-    TransactionId,
-    cents_column,
-    id_column,
-    identifier,
-    is_one_of,
-    metadata,
-    time_column,
-)
+from common.schema.tables import cents_column, id_column, identifier, is_one_of, metadata, time_column
 from domain.money import MAX_CENTS
 from domain.states import Status
+from edge_api.event_models import ADD_EVENT
 
 order_ledger = Table(
     "order_ledger",
@@ -78,6 +71,8 @@ order_ledger = Table(
     # When `ops retain` deleted the rows of a finished entry in these tables, which the audit then does not miss
     time_column("history_deleted_at", nullable=True),
     time_column("event_deleted_at", nullable=True),
+    # False: it began before there were events, so that some of its may be missing
+    Column("has_events", Boolean, nullable=False, server_default=text("true")),
     UniqueConstraint("client", "client_request_id"),
     CheckConstraint(is_one_of("status", tuple(Status)), name="status"),
     CheckConstraint(f"total_amount_cents BETWEEN 1 AND {MAX_CENTS}", name="total_amount_cents"),
@@ -271,8 +266,8 @@ END $$;
 """
 event.listen(refused_requests, "after_create", DDL(KEY_FUNCTIONS.replace("%", "%%")))  # type: ignore[no-untyped-call]
 
-# The database itself writes the history, and refuses a change that the state machine does not allow. The function has
-# the owner's rights, because no role of a process may write the history.
+# The database itself writes the history and the events, and refuses a change that the state machine does not allow.
+# The function has the owner's rights, because no role of a process may write either.
 LEDGER_GUARD = """
 CREATE FUNCTION order_ledger_guard() RETURNS trigger LANGUAGE plpgsql
   SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
@@ -309,6 +304,14 @@ BEGIN
   INSERT INTO order_ledger_history (order_ledger_id, id, at, from_status, to_status, detail, claim_number)
     VALUES (NEW.id, COALESCE(last_id, 0) + 1, clock_timestamp(), OLD.status, NEW.status, NEW.status_detail,
       NEW.claim_number);
+  IF NEW.status IN ('AUTHORIZED', 'AUTHORIZATION_FAILED', 'COMPLETED', 'FAILED') THEN
+    PERFORM add_event(NEW, CASE
+      WHEN NEW.status = 'AUTHORIZED' THEN 'order.authorized'
+      WHEN NEW.status = 'COMPLETED' THEN 'order.completed'
+      WHEN NEW.failure_code = 'cancelled' THEN 'order.cancelled'
+      WHEN NEW.status = 'FAILED' THEN 'order.failed'
+      ELSE 'order.authorization_failed' END, NULL);
+  END IF;
   RETURN NULL;
 END $$;
 
@@ -322,26 +325,4 @@ CREATE TRIGGER order_ledger_moves AFTER UPDATE ON order_ledger
 
 REVOKE EXECUTE ON FUNCTION order_ledger_guard() FROM PUBLIC;
 """
-event.listen(outbox, "after_create", DDL(LEDGER_GUARD.replace("%", "%%")))  # type: ignore[no-untyped-call]
-
-# A stand-in: the table alone, without what writes it.
-events = Table(
-    "events",
-    metadata,
-    Column("id", identifier(), primary_key=True),
-    Column("xid", TransactionId, nullable=False, server_default=text("pg_current_xact_id()")),
-    Column("position", BigInteger, Identity(always=True), nullable=False),
-    Column("client", identifier(), nullable=False),
-    id_column("order_ledger_id"),
-    Column("sequence", Integer, nullable=False),
-    Column("type", Text, nullable=False),
-    time_column("at"),
-    Column("status", Text, nullable=False),
-    id_column("order_id", nullable=True),
-    cents_column("refunded_cents"),
-    Column("failure_code", Text),
-    Column("failure_message", Text),
-    id_column("refund_id", nullable=True),
-    UniqueConstraint("order_ledger_id", "sequence"),
-    Index(None, "client", "xid", "position"),
-)
+event.listen(outbox, "after_create", DDL(ADD_EVENT + LEDGER_GUARD.replace("%", "%%")))  # type: ignore[no-untyped-call]

@@ -17,7 +17,7 @@ from edge_api.operations import Edge
 
 PATH = "/inventory/products"
 # The refusals that are the client's, by their code. Any other answer means that nothing is known.
-REFUSALS: dict[str, type[ApiError]] = {
+FORWARDED: dict[str, type[ApiError]] = {
     refusal.code: refusal
     for refusal in (
         DuplicateSku,
@@ -84,13 +84,13 @@ def _ask(edge: Edge, method: str, path: str, body: Row | None = None, **options:
         refusal.retry_after = pause_s
         raise refusal
     with edge.bulkhead.slot():
-        answer = inventory.ask(method, path, body, refusals=frozenset(REFUSALS), **options)
+        answer = inventory.ask(method, path, body, refusals=frozenset(FORWARDED), **options)
     match answer:
         case Yes():
             return answer
-        case No(code, message, details) if code in REFUSALS:
+        case No(code, message, details) if code in FORWARDED:
             # A validation error has the same message here as there; `ask` puts the details into its own.
-            raise REFUSALS[code](None if code == errors.ValidationFailed.code else message, **details)
+            raise FORWARDED[code](None if code == errors.ValidationFailed.code else message, **details)
     raise ProductsUnavailable() from RuntimeError(str(answer))
 
 

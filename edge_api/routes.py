@@ -12,7 +12,7 @@ from common.api.idempotency import StoredResponse
 from common.api.routes import Api, Reply
 from common.database.database import Row
 from common.products import schemas as product_schemas
-from edge_api import operations, products, schemas, webhook_routes
+from edge_api import event_schemas, events, operations, products, schemas, webhook_routes
 from edge_api.errors import (
     CurrencyMismatch,
     DuplicateSku,
@@ -86,6 +86,18 @@ def list_orders(edge: Edge, query: dict[str, Any]) -> Row:
 def get_order(edge: Edge, order_ledger_id: str, query: dict[str, float]) -> Row | Reply:
     """Show an order and its history."""
     return operations.get_order(edge, g.caller, order_ledger_id, query["wait"], request.environ)
+
+
+@api.route(
+    "GET", "/events", access=Scope("orders:read"), query=event_schemas.EventQuery, answer=event_schemas.EventPage
+)
+def list_events(edge: Edge, query: dict[str, Any]) -> Row:
+    """List what has happened to your orders, oldest first.
+
+    Send `next_after` as `after` for the next page, with the same filters. Whoever follows it misses no event and sees
+    none twice. An empty page is the end for now: `next_after` is then the given `after`. Events are kept for 30 days.
+    """
+    return events.list_events(edge, g.caller, query)
 
 
 @api.route(

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 from marshmallow import Schema, ValidationError, fields, validate
 
 from common.api.fields import HumanText, Id, Moment, PageSize, Timestamp
-from common.events.types import TYPES
 from common.webhooks.deliveries import MAX_RESPONSE_CHARACTERS, STATUSES
+from domain.events import EventType
 from edge_api.cursor import Cursor
 from edge_api.schemas import MAX_PAGE
 
@@ -52,8 +52,8 @@ class EventTypes(fields.List):
     """`["*"]`, or some types of events. Each is kept once."""
 
     def __init__(self, **options: Any) -> None:
-        one = fields.String(validate=validate.OneOf([EVERY_TYPE, *TYPES]))
-        super().__init__(one, validate=validate.Length(1, len(TYPES)), **options)
+        one = fields.String(validate=validate.OneOf([EVERY_TYPE, *map(str, EventType)]))
+        super().__init__(one, validate=validate.Length(1, len(EventType)), **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> list[str]:
         types = list(dict.fromkeys(super()._deserialize(value, attr, data, **options)))

@@ -13,6 +13,7 @@ with HoldfastClient("http://127.0.0.1:8000") as holdfast:
 from holdfast_client.client import HoldfastClient
 from holdfast_client.errors import (
     CurrencyMismatch,
+    DuplicateSku,
     HoldfastError,
     IdempotencyKeyReused,
     InvalidWebhook,
@@ -25,14 +26,27 @@ from holdfast_client.errors import (
     UnknownProduct,
     ValidationError,
 )
-from holdfast_client.models import Cancellation, Failure, Item, Line, Order, PlacedOrder, TimelineEntry
-from holdfast_client.webhook_models import DeliveryPage, Resent, WebhookDelivery, WebhookEndpoint
+from holdfast_client.models import (
+    Cancellation,
+    ChangedStock,
+    Event,
+    Failure,
+    Item,
+    Line,
+    Order,
+    PlacedOrder,
+    Product,
+    TimelineEntry,
+)
+from holdfast_client.webhook_models import Resent, WebhookDelivery, WebhookEndpoint
 from holdfast_client.webhooks import verify_webhook
 
 __all__ = [
     "Cancellation",
+    "ChangedStock",
     "CurrencyMismatch",
-    "DeliveryPage",
+    "DuplicateSku",
+    "Event",
     "Failure",
     "HoldfastClient",
     "HoldfastError",
@@ -44,6 +58,7 @@ __all__ = [
     "Order",
     "PaymentDeclined",
     "PlacedOrder",
+    "Product",
     "RequestAbandoned",
     "Resent",
     "StillInProgress",

@@ -4,38 +4,24 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, TypeVar
-from urllib.parse import quote
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
 
 import requests
 
+from holdfast_client.calls import Id, given, path_of
 from holdfast_client.errors import StillInProgress
+from holdfast_client.events import EventCalls
 from holdfast_client.models import Line, Order, PlacedOrder
-from holdfast_client.retries import RETRY_FOR_S, call
-from holdfast_client.sessions import Sessions
-from holdfast_client.webhook_endpoints import WebhookEndpoints
-
-Result = TypeVar("Result")
-Id = str | uuid.UUID
+from holdfast_client.products import ProductCalls
+from holdfast_client.webhook_endpoints import WebhookCalls
 
 LONGEST_SERVER_WAIT_S = 30  # the server accepts no more
 LOOK_PAUSE_S = 0.1  # between two reads, when the server answers before its wait is over
 
 
-class _Bearer(requests.auth.AuthBase):
-    """The API key. It is not a plain header, because a password in the user's .netrc would replace that."""
-
-    def __init__(self, api_key: str) -> None:
-        self._header = f"Bearer {api_key}"
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = self._header
-        return request
-
-
-class HoldfastClient(WebhookEndpoints):
+class HoldfastClient(ProductCalls, EventCalls, WebhookCalls):
     """The Edge API at `base_url`. Thread-safe: share one client between all threads of a process.
 
     Connections are kept alive. Close the client when you are done, or use it in a `with` statement.
@@ -49,39 +35,6 @@ class HoldfastClient(WebhookEndpoints):
     :param session: makes the `requests.Session` objects to use, for example with a private CA or an adapter
     :param sleep: pauses between two tries for a number of seconds
     """
-
-    def __init__(
-        self,
-        base_url: str = "http://127.0.0.1:8000",
-        api_key: str | None = None,
-        *,
-        timeout: tuple[float, float] = (2, 10),
-        retry_for: float = RETRY_FOR_S,
-        trust_env: bool = True,
-        session: Callable[[], requests.Session] = requests.Session,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        if not retry_for >= 0:
-            raise ValueError("retry_for must be 0 or more")
-        self._base_url, self._timeout, self._retry_for, self._sleep = base_url.rstrip("/"), timeout, retry_for, sleep
-        auth = _Bearer(api_key) if api_key else None
-
-        def make() -> requests.Session:
-            made = session()
-            made.trust_env, made.auth = trust_env, auth
-            return made
-
-        self._sessions = Sessions(make)
-
-    def __enter__(self) -> HoldfastClient:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the idle connections. A call that is still in flight closes its own when it ends."""
-        self._sessions.close()
 
     def place_order(
         self,
@@ -123,12 +76,8 @@ class HoldfastClient(WebhookEndpoints):
             "items": [dict(item) for item in items],
             "payment": dict(payment) if payment is not None else {"method": "card", "token": payment_token},
         }
-        optional = {
-            "currency": currency,
-            "reference": reference,
-            "metadata": None if metadata is None else dict(metadata),
-        }
-        body |= {name: value for name, value in optional.items() if value is not None}
+        notes = None if metadata is None else dict(metadata)
+        body |= given(currency=currency, reference=reference, metadata=notes)
         key = str(uuid.uuid4()) if idempotency_key is None else idempotency_key
         return self._call("POST", "/orders", _placed_order, key=key, json=body)
 
@@ -139,9 +88,46 @@ class HoldfastClient(WebhookEndpoints):
         :raises NotFound: the order does not exist, or belongs to another client
         :raises HoldfastError: any other refusal; `Unavailable` when no answer came
         """
-        path = f"/orders/{quote(str(order_ledger_id), safe='')}"
         params = None if wait is None else {"wait": f"{wait:g}"}
-        return self._call("GET", path, _order, wait=wait or 0, params=params)
+        return self._call("GET", path_of("orders", order_ledger_id), _order, wait=wait or 0, params=params)
+
+    def list_orders(
+        self,
+        *,
+        status: str | Iterable[str] | None = None,
+        reference: str | None = None,
+        client_request_id: str | None = None,
+        user_id: Id | None = None,
+        email: str | None = None,
+        refund_status: str | None = None,
+        created_from: datetime | None = None,
+        created_before: datetime | None = None,
+        page_size: int = 100,
+    ) -> Iterator[Order]:
+        """Return your orders that fit all filters, newest first. Pages are read while you iterate.
+
+        The orders have no timeline. An order that is placed meanwhile does not appear.
+
+        :param status: one status or several
+        :param client_request_id: the idempotency key with which the order was placed
+        :param refund_status: `none`, `partial` or `full`
+        :param created_from, created_before: aware times; the first is included, the second is not
+        :param page_size: orders in one answer, 1 to 100
+        :raises ValueError: a time is not aware
+        :raises ValidationError: a filter is not valid
+        :raises HoldfastError: any other refusal; `Unavailable` when no answer came
+        """
+        filters = given(
+            status=status if status is None or isinstance(status, str) else ",".join(status),
+            reference=reference,
+            client_request_id=client_request_id,
+            user_id=None if user_id is None else str(user_id),
+            email=email,
+            refund_status=refund_status,
+            created_from=_utc(created_from),
+            created_before=_utc(created_before),
+        )
+        return self._pages("/orders", "orders", Order.from_json, filters | {"limit": page_size})
 
     def wait_until_terminal(self, order_ledger_id: Id, timeout: float = 60) -> Order:
         """Return the order once it is COMPLETED, FAILED or AUTHORIZATION_FAILED.
@@ -162,34 +148,6 @@ class HoldfastClient(WebhookEndpoints):
                 raise late
             self._sleep(LOOK_PAUSE_S)
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        read: Callable[[requests.Response], Result],
-        *,
-        key: str | None = None,
-        wait: float = 0,
-        once: bool = False,
-        **content: Any,
-    ) -> Result:
-        """:param once: do not repeat a call that may have had an effect"""
-        request_id = str(uuid.uuid4())  # the same for all tries, so that the server's log shows them together
-
-        def send() -> requests.Response:
-            with self._sessions.borrow() as session:
-                return session.request(
-                    method,
-                    self._base_url + path,
-                    headers={"X-Request-ID": request_id, "Idempotency-Key": key},
-                    timeout=(self._timeout[0], self._timeout[1] + wait),
-                    allow_redirects=False,  # following one would turn a POST into a GET
-                    **content,
-                )
-
-        retry_for = 0 if once else self._retry_for
-        return call(send, read, key=key, request_id=request_id, retry_for=retry_for, sleep=self._sleep)
-
 
 def _placed_order(response: requests.Response) -> PlacedOrder:
     return PlacedOrder.from_json(response.json(), replayed=response.headers.get("Idempotency-Replayed") == "true")
@@ -197,3 +155,11 @@ def _placed_order(response: requests.Response) -> PlacedOrder:
 
 def _order(response: requests.Response) -> Order:
     return Order.from_json(response.json())
+
+
+def _utc(time: datetime | None) -> str | None:
+    if time is None:
+        return None
+    if time.tzinfo is None:
+        raise ValueError("a time must be aware: give it a time zone")
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -66,6 +66,15 @@ class UnknownProduct(HoldfastError):
         return _product_ids(self)
 
 
+class DuplicateSku(HoldfastError):
+    """A product with this SKU exists already."""
+
+    @property
+    def existing_product_id(self) -> str:
+        """The product that has the SKU."""
+        return str(self.details.get("existing_product_id", ""))
+
+
 class CurrencyMismatch(ValidationError):
     """The products are not sold in the currency of the order, or the order mixes currencies. Nothing was ordered."""
 
@@ -84,7 +93,7 @@ class Unauthorized(HoldfastError):
 
 
 class NotFound(HoldfastError):
-    """The order or webhook endpoint does not exist, or belongs to another client."""
+    """There is no such order, product or webhook endpoint, or it belongs to another client."""
 
 
 class InvalidWebhook(HoldfastError):
@@ -122,6 +131,8 @@ BY_CODE: dict[str, type[HoldfastError]] = {
     "unauthorized": Unauthorized,
     "forbidden": Unauthorized,
     "not_found": NotFound,
+    "product_not_found": NotFound,
+    "duplicate_sku": DuplicateSku,
 }
 
 
@@ -156,7 +167,7 @@ def is_transient(error: HoldfastError) -> bool:
 
 def unavailable(last: HoldfastError, tries: int, key: str | None) -> Unavailable:
     """The error for a call that ran out of time; its last try ended with `last`."""
-    advice = f" It is unknown whether the order was placed. Retry with idempotency_key={key!r}." if key else ""
+    advice = f" It is unknown whether this was done. Retry with idempotency_key={key!r}." if key else ""
     error = Unavailable(
         f"No final answer after {tries} tries; the last: {last.message}{advice}",
         status=last.status,

@@ -93,6 +93,7 @@ class Order:
     currency: str
     items: tuple[Item, ...]
     timeline: tuple[TimelineEntry, ...]
+    """Empty in a list."""
     failure: Failure | None
     payment_authorization_id: str | None
     order_id: str | None
@@ -135,7 +136,7 @@ class Order:
             ),
             timeline=tuple(
                 TimelineEntry(_text(entry["status"]), datetime.fromisoformat(entry["at"]), entry.get("detail"))
-                for entry in data["timeline"]
+                for entry in data.get("timeline", ())
             ),
             failure=Failure(_text(failure["code"]), str(failure.get("message", ""))) if failure else None,
             payment_authorization_id=data.get("payment_authorization_id"),
@@ -150,6 +151,104 @@ class Order:
             refunded_cents=_whole(data.get("refunded_cents", 0)),
             refund_status=_text(data.get("refund_status", "none")),
             cancellation=_cancellation(data.get("cancellation")),
+        )
+
+
+@dataclass(frozen=True)
+class Product:
+    """What can be ordered. The price is in the smallest unit of `currency`."""
+
+    id: str
+    name: str
+    sku: str
+    price_cents: int
+    currency: str
+    is_active: bool
+    stock_quantity: int
+    created_at: datetime
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Product:
+        return cls(
+            id=_text(data["id"]),
+            name=_text(data["name"]),
+            sku=_text(data["sku"]),
+            price_cents=_whole(data["price_cents"]),
+            currency=_text(data["currency"]),
+            is_active=bool(data["is_active"]),
+            stock_quantity=_whole(data["stock_quantity"]),
+            created_at=datetime.fromisoformat(data["created_at"]),
+        )
+
+
+@dataclass(frozen=True)
+class ChangedStock:
+    """The stock of a product before and after a change."""
+
+    product_id: str
+    previous_quantity: int
+    added_quantity: int
+    new_quantity: int
+    adjustment_id: str
+    created_at: datetime
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ChangedStock:
+        return cls(
+            product_id=_text(data["product_id"]),
+            previous_quantity=_whole(data["previous_quantity"]),
+            added_quantity=_whole(data["added_quantity"]),
+            new_quantity=_whole(data["new_quantity"]),
+            adjustment_id=_text(data["adjustment_id"]),
+            created_at=datetime.fromisoformat(data["created_at"]),
+        )
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to an order, and what that has made of it. Amounts are in the smallest unit of `currency`.
+
+    `type`: `order.authorized`, `order.authorization_failed`, `order.completed`, `order.failed`, `order.cancelled`,
+    `refund.succeeded` or `refund.failed`; a newer server may have more. `sequence` counts the events of an order from
+    1. `refund_id` is given in events about a refund.
+    """
+
+    id: str
+    type: str
+    timestamp: datetime
+    sequence: int
+    order_ledger_id: str
+    order_id: str | None
+    client_request_id: str
+    reference: str | None
+    metadata: Mapping[str, str]
+    status: str
+    total_amount_cents: int
+    refunded_cents: int
+    currency: str
+    failure: Failure | None
+    refund_id: str | None
+
+    @classmethod
+    def from_json(cls, event: Mapping[str, Any]) -> Event:
+        data = event["data"]
+        failure = data["failure"]
+        return cls(
+            id=_text(event["id"]),
+            type=_text(event["type"]),
+            timestamp=datetime.fromisoformat(event["timestamp"]),
+            sequence=_whole(data["sequence"]),
+            order_ledger_id=_text(data["order_ledger_id"]),
+            order_id=data["order_id"],
+            client_request_id=_text(data["client_request_id"]),
+            reference=data["reference"],
+            metadata={_text(name): _text(value) for name, value in data["metadata"].items()},
+            status=_text(data["status"]),
+            total_amount_cents=_whole(data["total_amount_cents"]),
+            refunded_cents=_whole(data["refunded_cents"]),
+            currency=_text(data["currency"]),
+            failure=Failure(_text(failure["code"]), str(failure.get("message", ""))) if failure else None,
+            refund_id=data.get("refund_id"),
         )
 
 

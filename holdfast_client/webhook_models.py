@@ -90,18 +90,6 @@ class WebhookDelivery:
 
 
 @dataclass(frozen=True)
-class DeliveryPage:
-    """One page of a list. `next_cursor` is None at the end."""
-
-    deliveries: tuple[WebhookDelivery, ...]
-    next_cursor: str | None
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> DeliveryPage:
-        return cls(tuple(WebhookDelivery.from_json(each) for each in data["deliveries"]), data["next_cursor"])
-
-
-@dataclass(frozen=True)
 class Resent:
     """How many deliveries will be sent again. Call again with `next_since`, unless it is None."""
 

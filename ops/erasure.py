@@ -89,6 +89,11 @@ UPDATE order_ledger_history AS history SET detail = {_WITHOUT.format("detail")} 
 WHERE order_ledger_id = ANY (%(ids)s::uuid[]) AND entry.id = ANY (%(ids)s::uuid[]) AND entry.id = order_ledger_id
   AND detail <> {_WITHOUT.format("detail")}
 """
+EVENTS = f"""
+UPDATE events AS event SET failure_message = {_WITHOUT.format("event.failure_message")} FROM order_ledger AS entry
+WHERE order_ledger_id = ANY (%(ids)s::uuid[]) AND entry.id = ANY (%(ids)s::uuid[]) AND entry.id = order_ledger_id
+  AND event.failure_message <> {_WITHOUT.format("event.failure_message")}
+"""
 LEDGER = f"""
 UPDATE order_ledger AS entry SET user_id = %(nobody)s, email = %(no_address)s, metadata = NULL,
   {", ".join(f"{each} = {_WITHOUT.format(each)}" for each in ("status_detail", "failure_message", "attention_reason"))}
@@ -106,6 +111,7 @@ UPDATE payment_refunds SET reason = NULL FROM payment WHERE authorization_id = p
 """
 ERASE = (
     HISTORY,  # before the ledger, which says what to look for
+    EVENTS,
     LEDGER,
     "DELETE FROM set_aside_entries WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
     "UPDATE orders SET user_id = %(nobody)s WHERE id = ANY (%(order_ids)s::uuid[]) AND user_id IS NOT NULL",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from ops import erasure, ledger_walk, retained_keys, retention
+from ops import erasure, ledger_walk, retained_events, retained_keys, retention
 from ops.batches import Batches, alone
 from ops.database import connected, within
 from ops.record import record
@@ -33,6 +33,8 @@ def run(environ: Mapping[str, str] | None, *, seconds: float) -> int:
 
 
 def _retain(batches: Batches, periods: Periods) -> None:
+    if periods.events:
+        retained_events.delete(batches, periods.events)
     if periods.shortest_of_entries:
         for ids in ledger_walk.pages(batches.connection, periods.shortest_of_entries, ENTRIES):
             if batches.is_late:

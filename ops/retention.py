@@ -15,6 +15,7 @@ from common.json_text import encode
 from common.process.settings import Settings
 from domain.ids import order_id_for
 from domain.states import authorize_key
+from ops import retained_events
 
 EXPIRED_CODE = f'"{RequestExpired.code}"'
 EXPIRED = encode.compact(RequestExpired().body())
@@ -30,6 +31,7 @@ SELECT id, order_id, payment_authorization_id FROM order_ledger AS entry WHERE {
   WHERE (payment.id = entry.payment_authorization_id OR payment.idempotency_key = 'authorize:' || entry.id)
     AND (payment.status = 'AUTHORIZED' OR COALESCE(captured_amount_cents, 0) - refunded_amount_cents
       <> CASE entry.status WHEN 'COMPLETED' THEN entry.total_amount_cents ELSE 0 END))
+  AND NOT EXISTS (SELECT FROM events WHERE order_ledger_id = entry.id AND at >= now() - %(days)s * interval '1 day')
 FOR UPDATE OF entry SKIP LOCKED
 """
 # A key keeps its fingerprint and the time of its first use.
@@ -76,6 +78,7 @@ DELETES = (
     "DELETE FROM order_ledger_items WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
     "DELETE FROM order_ledger_history WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
     "DELETE FROM outbox WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
+    retained_events.DELETE_OF_ORDERS,
     "DELETE FROM set_aside_entries WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
     "DELETE FROM pending_erasures WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
     "DELETE FROM order_ledger WHERE id = ANY (%(ids)s::uuid[])",
@@ -88,7 +91,7 @@ WITH entry AS ({_LOCKED.format(_FINISHED + " AND history_deleted_at IS NULL")}),
 )
 UPDATE order_ledger SET history_deleted_at = now() FROM entry WHERE order_ledger.id = entry.id
 """
-DELETE_EVENTS = f"""
+DELETE_OUTBOX = f"""
 WITH entry AS ({_LOCKED.format(_FINISHED + " AND event_deleted_at IS NULL")}), gone AS (
   DELETE FROM outbox USING entry WHERE order_ledger_id = entry.id
 )
@@ -110,6 +113,7 @@ class Periods:
     outbox: int
     answers: int
     keys: int
+    events: int
 
     @classmethod
     def of(cls, settings: Settings) -> Periods:
@@ -119,6 +123,7 @@ class Periods:
             settings.retain_outbox_days,
             settings.retain_answers_days,
             settings.retain_keys_days,
+            settings.retain_events_days,
         )
 
     @property
@@ -134,7 +139,7 @@ def apply(tx: Transaction, ids: list[str], periods: Periods) -> Counter[str]:
     if periods.history:
         done["histories"] = tx.execute(DELETE_HISTORY, ids=ids, days=periods.history)
     if periods.outbox:
-        done["events"] = tx.execute(DELETE_EVENTS, ids=ids, days=periods.outbox)
+        done["outbox events"] = tx.execute(DELETE_OUTBOX, ids=ids, days=periods.outbox)
     if periods.answers:
         done["answers"] = tx.execute(
             DELETE_ANSWERS, ids=ids, days=periods.answers, code=EXPIRED_CODE, body=EXPIRED_WITH_ID

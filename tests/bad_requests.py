@@ -55,6 +55,17 @@ BAD_QUERIES = {
         "page": ["1"],
         "timeline": ["true"],
     },
+    "list_events": {
+        "type": ["", "x", "ORDER.FAILED", "order.failed,", ",order.failed", "order.failed;order.completed", "%00"],
+        "order_ledger_id": ["", "x", OTHER[1:], f"{OTHER},{OTHER}", "%00"],
+        "after": [
+            *("", "x", "%00", OTHER, "0" * 28, f"evt_{'0' * 23}", f"evt_{'0' * 25}", f"evt_{'0' * 24}%0A"),
+            *(f"evt_{each * 24}" for each in ("0", "f", "z", "Z", "é", "%20")),
+        ],
+        "limit": ["", "0", "101", "-1", "1.5", "%2B1", "٣", "9" * 18, "1_0"],
+        "cursor": [f"evt_{'0' * 24}"],
+        "page": ["1"],
+    },
     "get_order (edge)": {
         "wait": ["", "x", "-1", "31", "nan", "inf", "-0.1", "1e400", "0x1", "1_0", "٣", "%00", "%FF", "1&wait=2"],
         "page": ["1"],

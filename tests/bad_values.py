@@ -78,6 +78,7 @@ CALLS = {
         optional=("currency", "reference", "metadata"),
     ),
     "list_orders": Call("web", "GET", "/orders"),
+    "list_events": Call("web", "GET", "/events"),
     "get_order (edge)": Call("web", "GET", f"/orders/{LEDGER}"),
     "create_order": Call(
         "orders_service",

@@ -15,21 +15,27 @@ WHERE id = %(endpoint_id)s AND status = 'enabled' AND deleted_at IS NULL FOR UPD
 """
 LOCK, SCHEDULE = deliveries.LOCK, deliveries.SCHEDULE
 
-# A transaction that is still running may yet commit an event with a lower number. So the feed ends before the oldest.
+# The feed (docs/decisions/0053) ends before the oldest transaction that is still running: it may yet commit an event
+# with a lower number.
 _COMMITTED = "events.xid < pg_snapshot_xmin(pg_current_snapshot())"
-_AFTER_CURSOR = "(events.xid, events.position) > (endpoint.cursor_xid, endpoint.cursor_position)"
+_NEXT = f"""
+  unnest(%(types)s::text[]) AS wanted (type) CROSS JOIN LATERAL (
+    SELECT id, xid, position, type, order_ledger_id, sequence FROM events
+    WHERE client = endpoint.client AND events.type = wanted.type COLLATE "C" AND {_COMMITTED}
+      AND (xid, position) > (endpoint.cursor_xid, endpoint.cursor_position)
+    ORDER BY xid, position LIMIT %(limit)s) AS event"""
 
 # Endpoints with events for which no deliveries have been made.
 BEHIND = f"""
 SELECT id FROM webhook_endpoints AS endpoint
-WHERE status = 'enabled' AND deleted_at IS NULL AND EXISTS (
-  SELECT FROM events WHERE events.client = endpoint.client AND {_AFTER_CURSOR} AND {_COMMITTED})
+WHERE status = 'enabled' AND deleted_at IS NULL AND EXISTS (SELECT FROM {_NEXT})
 """
+# The next events of each type by the index on it, and of these the first ones. All types are read, so that the cursor
+# moves past those that the endpoint does not want.
 NEXT_EVENTS = f"""
-SELECT events.id, events.xid::text AS xid, events.position, events.type, events.order_ledger_id, events.sequence
-FROM webhook_endpoints AS endpoint JOIN events ON events.client = endpoint.client AND {_AFTER_CURSOR}
-WHERE endpoint.id = %(endpoint_id)s AND {_COMMITTED}
-ORDER BY events.xid, events.position LIMIT %(limit)s
+SELECT event.id, event.xid::text AS xid, event.position, event.type, event.order_ledger_id, event.sequence
+FROM webhook_endpoints AS endpoint, {_NEXT}
+WHERE endpoint.id = %(endpoint_id)s ORDER BY event.xid, event.position LIMIT %(limit)s
 """
 ADD = """
 INSERT INTO webhook_deliveries (endpoint_id, event_id, message_id, type, order_ledger_id, sequence, due_at)

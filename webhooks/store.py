@@ -12,12 +12,14 @@ from common.database.database import Database, Row, Transaction
 from common.events.body import event_body
 from common.json_text import encode
 from common.webhooks.secrets import signature
+from domain.events import EventType
 from webhooks import statements
 from webhooks.delivery import Answer, Delivery, NoAnswer, Outcome, is_success
 from webhooks.schedule import DISABLE_AFTER_S, WARN_AFTER_S, delay_after
 
 log = logging.getLogger(__name__)
 
+TYPES = list(map(str, EventType))
 BATCH = 500  # events for one endpoint in one transaction
 LEASE_S = 60  # longer than one attempt (15 s) and a slow resolver together
 LOOK_AHEAD = 100  # due deliveries among which a claim looks for some of different orders
@@ -37,7 +39,7 @@ class Store:
         """Make deliveries of new events, at most one batch for each endpoint. :returns: how many events were read"""
         return sum(
             self.database.transact(lambda tx, id_=row["id"]: _fan_out(tx, id_))  # type: ignore[misc]
-            for row in self.database.all(statements.BEHIND)
+            for row in self.database.all(statements.BEHIND, types=TYPES, limit=1)
         )
 
     def due(self) -> list[Row]:
@@ -119,7 +121,7 @@ def _fan_out(tx: Transaction, endpoint_id: str) -> int:
     endpoint = tx.one(statements.LOCK_UNLESS_BUSY, endpoint_id=endpoint_id)
     if endpoint is None:
         return 0
-    events = tx.all(statements.NEXT_EVENTS, endpoint_id=endpoint_id, limit=BATCH)
+    events = tx.all(statements.NEXT_EVENTS, endpoint_id=endpoint_id, types=TYPES, limit=BATCH)
     if not events:
         return 0
     wanted = [event for event in events if {"*", event["type"]} & set(endpoint["event_types"])]

@@ -1,31 +1,46 @@
-"""The body of an event. What never changes is read from the order, so that an erasure reaches it."""
+"""The body of an event, in the form of Standard Webhooks (https://www.standardwebhooks.com).
+
+What the event changed is a column of `events`. What never changes is read from the ledger, so that an erasure reaches
+every event. There is no e-mail address and no user id in it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from common.api.fields import rfc3339
 
-# `e` is the event, `l` its order.
 COLUMNS = """
-e.id, e.type, e.at, e.order_ledger_id, e.order_id, l.client_request_id, l.reference, l.metadata, e.status, e.sequence,
-  l.total_amount_cents, e.refunded_cents, l.currency, e.failure_code, e.failure_message, e.refund_id
+e.id, e.type, e.at, e.order_ledger_id, e.order_id, l.client_request_id, l.reference,
+  COALESCE(l.metadata, '{}') AS metadata, e.status, e.sequence, l.total_amount_cents, e.refunded_cents, l.currency,
+  e.failure_code, e.failure_message, e.refund_id
 """
 READ = f"SELECT {COLUMNS} FROM events AS e JOIN order_ledger AS l ON l.id = e.order_ledger_id"
+"""The rows of `event_body`. Conditions can be added: `e` is the event, `l` its ledger entry."""
+
+DATA = (
+    "order_ledger_id",
+    "order_id",
+    "client_request_id",
+    "reference",
+    "metadata",
+    "status",
+    "sequence",
+    "total_amount_cents",
+    "refunded_cents",
+    "currency",
+)
 
 
-def event_body(row: dict[str, Any]) -> dict[str, Any]:
-    """The body of an event, as Standard Webhooks has it.
-
-    :param row: with the columns of READ
+def event_body(row: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"type", "timestamp", "data"}` of a row of `READ`, ready for JSON. `data` has a `refund_id` if the event is
+    about a refund.
     """
-    failure = None
+    data = {name: row[name] for name in DATA}
+    data["failure"] = None
     if row["failure_code"] is not None:
-        failure = {"code": row["failure_code"], "message": row["failure_message"]}
-    same = ("order_ledger_id", "order_id", "client_request_id", "reference")
-    data = {name: row[name] for name in same} | {"metadata": row["metadata"] or {}}
-    data |= {name: row[name] for name in ("status", "sequence", "total_amount_cents", "refunded_cents", "currency")}
-    data["failure"] = failure
+        data["failure"] = {"code": row["failure_code"], "message": row["failure_message"]}
     if row["refund_id"] is not None:
         data["refund_id"] = row["refund_id"]
     return {"type": row["type"], "timestamp": rfc3339(row["at"]), "data": data}

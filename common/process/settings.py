@@ -179,7 +179,10 @@ class Settings:
     retain_history_days: int = setting(
         days(7), "0", "how long the history of a finished order is kept; 0: as the order"
     )
-    retain_outbox_days: int = setting(days(30), "0", "how long the event of a finished order is kept; 0: as the order")
+    retain_outbox_days: int = setting(
+        days(30), "0", "how long the outbox event of a finished order is kept; 0: as the order"
+    )
+    retain_events_days: int = setting(days(30), "30", "how long an event is kept in the feed; 0: as long as its order")
     retain_answers_days: int = setting(
         days(1), "0", "how long the response to a request can be repeated; 0: as long as its order or key is kept"
     )

@@ -24,6 +24,8 @@ RIGHTS: dict[str, dict[str, str]] = {
         "order_ledger_items": "SELECT, INSERT",
         "order_ledger_history": "SELECT",  # written by a trigger, with the owner's rights
         "outbox": "INSERT",
+        "events": "SELECT",  # as the history
+        "deleted_events": "SELECT",
         "set_aside_entries": "SELECT",
         "refused_requests": "SELECT, INSERT",
         "rate_limits": "SELECT, INSERT, UPDATE (tokens, refilled_at)",

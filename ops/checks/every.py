@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from common.database.soundness import changed_collation, stale_sequences
-from ops.checks import access, schema, server, sessions
+from ops.checks import access, events, schema, server, sessions
 from ops.checks.look import Check
 
 CHECKS = (
     Check("migrations", "the schema is the one of this release", schema.migrations),
     Check("collation", "text is sorted as when the indexes were built", changed_collation),
     Check("sequences", "no sequence is behind its table", stale_sequences),
+    Check("events", "the events are in order", events.numbers),
     Check("indexes", "every index is valid", schema.indexes),
     Check("constraints", "every constraint is validated", schema.constraints),
     Check("triggers", "every trigger is enabled", schema.triggers),

@@ -62,6 +62,20 @@ def another_event(entry_id: str, status: str) -> str:
         VALUES ({entry_id}, 'order.authorized', '{{}}', '{status}');"""
 
 
+def told(of: str, change: str, kind: str = "order.completed") -> str:
+    return f"UPDATE events SET {change} WHERE order_ledger_id = %({of})s AND type = '{kind}';"
+
+
+def another_told(entry_id: str, sequence: int, kind: str, status: str, position: str = "position + 1") -> str:
+    return f"""INSERT INTO events (id, xid, position, client, order_ledger_id, sequence, type, status)
+        SELECT 'evt_x', xid, {position}, client, {entry_id}, {sequence}, '{kind}', '{status}' FROM events
+        ORDER BY xid DESC, position DESC LIMIT 1;"""
+
+
+def untold(of: str, where: str = "true") -> str:
+    return f"DELETE FROM events WHERE order_ledger_id = %({of})s AND {where};"
+
+
 def step(entry_id: str, was: str, to: str) -> str:
     return f"""INSERT INTO order_ledger_history (order_ledger_id, id, from_status, to_status, claim_number)
         VALUES ({entry_id}, 1000, {was}, '{to}', 1000);"""
@@ -85,6 +99,9 @@ OF_STRANGER = f"'{STRANGER}'"
 PAID_BY_X = "payment_authorization_id = 'auth_x'"
 PAID_BY_ANOTHER = """payment_authorization_id =
     (SELECT payment_authorization_id FROM order_ledger WHERE id = %(completed)s)"""
+CANCELLED = "failure_code = 'cancelled'"
+COMPLETED = "type = 'order.completed', status = 'COMPLETED'"
+FAILED = ("order.failed", "FAILED")
 NO_RESERVATION = without(f"order_reservations WHERE order_id = {order_id('reserved')}")
 RELEASE_IS_DONE = entry("reserved", "undone = '{release_inventory}'")
 
@@ -218,8 +235,32 @@ PLANTED: dict[str, list[tuple[str, str]]] = {
         ("void_payment is done, and payment", payment("failed", HELD)),
         ("abandoned, and its authorization is not refused", without("payment_authorizations")),
     ],
+    "events": [
+        (": COMPLETED, with no events", untold("completed")),
+        (": AUTHORIZED, with no events", untold("authorized")),
+        (": AUTHORIZATION_FAILED, with no events", untold("declined")),
+        (": COMPLETED, without order.completed", untold("completed", "sequence = 2")),
+        (": FAILED, without order.failed", untold("failed", "sequence = 2")),
+        (": COMPLETED, and its first event is 2", untold("completed", "sequence = 1")),
+        ("FAILED, and its last event is order.failed instead of order.cancelled", entry("failed", CANCELLED)),
+        ("its last event is order.completed instead of order.failed", told("failed", COMPLETED, "order.failed")),
+        (
+            "order.completed with status COMPLETED after order.completed",
+            another_told("%(completed)s", 3, "order.completed", "COMPLETED"),
+        ),
+        ("a gap between event 1 and event 3", told("completed", "sequence = 3")),
+        ("order.completed with status FAILED after", told("completed", "status = 'FAILED'")),
+        ("order.failed with status FAILED after order.completed", another_told("%(completed)s", 3, *FAILED)),
+        ("event 2 comes before event 1 in the feed", told("completed", "position = 0, xid = '3'")),
+        ("is of client shop, and an event is not", told("completed", "client = 'other'")),
+        (": AWAITING_AUTHORIZATION, with events", another_told("%(held)s", 1, "order.authorized", "AUTHORIZED")),
+        ("has events, and does not exist", another_told(OF_STRANGER, 1, "order.authorized", "AUTHORIZED")),
+        ("its last event is order.failed instead of", another_told("%(authorized)s", 2, *FAILED)),
+        ("begins with order.completed", untold("completed", "sequence = 1") + told("completed", "sequence = 1")),
+    ],
 }  # fmt: skip
 
+DELETED_EVENTS = "INSERT INTO deleted_events VALUES ('shop', 'order.completed', '3', 1, now());"
 # States that look wrong but are legal.
 HARMLESS = [
     entry("authorized", overdue(59)),
@@ -228,6 +269,11 @@ HARMLESS = [
     entry("turned_back", ahead("due_at", 49) + ", needs_attention_at = now(), attention_reason = 'why'"),
     entry("turned_back", overdue(600) + ", needs_attention_at = now(), attention_reason = 'why'"),
     entry("created", overdue(600) + ", claimed_by = 'x', claimed_until = now() + interval '1 s'"),
+    untold("completed", "sequence = 1") + DELETED_EVENTS,
+    untold("completed") + untold("failed") + DELETED_EVENTS,
+    entry("completed", "has_events = false") + untold("completed"),
+    entry("completed", "has_events = false") + untold("completed", "sequence = 1") + told("completed", "sequence = 1"),
+    another_told("%(completed)s", 3, "refund.failed", "COMPLETED"),
     order("captured", "status = 'CONFIRMED'"),
     payment("reserved", CAPTURED),
     without("payment_authorizations WHERE decline_code IS NOT NULL"),

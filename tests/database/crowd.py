@@ -57,6 +57,12 @@ INSERT INTO outbox (order_ledger_id, event_type, payload, status, processed_at)
         CASE WHEN %(is_due)s THEN 'PENDING' WHEN pg_temp.is_failed(n) THEN 'FAILED' ELSE 'PROCESSED' END,
         CASE WHEN NOT %(is_due)s THEN now() END
     FROM generate_series(%(first)s, %(last)s) n;
+INSERT INTO events (id, xid, position, client, order_ledger_id, sequence, type, status)
+    SELECT 'evt_' || lpad(to_hex(2 * n + sequence), 24, '0'), '3', 2 * n + sequence, 'shop', pg_temp.id('order', n),
+        sequence, CASE WHEN sequence = 1 THEN 'order.authorized' WHEN pg_temp.is_failed(n) THEN 'order.failed'
+        ELSE 'order.completed' END,
+        CASE WHEN sequence = 1 THEN 'AUTHORIZED' WHEN pg_temp.is_failed(n) THEN 'FAILED' ELSE 'COMPLETED' END
+    FROM generate_series(%(first)s, %(last)s) n, generate_series(1, CASE WHEN %(is_due)s THEN 1 ELSE 2 END) sequence;
 """
 
 SERVICES = """
@@ -98,18 +104,16 @@ INSERT INTO payment_idempotency_keys
 INSERT INTO refused_requests
     SELECT 'shop', 'refused' || n, md5(n::text), 422, '{}' FROM generate_series(1, %(last)s) n;
 INSERT INTO request_rates SELECT 'requests:key:' || n, 1 FROM generate_series(1, %(last)s) n;
-INSERT INTO events (id, client, order_ledger_id, sequence, type, status, refunded_cents)
-    SELECT 'evt_' || n, 'shop', pg_temp.id('order', n), 1, 'order.authorized', 'AUTHORIZED', 0
-    FROM generate_series(1, %(last)s) n;
 INSERT INTO webhook_endpoints (id, client, url, event_types, cursor_xid, cursor_position)
     SELECT 'we_1', 'shop', 'https://shop.example', '{*}', pg_current_xact_id(), max(position) FROM events;
 INSERT INTO webhook_secrets SELECT 'we_1', 1, 'whsec_' || repeat('A', 43) || '=';
 INSERT INTO webhook_deliveries (id, endpoint_id, event_id, message_id, type, order_ledger_id, sequence, status, due_at,
         created_at, ended_at)
-    SELECT pg_temp.id('row', n), 'we_1', id, id, type, order_ledger_id, sequence,
-        CASE WHEN n %% 100 = 0 THEN 'pending' ELSE 'succeeded' END, CASE WHEN n %% 100 = 0 THEN now() END,
-        now() - n * interval '1 s', CASE WHEN n %% 100 <> 0 THEN now() END
-    FROM events, LATERAL (SELECT substr(id, 5)::integer AS n) AS number;
+    SELECT pg_temp.id('delivery', position::integer), 'we_1', id, id, type, order_ledger_id, sequence,
+        CASE WHEN position %% 100 = 0 THEN 'pending' ELSE 'succeeded' END,
+        CASE WHEN position %% 100 = 0 THEN now() END, now() - position * interval '1 s',
+        CASE WHEN position %% 100 <> 0 THEN now() END
+    FROM events WHERE position <= %(last)s;
 INSERT INTO declines SELECT 'key:' || n, now() - n * interval '1 ms' FROM generate_series(1, %(last)s) n;
 """
 

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 
+import edge_api.events
 import edge_api.limits
 import edge_api.rates
 import edge_api.store
@@ -23,7 +24,7 @@ FEW, MANY = 1_000, 100_000
 CLAIMED = 16  # as many as WORKER_THREADS
 DUE_INDEX = "ix_order_ledger_due_at"
 # One row for each client or unwritable entry, and a few for each client.
-DOES_NOT_GROW = {"rate_limits", "set_aside_entries", "webhook_endpoints", "webhook_secrets"}
+DOES_NOT_GROW = {"rate_limits", "set_aside_entries", "deleted_events", "webhook_endpoints", "webhook_secrets"}
 SMALL_INDEXES = {DUE_INDEX, "ix_webhook_deliveries_claimed"}  # only open orders, and what is in flight
 DIGEST = "0" * 32
 ORDER, PRODUCT = known_id("order", 5), known_id("product", 5)
@@ -44,6 +45,8 @@ PARAMETERS = {
     | {"reference": "r-5", "metadata": "{}"}
     | {"failure_code": "payment_declined", "failure_message": "no", "notify": True, "ids": [ORDER]}
     | {"subjects": ["key:k", "address:a"], "key_subject": "key:k", "address_subject": "", "max_declines": 20},
+    edge_api.events: {"client": "shop", "types": ["order.completed", "order.failed"], "xid": "3", "position": 1}
+    | {"limit": 20, "order_ledger_id": ORDER, "id": "evt_5"},
     edge_api.limits: {},
     edge_api.rates: {"subject": "key:k", "limit": 600, "wanted": 10},
     orchestrator.statements: {"id": ORDER, "claim_number": 0, "entries": ENTRIES, "lease_s": 30, "delay_s": 0}

@@ -38,9 +38,11 @@ from tests.webhooks.conftest import EVENT, ORDER
 from webhooks.delivery import Answer
 
 SERVICES = ("edge_api", "inventory_service", "orders_service", "payments_service")
+MODELS = {service: (f"{service}.models",) for service in (*SERVICES, "webhooks", "ops")}
+MODELS["edge_api"] += ("edge_api.event_models",)
 TABLES = {
-    service: {each.name for each in vars(import_module(f"{service}.models")).values() if isinstance(each, Table)}
-    for service in (*SERVICES, "webhooks", "ops")
+    service: {each.name for name in names for each in vars(import_module(name)).values() if isinstance(each, Table)}
+    for service, names in MODELS.items()
 }
 
 

@@ -38,6 +38,10 @@ PROBLEMS = {
         "CREATE TABLE t (id bigint GENERATED ALWAYS AS IDENTITY); INSERT INTO t OVERRIDING SYSTEM VALUE VALUES (500)",
         "CREATE TABLE t (id serial); INSERT INTO t VALUES (1)",
     ],
+    "events": [
+        "INSERT INTO events (id, xid, client, order_ledger_id, sequence, type, status) VALUES ('evt_f', '9000000000',"
+        " 'shop', gen_random_uuid(), 1, 'order.completed', 'COMPLETED')"
+    ],
     "indexes": [
         "CREATE TABLE t (id int); INSERT INTO t VALUES (1), (1); CREATE UNIQUE INDEX CONCURRENTLY i ON t (id);"
         " DELETE FROM t",

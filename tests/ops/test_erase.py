@@ -52,6 +52,7 @@ def test_no_column_has_the_persons_data_any_more(ended, erase, url, person):
     ended.sql("UPDATE order_ledger_history SET detail = 'refused for a@b.example' WHERE id = 2")
     ended.sql("UPDATE payment_refunds SET reason = 'a wish of Wilhelmina'")
     ended.sql("UPDATE order_ledger SET failure_message = %(message)s", message=f"user {USER}")
+    ended.sql("UPDATE events SET failure_message = 'refused for a@b.example'")
     ended.sql("""UPDATE order_ledger SET reference = '2026-1742', metadata = '{"gift for": "Wilhelmina"}'""")
     ended.sql("INSERT INTO set_aside_entries SELECT id, 'why a@b.example' FROM order_ledger")
     assert where_found(ended, USER, EMAIL, "Wilhelmina") >= {

@@ -15,6 +15,7 @@ WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum >
 # The tables that keep rows after their order was deleted, and why.
 KEPT = {
     "client_keys": "of a client",
+    "deleted_events": "of a client",
     "deleted_reservations": "the stock that was sold",
     "inventory_adjustments": "not of an order",
     "inventory_idempotency_keys": "not of an order",

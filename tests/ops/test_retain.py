@@ -16,7 +16,7 @@ from tests.ops.old_orders import age, clock, place_all_kinds
 __all__ = ["clock"]
 
 ORDER_TABLES = (
-    "order_ledger", "order_ledger_items", "order_ledger_history", "outbox", "orders", "order_items",
+    "order_ledger", "order_ledger_items", "order_ledger_history", "outbox", "events", "orders", "order_items",
     "order_reservations", "inventory_reservations", "payment_authorizations", "payment_refunds",
     "payment_idempotency_keys",
 )  # fmt: skip
@@ -25,7 +25,7 @@ ORDER_TABLES = (
 @pytest.fixture
 def retain(url, capsys):
     def run(**settings):
-        days = {f"RETAIN_{name.upper()}_DAYS": str(value) for name, value in settings.items()}
+        days = {f"RETAIN_{name.upper()}_DAYS": str(value) for name, value in ({"events": 0} | settings).items()}
         code = main(["retain"], {"DATABASE_URL": url, "APP_ENV": "test", **days})
         captured = capsys.readouterr()
         assert (code, captured.err) == (0, "")
@@ -141,7 +141,7 @@ def test_answer_that_an_open_saga_may_need_stays(world, clock, retain):
 
 
 def test_history_and_events_can_go_before_the_order(old, retain, url):
-    assert retain(history=30, outbox=60) == "Deleted: 6 events, 6 histories.\n"
+    assert retain(history=30, outbox=60) == "Deleted: 6 histories, 6 outbox events.\n"
     assert (count(old, "order_ledger_history"), count(old, "outbox")) == (0, 0)
     assert violations(url) == {}
     id_ = old.sql("SELECT id::text FROM order_ledger LIMIT 1")[0][0]

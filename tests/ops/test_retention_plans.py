@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ops import erasure, ledger_walk, retained_keys, retention
+from domain.events import EventType
+from ops import erasure, ledger_walk, retained_events, retained_keys, retention
 from tests.database.crowd import fill, known_id
 from tests.database.test_indexes import explain, whole_readings
 
@@ -18,6 +19,8 @@ PARAMETERS = {
     "keys": KEYS,
     **{f"{scope}_keys": KEYS for scope in retention.PAYMENT_KEYS},
     "days": 30,
+    "client": "shop",
+    "types": list(EventType),
     "body": retention.EXPIRED,
     "code": retention.EXPIRED_CODE,
     "after": known_id("order", 5),
@@ -36,7 +39,9 @@ STATEMENTS = (
     retention.PAYMENTS,
     *retention.DELETES,
     retention.DELETE_HISTORY,
-    retention.DELETE_EVENTS,
+    retention.DELETE_OUTBOX,
+    retained_events.CLIENTS,
+    retained_events.DELETE_OLD,
     retention.DELETE_ANSWERS,
     erasure.FIND,
     erasure.REQUEST,

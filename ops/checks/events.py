@@ -1,0 +1,29 @@
+"""The events: are they numbered by this server's transactions?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from common.database.soundness import Problem
+from ops.checks.look import Look
+
+# Ids of events begin with the number of their transaction.
+NEWEST = """
+SELECT xid::text AS xid, pg_snapshot_xmax(pg_current_snapshot())::text AS next FROM events
+WHERE xid >= pg_snapshot_xmax(pg_current_snapshot()) AND id = (SELECT max(id) FROM events)
+"""
+# 3 is the first number that a server uses. The order of the events stays.
+RENUMBER = (
+    "UPDATE events SET xid = '3', position = ordered.position FROM (SELECT id, row_number() OVER (ORDER BY xid,"
+    " position) AS position FROM events) AS ordered WHERE ordered.id = events.id;"
+    " UPDATE deleted_events SET xid = '3', position = 0"
+)
+
+
+def numbers(look: Look) -> Iterator[Problem]:
+    for row in look.all(NEWEST):
+        yield Problem(
+            f"the last event was numbered {row['xid']} by another server, and this one is at {row['next']}: readers of"
+            " the feed would see new events before old ones",
+            RENUMBER,
+        )
