@@ -48,14 +48,14 @@ def _is_usable(text: str) -> bool:
     return is_host and "@" not in parts.netloc and port != 0
 
 
-class EventTypes(fields.List):
+class EventTypes(fields.List[str]):
     """`["*"]`, or some types of events. Each is kept once."""
 
     def __init__(self, **options: Any) -> None:
         one = fields.String(validate=validate.OneOf([EVERY_TYPE, *map(str, EventType)]))
         super().__init__(one, validate=validate.Length(1, len(EventType)), **options)
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> list[str]:
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> list[str | None]:
         types = list(dict.fromkeys(super()._deserialize(value, attr, data, **options)))
         if EVERY_TYPE in types and len(types) > 1:
             raise ValidationError('"*" is every type: give it alone, or the types without it.')
