@@ -15,5 +15,11 @@ class DeliveryNotFound(ApiError):
     status, code = 404, "not_found"
 
 
+class TooManyEndpoints(ApiError):
+    """You have as many webhook endpoints as a client may have. Delete one first. `details.limit` is their number."""
+
+    status, code = 409, "too_many_webhook_endpoints"
+
+
 class TooManyRotations(RateLimited):
     """The secret was rotated ten times within 24 hours. Rotate it again after Retry-After."""

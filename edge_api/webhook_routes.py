@@ -11,7 +11,7 @@ from common.api.routes import Api, Reply
 from common.database.database import Row
 from edge_api import webhook_schemas as schemas
 from edge_api.operations import Edge
-from edge_api.webhook_errors import DeliveryNotFound, EndpointNotFound, TooManyRotations
+from edge_api.webhook_errors import DeliveryNotFound, EndpointNotFound, TooManyEndpoints, TooManyRotations
 
 WRITE = Scope("webhooks:write")
 ONE = "/webhook_endpoints/<webhook_endpoint_id>"
@@ -27,6 +27,7 @@ api = Api("Webhook endpoints", "A part of the Edge API.")
     status=201,
     headers={"Location": "Where the endpoint can be seen: `/webhook_endpoints/{webhook_endpoint_id}`."},
     leads_to={"webhook_endpoint_id": "id"},
+    errors=(TooManyEndpoints,),
 )
 def create_webhook_endpoint(edge: Edge, body: Row) -> Reply:
     """Make a webhook endpoint.

@@ -7,15 +7,18 @@ from urllib.parse import urlsplit
 from marshmallow import Schema, ValidationError, fields, validate
 
 from common.api.fields import HumanText, Id, Moment, PageSize, Timestamp
+from common.products.schemas import TrueOrFalse
 from common.webhooks.deliveries import MAX_RESPONSE_CHARACTERS, STATUSES
 from domain.events import EventType
 from edge_api.cursor import Cursor
 from edge_api.schemas import MAX_PAGE
 
 EVERY_TYPE = "*"
-MAX_URL = 2048
-URL = r"^https?://[!-~]+$"
-MAX_HOST, MAX_LABEL = 253, 63  # RFC 1035
+MAX_URL, MAX_HOST = 2048, 253
+_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"  # RFC 1123
+_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+# What ASCII has, without blanks, `#` and `\\`. There is no user, and no IPv6 address.
+URL = rf"^https?://{_LABEL}(\.{_LABEL})*(:{_PORT})?([/?][!-\"$-\[\]-~]*)?$"
 ENDPOINT_STATUSES = ("enabled", "disabled")
 
 
@@ -28,24 +31,12 @@ class WebhookUrl(fields.String):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> str:
         text = str(super()._deserialize(value, attr, data, **options))
-        if not _is_usable(text):
+        if len(text) > MAX_URL or not re.fullmatch(URL, text) or len(urlsplit(text).hostname or "") > MAX_HOST:
             raise ValidationError(
                 f"Must be an http:// or https:// address of at most {MAX_URL} ASCII characters, without a user and"
-                " without a fragment."
+                " without a fragment. An international name must be in its ASCII form (xn--…)."
             )
         return text
-
-
-def _is_usable(text: str) -> bool:
-    if len(text) > MAX_URL or not re.fullmatch(URL, text) or set(text) & set("\\#"):
-        return False
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        return False
-    is_host = 0 < len(host) <= MAX_HOST and all(len(label) <= MAX_LABEL for label in host.split("."))
-    return is_host and "@" not in parts.netloc and port != 0
 
 
 class EventTypes(fields.List[str]):
@@ -56,10 +47,12 @@ class EventTypes(fields.List[str]):
         super().__init__(one, validate=validate.Length(1, len(EventType)), **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> list[str | None]:
-        types = list(dict.fromkeys(super()._deserialize(value, attr, data, **options)))
-        if EVERY_TYPE in types and len(types) > 1:
+        types = super()._deserialize(value, attr, data, **options)
+        if EVERY_TYPE in types and types != [EVERY_TYPE]:
             raise ValidationError('"*" is every type: give it alone, or the types without it.')
-        return types
+        if len(types) > len(EventType):
+            raise ValidationError(f"Must have at most {len(EventType)} types.")
+        return list(dict.fromkeys(types))
 
 
 class NewWebhookEndpoint(Schema):
@@ -135,7 +128,7 @@ class WebhookDeliveries(Schema):
 
 class ResendSince(Schema):
     since = Moment(required=True)
-    only_failed = fields.Boolean(load_default=True, truthy={True}, falsy={False})
+    only_failed = TrueOrFalse(load_default=True)
 
 
 class Resent(Schema):

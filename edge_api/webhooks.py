@@ -12,7 +12,7 @@ from common.database.database import Database, Row, Transaction
 from common.webhooks.secrets import new_id, new_secret
 from edge_api import webhook_statements as statements
 from edge_api.cursor import Position, cursor_of
-from edge_api.webhook_errors import DeliveryNotFound, EndpointNotFound, TooManyRotations
+from edge_api.webhook_errors import DeliveryNotFound, EndpointNotFound, TooManyEndpoints, TooManyRotations
 
 MAX_ENDPOINTS = 50
 MAX_SECRETS = 10  # each adds a signature to every delivery
@@ -43,7 +43,7 @@ class Endpoints:
             return made
 
         if (made := self.database.transact(work)) is None:
-            raise ValidationFailed(_schema=[f"You have {MAX_ENDPOINTS} webhook endpoints. Delete one first."])
+            raise TooManyEndpoints(limit=MAX_ENDPOINTS)
         return {**made, "secret": secret}
 
     def all(self, client: str) -> list[Row]:

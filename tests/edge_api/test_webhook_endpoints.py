@@ -116,7 +116,8 @@ def test_endpoint_is_made_with_a_secret_that_is_shown_once(call):
         ({"url": "https://münchen.example/"}, "url"), ({"url": "https://shop.example:99999/"}, "url"),
         ({"url": "https://shop.example:0/"}, "url"), ({"url": f"https://shop.example/{'x' * 2048}"}, "url"),
         ({"url": f"https://{'x' * 64}.example/"}, "url"), ({"url": "https://[::1/"}, "url"), ({"url": 1}, "url"),
-        ({"url": "https://shop.example\\@evil.example/"}, "url"),
+        ({"url": "https://shop.example\\@evil.example/"}, "url"), ({"url": "https://shop_1.example/"}, "url"),
+        ({"url": f"https://{'a.' * 127}example/"}, "url"), ({"url": "https://shop.example/\n"}, "url"),
         ({"event_types": []}, "event_types"), ({"event_types": ["order.lost"]}, "event_types"),
         ({"event_types": ["*", "order.failed"]}, "event_types"), ({"event_types": "*"}, "event_types"),
         ({"description": ""}, "description"), ({"description": "a\nb"}, "description"),
@@ -144,7 +145,7 @@ def test_only_https_in_production(url, call, monkeypatch):
 
 def test_the_number_of_endpoints_is_limited(call, monkeypatch):
     monkeypatch.setattr("edge_api.webhooks.MAX_ENDPOINTS", 2)
-    assert [call("POST", "/webhook_endpoints", NEW).status_code for _ in range(3)] == [201, 201, 400]
+    assert [call("POST", "/webhook_endpoints", NEW).status_code for _ in range(3)] == [201, 201, 409]
 
 
 def test_fields_can_be_changed(call, endpoint, path):

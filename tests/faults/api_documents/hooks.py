@@ -12,7 +12,7 @@ import schemathesis
 
 from common.api.visible import is_visible
 
-TEXTS = {"name", "notes", "reason", "reference", "reference_id"}
+TEXTS = {"name", "notes", "reason", "reference", "reference_id", "description"}
 KNOWN_PRODUCT = os.environ.get("KNOWN_PRODUCT", "")
 """An existing product. OpenAPI cannot link one service's document to another's."""
 
@@ -82,7 +82,15 @@ def _move_money(case: schemathesis.Case) -> None:
         case.body["amount_cents"] = 1
 
 
+def _choose_event_types(case: schemathesis.Case) -> None:
+    """`*` stands alone."""
+    if "*" in case.body.get("event_types", ()):
+        case.body["event_types"] = ["*"]
+
+
 REPAIRS = {
+    "create_webhook_endpoint": _choose_event_types,
+    "change_webhook_endpoint": _choose_event_types,
     "place_order": _place_order,
     "create_order": _create_order,
     "list_products": _list_products,
