@@ -96,8 +96,8 @@ WHERE order_ledger_id = ANY (%(ids)s::uuid[]) AND entry.id = ANY (%(ids)s::uuid[
 """
 # A receiver of webhooks may answer with what it knows of the customer.
 DELIVERIES = """
-UPDATE webhook_deliveries AS delivery SET response_body = NULL, error = NULL FROM events AS event
-WHERE event.order_ledger_id = ANY (%(ids)s::uuid[]) AND delivery.event_id = event.id
+UPDATE webhook_deliveries SET response_body = NULL, error = NULL
+WHERE event_id = ANY (ARRAY(SELECT id FROM events WHERE order_ledger_id = ANY (%(ids)s::uuid[])))
   AND (response_body IS NOT NULL OR error IS NOT NULL)
 """
 LEDGER = f"""

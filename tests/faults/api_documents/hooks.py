@@ -13,6 +13,7 @@ import schemathesis
 from common.api.visible import is_visible
 
 TEXTS = {"name", "notes", "reason", "reference", "reference_id", "description"}
+PLACES = {"cursor", "after"}  # in a list: only the server can make one
 KNOWN_PRODUCT = os.environ.get("KNOWN_PRODUCT", "")
 """An existing product. OpenAPI cannot link one service's document to another's."""
 
@@ -22,6 +23,8 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
     _make_texts_visible(case.body)
+    for name in PLACES & (case.query or {}).keys():
+        del case.query[name]
     repair = REPAIRS.get(case.operation.definition.raw["operationId"])
     if repair:
         repair(case)
