@@ -7,11 +7,13 @@ import uuid
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from importlib import import_module
+from types import SimpleNamespace
 
 import psycopg2
 import pytest
 from sqlalchemy import Table
 
+import edge_api.events
 import edge_api.limits
 import edge_api.notifier
 import edge_api.rates
@@ -29,11 +31,20 @@ from common.schema.roles import RIGHTS, role_of
 from common.schema.tables import metadata
 from domain.states import Status
 from tests.database.statements import statements_of
+from tests.database.test_identity import AUTHORIZE, PLACE
 
-SERVICES = ("edge_api", "inventory_service", "orders_service", "payments_service")
+MODELS = {
+    "edge_api": ("models", "event_models"),
+    **dict.fromkeys(("inventory_service", "orders_service", "payments_service", "ops"), ("models",)),
+}
 TABLES = {
-    service: {each.name for each in vars(import_module(f"{service}.models")).values() if isinstance(each, Table)}
-    for service in (*SERVICES, "ops")
+    service: {
+        each.name
+        for module in modules
+        for each in vars(import_module(f"{service}.{module}")).values()
+        if isinstance(each, Table)
+    }
+    for service, modules in MODELS.items()
 }
 
 
@@ -199,6 +210,18 @@ def test_edge_api_needs_only_its_own_tables(database, ran):
     store.database.one(edge_api.limits.EXPIRE)
     edge_api.rates.Rate(store.database, "requests", 10).take("key:k")
     assert never_ran(edge_api.limits, ran) == never_ran(edge_api.rates, ran) == set()
+
+
+def test_edge_api_may_read_events_and_no_more(database, ran):
+    edge = SimpleNamespace(store=edge_store(database("edge_api")))
+    with closing(psycopg2.connect(edge.store.database.url)) as connection, connection.cursor() as cursor:
+        cursor.execute(PLACE)
+        cursor.execute(AUTHORIZE, {"id": cursor.fetchone()[0]})  # the trigger writes, with the owner's rights
+        connection.commit()
+    (event,) = edge_api.events.list_events(edge, "shop", {"limit": 20})["events"]
+    query = {"limit": 20, "after": event["id"], "order_ledger_id": event["data"]["order_ledger_id"]}
+    assert edge_api.events.list_events(edge, "shop", query)["events"] == []
+    assert never_ran(edge_api.events, ran) == {"OF_CLIENT", "OF_ORDER"}  # parts of PAGE_OF_…
 
 
 CLAIM = {"claimant": "me", "lease_s": 30, "max_claims": 5, "set_aside_s": 300} | {
