@@ -117,6 +117,7 @@ def test_inventory_service_needs_only_its_own_tables(database, ran):
         )
     inventory.products_by_ids(service_database, [product])
     inventory.page_of_products(service_database)
+    inventory.change_product(service_database, product, {"price_cents": 8})
     inventory.availability(service_database, product)
     change = {"quantity": 1, "reason": "correction"}
     for _ in range(2):
@@ -200,6 +201,7 @@ def test_edge_api_needs_only_its_own_tables(database, ran):
     assert store.look("shop", "new", edge_api.store.Payers("key:k"), 20)["locked_for_s"] is None
     store.answer_abandoned(entry, StoredResponse.of(402, {}))
     assert store.get("shop", entry["id"])["timeline"]
+    assert store.page("shop", {"email": "a@b.example"}, 1)
     assert store.terminal([entry["id"]]) == [entry["id"]]
     store.insert_refused("shop", "unknown", "f", StoredResponse.of(422, {}))
     assert store.find("shop", "unknown")["id"] is None
