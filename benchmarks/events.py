@@ -191,10 +191,8 @@ def _log_position(cursor: Any) -> float:
 
 def _ratios(figures: Figures) -> Sequence[Ratio]:
     ratios = [at_most(f"{name}: many / few", _times(figures, name), FLAT, "×") for name in QUESTIONS]
-    return [
-        *ratios,
-        at_most("an order: with / without events", _times(figures, AN_ORDER, "with", "without"), 1.08, "×"),
-    ]
+    sides = zip(figures.of(AN_ORDER, "with"), figures.of(AN_ORDER, "without"), strict=True)
+    return [*ratios, at_most("an order: with − without events", [a - b for a, b in sides], AT_MOST_US, "µs")]
 
 
 def _times(figures: Figures, name: str) -> list[float]:

@@ -1,4 +1,4 @@
-"""`GET /events`: a client's events, oldest first, of which a reader misses none (docs/decisions/0053).
+"""`GET /events`: a client's events, oldest first. A reader misses none (docs/decisions/0053).
 
 The place of an event is (xid, position). An event is shown when every transaction that began to write before its own
 has ended, so that none appears later in front of it.

@@ -201,7 +201,8 @@ class Store:
         moments.reached("edge.before_t1")
         id_ = new_order_ledger_id()
         try:
-            row = self.database.one(INSERT_ENTRY, client=client, key=key, id=id_, **entry, **self._claim())
+            columns = {"reference": None, "metadata": None, **entry}
+            row = self.database.one(INSERT_ENTRY, client=client, key=key, id=id_, **columns, **self._claim())
         except DatabaseUnavailable:
             self.let_go_later({"id": id_, "claim_number": 1})  # it may have been committed
             raise

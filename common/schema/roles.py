@@ -87,6 +87,7 @@ RIGHTS: dict[str, dict[str, str]] = {
         "audit_summary": "SELECT",
         "audit_violations": "SELECT",
         "operator_log": "SELECT",
+        "events": "SELECT (id, xid)",  # for `ops check`
     },
 }
 VERB = re.compile(r"([A-Z]+)(?: \(([^)]*)\))?")  # of a right, with its columns

@@ -83,6 +83,8 @@ INSERT INTO products
         ON a.product_id = pg_temp.id('product', n)
     LEFT JOIN (SELECT product_id, sum(quantity) AS reserved FROM inventory_reservations WHERE released_at IS NULL
         GROUP BY product_id) r ON r.product_id = pg_temp.id('product', n);
+INSERT INTO product_versions
+    SELECT pg_temp.product(n), 1 + n / %(products)s, 'Widget', 999, true FROM generate_series(1, %(last)s) n;
 INSERT INTO inventory_idempotency_keys
     SELECT 'stock', 'k' || n, md5(n::text), 200, '{}' FROM generate_series(1, %(last)s) n;
 INSERT INTO orders

@@ -131,7 +131,7 @@ UNIQUE_CASES = [
     ("operator_log", "pk_operator_log", {"id": ID}),
     ("products", "pk_products", {"sku": "sku-2"}),
     ("products", "uq_products_sku", {"id": OTHER_ID}),
-    ("product_versions", "pk_product_versions", {"name": "Gadget"}),
+    ("product_versions", "pk_product_versions", {"price_cents": 1}),
     ("inventory_adjustments", "pk_inventory_adjustments", {}),
     ("order_reservations", "pk_order_reservations", {"fingerprint": "1" * 64}),
     ("inventory_reservations", "pk_inventory_reservations", {"product_id": OTHER_ID}),

@@ -214,8 +214,8 @@ def buffers(plan):
 def test_claim_reads_no_more_with_a_hundred_times_the_finished_orders(quiet, crowded):
     few, many = (buffers(claim(sql)("ANALYZE", "BUFFERS")) for sql in (quiet, crowded))
     # A larger index may be a level deeper: one more block for each claimed entry to find it, to find its lines, and to
-    # insert its new version into the indexes. The 99,000 orders themselves take about 4,000 blocks.
-    assert many <= few + 5 * CLAIMED
+    # insert its new version into the six indexes. The 99,000 orders themselves take about 4,000 blocks.
+    assert many <= few + 8 * CLAIMED
 
 
 @pytest.mark.parametrize(

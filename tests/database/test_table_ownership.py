@@ -8,11 +8,13 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import import_module
+from types import SimpleNamespace
 
 import psycopg2
 import pytest
 from sqlalchemy import Table
 
+import edge_api.events
 import edge_api.limits
 import edge_api.notifier
 import edge_api.rates
@@ -34,15 +36,24 @@ from common.schema.roles import RIGHTS, role_of
 from common.schema.tables import metadata
 from domain.states import Status
 from tests.database.statements import statements_of
+from tests.database.test_identity import AUTHORIZE, PLACE
 from tests.webhooks.conftest import EVENT, ORDER
 from webhooks.delivery import Answer
 
-SERVICES = ("edge_api", "inventory_service", "orders_service", "payments_service")
-MODELS = {service: (f"{service}.models",) for service in (*SERVICES, "webhooks", "ops")}
-MODELS["edge_api"] += ("edge_api.event_models",)
+MODELS = {
+    "edge_api": ("models", "event_models"),
+    **dict.fromkeys(
+        ("inventory_service", "orders_service", "payments_service", "webhooks", "ops"), ("models",)
+    ),
+}
 TABLES = {
-    service: {each.name for name in names for each in vars(import_module(name)).values() if isinstance(each, Table)}
-    for service, names in MODELS.items()
+    service: {
+        each.name
+        for module in modules
+        for each in vars(import_module(f"{service}.{module}")).values()
+        if isinstance(each, Table)
+    }
+    for service, modules in MODELS.items()
 }
 
 
@@ -115,6 +126,7 @@ def test_inventory_service_needs_only_its_own_tables(database, ran):
         )
     inventory.products_by_ids(service_database, [product])
     inventory.page_of_products(service_database)
+    inventory.change_product(service_database, product, {"price_cents": 8})
     inventory.availability(service_database, product)
     change = {"quantity": 1, "reason": "correction"}
     for _ in range(2):
@@ -198,6 +210,7 @@ def test_edge_api_needs_only_its_own_tables(database, ran):
     assert store.look("shop", "new", edge_api.store.Payers("key:k"), 20)["locked_for_s"] is None
     store.answer_abandoned(entry, StoredResponse.of(402, {}))
     assert store.get("shop", entry["id"])["timeline"]
+    assert store.page("shop", {"email": "a@b.example"}, 1)
     assert store.terminal([entry["id"]]) == [entry["id"]]
     store.insert_refused("shop", "unknown", "f", StoredResponse.of(422, {}))
     assert store.find("shop", "unknown")["id"] is None
@@ -208,6 +221,18 @@ def test_edge_api_needs_only_its_own_tables(database, ran):
     store.database.one(edge_api.limits.EXPIRE)
     edge_api.rates.Rate(store.database, "requests", 10).take("key:k")
     assert never_ran(edge_api.limits, ran) == never_ran(edge_api.rates, ran) == set()
+
+
+def test_edge_api_may_read_events_and_no_more(database, ran):
+    edge = SimpleNamespace(store=edge_store(database("edge_api")))
+    with closing(psycopg2.connect(edge.store.database.url)) as connection, connection.cursor() as cursor:
+        cursor.execute(PLACE)
+        cursor.execute(AUTHORIZE, {"id": cursor.fetchone()[0]})  # the trigger writes, with the owner's rights
+        connection.commit()
+    (event,) = edge_api.events.list_events(edge, "shop", {"limit": 20})["events"]
+    query = {"limit": 20, "after": event["id"], "order_ledger_id": event["data"]["order_ledger_id"]}
+    assert edge_api.events.list_events(edge, "shop", query)["events"] == []
+    assert never_ran(edge_api.events, ran) == {"OF_CLIENT", "OF_ORDER"}  # parts of PAGE_OF_…
 
 
 CLAIM = {"claimant": "me", "lease_s": 30, "max_claims": 5, "set_aside_s": 300} | {

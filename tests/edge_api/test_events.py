@@ -12,6 +12,7 @@ import pytest
 
 from common.api.fields import rfc3339
 from domain.events import EventType
+from ops.checks.events import RENUMBER
 from tests import credentials
 from tests.edge_api.conftest import CLOSE_ABANDONED, MARK_ABANDONED, PRICE_CENTS
 
@@ -367,6 +368,20 @@ def test_erased_order_has_events_without_its_metadata(write, feed):
     write("UPDATE order_ledger SET metadata = NULL WHERE id = %(id)s", id=id_)
     write.commit()
     assert (feed()[0]["data"]["metadata"], feed()[0]["data"]["reference"]) == ({}, "r")
+
+
+def test_events_that_were_numbered_again_keep_their_order(write, feed, get, sql):
+    """As after a restore on another server, whose transactions have smaller numbers."""
+    ids = [write.completed() for _ in range(3)]
+    write.commit()
+    before = feed()
+    sql("UPDATE events SET xid = (xid::text::bigint + 9000000000)::text::xid8")
+    assert feed() == []
+    sql(RENUMBER)
+    ids.append(write.authorized())
+    write.commit()
+    assert [event["id"] for event in feed()][:-1] == [event["id"] for event in before]
+    assert orders_of(feed(after=before[-1]["id"])) == ids[-1:]
 
 
 def test_nobody_but_the_owner_may_add_an_event(sql):

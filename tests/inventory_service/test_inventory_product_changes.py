@@ -11,7 +11,12 @@ import psycopg2
 import pytest
 
 from inventory_service.operations import CHANGE_PRODUCT, LOCK_PRODUCTS
+from tests.waiting import eventually
 
+PATIENCE_S = 20  # only a failing test waits so long
+WAITS_FOR_A_LOCK = """
+SELECT count(*) FROM pg_stat_activity WHERE application_name = 'inventory_service' AND wait_event_type = 'Lock'
+"""
 UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
@@ -42,7 +47,7 @@ def in_transaction(url):
     def run(statement, **params):
         with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
             cursor.execute(statement, params)
-            yield
+            yield connection
             connection.rollback()
 
     return run
@@ -117,6 +122,18 @@ def test_changes_at_the_same_time_lose_none(change, read, product, sql):
     changed = [(before[1] != after[1]) + (before[2] != after[2]) for before, after in itertools.pairwise(rows)]
     assert changed == [1] * (len(wanted) - 1)
     assert (read(product)["price_cents"], read(product)["name"]) == rows[-1][1:]
+
+
+def test_change_that_was_outrun_begins_again(in_transaction, change, product, sql):
+    other = {"name": "Decaf", "price_cents": None, "is_active": None}
+    with in_transaction(CHANGE_PRODUCT, product_id=product, **other) as connection, ThreadPoolExecutor(1) as thread:
+        outrun = thread.submit(change, product, price_cents=5)
+        eventually(lambda: sql(WAITS_FOR_A_LOCK) == [(1,)], PATIENCE_S)
+        connection.commit()
+        response = outrun.result()
+    assert (response.status_code, response.get_json()["name"], response.get_json()["price_cents"]) == (200, "Decaf", 5)
+    rows = sql("SELECT number, name, price_cents FROM product_versions ORDER BY number")
+    assert rows == [(1, "Decaf", 999), (2, "Decaf", 5)]
 
 
 def test_change_that_waits_too_long_for_another_one_is_busy(in_transaction, change, product):

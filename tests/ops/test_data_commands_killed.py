@@ -38,6 +38,7 @@ sys.exit(main(sys.argv[1:]))
 OLD = """
 SET session_replication_role = replica;
 UPDATE order_ledger SET created_at = now() - interval '100 days', updated_at = now() - interval '100 days';
+UPDATE events SET at = now() - interval '100 days';
 SET session_replication_role = origin;
 """
 EMAIL = "a@b.example"  # of every order in the crowd
@@ -62,13 +63,24 @@ def run(url, *arguments, program=("-m", "ops"), **environ):
 
 def test_killed_retention_is_completed_by_the_next_run(crowd):
     url, sql = crowd
-    left = "SELECT count(*) FROM order_ledger"
-    assert run(url, "retain", program=("-c", KILLED), RETAIN_ORDERS_DAYS="90") == -signal.SIGKILL
+    left, days = "SELECT count(*) FROM order_ledger", {"RETAIN_ORDERS_DAYS": "90", "RETAIN_EVENTS_DAYS": "0"}
+    assert run(url, "retain", program=("-c", KILLED), **days) == -signal.SIGKILL
     assert 0 < sql(left)[0][0] < ORDERS
     assert violations(url) == {}
-    assert run(url, "retain", RETAIN_ORDERS_DAYS="90") == 0
+    assert run(url, "retain", **days) == 0
     assert sql(left) == [(0,)]
     assert sql("SELECT count(*) FROM orders") == [(0,)]
+    assert violations(url) == {}
+
+
+def test_killed_retention_of_events_is_completed_by_the_next_run(crowd):
+    url, sql = crowd
+    left = "SELECT count(*) FROM events"
+    assert run(url, "retain", program=("-c", KILLED)) == -signal.SIGKILL
+    assert 0 < sql(left)[0][0] < 2 * ORDERS
+    assert violations(url) == {}
+    assert run(url, "retain") == 0
+    assert sql(left) == [(0,)]
     assert violations(url) == {}
 
 

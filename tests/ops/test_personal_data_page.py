@@ -20,6 +20,7 @@ KEPT = {
     "inventory_adjustments": "not of an order",
     "inventory_idempotency_keys": "not of an order",
     "operator_log": "must stay",
+    "product_versions": "not of an order",
     "products": "not of an order",
     "rate_limits": "of a client",
     "request_rates": "kept for an hour",
