@@ -20,7 +20,7 @@ from common.schema.reaching import NAME
 from common.schema.tables import metadata
 
 # Each package declares its tables in the shared metadata when its models are imported.
-for package in ("edge_api", "orders_service", "inventory_service", "payments_service", "ops"):
+for package in ("edge_api", "orders_service", "inventory_service", "payments_service", "webhooks", "ops"):
     import_module(f"{package}.models")
 
 OPTIONS: dict[str, Any] = {

@@ -21,6 +21,7 @@ from edge_api.operations import Edge
 from edge_api.routes import api
 from edge_api.services import GuardedService, Services
 from edge_api.store import Store
+from edge_api.webhooks import Endpoints
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         backlog=Backlog(store.backlog_age_s, settings.max_backlog_age_s),
         limits=limits,
         rate_limit_per_minute=settings.rate_limit_per_minute,
+        endpoints=Endpoints(database, only_https=settings.app_env == "production"),
         waits=Waits(store.terminal, settings.web_threads, is_stopping=lambda: bool(app.config["IS_STOPPING"]())),
     )
     app = create_service("edge_api", api, edge, settings, database, limits.guard(Clients(database).guard))

@@ -26,6 +26,7 @@ from edge_api.outcome import Authorization, abandoned, finish, location
 from edge_api.pricing import priced
 from edge_api.services import Services
 from edge_api.store import Payers, Store
+from edge_api.webhooks import Endpoints
 
 # How long a repeat waits for the first request before it is told to retry: an authorization takes milliseconds.
 REPEAT_WAITS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
@@ -41,6 +42,7 @@ class Edge:
     backlog: Backlog
     limits: Limits
     rate_limit_per_minute: int
+    endpoints: Endpoints
     waits: Waits = field(repr=False)
 
 

@@ -12,7 +12,7 @@ from common.api.idempotency import StoredResponse
 from common.api.routes import Api, Reply
 from common.database.database import Row
 from common.products import schemas as product_schemas
-from edge_api import event_schemas, events, operations, products, schemas
+from edge_api import event_schemas, events, operations, products, schemas, webhook_routes
 from edge_api.cancel import cancel
 from edge_api.errors import (
     CurrencyMismatch,
@@ -201,3 +201,6 @@ def change_stock(edge: Edge, product_id: str, idempotency_key: str, sent: Row, *
     `manual_adjustment` and `correction` may be negative, but never take the stock below 0.
     """
     return products.change_stock(edge, g.caller, product_id, idempotency_key, sent)
+
+
+api.operations += webhook_routes.api.operations

@@ -16,6 +16,7 @@ from holdfast_client.errors import (
     DuplicateSku,
     HoldfastError,
     IdempotencyKeyReused,
+    InvalidWebhook,
     NotCancellable,
     NotFound,
     PaymentDeclined,
@@ -38,6 +39,8 @@ from holdfast_client.models import (
     Product,
     TimelineEntry,
 )
+from holdfast_client.webhook_models import Resent, WebhookDelivery, WebhookEndpoint
+from holdfast_client.webhooks import verify_webhook
 
 __all__ = [
     "Cancellation",
@@ -49,6 +52,7 @@ __all__ = [
     "HoldfastClient",
     "HoldfastError",
     "IdempotencyKeyReused",
+    "InvalidWebhook",
     "Item",
     "Line",
     "NotCancellable",
@@ -58,10 +62,14 @@ __all__ = [
     "PlacedOrder",
     "Product",
     "RequestAbandoned",
+    "Resent",
     "StillInProgress",
     "TimelineEntry",
     "Unauthorized",
     "Unavailable",
     "UnknownProduct",
     "ValidationError",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "verify_webhook",
 ]

@@ -73,8 +73,10 @@ class Calls:
         *,
         key: str | None = None,
         wait: float = 0,
+        once: bool = False,
         **content: Any,
     ) -> Result:
+        """:param once: whether one try is all, because a second one may have a second effect"""
         request_id = str(uuid.uuid4())  # the same for all tries, so that the server's log shows them together
 
         def send() -> requests.Response:
@@ -88,7 +90,8 @@ class Calls:
                     **content,
                 )
 
-        return call(send, read, key=key, request_id=request_id, retry_for=self._retry_for, sleep=self._sleep)
+        retry_for = 0 if once else self._retry_for
+        return call(send, read, key=key, request_id=request_id, retry_for=retry_for, sleep=self._sleep)
 
     def _pages(
         self, path: str, name: str, read: Callable[[Mapping[str, Any]], Result], params: Mapping[str, Any]

@@ -102,7 +102,11 @@ class Unauthorized(HoldfastError):
 
 
 class NotFound(HoldfastError):
-    """The order or the product does not exist, or the order belongs to another client."""
+    """There is no such order, product or webhook endpoint, or it belongs to another client."""
+
+
+class InvalidWebhook(HoldfastError):
+    """A request that claims to be a webhook is not signed with the secret, is too old, or cannot be read."""
 
 
 class Unavailable(HoldfastError):

@@ -94,6 +94,12 @@ UPDATE events AS event SET failure_message = {_WITHOUT.format("event.failure_mes
 WHERE order_ledger_id = ANY (%(ids)s::uuid[]) AND entry.id = ANY (%(ids)s::uuid[]) AND entry.id = order_ledger_id
   AND event.failure_message <> {_WITHOUT.format("event.failure_message")}
 """
+# A receiver of webhooks may answer with what it knows of the customer.
+DELIVERIES = """
+UPDATE webhook_deliveries SET response_body = NULL, error = NULL
+WHERE event_id = ANY (ARRAY(SELECT id FROM events WHERE order_ledger_id = ANY (%(ids)s::uuid[])))
+  AND (response_body IS NOT NULL OR error IS NOT NULL)
+"""
 LEDGER = f"""
 UPDATE order_ledger AS entry SET user_id = %(nobody)s, email = %(no_address)s, metadata = NULL, cancel_note = NULL,
   {", ".join(f"{each} = {_WITHOUT.format(each)}" for each in ("status_detail", "failure_message", "attention_reason"))}
@@ -112,6 +118,7 @@ UPDATE payment_refunds SET reason = NULL FROM payment WHERE authorization_id = p
 ERASE = (
     HISTORY,  # before the ledger, which says what to look for
     EVENTS,
+    DELIVERIES,
     LEDGER,
     "DELETE FROM set_aside_entries WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
     "UPDATE orders SET user_id = %(nobody)s WHERE id = ANY (%(order_ids)s::uuid[]) AND user_id IS NOT NULL",

@@ -78,6 +78,8 @@ DELETES = (
     "DELETE FROM order_ledger_items WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
     "DELETE FROM order_ledger_history WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
     "DELETE FROM outbox WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
+    "DELETE FROM webhook_deliveries"
+    " WHERE event_id = ANY (ARRAY(SELECT id FROM events WHERE order_ledger_id = ANY (%(ids)s::uuid[])))",
     retained_events.DELETE_OF_ORDERS,
     "DELETE FROM set_aside_entries WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
     "DELETE FROM pending_erasures WHERE order_ledger_id = ANY (%(ids)s::uuid[])",

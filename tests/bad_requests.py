@@ -60,7 +60,7 @@ BAD_QUERIES = {
         "order_ledger_id": ["", "x", OTHER[1:], f"{OTHER},{OTHER}", "%00"],
         "after": [
             *("", "x", "%00", OTHER, "0" * 28, f"evt_{'0' * 23}", f"evt_{'0' * 25}", f"evt_{'0' * 24}%0A"),
-            *(f"evt_{each * 24}" for each in ("0", "f", "z", "Z", "é", "%20")),
+            *(f"evt_{each * 24}" for each in ("é", "%20", "-", "٣")),
         ],
         "limit": ["", "0", "101", "-1", "1.5", "%2B1", "٣", "9" * 18, "1_0"],
         "cursor": [f"evt_{'0' * 24}"],

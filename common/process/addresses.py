@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 # In the order of the Procfile. Process managers (honcho, foreman) give PORT to the first line and 100 more to each
 # further one; `make run` does the same.
-LINES = ("web", "orders_service", "inventory_service", "payments_service", "orchestrator")
+LINES = ("web", "orders_service", "inventory_service", "payments_service", "orchestrator", "webhooks")
 PARTICIPANTS = LINES[1:4]
 SERVICES = ("edge_api", *PARTICIPANTS)
 PORT_STEP = 100

@@ -66,6 +66,7 @@ class Settings:
         "",
         "the orchestrator's address without a pooler, for `LISTEN`; empty: `ORCHESTRATOR_DATABASE_URL`",
     )
+    webhooks_database_url: str = setting(database_url_or_nothing, "", "the same for the process `webhooks`")
     audit_database_url: str = setting(
         database_url_or_nothing, "", "the same for commands that only read: `check`, `audit`, list `attention`"
     )
@@ -151,6 +152,21 @@ class Settings:
         number(0.05, 86_400),
         "60",
         "how long an unauthorized order waits for its client before it is closed; at least `LEASE_S`",
+    )
+    webhook_threads: int = setting(
+        whole(1, 256), "32", "webhooks: deliveries in flight at once, each on its own thread"
+    )
+    webhook_in_flight_per_endpoint: int = setting(
+        whole(1, 64), "4", "webhooks: deliveries to one endpoint at once; an endpoint that fails has one"
+    )
+    webhook_timeout_s: float = setting(
+        number(0.1, 15), "15", "webhooks: how long a receiver may take to answer, from the name to the last header"
+    )
+    webhook_poll_interval_s: float = setting(
+        number(0.05, 60), "1", "webhooks: how often the process looks for new events and due deliveries"
+    )
+    webhook_allow_networks: tuple[Network, ...] = setting(
+        networks, "", "networks that are not public, to which webhooks may be delivered nevertheless; empty: none"
     )
     app_env: str = setting(
         choice("development", "test", "staging", "production"),

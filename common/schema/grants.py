@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from common.database.transaction import Row
-from common.schema.roles import AUDIT, RIGHTS, ROLES, SESSIONS, Right, rights, rights_of, role_of
+from common.schema.roles import AUDIT, RIGHTS, ROLES, SESSIONS, VERB, Right, rights, rights_of, role_of
 
 EXISTING = "SELECT rolname FROM pg_roles WHERE rolname = ANY (%(roles)s) ORDER BY rolname"
 COLUMNS = """
@@ -106,19 +105,20 @@ def statements(
     for relation, text in rights_of(name).items():
         if existing_columns is None:
             yield f"GRANT {text} ON {relation} TO {role}"
-        elif relation in existing_columns:
-            yield f"GRANT {_on_columns(text, existing_columns[relation])} ON {relation} TO {role}"
+        elif relation in existing_columns and (possible := _on_existing(text, existing_columns[relation])):
+            yield f"GRANT {possible} ON {relation} TO {role}"
     if name == AUDIT and (existing_columns is None or SESSIONS in existing_columns):
         yield f"GRANT EXECUTE ON FUNCTION {SESSIONS} TO {role}"
 
 
-def _on_columns(rights: str, existing: list[str]) -> str:
-    """The rights without columns that do not exist yet."""
-    return re.sub(
-        r"\(([^)]*)\)",
-        lambda found: f"({', '.join(column for column in found[1].split(', ') if column in existing)})",
-        rights,
-    )
+def _on_existing(text: str, columns: list[str]) -> str:
+    """The rights without columns that do not exist."""
+    rights = []
+    for verb, names in VERB.findall(text):
+        existing_names = [each for each in names.split(", ") if each in columns]
+        if not names or existing_names:
+            rights.append(f"{verb} ({', '.join(existing_names)})" if names else verb)
+    return ", ".join(rights)
 
 
 def _columns(database: Asks) -> dict[str, list[str]]:

@@ -17,7 +17,7 @@ SESSIONS = "client_sessions()"
 COMMON = {"holdfast_version": "SELECT", "operator_log": "INSERT (actor, action, details)"}
 
 # What each process may do, as GRANT takes it. A table without an entry is out of reach. Nothing may be deleted
-# but the counters of limits.
+# but the counters of limits, and former secrets.
 RIGHTS: dict[str, dict[str, str]] = {
     "edge_api": {
         "order_ledger": "SELECT, INSERT, UPDATE (status, status_detail, payment_authorization_id, failure_code,"
@@ -35,6 +35,11 @@ RIGHTS: dict[str, dict[str, str]] = {
         "declines": "SELECT, INSERT, DELETE",
         "client_keys": "SELECT, UPDATE (last_used_at)",
         "edge_idempotency_keys": "SELECT, INSERT, UPDATE (status, body)",
+        "webhook_endpoints": "SELECT, INSERT, UPDATE (url, event_types, description, status, disabled_at,"
+        " disabled_reason, failing_since, warnings, updated_at, deleted_at)",
+        # It makes secrets and shows them once, but cannot read them again.
+        "webhook_secrets": "SELECT (endpoint_id, number, valid_until), INSERT, UPDATE (valid_until), DELETE",
+        "webhook_deliveries": "SELECT, INSERT, UPDATE (status, due_at, attempts, first_attempt_at, ended_at)",
     },
     "orders_service": {
         "orders": "SELECT, INSERT, UPDATE (status, updated_at)",
@@ -68,6 +73,16 @@ RIGHTS: dict[str, dict[str, str]] = {
         "outbox": "SELECT (order_ledger_id, status), UPDATE (status, processed_at)",
         "set_aside_entries": "SELECT, INSERT, UPDATE (reason, retry_at, since)",
     },
+    "webhooks": {
+        # Neither the e-mail address nor the user.
+        "order_ledger": "SELECT (id, client_request_id, reference, metadata, total_amount_cents, currency)",
+        "events": "SELECT",
+        "webhook_endpoints": "SELECT, UPDATE (cursor_xid, cursor_position, last_success_at, failing_since, warnings,"
+        " status, disabled_at, disabled_reason, updated_at)",
+        "webhook_secrets": "SELECT",
+        "webhook_deliveries": "SELECT, INSERT, UPDATE (status, due_at, attempts, first_attempt_at, last_attempt_at,"
+        " ended_at, claimed_by, claimed_until, claim_number, response_status, response_body, error)",
+    },
     # The views show what is wrong with an order, and no personal data.
     AUDIT: {
         "audit_attention": "SELECT",
@@ -78,6 +93,7 @@ RIGHTS: dict[str, dict[str, str]] = {
         "events": "SELECT (id, xid)",  # for `ops check`
     },
 }
+VERB = re.compile(r"([A-Z]+)(?: \(([^)]*)\))?")  # of a right, with its columns
 RUN_TIME = tuple(name for name in RIGHTS if name != AUDIT)
 
 # Limits of every session of the role, also one by hand or behind a pooler that drops a connection's own.
@@ -117,7 +133,7 @@ def limits_of(name: str) -> dict[str, str]:
 def rights() -> Iterator[Right]:
     for name in RIGHTS:
         for relation, text in rights_of(name).items():
-            for verb, columns in re.findall(r"([A-Z]+)(?: \(([^)]*)\))?", text):
+            for verb, columns in VERB.findall(text):
                 yield from (Right(role_of(name), relation, verb, column) for column in _listed(columns))
 
 

@@ -106,6 +106,16 @@ INSERT INTO payment_idempotency_keys
 INSERT INTO refused_requests
     SELECT 'shop', 'refused' || n, md5(n::text), 422, '{}' FROM generate_series(1, %(last)s) n;
 INSERT INTO request_rates SELECT 'requests:key:' || n, 1 FROM generate_series(1, %(last)s) n;
+INSERT INTO webhook_endpoints (id, client, url, event_types, cursor_xid, cursor_position)
+    SELECT 'we_1', 'shop', 'https://shop.example', '{*}', pg_current_xact_id(), max(position) FROM events;
+INSERT INTO webhook_secrets SELECT 'we_1', 1, 'whsec_' || repeat('A', 43) || '=';
+INSERT INTO webhook_deliveries (id, endpoint_id, event_id, message_id, type, order_ledger_id, sequence, status, due_at,
+        created_at, ended_at)
+    SELECT pg_temp.id('delivery', position::integer), 'we_1', id, id, type, order_ledger_id, sequence,
+        CASE WHEN position %% 100 = 0 THEN 'pending' ELSE 'succeeded' END,
+        CASE WHEN position %% 100 = 0 THEN now() END, now() - position * interval '1 s',
+        CASE WHEN position %% 100 <> 0 THEN now() END
+    FROM events WHERE position <= %(last)s;
 INSERT INTO declines SELECT 'key:' || n, now() - n * interval '1 ms' FROM generate_series(1, %(last)s) n;
 """
 

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 COMMON = {f"common.{path.parent.name}" for path in ROOT.glob("common/*/__init__.py")}
 OURS = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"common"} | COMMON | {"tests"}
-SERVICES = ("edge_api", "inventory_service", "orders_service", "payments_service", "orchestrator")
+SERVICES = ("edge_api", "inventory_service", "orders_service", "payments_service", "orchestrator", "webhooks")
 RUN_TIME = COMMON - {"common.server"} | {"domain"}
 MAY_IMPORT = {service: {service} | RUN_TIME for service in SERVICES} | {
     "domain": set(),
@@ -19,8 +19,9 @@ MAY_IMPORT = {service: {service} | RUN_TIME for service in SERVICES} | {
     "common.credentials": set(),
     "common.calls": {"common.json_text", "common.process"},
     "common.api": {"common.credentials", "common.database", "common.json_text", "common.process", "domain"},
-    "common.products": {"common.api", "domain"},
     "common.events": {"common.api"},
+    "common.products": {"common.api", "domain"},
+    "common.webhooks": {"common.database"},
     "common.server": {"common.api", "common.process"},
     "crash_points": {"common.process"},
     "orchestrator": {"crash_points", "orchestrator"} | RUN_TIME,  # its main module arms them, as gunicorn.conf.py does

@@ -9,10 +9,12 @@ import edge_api.events
 import edge_api.limits
 import edge_api.rates
 import edge_api.store
+import edge_api.webhook_statements
 import inventory_service.operations
 import orchestrator.statements
 import orders_service.operations
 import payments_service.operations
+import webhooks.statements
 from common.api import idempotency
 from domain.states import authorize_key
 from tests.database.crowd import DUE, fill, known_id
@@ -21,11 +23,9 @@ from tests.database.statements import statements_of
 FEW, MANY = 1_000, 100_000
 CLAIMED = 16  # as many as WORKER_THREADS
 DUE_INDEX = "ix_order_ledger_due_at"
-DOES_NOT_GROW = {
-    "rate_limits",
-    "set_aside_entries",
-    "deleted_events",
-}  # one row for each client; one for each unwritable entry
+# One row for each client or unwritable entry, and a few for each client.
+DOES_NOT_GROW = {"rate_limits", "set_aside_entries", "deleted_events", "webhook_endpoints", "webhook_secrets"}
+SMALL_INDEXES = {DUE_INDEX, "ix_webhook_deliveries_claimed"}  # only open orders, and what is in flight
 DIGEST = "0" * 32
 ORDER, PRODUCT = known_id("order", 5), known_id("product", 5)
 KEY = authorize_key(ORDER)
@@ -61,6 +61,16 @@ PARAMETERS = {
     orders_service.operations: LINES
     | {"id": ORDER, "order_ledger_id": ORDER, "user_id": NEW, "total_amount_cents": 999, "currency": "USD"}
     | {"fingerprint": DIGEST},
+    webhooks.statements: {"endpoint_id": "we_1", "order_ledger_ids": [ORDER], "limit": 500, "event_ids": ["evt_1"]}
+    | {"types": ["order.failed"], "sequences": [1], "xid": "1", "position": 1, "in_flight": [], "claimant": "worker"}
+    | {"lease_s": 60, "ids": ["evt_5"], "status": "failed", "retry_in_s": None, "response_status": 500}
+    | {"response_body": "no", "error": None, "id": ORDER, "claim_number": 0, "reason": "why", "delay_s": 0}
+    | {"after_s": [3600], "disable_after_s": 432_000},
+    edge_api.webhook_statements: {"id": "we_1", "client": "shop", "url": "https://shop.example", "event_types": ["*"]}
+    | {"description": None, "max_endpoints": 50, "status": "enabled", "number": 2, "secret": "whsec_"}
+    | {"message_id": "evt_test", "delivery_id": ORDER, "endpoint_id": "we_1", "order_ledger_ids": [ORDER]}
+    | {"ids": [ORDER], "created_at": "2026-01-01T00:00:00Z", "after": ORDER, "until": "2100-01-01T00:00:00Z"}
+    | {"limit": 100},
     payments_service.operations: {"id": "auth_5", "key": KEY, "idempotency_key": KEY, "user_id": NEW}
     | {"amount_cents": 1, "currency": "USD", "status": "AUTHORIZED", "decline_code": None, "refuses_capture": False}
     | {"reason": None, "capture_id": "cap_new", "authorization_id": "auth_5"},
@@ -96,10 +106,20 @@ def statements_of_idempotency():
     return first.statements + again.statements
 
 
+NUMBER = {webhooks.statements.CLAIM: {"in_flight": 4}}  # of another type than elsewhere
 CASES = [
-    pytest.param(text, parameters, id=f"{module.__name__}.{name}")
+    pytest.param(text, parameters | NUMBER.get(text, {}), id=f"{module.__name__}.{name}")
     for module, parameters in PARAMETERS.items()
     for name, text in statements_of(module).items()
+]
+CASES += [
+    pytest.param(
+        edge_api.webhook_statements.page_of_deliveries(status, is_after=is_after),
+        PARAMETERS[edge_api.webhook_statements],
+        id=f"page_of_deliveries.{status}.{is_after}",
+    )
+    for status in (None, "pending", "failed", "succeeded")
+    for is_after in (False, True)
 ]
 CASES += [
     pytest.param(text, params, id=f"idempotency.once.{number}")
@@ -153,8 +173,11 @@ def whole_readings(plan):
             yield f"all of {table}"
         is_index = "Index" in node["Node Type"] and "Scan" in node["Node Type"]
         if (
-            is_index and "Index Cond" not in node and node["Index Name"] != DUE_INDEX
-        ):  # that index holds only open orders
+            is_index
+            and "Index Cond" not in node
+            and node["Index Name"] not in SMALL_INDEXES
+            and table not in DOES_NOT_GROW
+        ):
             yield f"all of {node['Index Name']}"
 
 

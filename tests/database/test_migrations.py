@@ -18,7 +18,7 @@ from common.schema import migrate
 from common.schema.tables import metadata
 from tests.database.catalog import catalog
 
-for package in ("edge_api", "orders_service", "inventory_service", "payments_service", "ops"):
+for package in ("edge_api", "orders_service", "inventory_service", "payments_service", "webhooks", "ops"):
     import_module(f"{package}.models")
 
 ROOT = Path(__file__).parents[2]

@@ -6,21 +6,28 @@ tests/security/test_roles.py shows that they allow nothing else.
 import uuid
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from importlib import import_module
+from types import SimpleNamespace
 
 import psycopg2
 import pytest
 from sqlalchemy import Table
 
+import edge_api.events
 import edge_api.limits
 import edge_api.notifier
 import edge_api.rates
 import edge_api.store
+import edge_api.webhook_statements
+import edge_api.webhooks
 import inventory_service.operations as inventory
 import orchestrator.statements
 import orchestrator.store
 import orders_service.operations as orders
 import payments_service.operations as payments
+import webhooks.statements
+import webhooks.store
 from common.api.errors import ApiError, Busy
 from common.api.idempotency import StoredResponse
 from common.database.database import Database, Transaction
@@ -29,11 +36,22 @@ from common.schema.roles import RIGHTS, role_of
 from common.schema.tables import metadata
 from domain.states import Status
 from tests.database.statements import statements_of
+from tests.database.test_identity import AUTHORIZE, PLACE
+from tests.webhooks.conftest import EVENT, ORDER
+from webhooks.delivery import Answer
 
-SERVICES = ("edge_api", "inventory_service", "orders_service", "payments_service")
+MODELS = {
+    "edge_api": ("models", "event_models"),
+    **dict.fromkeys(("inventory_service", "orders_service", "payments_service", "webhooks", "ops"), ("models",)),
+}
 TABLES = {
-    service: {each.name for each in vars(import_module(f"{service}.models")).values() if isinstance(each, Table)}
-    for service in (*SERVICES, "ops")
+    service: {
+        each.name
+        for module in modules
+        for each in vars(import_module(f"{service}.{module}")).values()
+        if isinstance(each, Table)
+    }
+    for service, modules in MODELS.items()
 }
 
 
@@ -204,6 +222,18 @@ def test_edge_api_needs_only_its_own_tables(database, ran):
     assert never_ran(edge_api.limits, ran) == never_ran(edge_api.rates, ran) == set()
 
 
+def test_edge_api_may_read_events_and_no_more(database, ran):
+    edge = SimpleNamespace(store=edge_store(database("edge_api")))
+    with closing(psycopg2.connect(edge.store.database.url)) as connection, connection.cursor() as cursor:
+        cursor.execute(PLACE)
+        cursor.execute(AUTHORIZE, {"id": cursor.fetchone()[0]})  # the trigger writes, with the owner's rights
+        connection.commit()
+    (event,) = edge_api.events.list_events(edge, "shop", {"limit": 20})["events"]
+    query = {"limit": 20, "after": event["id"], "order_ledger_id": event["data"]["order_ledger_id"]}
+    assert edge_api.events.list_events(edge, "shop", query)["events"] == []
+    assert never_ran(edge_api.events, ran) == {"OF_CLIENT", "OF_ORDER"}  # parts of PAGE_OF_…
+
+
 CLAIM = {"claimant": "me", "lease_s": 30, "max_claims": 5, "set_aside_s": 300} | {
     "abandoned": "abandoned", "abandoned_message": "the client did not return"
 }  # fmt: skip
@@ -230,3 +260,43 @@ def test_orchestrator_needs_only_its_own_tables(database, ran):
         was, now = now, replace(now, status=status)
         assert store.save(was, now)
     assert never_ran(orchestrator.statements, ran) == set()
+
+
+def endpoint_of_webhooks(database):
+    endpoints = edge_api.webhooks.Endpoints(database, only_https=False)
+    return endpoints, endpoints.create("shop", {"url": "https://shop.example", "event_types": ["*"]})["id"]
+
+
+def test_edge_api_needs_only_its_own_tables_for_webhooks(database, ran):
+    endpoints, id_ = endpoint_of_webhooks(database("edge_api"))
+    endpoints.change("shop", id_, {"status": "disabled"})
+    endpoints.rotate_secret("shop", id_)
+    delivery = endpoints.test("shop", id_)["id"]
+    endpoints.resend("shop", id_, delivery)
+    endpoints.deliveries("shop", id_, {"limit": 1, "status": "pending"})
+    for only_failed in (True, False):
+        endpoints.resend_since("shop", id_, datetime(2026, 1, 1, tzinfo=UTC), only_failed)
+    endpoints.database.all(edge_api.webhook_statements.SCHEDULE, endpoint_id=id_, order_ledger_ids=[new_id()])
+    endpoints.database.all(edge_api.webhook_statements.RESEND_EACH, ids=[delivery])
+    assert len(endpoints.all("shop")) == 1
+    endpoints.delete("shop", id_)
+    assert never_ran(edge_api.webhook_statements, ran) == set()
+
+
+def test_webhooks_needs_only_its_own_tables(database, ran, connect, roles):
+    _, id_ = endpoint_of_webhooks(database("edge_api"))
+    owner, order = connect(address_of(roles["webhooks"], "holdfast")), new_id()
+    owner(ORDER, id=order, client="shop")
+    owner(EVENT, id=f"evt_{order}", client="shop", order=order, sequence=1, type="order.authorized")
+    ran.clear()
+    store = webhooks.store.Store(database("webhooks"), "me", 4)
+    assert store.fan_out()
+    assert store.due()
+    (delivery,) = store.claim(id_, 4)
+    store.release(delivery)
+    store.release_stranded([])
+    (delivery,) = store.claim(id_, 4)
+    assert store.save(delivery, Answer(410))
+    store.database.all(webhooks.statements.SUCCEEDED, endpoint_id=id_)
+    store.look_after_endpoints()
+    assert never_ran(webhooks.statements, ran) == set()

@@ -4,6 +4,7 @@ ID = "11111111-1111-4111-8111-111111111111"
 OTHER_ID = "22222222-2222-4222-8222-222222222222"
 NOW = "2026-01-02T03:04:05Z"
 DIGEST = "0" * 64
+SECRET = "whsec_" + "A" * 43 + "="
 
 VALID = {
     "products": {"id": ID, "sku": "sku-1", "name": "Widget", "price_cents": 999, "stock_quantity": 5},
@@ -68,6 +69,24 @@ VALID = {
         "refund_id": ID,
     },
     "deleted_events": {"client": "shop", "type": "order.completed", "xid": "7", "position": 7},
+    "webhook_endpoints": {
+        "id": "we_1",
+        "client": "shop",
+        "url": "https://shop.example/hook",
+        "event_types": "{*}",
+        "cursor_xid": "1",
+    },
+    "webhook_secrets": {"endpoint_id": "we_1", "number": 1, "secret": SECRET},
+    "webhook_deliveries": {
+        "id": ID,
+        "endpoint_id": "we_1",
+        "event_id": "evt_000000000000000000000001",
+        "message_id": "evt_000000000000000000000001",
+        "type": "refund.succeeded",
+        "order_ledger_id": ID,
+        "sequence": 1,
+        "due_at": NOW,
+    },
     "set_aside_entries": {"order_ledger_id": ID, "reason": "why", "retry_at": NOW},
     "refused_requests": {
         "client": "shop",

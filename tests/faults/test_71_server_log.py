@@ -23,7 +23,8 @@ from tests.waiting import eventually
 
 CANARY = "canary@shop.example"
 MODULES = ("edge_api.store", "orchestrator.store", "inventory_service.operations", "orders_service.operations",
-           "payments_service.operations", "ops.attention", "ops.audit")  # fmt: skip
+           "payments_service.operations", "ops.attention", "ops.audit",
+           "webhooks.statements", "edge_api.webhook_statements")  # fmt: skip
 ENTRY = {
     "id": "5f0c1e0a-52cf-4f0a-9c0e-0f6d3b1c7a11",
     "client": "shop",

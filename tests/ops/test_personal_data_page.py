@@ -26,6 +26,8 @@ KEPT = {
     "rate_limits": "of a client",
     "request_rates": "kept for an hour",
     "declines": "kept for an hour",
+    "webhook_endpoints": "of a client",
+    "webhook_secrets": "of a client",
     "refused_requests": "the keys",
 }
 

@@ -28,6 +28,7 @@ NEEDED = {
         "set_aside_entries": "S", "refused_requests": "SI", "rate_limits": "SIU",
         "request_rates": "SIUD", "declines": "SID",
         "client_keys": "SU", "edge_idempotency_keys": "SIU",
+        "webhook_endpoints": "SIU", "webhook_secrets": "SIUD", "webhook_deliveries": "SIU",
     },
     "orders_service": {"orders": "SIU", "order_items": "SI"},
     "inventory_service": {
@@ -38,6 +39,10 @@ NEEDED = {
     "orchestrator": {
         "order_ledger": "SU", "order_ledger_items": "S", "order_ledger_history": "S", "outbox": "SU",
         "set_aside_entries": "SIU",
+    },
+    "webhooks": {
+        "order_ledger": "S", "events": "S",
+        "webhook_endpoints": "SU", "webhook_secrets": "S", "webhook_deliveries": "SIU",
     },
     "audit": {"operator_log": "S", "events": "S"},
 }  # fmt: skip
@@ -57,6 +62,10 @@ PROTECTED = {
         "client_keys": "id client secret_sha256 scopes expires_at revoked_at",
     },
     "orchestrator": {"order_ledger": "email total_amount_cents currency payment_authorization_id response_body client"},
+    "webhooks": {
+        "webhook_endpoints": "id client url event_types deleted_at",
+        "webhook_deliveries": "id endpoint_id event_id message_id type",
+    },
     "orders_service": {"orders": "total_amount_cents currency user_id order_ledger_id"},
     "inventory_service": {"products": "price_cents currency sku", "inventory_reservations": "quantity product_id"},
     "payments_service": {"payment_authorizations": "amount_cents currency idempotency_key user_id"},
@@ -126,6 +135,17 @@ def test_payments_service_cannot_read_the_ledger(as_role: Open) -> None:
 def test_orchestrator_cannot_read_e_mail_addresses(as_role: Open) -> None:
     as_role("orchestrator")("SELECT id FROM order_ledger")
     refused(as_role("orchestrator"), "SELECT email FROM order_ledger")
+
+
+def test_webhooks_cannot_read_personal_data(as_role: Open) -> None:
+    as_role("webhooks")("SELECT id, reference FROM order_ledger")
+    for column in ("email", "user_id", "response_body"):
+        refused(as_role("webhooks"), f"SELECT {column} FROM order_ledger")
+
+
+def test_edge_api_cannot_read_the_secrets_of_webhooks(as_role: Open) -> None:
+    as_role("edge_api")("SELECT endpoint_id FROM webhook_secrets")
+    refused(as_role("edge_api"), "SELECT secret FROM webhook_secrets")
 
 
 @pytest.mark.parametrize(("name", "table"), [(name, table) for name, tables in PROTECTED.items() for table in tables])

@@ -4,10 +4,12 @@ import psycopg2
 import pytest
 
 import edge_api.store
+import edge_api.webhook_statements
 import inventory_service.operations
 import orchestrator.store
 import orders_service.operations
 import payments_service.operations
+import webhooks.statements
 from common.api import idempotency
 from common.database.errors import DatabaseUnavailable
 from common.database.prepared import prepared
@@ -15,7 +17,7 @@ from tests.database.statements import statements_of
 
 MODULES = (
     edge_api.store, orchestrator.store, inventory_service.operations, orders_service.operations,
-    payments_service.operations, idempotency,
+    payments_service.operations, idempotency, edge_api.webhook_statements, webhooks.statements,
 )  # fmt: skip
 LONGEST_NAME = 63  # PostgreSQL truncates longer names
 INSERT = "INSERT INTO t (name) VALUES (%(name)s)"

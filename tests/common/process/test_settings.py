@@ -22,6 +22,7 @@ OWN_ADDRESSES = {
     "inventory_service": "INVENTORY_SERVICE_DATABASE_URL",
     "payments_service": "PAYMENTS_SERVICE_DATABASE_URL",
     "orchestrator": "ORCHESTRATOR_DATABASE_URL",
+    "webhooks": "WEBHOOKS_DATABASE_URL",
     "audit": "AUDIT_DATABASE_URL",
 }
 DEFAULTS = dict.fromkeys([*OWN_ADDRESSES.values(), "ORCHESTRATOR_DATABASE_DIRECT_URL"], "") | {
@@ -58,6 +59,11 @@ DEFAULTS = dict.fromkeys([*OWN_ADDRESSES.values(), "ORCHESTRATOR_DATABASE_DIRECT
     "RETRY_JITTER": 0.1,
     "LEASE_S": 30.0,
     "ABANDONED_AFTER_S": 60.0,
+    "WEBHOOK_THREADS": 32,
+    "WEBHOOK_IN_FLIGHT_PER_ENDPOINT": 4,
+    "WEBHOOK_TIMEOUT_S": 15.0,
+    "WEBHOOK_POLL_INTERVAL_S": 1.0,
+    "WEBHOOK_ALLOW_NETWORKS": (),
     "APP_ENV": "development",
     "RETAIN_ORDERS_DAYS": 0,
     "RETAIN_HISTORY_DAYS": 0,
@@ -72,6 +78,10 @@ RANGES = {
     "PORT": (1, 65535),
     "WEB_CONCURRENCY": (1, 64),
     "WEB_THREADS": (1, 256),
+    "WEBHOOK_THREADS": (1, 256),
+    "WEBHOOK_IN_FLIGHT_PER_ENDPOINT": (1, 64),
+    "WEBHOOK_TIMEOUT_S": (0.1, 15),
+    "WEBHOOK_POLL_INTERVAL_S": (0.05, 60),
     "MAX_BACKLOG_AGE_S": (1, 86_400),
     "RATE_LIMIT_PER_MINUTE": (0, 1_000_000),
     "REQUESTS_PER_MINUTE_PER_KEY": (0, 1_000_000),
@@ -107,7 +117,11 @@ BAD_VALUES = (
     + [(f"RETAIN_{name}_DAYS", str(days - 1)) for name, days in SHORTEST.items() if days > 1]
     + [("LOG_LEVEL", value) for value in ["info", "VERBOSE", "10"]]
     + [("CURRENCY", value) for value in ["usd", "XXX", "DOLLAR"]]
-    + [("TRUSTED_PROXIES", value) for value in ["proxy", "*", "0.0.0.0/0", "::/0", "10.0.0.1/8", "10.0.0.0/8 ::1"]]
+    + [
+        (name, value)
+        for name in ("TRUSTED_PROXIES", "WEBHOOK_ALLOW_NETWORKS")
+        for value in ["proxy", "*", "0.0.0.0/0", "::/0", "10.0.0.1/8", "10.0.0.0/8 ::1"]
+    ]
     + [("TRUSTED_PROXIES", value) for value in ["0.0.0.0/1,128.0.0.0/1", "8.0.0.0/8,9.0.0.0/8", "2000::/3"]]
     + [("LOG_FORMAT", value) for value in ["JSON", "xml"]]
     + [(name, value) for name in SETTINGS if name.endswith("SERVICE_URL") for value in BAD_URL]

@@ -12,7 +12,8 @@ import schemathesis
 
 from common.api.visible import is_visible
 
-TEXTS = {"name", "notes", "reason", "reference", "reference_id"}
+TEXTS = {"name", "notes", "reason", "reference", "reference_id", "description"}
+PLACES = {"cursor", "after"}  # in a list: only the server can make one
 KNOWN_PRODUCT = os.environ.get("KNOWN_PRODUCT", "")
 """An existing product. OpenAPI cannot link one service's document to another's."""
 
@@ -22,6 +23,8 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
     _make_texts_visible(case.body)
+    for name in PLACES & (case.query or {}).keys():
+        del case.query[name]
     repair = REPAIRS.get(case.operation.definition.raw["operationId"])
     if repair:
         repair(case)
@@ -68,6 +71,11 @@ def _list_products(case: schemathesis.Case) -> None:
         case.query = {"ids": case.query["ids"]}
 
 
+def _list_events(case: schemathesis.Case) -> None:
+    """Begin with the oldest event: no other one is known here."""
+    case.query = {name: value for name, value in (case.query or {}).items() if name != "after"}
+
+
 def _change_stock(case: schemathesis.Case) -> None:
     """Make the quantity positive for reasons that only add stock, and keep the stock within its column's range."""
     case.body["quantity"] = abs(case.body["quantity"]) % 1000 + 1
@@ -97,10 +105,19 @@ def _move_money(case: schemathesis.Case) -> None:
         case.body["amount_cents"] = 1
 
 
+def _choose_event_types(case: schemathesis.Case) -> None:
+    """`*` stands alone."""
+    if "*" in case.body.get("event_types", ()):
+        case.body["event_types"] = ["*"]
+
+
 REPAIRS = {
+    "create_webhook_endpoint": _choose_event_types,
+    "change_webhook_endpoint": _choose_event_types,
     "place_order": _place_order,
     "list_orders": _list_orders,
     "create_order": _create_order,
+    "list_events": _list_events,
     "list_products": _list_products,
     "create_product": _create_product,
     "change_product": _change_product,

@@ -1,0 +1,26 @@
+"""The queue of an endpoint: which of its deliveries may be attempted, and when.
+
+All that changes the queue of an endpoint first locks the endpoint's row, so each change sees all earlier ones. The
+lock is held for one short transaction, never during a call.
+"""
+
+from __future__ import annotations
+
+STATUSES = ("pending", "succeeded", "failed")
+MAX_RESPONSE_CHARACTERS = 1024
+# An event that cannot be delivered lets the next one of its order pass after this time.
+BLOCKS_FOR = "interval '1 hour'"
+
+LOCK = "SELECT status FROM webhook_endpoints WHERE id = %(endpoint_id)s AND deleted_at IS NULL FOR UPDATE"
+
+# Set when the deliveries of an order that have not been attempted are due: now, or once no earlier event blocks them.
+# An earlier event blocks until it has ended, or until an hour after its first attempt.
+SCHEDULE = f"""
+UPDATE webhook_deliveries AS waiting SET due_at = (
+  SELECT GREATEST(now(), max(COALESCE(earlier.first_attempt_at + {BLOCKS_FOR}, 'infinity')))
+  FROM webhook_deliveries AS earlier
+  WHERE earlier.endpoint_id = waiting.endpoint_id AND earlier.order_ledger_id = waiting.order_ledger_id
+    AND earlier.sequence < waiting.sequence AND earlier.status = 'pending')
+WHERE endpoint_id = %(endpoint_id)s AND order_ledger_id = ANY (%(order_ledger_ids)s::uuid[]) AND status = 'pending'
+  AND first_attempt_at IS NULL
+"""

@@ -1,0 +1,118 @@
+"""Orders with events, endpoints, and the store of the process `webhooks`."""
+
+from __future__ import annotations
+
+import ssl
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from common.calls.transport import trusting
+from common.database.database import Database, Row
+from common.webhooks.secrets import new_id, new_secret
+from webhooks.store import Store
+
+ORDER = """
+INSERT INTO order_ledger (id, client, client_request_id, fingerprint, user_id, email, total_amount_cents, currency,
+  request_id, status, due_at, reference, metadata)
+VALUES (%(id)s, %(client)s, %(id)s, '', gen_random_uuid(), 'ada@shop.example', 1250, 'EUR', 'r',
+  'AWAITING_AUTHORIZATION', now(), 'R-1', '{"till": "7"}')
+"""
+EVENT = """
+INSERT INTO events (id, client, order_ledger_id, sequence, type, status, refunded_cents)
+VALUES (%(id)s, %(client)s, %(order)s, %(sequence)s, %(type)s, 'AUTHORIZED', 0) RETURNING id, xid::text AS xid
+"""
+ENDPOINT = """
+WITH endpoint AS (
+  INSERT INTO webhook_endpoints (id, client, url, event_types, cursor_xid)
+  VALUES (%(id)s, %(client)s, %(url)s, %(event_types)s, pg_snapshot_xmin(pg_current_snapshot())) RETURNING id)
+INSERT INTO webhook_secrets (endpoint_id, number, secret) SELECT id, 1, %(secret)s FROM endpoint
+"""
+DELIVERIES = """
+SELECT *, NULLIF(due_at, 'infinity') AS due_at, due_at = 'infinity' AS is_blocked, due_at <= now() AS is_due,
+  extract(epoch FROM NULLIF(due_at, 'infinity') - now())::float AS due_in_s
+FROM webhook_deliveries WHERE endpoint_id = %(endpoint)s ORDER BY order_ledger_id, sequence
+"""
+RETRY_NOW = """
+UPDATE webhook_deliveries SET due_at = now()
+WHERE endpoint_id = %(endpoint)s AND status = 'pending' AND attempts > 0 AND claimed_by IS NULL
+"""
+
+
+class World:
+    """What tests make and look at."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.secrets: dict[str, str] = {}
+
+    def order(self, client: str = "shop") -> str:
+        id_ = str(uuid.uuid4())
+        self.database.all(ORDER, id=id_, client=client)
+        return id_
+
+    def event(self, order: str, sequence: int = 1, type_: str = "order.authorized", client: str = "shop") -> str:
+        id_ = new_id("evt_")
+        self.database.all(EVENT, id=id_, client=client, order=order, sequence=sequence, type=type_)
+        return id_
+
+    def endpoint(
+        self, url: str = "https://shop.example/hook", client: str = "shop", event_types: tuple[str, ...] = ("*",)
+    ) -> str:
+        id_, secret = new_id("we_"), new_secret()
+        self.secrets[id_] = secret
+        self.database.all(ENDPOINT, id=id_, client=client, url=url, event_types=list(event_types), secret=secret)
+        return id_
+
+    def deliveries(self, endpoint: str) -> list[Row]:
+        return self.database.all(DELIVERIES, endpoint=endpoint)
+
+    def row(self, endpoint: str) -> Row:
+        (row,) = self.database.all("SELECT * FROM webhook_endpoints WHERE id = %(id)s", id=endpoint)
+        return row
+
+    def set_delivery(self, message: str, assignment: str) -> None:
+        """`set_delivery(event, "due_at = now()")`: let time pass for a delivery, without waiting."""
+        self.database.all(f"UPDATE webhook_deliveries SET {assignment} WHERE message_id = %(id)s", id=message)
+
+    def let_retries_be_due(self, endpoint: str) -> None:
+        self.database.all(RETRY_NOW, endpoint=endpoint)
+
+    def set_endpoint(self, endpoint: str, assignment: str) -> None:
+        self.database.all(f"UPDATE webhook_endpoints SET {assignment} WHERE id = %(id)s", id=endpoint)
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    database = Database(url, name="test", size=8)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def world(database: Database) -> World:
+    return World(database)
+
+
+@pytest.fixture
+def store(database: Database) -> Store:
+    return Store(database, "me", 4)
+
+
+@pytest.fixture
+def other_store(database: Database) -> Store:
+    """The store of another process."""
+    return Store(database, "other", 4)
+
+
+@pytest.fixture
+def due(store: Store) -> Callable[[], list[str]]:
+    """The endpoints with due deliveries."""
+    return lambda: [row["id"] for row in store.due()]
+
+
+@pytest.fixture(scope="session")
+def tls() -> ssl.SSLContext:
+    """How a process without further settings verifies receivers."""
+    return trusting()

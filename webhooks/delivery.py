@@ -1,0 +1,46 @@
+"""A claimed delivery, and what became of an attempt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A delivery that this process may attempt until its lease ends."""
+
+    id: str
+    endpoint_id: str
+    message_id: str
+    order_ledger_id: str | None
+    claim_number: int
+    attempts: int
+    """How many attempts have failed."""
+    url: str
+    headers: dict[str, str]
+    body: bytes
+    is_failing: bool
+    """Whether the endpoint has failed since its last success."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the receiver answered."""
+
+    status: int
+    body: str = ""
+    """The first 1,024 bytes, as text that PostgreSQL can store."""
+
+
+@dataclass(frozen=True)
+class NoAnswer:
+    """Why there is no answer. The reason is a sentence for the owner of the endpoint."""
+
+    reason: str
+
+
+Outcome = Answer | NoAnswer
+
+
+def is_success(outcome: Outcome) -> bool:
+    return isinstance(outcome, Answer) and 200 <= outcome.status < 300

@@ -1,0 +1,44 @@
+"""The loop that makes deliveries of new events, and looks after the endpoints."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from common.database.errors import TransientDatabaseError
+from webhooks.store import Store
+
+LOOK_AFTER_EVERY_S = 60.0
+log = logging.getLogger(__name__)
+
+
+class FanOut:
+    """Looks every `poll_interval_s`. Nothing notifies it: an event costs the order that writes it one row only."""
+
+    def __init__(
+        self, store: Store, wake: Callable[[], None], poll_interval_s: float, stopping: threading.Event
+    ) -> None:
+        """:param wake: called after deliveries were made"""
+        self._store, self._wake, self._poll_interval_s, self._stopping = store, wake, poll_interval_s, stopping
+        self._look_after_at = 0.0
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            if not self.run_once():
+                self._stopping.wait(self._poll_interval_s)
+
+    def run_once(self) -> int:
+        """Make deliveries of what is new. :returns: how many events were read"""
+        try:
+            if time.monotonic() >= self._look_after_at:
+                self._store.look_after_endpoints()
+                self._look_after_at = time.monotonic() + LOOK_AFTER_EVERY_S
+            read = self._store.fan_out()
+        except TransientDatabaseError as error:
+            log.warning("cannot make deliveries, will retry: %s", error)
+            return 0
+        if read:
+            self._wake()
+        return read

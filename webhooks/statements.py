@@ -1,0 +1,137 @@
+"""The SQL of the process `webhooks`. Only the database's clock decides what is due.
+
+Every write to a claimed delivery names the claim number that the writer holds, and changes no row if the delivery has
+been claimed again. See common/webhooks/deliveries.py for the order of an endpoint's deliveries.
+"""
+
+from __future__ import annotations
+
+from common.events import body
+from common.webhooks import deliveries
+
+LOCK_UNLESS_BUSY = """
+SELECT client, event_types, failing_since IS NOT NULL AS is_failing FROM webhook_endpoints
+WHERE id = %(endpoint_id)s AND status = 'enabled' AND deleted_at IS NULL FOR UPDATE SKIP LOCKED
+"""
+LOCK, SCHEDULE = deliveries.LOCK, deliveries.SCHEDULE
+
+# The feed (docs/decisions/0053) ends before the oldest transaction that is still running: it may yet commit an event
+# with a lower number.
+_COMMITTED = "events.xid < pg_snapshot_xmin(pg_current_snapshot())"
+_NEXT = f"""
+  unnest(%(types)s::text[]) AS wanted (type) CROSS JOIN LATERAL (
+    SELECT id, xid, position, type, order_ledger_id, sequence FROM events
+    WHERE client = endpoint.client AND events.type = wanted.type COLLATE "C" AND {_COMMITTED}
+      AND (xid, position) > (endpoint.cursor_xid, endpoint.cursor_position)
+    ORDER BY xid, position LIMIT %(limit)s) AS event"""
+
+# Endpoints with events for which no deliveries have been made.
+BEHIND = f"""
+SELECT id FROM webhook_endpoints AS endpoint
+WHERE status = 'enabled' AND deleted_at IS NULL AND EXISTS (SELECT FROM {_NEXT})
+"""
+# The next events of each type by the index on it, and of these the first ones. All types are read, so that the cursor
+# moves past those that the endpoint does not want.
+NEXT_EVENTS = f"""
+SELECT event.id, event.xid::text AS xid, event.position, event.type, event.order_ledger_id, event.sequence
+FROM webhook_endpoints AS endpoint, {_NEXT}
+WHERE endpoint.id = %(endpoint_id)s ORDER BY event.xid, event.position LIMIT %(limit)s
+"""
+ADD = """
+INSERT INTO webhook_deliveries (endpoint_id, event_id, message_id, type, order_ledger_id, sequence, due_at)
+SELECT %(endpoint_id)s, event_id, event_id, type, order_ledger_id, sequence, 'infinity'
+FROM unnest(%(event_ids)s::text[], %(types)s::text[], %(order_ledger_ids)s::uuid[], %(sequences)s::integer[])
+  AS new (event_id, type, order_ledger_id, sequence)
+ON CONFLICT (event_id, endpoint_id) DO NOTHING
+"""
+MOVE_CURSOR = """
+UPDATE webhook_endpoints SET cursor_xid = %(xid)s::text::xid8, cursor_position = %(position)s
+WHERE id = %(endpoint_id)s
+"""
+
+# Endpoints with due deliveries, the longest overdue first.
+DUE = """
+SELECT id, failing_since IS NOT NULL AS is_failing
+FROM webhook_endpoints AS endpoint, LATERAL (
+  SELECT due_at FROM webhook_deliveries
+  WHERE endpoint_id = endpoint.id AND status = 'pending' ORDER BY due_at LIMIT 1) AS first
+WHERE status = 'enabled' AND deleted_at IS NULL AND first.due_at <= now() ORDER BY first.due_at
+"""
+# Within one order, the earliest event only, and none while another one is in flight. An endpoint has at most
+# `in_flight` deliveries under way, in all processes together. An expired lease is taken over.
+CLAIM = """
+WITH due AS (
+  SELECT id, order_ledger_id, sequence, due_at FROM webhook_deliveries AS delivery
+  WHERE endpoint_id = %(endpoint_id)s AND status = 'pending' AND due_at <= now() AND NOT EXISTS (
+    SELECT FROM webhook_deliveries AS other WHERE other.endpoint_id = delivery.endpoint_id
+      AND other.order_ledger_id = delivery.order_ledger_id AND other.status = 'pending'
+      AND other.claimed_until > now())
+  ORDER BY due_at LIMIT %(limit)s
+), first_of_order AS (
+  SELECT DISTINCT ON (COALESCE(order_ledger_id, id)) id, due_at
+  FROM due ORDER BY COALESCE(order_ledger_id, id), sequence
+), chosen AS (
+  SELECT id FROM first_of_order ORDER BY due_at LIMIT GREATEST(0, %(in_flight)s::bigint - (
+    SELECT count(*) FROM webhook_deliveries
+    WHERE endpoint_id = %(endpoint_id)s AND claimed_until IS NOT NULL AND claimed_until > now()))
+)
+UPDATE webhook_deliveries AS delivery SET claimed_by = %(claimant)s, claim_number = claim_number + 1,
+  claimed_until = now() + %(lease_s)s * interval '1 second', due_at = now() + %(lease_s)s * interval '1 second',
+  first_attempt_at = COALESCE(first_attempt_at, now())
+FROM chosen WHERE delivery.id = chosen.id
+RETURNING delivery.id, endpoint_id, event_id, message_id, type, order_ledger_id, attempts, claim_number, created_at
+"""
+ADDRESS = """
+SELECT url, extract(epoch FROM now())::bigint AS timestamp, ARRAY(
+  SELECT secret FROM webhook_secrets WHERE endpoint_id = endpoint.id AND (valid_until IS NULL OR valid_until > now())
+  ORDER BY number DESC) AS secrets
+FROM webhook_endpoints AS endpoint WHERE id = %(endpoint_id)s
+"""
+EVENTS = f"{body.READ} WHERE e.id = ANY (%(ids)s::text[])"
+
+# Save the outcome of an attempt. `retry_in_s` is null after a success, and after the last attempt.
+SAVE = """
+UPDATE webhook_deliveries SET status = %(status)s, attempts = attempts + 1, last_attempt_at = now(),
+  due_at = CASE WHEN %(status)s = 'pending' THEN now() + %(retry_in_s)s::float * interval '1 second' END,
+  ended_at = CASE WHEN %(status)s <> 'pending' THEN now() END,
+  claimed_by = NULL, claimed_until = NULL, response_status = %(response_status)s::integer,
+  response_body = %(response_body)s, error = %(error)s
+WHERE id = %(id)s AND claim_number = %(claim_number)s AND claimed_by IS NOT NULL
+"""
+SUCCEEDED = """
+UPDATE webhook_endpoints SET last_success_at = now(), failing_since = NULL, warnings = 0
+WHERE id = %(endpoint_id)s
+  AND (failing_since IS NOT NULL OR last_success_at IS NULL OR last_success_at < now() - interval '1 minute')
+"""
+FAILED = """
+UPDATE webhook_endpoints SET failing_since = now() WHERE id = %(endpoint_id)s AND failing_since IS NULL
+"""
+DISABLE = """
+UPDATE webhook_endpoints SET status = 'disabled', disabled_at = now(), disabled_reason = %(reason)s, updated_at = now()
+WHERE id = %(endpoint_id)s AND status = 'enabled' AND deleted_at IS NULL RETURNING id, client
+"""
+RELEASE = """
+UPDATE webhook_deliveries SET due_at = now() + %(delay_s)s * interval '1 second', claimed_by = NULL,
+  claimed_until = NULL
+WHERE id = %(id)s AND claim_number = %(claim_number)s AND claimed_by IS NOT NULL
+"""
+# The claims of this process that it knows nothing of: the connection was lost while it claimed.
+RELEASE_STRANDED = """
+UPDATE webhook_deliveries SET due_at = now() + interval '1 second', claimed_by = NULL, claimed_until = NULL
+WHERE claimed_by = %(claimant)s AND claimed_until IS NOT NULL AND id <> ALL (%(in_flight)s::uuid[])
+"""
+
+# Endpoints that have failed for longer than the next of these times, without one success.
+WARN = """
+UPDATE webhook_endpoints AS endpoint SET warnings = late.number
+FROM (
+  SELECT id, (SELECT count(*) FROM unnest(%(after_s)s::integer[]) AS after_s
+    WHERE failing_since <= now() - after_s * interval '1 second')::integer AS number
+  FROM webhook_endpoints WHERE status = 'enabled' AND deleted_at IS NULL AND failing_since IS NOT NULL) AS late
+WHERE endpoint.id = late.id AND endpoint.warnings < late.number
+RETURNING endpoint.id, client, failing_since
+"""
+FAILED_FOR_TOO_LONG = """
+SELECT id FROM webhook_endpoints WHERE status = 'enabled' AND deleted_at IS NULL
+  AND failing_since <= now() - %(disable_after_s)s * interval '1 second'
+"""
