@@ -31,11 +31,22 @@ POLICY = {
     ("GET", "/orders"): "orders:read",
     ("GET", "/orders/{order_ledger_id}"): "orders:read",
     ("POST", "/orders/{order_ledger_id}/cancel"): "orders:write",
+    ("GET", "/events"): "orders:read",
     ("GET", "/products"): "products:read",
     ("POST", "/products"): "products:write",
     ("GET", "/products/{product_id}"): "products:read",
     ("PATCH", "/products/{product_id}"): "products:write",
     ("POST", "/products/{product_id}/stock"): "products:write",
+    ("POST", "/webhook_endpoints"): "webhooks:write",
+    ("GET", "/webhook_endpoints"): "webhooks:write",
+    ("GET", "/webhook_endpoints/{webhook_endpoint_id}"): "webhooks:write",
+    ("PATCH", "/webhook_endpoints/{webhook_endpoint_id}"): "webhooks:write",
+    ("DELETE", "/webhook_endpoints/{webhook_endpoint_id}"): "webhooks:write",
+    ("POST", "/webhook_endpoints/{webhook_endpoint_id}/rotate_secret"): "webhooks:write",
+    ("POST", "/webhook_endpoints/{webhook_endpoint_id}/test"): "webhooks:write",
+    ("GET", "/webhook_endpoints/{webhook_endpoint_id}/deliveries"): "webhooks:write",
+    ("POST", "/webhook_endpoints/{webhook_endpoint_id}/deliveries/{delivery_id}/resend"): "webhooks:write",
+    ("POST", "/webhook_endpoints/{webhook_endpoint_id}/resend"): "webhooks:write",
 }
 OPERATIONS = [pytest.param(each, id=f"{each.method} {openapi_path(each.path)}") for each in api.operations]
 UNKNOWN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
