@@ -228,7 +228,7 @@ def test_edge_api_may_read_events_and_no_more(database, ran):
         cursor.execute(PLACE)
         cursor.execute(AUTHORIZE, {"id": cursor.fetchone()[0]})  # the trigger writes, with the owner's rights
         connection.commit()
-    (event,) = edge_api.events.list_events(edge, "shop", {"limit": 20})["events"]
+    event = edge_api.events.list_events(edge, "shop", {"limit": 20})["events"][-1]
     query = {"limit": 20, "after": event["id"], "order_ledger_id": event["data"]["order_ledger_id"]}
     assert edge_api.events.list_events(edge, "shop", query)["events"] == []
     assert never_ran(edge_api.events, ran) == {"OF_CLIENT", "OF_ORDER"}  # parts of PAGE_OF_…
@@ -264,30 +264,30 @@ def test_orchestrator_needs_only_its_own_tables(database, ran):
 
 def endpoint_of_webhooks(database):
     endpoints = edge_api.webhooks.Endpoints(database, only_https=False)
-    return endpoints, endpoints.create("shop", {"url": "https://shop.example", "event_types": ["*"]})["id"]
+    return endpoints, endpoints.create("till", {"url": "https://shop.example", "event_types": ["*"]})["id"]
 
 
 def test_edge_api_needs_only_its_own_tables_for_webhooks(database, ran):
     endpoints, id_ = endpoint_of_webhooks(database("edge_api"))
-    endpoints.change("shop", id_, {"status": "disabled"})
-    endpoints.rotate_secret("shop", id_)
-    delivery = endpoints.test("shop", id_)["id"]
-    endpoints.resend("shop", id_, delivery)
-    endpoints.deliveries("shop", id_, {"limit": 1, "status": "pending"})
+    endpoints.change("till", id_, {"status": "disabled"})
+    endpoints.rotate_secret("till", id_)
+    delivery = endpoints.test("till", id_)["id"]
+    endpoints.resend("till", id_, delivery)
+    endpoints.deliveries("till", id_, {"limit": 1, "status": "pending"})
     for only_failed in (True, False):
-        endpoints.resend_since("shop", id_, datetime(2026, 1, 1, tzinfo=UTC), only_failed)
+        endpoints.resend_since("till", id_, datetime(2026, 1, 1, tzinfo=UTC), only_failed)
     endpoints.database.all(edge_api.webhook_statements.SCHEDULE, endpoint_id=id_, order_ledger_ids=[new_id()])
     endpoints.database.all(edge_api.webhook_statements.RESEND_EACH, ids=[delivery])
-    assert len(endpoints.all("shop")) == 1
-    endpoints.delete("shop", id_)
+    assert len(endpoints.all("till")) == 1
+    endpoints.delete("till", id_)
     assert never_ran(edge_api.webhook_statements, ran) == set()
 
 
 def test_webhooks_needs_only_its_own_tables(database, ran, connect, roles):
     _, id_ = endpoint_of_webhooks(database("edge_api"))
     owner, order = connect(address_of(roles["webhooks"], "holdfast")), new_id()
-    owner(ORDER, id=order, client="shop")
-    owner(EVENT, id=f"evt_{order}", client="shop", order=order, sequence=1, type="order.authorized")
+    owner(ORDER, id=order, client="till")
+    owner(EVENT, id=f"evt_{order}", client="till", order=order, sequence=1, type="order.authorized")
     ran.clear()
     store = webhooks.store.Store(database("webhooks"), "me", 4)
     assert store.fan_out()
