@@ -346,7 +346,11 @@ def test_bill_of_materials_names_vendored_files(folder: Path) -> None:
     assert part["hashes"] == [{"alg": "SHA-256", "content": sha256}]
 
 
-@pytest.mark.parametrize("content", [gzip.compress(b"let a = 2"), b"let a = 1", gzip.compress(b"let a = 1")[:-9], None])
+@pytest.mark.parametrize(
+    "content",
+    [gzip.compress(b"let a = 2"), b"let a = 1", gzip.compress(b"let a = 1")[:-9], None],
+    ids=["another file", "not compressed", "cut off", "no file"],
+)
 def test_changed_vendored_file_fails(folder: Path, content: bytes | None) -> None:
     vendor(folder, "9.3.8")
     (folder / "script.js.gz").unlink()
