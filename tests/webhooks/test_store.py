@@ -238,6 +238,7 @@ def test_failures_begin_with_the_first_one_and_end_with_a_success(world, store, 
 
 
 def test_warnings_come_before_an_endpoint_is_disabled(world, store, endpoint, caplog):
+    caplog.set_level("WARNING")
     for after, warnings in [("59 minutes", 0), ("1 hour", 1), ("1 day", 2), ("4 days", 3)]:
         world.set_endpoint(endpoint, f"failing_since = now() - interval '{after}'")
         store.look_after_endpoints()
@@ -247,6 +248,7 @@ def test_warnings_come_before_an_endpoint_is_disabled(world, store, endpoint, ca
 
 
 def test_five_days_without_a_success_disable_an_endpoint(world, store, endpoint, caplog, database):
+    caplog.set_level("WARNING")
     world.set_endpoint(endpoint, "failing_since = now() - interval '5 days'")
     store.look_after_endpoints()
     assert world.row(endpoint)["disabled_reason"] == "no delivery succeeded for five days"
