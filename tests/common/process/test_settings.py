@@ -68,7 +68,7 @@ DEFAULTS = dict.fromkeys([*OWN_ADDRESSES.values(), "ORCHESTRATOR_DATABASE_DIRECT
     "HOLDFAST_OPERATOR": "",
     "CRASH_AT": "",
 }
-SHORTEST = {"ORDERS": 30, "HISTORY": 7, "OUTBOX": 30, "ANSWERS": 1, "KEYS": 400}  # days; 0: forever
+SHORTEST = {"ORDERS": 30, "HISTORY": 7, "OUTBOX": 30, "EVENTS": 30, "ANSWERS": 1, "KEYS": 400}  # days; 0: forever
 RANGES = {
     "PORT": (1, 65535),
     "WEB_CONCURRENCY": (1, 64),
