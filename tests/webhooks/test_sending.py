@@ -95,7 +95,7 @@ def test_receiver_that_hangs_is_given_up(tls, receiver):
     assert reason(Sender(tls, LOOPBACK, 0.2).post(f"{receiver.url}/hang", {}, b"{}")) == "No answer came within 0.2 s."
 
 
-def test_receiver_that_sends_its_headers_byte_by_byte_is_given_up(tls):
+def test_endless_answer_is_given_up_after_the_limit(tls):
     """The limit is for the whole answer, not for each byte."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
 
