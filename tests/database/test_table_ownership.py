@@ -229,8 +229,8 @@ def test_edge_api_may_read_events_and_no_more(database, ran):
         cursor.execute(PLACE)
         cursor.execute(AUTHORIZE, {"id": cursor.fetchone()[0]})  # the trigger writes, with the owner's rights
         connection.commit()
-    event = edge_api.events.list_events(edge, "shop", {"limit": 20})["events"][-1]
-    query = {"limit": 20, "after": event["id"], "order_ledger_id": event["data"]["order_ledger_id"]}
+    event = edge_api.events.list_events(edge, "shop", {"limit": 100})["events"][-1]
+    query = {"limit": 100, "after": event["id"], "order_ledger_id": event["data"]["order_ledger_id"]}
     assert edge_api.events.list_events(edge, "shop", query)["events"] == []
     assert never_ran(edge_api.events, ran) == {"OF_CLIENT", "OF_ORDER"}  # parts of PAGE_OF_…
 
