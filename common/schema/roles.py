@@ -91,6 +91,7 @@ RIGHTS: dict[str, dict[str, str]] = {
         "audit_violations": "SELECT",
         "operator_log": "SELECT",
         "events": "SELECT (id, xid)",  # for `ops check`
+        "webhook_endpoints": "SELECT (cursor_xid)",  # the same
     },
 }
 VERB = re.compile(r"([A-Z]+)(?: \(([^)]*)\))?")  # of a right, with its columns

@@ -12,9 +12,16 @@ NEWEST = """
 SELECT xid::text AS xid, pg_snapshot_xmax(pg_current_snapshot())::text AS next FROM events
 WHERE xid >= pg_snapshot_xmax(pg_current_snapshot()) AND id = (SELECT max(id) FROM events)
 """
-# 3 is the first number that a server uses. The order of the events stays.
+# Webhook endpoints remember up to where they got events.
+FARTHEST = """
+SELECT max(cursor_xid)::text AS xid, pg_snapshot_xmax(pg_current_snapshot())::text AS next FROM webhook_endpoints
+HAVING max(cursor_xid) > pg_snapshot_xmax(pg_current_snapshot())
+"""
+# 3 is the first number that a server uses. The order of the events stays, and so does the place of each endpoint.
 RENUMBER = (
-    "UPDATE events SET xid = '3', position = ordered.position FROM (SELECT id, row_number() OVER (ORDER BY xid,"
+    "UPDATE webhook_endpoints SET cursor_xid = '3', cursor_position = (SELECT count(*) FROM events WHERE"
+    " (events.xid, events.position) <= (webhook_endpoints.cursor_xid, webhook_endpoints.cursor_position));"
+    " UPDATE events SET xid = '3', position = ordered.position FROM (SELECT id, row_number() OVER (ORDER BY xid,"
     " position) AS position FROM events) AS ordered WHERE ordered.id = events.id;"
     " UPDATE deleted_events SET xid = '3', position = 0"
 )
@@ -27,5 +34,12 @@ def numbers(look: Look) -> Iterator[Problem]:
         yield Problem(
             f"the last event was numbered {row['xid']} by another server, and this one is at {row['next']}: readers of"
             " the feed would see new events before old ones",
+            RENUMBER,
+        )
+        return
+    for row in look.all(FARTHEST):
+        yield Problem(
+            f"a webhook endpoint waits for events after {row['xid']}, numbered by another server, and this one is at"
+            f" {row['next']}: nothing would be delivered to it",
             RENUMBER,
         )

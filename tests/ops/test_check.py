@@ -40,7 +40,9 @@ PROBLEMS = {
     ],
     "events": [
         "INSERT INTO events (id, xid, client, order_ledger_id, sequence, type, status) VALUES ('evt_f', '9000000000',"
-        " 'shop', gen_random_uuid(), 1, 'order.completed', 'COMPLETED')"
+        " 'shop', gen_random_uuid(), 1, 'order.completed', 'COMPLETED')",
+        "INSERT INTO webhook_endpoints (id, client, url, event_types, cursor_xid)"
+        " VALUES ('we_f', 'shop', 'https://shop.example', '{*}', '9000000000')",
     ],
     "indexes": [
         "CREATE TABLE t (id int); INSERT INTO t VALUES (1), (1); CREATE UNIQUE INDEX CONCURRENTLY i ON t (id);"

@@ -44,7 +44,7 @@ NEEDED = {
         "order_ledger": "S", "events": "S",
         "webhook_endpoints": "SU", "webhook_secrets": "S", "webhook_deliveries": "SIU",
     },
-    "audit": {"operator_log": "S", "events": "S"},
+    "audit": {"operator_log": "S", "events": "S", "webhook_endpoints": "S"},
 }  # fmt: skip
 EVERYBODY = {"holdfast_version": "S", "operator_log": "I"}
 TABLES = (*VALID, "holdfast_version")

@@ -103,7 +103,7 @@ def test_endless_answer_is_given_up_after_the_limit(tls):
             connection, _ = listener.accept()
             with suppress(OSError), connection:
                 connection.sendall(b"HTTP/1.1 200 OK\r\n")
-                while True:
+                for _ in range(300):
                     connection.sendall(b"x: y\r\n")
                     threading.Event().wait(0.02)
 
