@@ -5,6 +5,13 @@ OTHER_ID = "22222222-2222-4222-8222-222222222222"
 NOW = "2026-01-02T03:04:05Z"
 DIGEST = "0" * 64
 
+# A refund needs a completed order.
+BEFORE = {
+    "refunds": "SET session_replication_role = replica;"
+    " UPDATE order_ledger SET status = 'COMPLETED', due_at = NULL, payment_authorization_id = 'auth_1';"
+    " SET session_replication_role = origin"
+}
+
 VALID = {
     "products": {"id": ID, "sku": "sku-1", "name": "Widget", "price_cents": 999, "stock_quantity": 5},
     "product_versions": {"product_id": ID, "number": 1, "name": "Widget", "price_cents": 999, "is_active": True},
@@ -33,7 +40,7 @@ VALID = {
         "captured_amount_cents": 999,
         "captured_at": NOW,
     },
-    "payment_refunds": {"id": "re_1", "authorization_id": "auth_1", "amount_cents": 1},
+    "payment_refunds": {"id": "re_1", "authorization_id": "auth_1", "idempotency_key": "k1", "amount_cents": 1},
     "payment_idempotency_keys": {"scope": "capture", "key": "k1", "fingerprint": DIGEST},
     "order_ledger": {
         "id": ID,
@@ -57,6 +64,18 @@ VALID = {
     },
     "order_ledger_history": {"order_ledger_id": ID, "id": 2, "to_status": "AUTHORIZED", "claim_number": 1},
     "outbox": {"order_ledger_id": ID, "event_type": "order.authorized", "payload": "{}"},
+    "refunds": {
+        "id": ID,
+        "order_ledger_id": ID,
+        "idempotency_key": "k1",
+        "amount_cents": 999,
+        "restock": False,
+        "reason": "other",
+        "request_id": "r1",
+    },
+    "refund_items": {"refund_id": ID, "product_id": ID, "quantity": 1},
+    "set_aside_refunds": {"refund_id": ID, "reason": "why", "retry_at": NOW},
+    "edge_idempotency_keys": {"client": "shop", "key": "k1", "fingerprint": DIGEST},
     "set_aside_entries": {"order_ledger_id": ID, "reason": "why", "retry_at": NOW},
     "refused_requests": {
         "client": "shop",

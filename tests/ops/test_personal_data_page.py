@@ -16,6 +16,7 @@ WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum >
 KEPT = {
     "client_keys": "of a client",
     "deleted_reservations": "the stock that was sold",
+    "edge_idempotency_keys": "the keys",
     "inventory_adjustments": "not of an order",
     "inventory_idempotency_keys": "not of an order",
     "operator_log": "must stay",
