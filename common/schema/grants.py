@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from common.database.transaction import Row
@@ -24,6 +25,7 @@ SELECT rolname, relname, verb, '*' FROM pg_roles, pg_class, unnest('{{DELETE,TRU
 WHERE rolname = ANY (%(roles)s) AND relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'v')
   AND has_table_privilege(rolname, pg_class.oid, verb)
 """
+EACH_VERB = re.compile(r"([A-Z]+)(?: \(([^)]*)\))?")
 SCHEMA = "SELECT quote_ident(current_schema()) AS name"
 LACK_SCHEMA = """
 SELECT rolname FROM pg_roles
@@ -49,12 +51,18 @@ def existing(database: Asks) -> list[str]:
 
 def difference(database: Asks, roles: list[str]) -> Difference:
     """Compare the rights of these roles with what they should be."""
-    columns = defaultdict(list)
-    for row in database.all(COLUMNS):
-        columns[row["relname"]].append(row["attname"])
+    columns = _columns(database)
     wanted = {each for right in rights() if right.role in roles for each in _expanded(right, columns)}
     found = {Right(**row) for row in database.all(EFFECTIVE, roles=roles)}
     return Difference(wanted - found, found - wanted)
+
+
+def _columns(database: Asks) -> dict[str, list[str]]:
+    """Relation → its columns."""
+    columns = defaultdict(list)
+    for row in database.all(COLUMNS):
+        columns[row["relname"]].append(row["attname"])
+    return dict(columns)
 
 
 def _expanded(right: Right, columns: Mapping[str, list[str]]) -> Iterator[Right]:
@@ -62,7 +70,7 @@ def _expanded(right: Right, columns: Mapping[str, list[str]]) -> Iterator[Right]
     if right.verb == "DELETE":
         yield right
         return
-    for column in columns[right.relation]:
+    for column in columns.get(right.relation, ()):
         if right.column in ("*", column):
             yield right._replace(column=column)
 
@@ -73,22 +81,36 @@ def grant(database: Asks) -> list[str]:
     wrong = difference(database, roles)
     changed = {right.role for right in (*wrong.missing, *wrong.excess)}
     changed |= {row["rolname"] for row in database.all(LACK_SCHEMA, roles=roles)}
-    relations = {row["relname"] for row in database.all(COLUMNS)}
+    columns = _columns(database)
     ((schema,),) = (row.values() for row in database.all(SCHEMA))
     for name in RIGHTS:
         if role_of(name) in changed:
-            database.all("; ".join(statements(name, schema, relations)))
+            database.all("; ".join(statements(name, schema, columns)))
     return sorted(changed)
 
 
-def statements(name: str, schema: str = "public", relations: set[str] | None = None) -> Iterator[str]:
+def statements(
+    name: str, schema: str = "public", columns: Mapping[str, Collection[str]] | None = None
+) -> Iterator[str]:
     """The SQL that gives a role exactly its rights.
 
-    :param relations: what exists; a database that is not fully migrated lacks some. None: everything
+    :param columns: of each relation that exists; a database that is not fully migrated lacks some. None: all exist
     """
     role = role_of(name)
     yield f"GRANT USAGE ON SCHEMA {schema} TO {role}"
     yield f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {role}"
     for relation, text in rights_of(name).items():
-        if relations is None or relation in relations:
+        if columns is None:
             yield f"GRANT {text} ON {relation} TO {role}"
+        elif relation in columns and (given := _of_these(text, columns[relation])):
+            yield f"GRANT {given} ON {relation} TO {role}"
+
+
+def _of_these(text: str, columns: Collection[str]) -> str:
+    """The rights, as GRANT takes them, on those of their columns that exist."""
+    given = []
+    for verb, names in EACH_VERB.findall(text):
+        existing_names = [name for name in names.split(", ") if name in columns]
+        if existing_names or not names:
+            given.append(f"{verb} ({', '.join(existing_names)})" if names else verb)
+    return ", ".join(given)
