@@ -7,11 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from common.calls.client import Answer
 from common.process import moments
 from common.process.logs import request_id
 from domain.states import Status
-from orchestrator.saga import Deferred, RetryPolicy, Saga, after
+from orchestrator.saga import Outcome, RetryPolicy, Saga, after
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +19,9 @@ log = logging.getLogger(__name__)
 class Engine:
     """Does no I/O itself: `ask` calls a participant, `save` writes to the ledger, `release` releases the claim."""
 
-    ask: Callable[[Saga], Answer | Deferred]
-    save: Callable[[Saga, Saga], bool]
-    release: Callable[[Saga], None]
+    ask: Callable[[Saga], Outcome]
+    save: Callable[[Any, Any], bool]
+    release: Callable[[Any], None]
     policy: RetryPolicy
     is_stopping: Callable[[], bool] = lambda: False
 
@@ -39,10 +38,10 @@ class Engine:
             answer = self.ask(saga)
             moments.reached("saga.after_call", action)
             now = after(saga, answer, self.policy)
-            if now.status == Status.FAILED:
+            if saga.status == Status.COMPENSATING and now.status == Status.FAILED:
                 moments.reached("undo.before_failed")
             if not self.save(saga, now):
-                log.warning("another process has claimed the order, so this one stops", extra=_fields(saga, action))
+                log.warning("another process has claimed it, so this one stops", extra=_fields(saga, action))
                 break
             moments.reached("saga.after_checkpoint", action)
             _log_progress(saga, now, action)
@@ -66,7 +65,7 @@ def _log_progress(was: Saga, now: Saga, action: str) -> None:
 
 def _fields(saga: Saga, action: str) -> dict[str, Any]:
     return {
-        "order_ledger_id": saga.id,
+        **saga.log_fields,
         "action": action,
         "claim_number": saga.claim_number,
         "retry_count": saga.retry_count,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import inventory_service.routes
-import orchestrator.saga
+import orchestrator.definitions
 import orders_service.routes
 import payments_service.routes
 from common.process.settings import SettingError
@@ -65,7 +65,7 @@ def run(command: list[str], **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_steps_match_the_saga() -> None:
-    assert tuple(step.do for step in orchestrator.saga.STEPS) == crash.STEPS
+    assert tuple(step.do for step in orchestrator.definitions.SALE) == crash.STEPS
 
 
 def test_writes_match_the_participants() -> None:

@@ -163,7 +163,7 @@ def test_payments_service_needs_only_its_own_tables(database, ran):
 
 
 ENTRY = {"fingerprint": "f", "user_id": new_id(), "email": "a@b.example", "currency": "USD", "total": 9} | {
-    "request_id": "r", "product_ids": [new_id()], "quantities": [1], "prices": [9]
+    "reference": None, "metadata": None, "request_id": "r", "product_ids": [new_id()], "quantities": [1], "prices": [9]
 }  # fmt: skip
 
 

@@ -18,6 +18,8 @@ ENTRY = {
     "fingerprint": "f",
     "user_id": str(uuid.uuid4()),
     "email": "a@b.example",
+    "reference": None,
+    "metadata": None,
     "currency": "USD",
     "total": 700,
     "request_id": "r-1",
