@@ -11,7 +11,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -75,17 +74,19 @@ class Orchestrator:
         os.read(self._stop_reader, 1)
         self._is_stopping.set()
         log.info("stopping with %d orders and %d refunds in flight", self._orders.in_flight, self._refunds.in_flight)
-        drains = [
-            threading.Thread(target=each.stop, name="drain", daemon=True) for each in (self._orders, self._refunds)
-        ]
-        until = time.monotonic() + DRAIN_WITHIN_S
-        for drain in drains:
-            drain.start()
-        for drain in drains:
-            drain.join(max(0.0, until - time.monotonic()))
-        if left := self._orders.in_flight + self._refunds.in_flight:
+        drain = threading.Thread(target=self._drain, name="drain", daemon=True)
+        drain.start()
+        drain.join(DRAIN_WITHIN_S)
+        if drain.is_alive():
+            left = self._orders.in_flight + self._refunds.in_flight
             log.warning("%d orders and refunds are left to their leases after %d s", left, DRAIN_WITHIN_S)
         return 1 if self._failed else 0
+
+    def _drain(self) -> None:
+        refunds_end = threading.Thread(target=self._refunds.stop, name="drain refunds", daemon=True)
+        refunds_end.start()
+        self._orders.stop()
+        refunds_end.join()
 
     def stop(self) -> None:
         """Make `run` return, once the entries in flight are done. Safe to call from any thread."""

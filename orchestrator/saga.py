@@ -253,7 +253,7 @@ def _go_on(saga: SagaT, step: Step, answer: No | Nothing, policy: RetryPolicy) -
 
 def _advance(saga: SagaT, step: Step, policy: RetryPolicy) -> SagaT:
     if not step.each_product:
-        return replace(saga, status=step.reaches, retry_count=0, attention=None)
+        return _reach(saga, step.reaches)
     product = saga.next_product
     now = replace(
         saga,
@@ -263,10 +263,14 @@ def _advance(saga: SagaT, step: Step, policy: RetryPolicy) -> SagaT:
     )
     left = set(now.products) - set(now.done_products)
     if not left:
-        return replace(now, status=step.reaches, retry_count=0, attention=None)
+        return _reach(now, step.reaches)
     if left <= set(now.skipped_products):
         return _insist(now, now.attention or f"{step.do} was refused", policy, is_refused=True)
     return now
+
+
+def _reach(saga: SagaT, status: AnyStatus) -> SagaT:
+    return replace(saga, status=status, retry_count=0, attention=None)
 
 
 def _skip(saga: SagaT, step: Step, reason: str, policy: RetryPolicy) -> SagaT:
