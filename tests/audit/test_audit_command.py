@@ -79,7 +79,7 @@ def test_order_that_needs_attention_is_shown_without_a_violation(url: str, world
     code, out, _ = run(url, "audit")
     assert code == 0
     assert out.startswith("healthy: ")
-    assert "1 order in need of attention" in out
+    assert "1 order or refund in need of attention" in out
     assert re.search(rf"^{order_ledger_id}  AUTHORIZED  .*  why not$", out, re.MULTILINE)
 
 
@@ -113,7 +113,7 @@ def test_json_has_every_violation(url: str, world: SmallWorld) -> None:
     assert not report["healthy"]
     assert (report["orders_checked"], report["open_orders"], report["needs_attention"]) == (1, 1, 1)
     assert {name for name, found in report["found"].items() if found} == {"stock"}
-    assert len(report["found"]) == 11
+    assert len(report["found"]) == 12
     assert [row["check_name"] for row in report["violations"]] == ["stock"]
     assert [row["attention_reason"] for row in report["attention"]] == ["why not"]
 
