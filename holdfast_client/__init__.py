@@ -16,7 +16,9 @@ from holdfast_client.errors import (
     HoldfastError,
     IdempotencyKeyReused,
     NotFound,
+    OrderNotRefundable,
     PaymentDeclined,
+    RefundExceedsRemaining,
     RequestAbandoned,
     StillInProgress,
     Unauthorized,
@@ -24,7 +26,17 @@ from holdfast_client.errors import (
     UnknownProduct,
     ValidationError,
 )
-from holdfast_client.models import Cancellation, Failure, Item, Line, Order, PlacedOrder, TimelineEntry
+from holdfast_client.models import (
+    Cancellation,
+    Failure,
+    Item,
+    Line,
+    Order,
+    PlacedOrder,
+    Refund,
+    RefundItem,
+    TimelineEntry,
+)
 
 __all__ = [
     "Cancellation",
@@ -37,8 +49,12 @@ __all__ = [
     "Line",
     "NotFound",
     "Order",
+    "OrderNotRefundable",
     "PaymentDeclined",
     "PlacedOrder",
+    "Refund",
+    "RefundExceedsRemaining",
+    "RefundItem",
     "RequestAbandoned",
     "StillInProgress",
     "TimelineEntry",

@@ -75,6 +75,19 @@ class CurrencyMismatch(ValidationError):
         return _product_ids(self)
 
 
+class OrderNotRefundable(HoldfastError):
+    """Only a completed order can be refunded. `details["status"]` says where the order stands."""
+
+
+class RefundExceedsRemaining(HoldfastError):
+    """More was to be refunded than is left of the order. Nothing was refunded."""
+
+    @property
+    def remaining_cents(self) -> int:
+        """How much is left."""
+        return int(self.details.get("remaining_cents", 0))
+
+
 class IdempotencyKeyReused(HoldfastError):
     """The idempotency key was used before, for a different order."""
 
@@ -84,15 +97,15 @@ class Unauthorized(HoldfastError):
 
 
 class NotFound(HoldfastError):
-    """The order does not exist, or belongs to another client."""
+    """The order or refund does not exist, or belongs to another client."""
 
 
 class Unavailable(HoldfastError):
-    """No final answer came in time. **It is unknown whether an order was placed.**
+    """No final answer came in time. **It is unknown whether the call had an effect.**
 
-    `status` and `code` are those of the last answer, for example 503 `busy`. To find out, call `place_order` again
-    with the same arguments and `idempotency_key=error.idempotency_key`: it returns the order or places it, and
-    never places a second one. `idempotency_key` is None for a read.
+    `status` and `code` are those of the last answer, for example 503 `busy`. To find out, make the call again
+    with the same arguments and `idempotency_key=error.idempotency_key`: it has its effect once, however often it is
+    made. `idempotency_key` is None for a read.
     """
 
     idempotency_key: str | None = None
@@ -110,6 +123,8 @@ BY_CODE: dict[str, type[HoldfastError]] = {
     "request_abandoned": RequestAbandoned,
     "unknown_product": UnknownProduct,
     "currency_mismatch": CurrencyMismatch,
+    "order_not_refundable": OrderNotRefundable,
+    "refund_exceeds_remaining": RefundExceedsRemaining,
     "idempotency_key_reused": IdempotencyKeyReused,
     "validation_error": ValidationError,
     "malformed_json": ValidationError,
@@ -152,7 +167,7 @@ def is_transient(error: HoldfastError) -> bool:
 
 def unavailable(last: HoldfastError, tries: int, key: str | None) -> Unavailable:
     """The error for a call that ran out of time; its last try ended with `last`."""
-    advice = f" It is unknown whether the order was placed. Retry with idempotency_key={key!r}." if key else ""
+    advice = f" It is unknown whether the call had an effect. Retry with idempotency_key={key!r}." if key else ""
     error = Unavailable(
         f"No final answer after {tries} tries; the last: {last.message}{advice}",
         status=last.status,
