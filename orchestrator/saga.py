@@ -2,8 +2,8 @@
 
 An action asks a participant. *Yes* is saved. *No* starts the compensation. *Nothing* is retried with the same key, and
 starts the compensation when the attempts are used up. The compensation also undoes the step that was in flight, because
-its request may have been executed, or may still be. A step that cannot be undone is retried until it succeeds, ever
-more slowly. The steps are in definitions.py.
+its request may have been executed, or may still be. A step that cannot be undone is retried until it
+succeeds, at longer and longer intervals. The steps are in definitions.py.
 """
 
 from __future__ import annotations
