@@ -42,7 +42,7 @@ COLUMNS = {"few": "ms", "many": "ms", "time": "µs", "wal": "bytes"}
 FILL = """
 INSERT INTO order_ledger (id, client, client_request_id, fingerprint, user_id, email, reference, total_amount_cents,
   currency, request_id, status, payment_authorization_id, compensating_from, undone, failure_code, refunded_cents,
-  created_at, updated_at)
+  refund_reserved_cents, created_at, updated_at)
 SELECT md5('order' || n)::uuid, (ARRAY['bench', 'app', 'till'])[1 + n %% 3], 'k' || n, repeat(md5('f' || n), 2),
   CASE WHEN is_guest THEN md5('guest') ELSE md5('user' || n / 30) END::uuid,
   CASE WHEN is_guest THEN 'guest' ELSE 'user' || n / 30 END || '@shop.example', 'r-' || n, 1000, 'USD', 'r' || n,
@@ -51,6 +51,7 @@ SELECT md5('order' || n)::uuid, (ARRAY['bench', 'app', 'till'])[1 + n %% 3], 'k'
   CASE ended WHEN 'FAILED' THEN '{void_payment,release_inventory,cancel_order}'::text[] ELSE '{}' END,
   CASE WHEN ended <> 'COMPLETED' THEN 'failed' END,
   CASE WHEN ended = 'COMPLETED' AND n %% 23 = 7 THEN CASE WHEN n / 23 %% 3 = 0 THEN 1000 ELSE 500 END ELSE 0 END,
+  CASE WHEN ended = 'COMPLETED' AND n %% 23 = 7 THEN 1000 ELSE 0 END,
   now() - (%(orders)s - n) * interval '1 s' / 3, now() - (%(orders)s - n) * interval '1 s' / 3
 FROM (SELECT n, n %% 10 = 0 AS is_guest, CASE WHEN n %% 19 = 1 THEN 'FAILED'
     WHEN n %% 29 = 2 THEN 'AUTHORIZATION_FAILED' ELSE 'COMPLETED' END AS ended

@@ -18,6 +18,7 @@ from common.process import moments
 from common.process.settings import SettingError
 
 STEPS = ("create_order", "reserve_inventory", "capture_payment", "confirm_order")
+REFUND_STEPS = ("refund_payment", "restock", "note")
 WRITES = (
     *("create_order", "confirm_order", "cancel_order"),
     *("create_product", "change_stock", "reserve", "release"),
@@ -26,7 +27,7 @@ WRITES = (
 # The name of a point has one word of each column.
 _GROUPS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("edge",), ("before_t1", "after_t1", "after_authorize", "in_t2", "after_t2")),
-    (("saga",), ("after_claim", "before_call", "after_call", "after_checkpoint"), STEPS),
+    (("saga",), ("after_claim", "before_call", "after_call", "after_checkpoint"), (*STEPS, *REFUND_STEPS)),
     (("undo",), ("after_void", "after_refund", "after_release", "after_cancel", "before_failed")),
     (("participant",), ("before_commit", "after_commit"), WRITES),
 )

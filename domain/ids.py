@@ -17,6 +17,11 @@ def new_order_ledger_id() -> str:
     return str(uuid.UUID(int=value & ~(0xF << 76) & ~(0b11 << 62) | version | variant))
 
 
+def new_refund_id() -> str:
+    """Return an id for a refund, made in the same way."""
+    return new_order_ledger_id()
+
+
 def order_id_for(order_ledger_id: str) -> str:
     """The id of a ledger entry's order: a name-based UUID (RFC 9562, version 5) in the entry's namespace."""
     return str(uuid.uuid5(uuid.UUID(order_ledger_id), "order"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Collection
 
 from flask import Flask
 
@@ -13,6 +14,8 @@ from common.credentials.service_tokens import Issuer
 from common.database.clock import DatabaseClock
 from common.database.database import Database
 from common.process.settings import Settings
+from domain import refunds
+from edge_api import refund_store
 from edge_api.admission import Backlog, Bulkhead
 from edge_api.clients import Clients
 from edge_api.limits import Limits
@@ -44,6 +47,9 @@ def create_app(settings: Settings | None = None) -> Flask:
         tokens = Issuer(settings.service_token_keys, "edge_api", f"{name}_service", clock)
         return GuardedService(ServiceClient(name, url, settings.ca_bundle, tokens.header), bulkhead)
 
+    def waits(finished: Callable[[Collection[str]], Collection[str]]) -> Waits:
+        return Waits(finished, settings.web_threads, is_stopping=lambda: bool(app.config["IS_STOPPING"]()))
+
     edge = Edge(
         store=store,
         services=Services(
@@ -55,7 +61,9 @@ def create_app(settings: Settings | None = None) -> Flask:
         limits=limits,
         rate_limit_per_minute=settings.rate_limit_per_minute,
         endpoints=Endpoints(database, only_https=settings.app_env == "production"),
-        waits=Waits(store.terminal, settings.web_threads, is_stopping=lambda: bool(app.config["IS_STOPPING"]())),
+        waits=waits(store.terminal),
+        refund_waits=waits(lambda ids: refund_store.terminal(database, ids)),
+        refund_notifier=Notifier(database, settings.notify_coalesce_ms / 1000, refunds.CHANNEL),
     )
     app = create_service("edge_api", api, edge, settings, database, limits.guard(Clients(database).guard))
     return app

@@ -9,16 +9,16 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from common.api.idempotency import Fingerprint, StoredResponse, once
+from common.api.idempotency import StoredResponse
 from common.database.database import Row, Transaction
 from common.json_text import encode
 from domain.states import Status
-from edge_api import schemas
+from edge_api import commands, schemas
+from edge_api.commands import Command
 from edge_api.errors import OrderNotCancellable, OrderNotFound
 from edge_api.operations import Edge
 from edge_api.store import GET_ORDER
 
-KEYS = "edge_idempotency_keys"
 # What can be a person's: it is not stored with the response, but read from the ledger, where it can be erased.
 PERSONAL = ("user_id", "email", "reference", "metadata")
 
@@ -38,17 +38,16 @@ def cancel(edge: Edge, client: str, order_ledger_id: str, key: str, sent: Row, w
 
     :param sent: the body as the client sent it; `wish` is the same with defaults
     :raises OrderNotFound: no such order, or another client's
-    :raises ApiError: as `once`; a refusal is stored and returned
+    :raises ApiError: as `commands.run`; a refusal is stored and returned
     """
-    request = Fingerprint({"call": "cancel", "order_ledger_id": order_ledger_id, "body": sent})
-
-    def transaction(tx: Transaction) -> StoredResponse:
-        response = once(tx, KEYS, client, key, request, lambda: _cancel(tx, client, order_ledger_id, wish))
-        return _complete(tx, client, order_ledger_id, response) if response.status == 202 else response
-
-    response = edge.store.database.transact(transaction)
-    edge.store.notifier.later()
-    return response
+    command = Command(client, key, "cancel", order_ledger_id, sent)
+    store = edge.store
+    response = commands.run_and_notify(
+        store.database, store.notifier, command, lambda tx: _cancel(tx, client, order_ledger_id, wish)
+    )
+    if response.status != 202:
+        return response
+    return store.database.transact(lambda tx: _complete(tx, client, order_ledger_id, response))
 
 
 def _cancel(tx: Transaction, client: str, order_ledger_id: str, wish: Row) -> StoredResponse:

@@ -43,6 +43,24 @@ class OrderNotCancellable(ApiError):
     status, code, is_final = 409, "order_not_cancellable", True
 
 
+class OrderNotRefundable(ApiError):
+    """Only a completed order can be refunded. `details.status` says where the order stands."""
+
+    status, code = 409, "order_not_refundable"
+
+
+class RefundExceedsRemaining(ApiError):
+    """Less is left to refund. `details.remaining_cents` says how much, `details.items` of which products too many."""
+
+    status, code = 409, "refund_exceeds_remaining"
+
+
+class RefundNotFound(ApiError):
+    """There is no such refund."""
+
+    status, code = 404, "not_found"
+
+
 class GatewayError(ApiError):
     """The payment service did not answer. Send the same request with the same key: it continues where it stopped."""
 

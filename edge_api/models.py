@@ -33,7 +33,10 @@ from common.schema.tables import (
 )
 from domain.money import MAX_CENTS
 from domain.states import Status
-from edge_api.event_models import ADD_EVENT
+from edge_api.event_models import ADD_EVENT, deleted_events, events
+from edge_api.refund_models import refund_items, refunds, set_aside_refunds
+
+__all__ = ["deleted_events", "events", "refund_items", "refunds", "set_aside_refunds"]
 
 order_ledger = Table(
     "order_ledger",
@@ -50,7 +53,9 @@ order_ledger = Table(
     Column("metadata", JSONB),
     cents_column("total_amount_cents"),
     Column("currency", String(3), nullable=False),
+    # What refunds have returned, and what all refunds that have not failed return. Triggers write both.
     Column("refunded_cents", BigInteger, nullable=False, server_default=text("0")),
+    Column("refund_reserved_cents", BigInteger, nullable=False, server_default=text("0")),
     Column("request_id", Text, nullable=False),
     # The state of the saga
     Column("status", Text, nullable=False),
@@ -94,7 +99,10 @@ order_ledger = Table(
     CheckConstraint(is_one_of("status", tuple(Status)), name="status"),
     CheckConstraint(f"total_amount_cents BETWEEN 1 AND {MAX_CENTS}", name="total_amount_cents"),
     CheckConstraint("refunded_cents BETWEEN 0 AND total_amount_cents", name="refunded_cents"),
-    CheckConstraint("refunded_cents = 0 OR status = 'COMPLETED'", name="refunded_is_completed"),
+    CheckConstraint(
+        "refund_reserved_cents BETWEEN refunded_cents AND total_amount_cents", name="refund_reserved_cents"
+    ),
+    CheckConstraint("refund_reserved_cents = 0 OR status = 'COMPLETED'", name="refund_reserved_is_completed"),
     CheckConstraint(
         "(status IN ('AUTHORIZATION_FAILED', 'COMPLETED', 'FAILED')) = (due_at IS NULL)", name="due_until_terminal"
     ),
@@ -161,8 +169,10 @@ order_ledger_items = Table(
     id_column("product_id", nullable=False),
     Column("quantity", Integer, nullable=False),
     cents_column("unit_price_cents"),
+    Column("refunded_quantity", Integer, nullable=False, server_default=text("0")),  # written by a trigger
     UniqueConstraint("order_ledger_id", "product_id"),
     CheckConstraint("quantity BETWEEN 1 AND 100", name="quantity"),
+    CheckConstraint("refunded_quantity BETWEEN 0 AND quantity", name="refunded_quantity"),
     CheckConstraint(f"unit_price_cents BETWEEN 1 AND {MAX_CENTS}", name="unit_price_cents"),
 )
 
@@ -191,8 +201,8 @@ outbox = Table(
     CheckConstraint("(status = 'PENDING') = (processed_at IS NULL)", name="processed_at"),
 )
 
-# The first responses to calls that change an order; `scope` is the client.
-idempotency_keys = idempotency_table("edge_idempotency_keys")
+# The first responses to calls with a key, other than POST /orders (edge_api/commands.py)
+idempotency_keys = idempotency_table("edge_idempotency_keys", scope="client")
 
 # Entries that the database refuses to write, recorded here because they cannot be marked themselves. There is no
 # foreign key, because its check would have to lock that very row.

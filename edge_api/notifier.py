@@ -17,7 +17,6 @@ from common.database.database import Database
 from common.database.errors import TransientDatabaseError
 from domain.states import CHANNEL
 
-NOTIFY = f"NOTIFY {CHANNEL}"
 # A full queue is not emptied by its listeners, but by the next successful NOTIFY or by asking for its usage.
 EMPTY_QUEUE = "SELECT pg_notification_queue_usage()"
 FULL_RETRY_S = 1.0  # the orchestrators poll meanwhile; one try a second costs nothing
@@ -28,8 +27,9 @@ log = logging.getLogger(__name__)
 class Notifier:
     """At most one notification in `window_s` seconds from this process. Thread-safe."""
 
-    def __init__(self, database: Database, window_s: float) -> None:
+    def __init__(self, database: Database, window_s: float, channel: str = CHANNEL) -> None:
         self._database, self._normal_window_s = database, window_s
+        self.statement = f"NOTIFY {channel}"
         self._window_s = window_s
         self._lock = threading.Lock()
         self._last = self._last_warning = float("-inf")
@@ -74,7 +74,7 @@ class Notifier:
         try:
             if self._window_s != self._normal_window_s:
                 self._database.one(EMPTY_QUEUE)
-            self._database.one(NOTIFY)
+            self._database.one(self.statement)
         except psycopg2.errors.ProgramLimitExceeded:
             self.queue_is_full()
             self.later()

@@ -22,6 +22,7 @@ from edge_api.admission import Backlog, Bulkhead
 from edge_api.cursor import Position, cursor_of
 from edge_api.errors import OrderNotFound, TooManyDeclines, UnknownProduct
 from edge_api.limits import Limits
+from edge_api.notifier import Notifier
 from edge_api.outcome import Authorization, abandoned, finish, location
 from edge_api.pricing import priced
 from edge_api.services import Services
@@ -44,6 +45,8 @@ class Edge:
     rate_limit_per_minute: int
     endpoints: Endpoints
     waits: Waits = field(repr=False)
+    refund_waits: Waits = field(repr=False)
+    refund_notifier: Notifier = field(repr=False)
 
 
 @dataclass(frozen=True)

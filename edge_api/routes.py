@@ -12,7 +12,7 @@ from common.api.idempotency import StoredResponse
 from common.api.routes import Api, Reply
 from common.database.database import Row
 from common.products import schemas as product_schemas
-from edge_api import event_schemas, events, operations, products, schemas, webhook_routes
+from edge_api import event_schemas, events, operations, products, refund_schemas, refunds, schemas, webhook_routes
 from edge_api.cancel import cancel
 from edge_api.errors import (
     CurrencyMismatch,
@@ -21,8 +21,11 @@ from edge_api.errors import (
     InsufficientStock,
     OrderNotCancellable,
     OrderNotFound,
+    OrderNotRefundable,
     PaymentDeclined,
     ProductNotFound,
+    RefundExceedsRemaining,
+    RefundNotFound,
     RequestAbandoned,
     UnknownProduct,
 )
@@ -120,6 +123,59 @@ def cancel_order(edge: Edge, order_ledger_id: str, idempotency_key: str, body: R
     says which: `done` or `refused`.
     """
     return cancel(edge, g.caller, order_ledger_id, idempotency_key, sent, body)
+
+
+@api.route(
+    "POST",
+    "/orders/<uuid:order_ledger_id>/refunds",
+    access=Scope("refunds:write"),
+    query=refund_schemas.RefundOptions,
+    body=refund_schemas.NewRefund,
+    answer=refund_schemas.Refund,
+    status=(202, 200),
+    idempotency_key=True,
+    sent=True,
+    leads_to={"refund_id": "refund_id"},
+    errors=(OrderNotFound, OrderNotRefundable, RefundExceedsRemaining, errors.RequestExpired),
+)
+def request_refund(
+    edge: Edge, order_ledger_id: str, idempotency_key: str, query: Row, body: Row, sent: Row
+) -> StoredResponse | Reply:
+    """Refund a completed order: all that is left of it, an amount, or some of its pieces.
+
+    The share is reserved at once, so that all refunds of an order together never exceed it. The money is then
+    refunded, and the pieces are put back into stock if `restock` is true. The order's `refunded_cents` changes when the
+    refund succeeds. A refund that fails changes nothing and may be tried again with a new key. `?dry_run=true` answers
+    200 and does nothing.
+    """
+    if query["dry_run"]:
+        return refunds.dry_run(edge, g.caller, order_ledger_id, body)
+    return refunds.request(edge, g.caller, order_ledger_id, idempotency_key, body, sent)
+
+
+@api.route(
+    "GET",
+    "/orders/<uuid:order_ledger_id>/refunds",
+    access=Scope("orders:read"),
+    answer=refund_schemas.RefundList,
+    errors=(OrderNotFound,),
+)
+def list_refunds(edge: Edge, order_ledger_id: str) -> Row:
+    """List the refunds of an order, oldest first."""
+    return refunds.of_order(edge, g.caller, order_ledger_id)
+
+
+@api.route(
+    "GET",
+    "/refunds/<uuid:refund_id>",
+    access=Scope("orders:read"),
+    query=schemas.Waiting,
+    answer=refund_schemas.Refund,
+    errors=(RefundNotFound,),
+)
+def get_refund(edge: Edge, refund_id: str, query: dict[str, float]) -> Row | Reply:
+    """Show a refund. It is `PENDING` until it has `SUCCEEDED` or `FAILED`, which may take days."""
+    return refunds.get(edge, g.caller, refund_id, query["wait"], request.environ)
 
 
 @api.route(

@@ -61,14 +61,17 @@ class NewOrder(Schema):
 
     @post_load
     def _add_up_lines(self, order: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Two lines for one product become one."""
-        quantities: Counter[str] = Counter()
-        for item in order["items"]:
-            quantities[item["product_id"]] += item["quantity"]
-        if max(quantities.values()) > MAX_QUANTITY:
-            raise ValidationError(f"The lines for one product are more than {MAX_QUANTITY} together.", "items")
-        items = [{"product_id": product_id, "quantity": quantity} for product_id, quantity in quantities.items()]
-        return order | {"items": items}
+        return order | {"items": added_up(order["items"])}
+
+
+def added_up(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Two lines for one product become one. :raises ValidationError: they are too many pieces together"""
+    quantities: Counter[str] = Counter()
+    for line in lines:
+        quantities[line["product_id"]] += line["quantity"]
+    if max(quantities.values()) > MAX_QUANTITY:
+        raise ValidationError(f"The lines for one product are more than {MAX_QUANTITY} together.", "items")
+    return [{"product_id": product_id, "quantity": quantity} for product_id, quantity in quantities.items()]
 
 
 class Seconds(fields.Float):

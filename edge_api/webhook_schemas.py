@@ -6,8 +6,7 @@ from urllib.parse import urlsplit
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from common.api.fields import HumanText, Id, Moment, PageSize, Timestamp
-from common.products.schemas import TrueOrFalse
+from common.api.fields import HumanText, Id, Moment, PageSize, Timestamp, TrueOrFalse
 from common.webhooks.deliveries import MAX_RESPONSE_CHARACTERS, STATUSES
 from domain.events import EventType
 from edge_api.cursor import Cursor

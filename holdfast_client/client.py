@@ -15,13 +15,14 @@ from holdfast_client.errors import StillInProgress
 from holdfast_client.events import EventCalls
 from holdfast_client.models import Line, Order, PlacedOrder
 from holdfast_client.products import ProductCalls
+from holdfast_client.refunds import RefundCalls
 from holdfast_client.webhook_endpoints import WebhookCalls
 
 LONGEST_SERVER_WAIT_S = 30  # the server accepts no more
 LOOK_PAUSE_S = 0.1  # between two reads, when the server answers before its wait is over
 
 
-class HoldfastClient(ProductCalls, EventCalls, WebhookCalls):
+class HoldfastClient(ProductCalls, RefundCalls, EventCalls, WebhookCalls):
     """The Edge API at `base_url`. Thread-safe: share one client between all threads of a process.
 
     Connections are kept alive. Close the client when you are done, or use it in a `with` statement.

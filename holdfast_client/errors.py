@@ -93,6 +93,19 @@ class NotCancellable(HoldfastError):
         return str(self.details.get("use", ""))
 
 
+class OrderNotRefundable(HoldfastError):
+    """Only a completed order can be refunded. `details["status"]` says where the order stands."""
+
+
+class RefundExceedsRemaining(HoldfastError):
+    """More was to be refunded than is left of the order. Nothing was refunded."""
+
+    @property
+    def remaining_cents(self) -> int:
+        """How much is left."""
+        return int(self.details.get("remaining_cents", 0))
+
+
 class IdempotencyKeyReused(HoldfastError):
     """The idempotency key was used before, for a different order."""
 
@@ -102,7 +115,7 @@ class Unauthorized(HoldfastError):
 
 
 class NotFound(HoldfastError):
-    """There is no such order, product or webhook endpoint, or it belongs to another client."""
+    """There is no such order, refund, product or webhook endpoint, or it belongs to another client."""
 
 
 class InvalidWebhook(HoldfastError):
@@ -110,11 +123,11 @@ class InvalidWebhook(HoldfastError):
 
 
 class Unavailable(HoldfastError):
-    """No final answer came in time. **It is unknown whether an order was placed.**
+    """No final answer came in time. **It is unknown whether the call had an effect.**
 
-    `status` and `code` are those of the last answer, for example 503 `busy`. To find out, call `place_order` again
-    with the same arguments and `idempotency_key=error.idempotency_key`: it returns the order or places it, and
-    never places a second one. `idempotency_key` is None for a read.
+    `status` and `code` are those of the last answer, for example 503 `busy`. To find out, make the call again
+    with the same arguments and `idempotency_key=error.idempotency_key`: it has its effect once, however often it is
+    made. `idempotency_key` is None for a read.
     """
 
     idempotency_key: str | None = None
@@ -133,6 +146,8 @@ BY_CODE: dict[str, type[HoldfastError]] = {
     "unknown_product": UnknownProduct,
     "currency_mismatch": CurrencyMismatch,
     "order_not_cancellable": NotCancellable,
+    "order_not_refundable": OrderNotRefundable,
+    "refund_exceeds_remaining": RefundExceedsRemaining,
     "idempotency_key_reused": IdempotencyKeyReused,
     "validation_error": ValidationError,
     "malformed_json": ValidationError,

@@ -252,6 +252,54 @@ class Event:
         )
 
 
+@dataclass(frozen=True)
+class RefundItem:
+    """Pieces of a product that are refunded."""
+
+    product_id: str
+    quantity: int
+
+
+@dataclass(frozen=True)
+class Refund:
+    """The state of a refund. A dry run has no `refund_id`, no `status` and no times."""
+
+    refund_id: str | None
+    order_ledger_id: str
+    status: str | None
+    """`PENDING`, `SUCCEEDED` or `FAILED`."""
+    amount_cents: int
+    items: tuple[RefundItem, ...]
+    restock: bool
+    reason: str
+    note: str | None
+    failure: Failure | None
+    created_at: datetime | None
+    updated_at: datetime | None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the refund has ended; its status never changes again."""
+        return self.status in ("SUCCEEDED", "FAILED")
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Refund:
+        failure = data.get("failure")
+        return cls(
+            refund_id=None if data["refund_id"] is None else _text(data["refund_id"]),
+            order_ledger_id=_text(data["order_ledger_id"]),
+            status=None if data["status"] is None else _text(data["status"]),
+            amount_cents=_whole(data["amount_cents"]),
+            items=tuple(RefundItem(_text(item["product_id"]), _whole(item["quantity"])) for item in data["items"]),
+            restock=bool(data["restock"]),
+            reason=_text(data["reason"]),
+            note=data.get("note"),
+            failure=Failure(_text(failure["code"]), str(failure.get("message", ""))) if failure else None,
+            created_at=_time(data.get("created_at")),
+            updated_at=_time(data.get("updated_at")),
+        )
+
+
 def _cancellation(data: Mapping[str, Any] | None) -> Cancellation | None:
     if data is None:
         return None

@@ -88,7 +88,7 @@ def get_availability(context: Context, product_id: str) -> Row:
 @api.route(
     "POST",
     "/inventory/products/<uuid:product_id>/stock",
-    access=callers("edge_api"),
+    access=callers("edge_api", "orchestrator"),
     body=products.StockChange,
     answer=products.ChangedStock,
     idempotency_key=True,

@@ -1,4 +1,4 @@
-"""`python -m ops attention`: list the orders that need attention, and retry one of them."""
+"""`python -m ops attention`: list the orders and refunds that need attention, and retry one of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from common.database.database import Row
-from domain.states import CHANNEL, Status
+from domain import refunds, states
+from domain.states import Status
 from ops.database import Unusable, transaction
 from ops.record import record
 from ops.table import table
@@ -31,23 +32,37 @@ WITH due AS (
 )
 SELECT status FROM due
 """
+# The same for a refund.
+RETRY_REFUND = """
+WITH due AS (
+  UPDATE refunds SET due_at = LEAST(due_at, now()),
+    next_retry_at = CASE WHEN next_retry_at IS NOT NULL THEN LEAST(next_retry_at, now()) END
+  WHERE id = %(id)s AND due_at IS NOT NULL AND (claimed_until IS NULL OR claimed_until <= now())
+  RETURNING id, status
+), set_aside AS (
+  UPDATE set_aside_refunds SET retry_at = now() FROM due WHERE refund_id = due.id AND retry_at IS NOT NULL
+)
+SELECT status FROM due
+"""
 WHY_NOT = """
 SELECT status, claimed_by, due_at, claimed_until, claimed_until > now() AS is_claimed FROM order_ledger
 WHERE id = %(id)s
+UNION ALL
+SELECT status, claimed_by, due_at, claimed_until, claimed_until > now() FROM refunds WHERE id = %(id)s
 """
 
 
 class Refused(Exception):
-    """The order cannot be retried now. The message says why, in one line."""
+    """The order or refund cannot be retried now. The message says why, in one line."""
 
 
 def attention_table(rows: Sequence[Row]) -> str:
-    headings = ("order_ledger_id", "status", "since", "tries", "next try", "reason")
+    headings = ("order or refund", "status", "since", "tries", "next try", "reason")
     return table(
         headings,
         (
             (
-                row["order_ledger_id"],
+                row["refund_id"] or row["order_ledger_id"],
                 row["status"],
                 _minute(row["needs_attention_at"]),
                 row["retry_count"],
@@ -60,40 +75,41 @@ def attention_table(rows: Sequence[Row]) -> str:
 
 
 def show(environ: Mapping[str, str] | None) -> int:
-    """List the orders that need attention, the longest waiting first. :raises Unusable:"""
+    """List the orders and refunds that need attention, the longest waiting first. :raises Unusable:"""
     with transaction(environ, timeout_s=TIMEOUT_S, readonly=True) as tx:
         rows = tx.all(LIST)
-    sys.stdout.write(attention_table(rows) if rows else "No order needs attention.\n")
+    sys.stdout.write(attention_table(rows) if rows else "Nothing needs attention.\n")
     return DONE
 
 
-def retry(environ: Mapping[str, str] | None, order_ledger_id: str) -> int:
-    """Make an order due now. :returns: 0, or 1 if that is refused :raises Unusable:"""
+def retry(environ: Mapping[str, str] | None, id_: str) -> int:
+    """Make an order or a refund due now. :returns: 0, or 1 if that is refused :raises Unusable:"""
     try:
-        status = make_due(environ, order_ledger_id)
+        status = make_due(environ, id_)
     except Refused as refused:
-        sys.stderr.write(f"{order_ledger_id} {refused}\n")
+        sys.stderr.write(f"{id_} {refused}\n")
         return REFUSED
     told = "have been notified" if _notify(environ) else "will find it when they poll"
-    sys.stdout.write(f"{order_ledger_id} is {status} and due now. The orchestrators {told}.\n")
+    sys.stdout.write(f"{id_} is {status} and due now. The orchestrators {told}.\n")
     return DONE
 
 
-def make_due(environ: Mapping[str, str] | None, order_ledger_id: str) -> str:
+def make_due(environ: Mapping[str, str] | None, id_: str) -> str:
     """:returns: its status :raises Refused, Unusable:"""
     with transaction(environ, timeout_s=TIMEOUT_S) as tx:
         tx.execute("SELECT set_config('lock_timeout', '5s', true)")
-        if row := tx.one(RETRY, id=order_ledger_id):
-            record(tx, "attention.retry", order_ledger_id=order_ledger_id)
-            return str(row["status"])
-        raise Refused(_why_not(tx.one(WHY_NOT, id=order_ledger_id)))
+        for statement, name in ((RETRY, "order_ledger_id"), (RETRY_REFUND, "refund_id")):
+            if row := tx.one(statement, id=id_):
+                record(tx, "attention.retry", **{name: id_})
+                return str(row["status"])
+        raise Refused(_why_not(tx.one(WHY_NOT, id=id_)))
 
 
 def _notify(environ: Mapping[str, str] | None) -> bool:
     """Notify in a separate transaction: it is only a hint, and fails when the queue is full."""
     try:
         with transaction(environ, timeout_s=TIMEOUT_S) as tx:
-            tx.execute(f"NOTIFY {CHANNEL}")
+            tx.execute(f"NOTIFY {states.CHANNEL}; NOTIFY {refunds.CHANNEL}")
     except Unusable:
         return False
     return True
@@ -101,9 +117,9 @@ def _notify(environ: Mapping[str, str] | None) -> bool:
 
 def _why_not(entry: Row | None) -> str:
     if entry is None:
-        return "is not an order_ledger_id of this database"
-    if Status(entry["status"]).is_terminal:
-        return f"is {entry['status']}: the order has ended, and there is nothing left to try"
+        return "is not an order_ledger_id or refund_id of this database"
+    if entry["due_at"] is None:
+        return f"is {entry['status']}: it has ended, and there is nothing left to try"
     if entry["is_claimed"]:
         return f"is claimed by {entry['claimed_by']} until {_minute(entry['claimed_until'])}: it is being processed now"
     if entry["status"] == Status.AWAITING_AUTHORIZATION:

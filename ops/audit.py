@@ -101,7 +101,7 @@ def as_metrics(report: Report) -> str:
     text += "".join(f'holdfast_audit_violations{{check="{name}"}} {found}\n' for name, found in report.found.items())
     for name, value, about in (
         ("orders_checked", report.summary["orders"], "Ledger entries that were checked."),
-        ("needs_attention", report.summary["needs_attention"], "Open orders that need a person."),
+        ("needs_attention", report.summary["needs_attention"], "Open orders and refunds that need a person."),
         ("duration_seconds", f"{report.seconds:.3f}", "How long the audit took."),
         ("timestamp_seconds", f"{report.summary['at']:.3f}", "Time of the snapshot, in Unix time."),
     ):
@@ -124,14 +124,14 @@ def _attention(report: Report) -> str:
     found = report.summary["needs_attention"]
     if not found:
         return ""
-    text = f"\n{_count(found, 'order')} in need of attention (not a violation):\n\n"
+    text = f"\n{_count(found, 'order or refund', 'orders and refunds')} in need of attention (not a violation):\n\n"
     text += attention_table(report.attention)
     more = found - len(report.attention)
     return text + (f"… and {more:,} more\n" if more else "")
 
 
-def _count(number: int, of: str) -> str:
-    return f"{number:,} {of}" if number == 1 else f"{number:,} {of}s"
+def _count(number: int, of: str, plural: str = "") -> str:
+    return f"{number:,} {of if number == 1 else plural or f'{of}s'}"
 
 
 def _help(name: str, about: str) -> str:

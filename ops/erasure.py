@@ -83,6 +83,7 @@ LOCK = """
 SELECT id, order_id, payment_authorization_id FROM order_ledger
 WHERE id = ANY (%(ids)s::uuid[]) AND due_at IS NULL ORDER BY id FOR UPDATE
 """
+_TEXTS = ("status_detail", "failure_message", "attention_reason")
 _WITHOUT = "replace(replace({0}, entry.email, '[erased]'), entry.user_id::text, '[erased]')"
 HISTORY = f"""
 UPDATE order_ledger_history AS history SET detail = {_WITHOUT.format("detail")} FROM order_ledger AS entry
@@ -102,7 +103,7 @@ WHERE event_id = ANY (ARRAY(SELECT id FROM events WHERE order_ledger_id = ANY (%
 """
 LEDGER = f"""
 UPDATE order_ledger AS entry SET user_id = %(nobody)s, email = %(no_address)s, metadata = NULL, cancel_note = NULL,
-  {", ".join(f"{each} = {_WITHOUT.format(each)}" for each in ("status_detail", "failure_message", "attention_reason"))}
+  {", ".join(f"{each} = {_WITHOUT.format(each)}" for each in _TEXTS)}
 WHERE id = ANY (%(ids)s::uuid[])
 """
 # The texts that operators write about a payment may name the customer.
@@ -115,11 +116,27 @@ WITH payment AS (
 )
 UPDATE payment_refunds SET reason = NULL FROM payment WHERE authorization_id = payment.id AND reason IS NOT NULL
 """
+# The shop's note on a refund is also in the stored response to its request. The fingerprint stays.
+REFUND_ANSWERS = """
+UPDATE edge_idempotency_keys AS answer SET status = NULL, body = NULL FROM refunds AS refund
+JOIN order_ledger AS entry ON entry.id = refund.order_ledger_id
+WHERE refund.order_ledger_id = ANY (%(ids)s::uuid[]) AND answer.client = entry.client
+  AND answer.key = refund.idempotency_key
+"""
+REFUNDS = f"""
+UPDATE refunds AS refund SET note = NULL,
+  {", ".join(f"{each} = {_WITHOUT.format('refund.' + each)}" for each in _TEXTS)}
+FROM order_ledger AS entry WHERE entry.id = ANY (%(ids)s::uuid[]) AND refund.order_ledger_id = entry.id
+"""
 ERASE = (
     HISTORY,  # before the ledger, which says what to look for
     EVENTS,
     DELIVERIES,
+    REFUND_ANSWERS,
+    REFUNDS,
     LEDGER,
+    "DELETE FROM set_aside_refunds USING refunds WHERE refund_id = refunds.id"
+    " AND order_ledger_id = ANY (%(ids)s::uuid[])",
     "DELETE FROM set_aside_entries WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
     "UPDATE orders SET user_id = %(nobody)s WHERE id = ANY (%(order_ids)s::uuid[]) AND user_id IS NOT NULL",
     PAYMENTS,

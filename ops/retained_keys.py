@@ -20,6 +20,8 @@ class Keys(NamedTuple):
     second: str
     change: str
     unless_done: str
+    unless_open: str = "true"
+    """A key of a saga that is still open is not forgotten: the saga may ask again."""
 
 
 REFUSALS = Keys(
@@ -29,8 +31,16 @@ REFUSALS = Keys(
     "response_status = 409, response_body = %(body)s",
     "position(%(code)s IN response_body) = 0",
 )
-COMMANDS = Keys("edge_idempotency_keys", "scope", "key", "status = NULL, body = NULL", "status IS NOT NULL")
-STOCK = Keys("inventory_idempotency_keys", "scope", "key", "status = NULL, body = NULL", "status IS NOT NULL")
+_NOT_OF_OPEN_REFUND = "NOT EXISTS (SELECT FROM refunds WHERE due_at IS NOT NULL AND id::text = split_part(key, ':', 2))"
+STOCK = Keys(
+    "inventory_idempotency_keys",
+    "scope",
+    "key",
+    "status = NULL, body = NULL",
+    f"status IS NOT NULL AND {_NOT_OF_OPEN_REFUND}",
+    _NOT_OF_OPEN_REFUND,
+)
+COMMANDS = Keys("edge_idempotency_keys", "client", "key", "status = NULL, body = NULL", "status IS NOT NULL")
 # A saga that is still open may ask again for the response to its last call.
 PAYMENTS = Keys(
     "payment_idempotency_keys",
@@ -38,7 +48,7 @@ PAYMENTS = Keys(
     "key",
     "status = NULL, body = NULL",
     "status IS NOT NULL AND NOT EXISTS (SELECT FROM order_ledger"
-    " WHERE due_at IS NOT NULL AND id::text = split_part(key, ':', 2))",
+    f" WHERE due_at IS NOT NULL AND id::text = split_part(key, ':', 2)) AND {_NOT_OF_OPEN_REFUND}",
 )
 WITH_ANSWERS = (REFUSALS, COMMANDS, STOCK, PAYMENTS)
 # The keys of payments are deleted with their orders only.
@@ -84,5 +94,7 @@ def delete_answers(tx: Transaction, page: Page, days: int) -> int:
 def forget(tx: Transaction, page: Page, days: int) -> int:
     keys = page.keys
     return tx.execute(
-        f"DELETE FROM {keys.table} {_OLD.format(condition='true', **keys._asdict())}", **page.bounds, days=days
+        f"DELETE FROM {keys.table} {_OLD.format(condition=keys.unless_open, **keys._asdict())}",
+        **page.bounds,
+        days=days,
     )

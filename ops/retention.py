@@ -30,8 +30,9 @@ SELECT id, order_id, payment_authorization_id FROM order_ledger AS entry WHERE {
   SELECT FROM payment_authorizations AS payment
   WHERE (payment.id = entry.payment_authorization_id OR payment.idempotency_key = 'authorize:' || entry.id)
     AND (payment.status = 'AUTHORIZED' OR COALESCE(captured_amount_cents, 0) - refunded_amount_cents
-      <> CASE entry.status WHEN 'COMPLETED' THEN entry.total_amount_cents ELSE 0 END))
+      <> CASE entry.status WHEN 'COMPLETED' THEN entry.total_amount_cents - entry.refunded_cents ELSE 0 END))
   AND NOT EXISTS (SELECT FROM events WHERE order_ledger_id = entry.id AND at >= now() - %(days)s * interval '1 day')
+  AND NOT EXISTS (SELECT FROM refunds WHERE order_ledger_id = entry.id AND due_at IS NOT NULL)
 FOR UPDATE OF entry SKIP LOCKED
 """
 # A key keeps its fingerprint and the time of its first use.
@@ -66,6 +67,7 @@ DELETE_PAYMENT_KEYS = (
     f"DELETE FROM payment_idempotency_keys WHERE scope = '{scope}' AND key = ANY (%({scope}_keys)s)"
     for scope in PAYMENT_KEYS
 )
+REFUNDS = "SELECT id FROM refunds WHERE order_ledger_id = ANY (%(ids)s::uuid[])"
 # Children first: the rows that others refer to are deleted last.
 DELETES = (
     DELETE_RESERVATIONS,
@@ -75,6 +77,9 @@ DELETES = (
     "DELETE FROM payment_refunds WHERE authorization_id = ANY (%(payment_ids)s)",
     "DELETE FROM payment_authorizations WHERE id = ANY (%(payment_ids)s)",
     *DELETE_PAYMENT_KEYS,
+    "DELETE FROM set_aside_refunds WHERE refund_id = ANY (%(refund_ids)s::uuid[])",
+    "DELETE FROM refund_items WHERE refund_id = ANY (%(refund_ids)s::uuid[])",
+    "DELETE FROM refunds WHERE id = ANY (%(refund_ids)s::uuid[])",
     "DELETE FROM order_ledger_items WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
     "DELETE FROM order_ledger_history WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
     "DELETE FROM outbox WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
@@ -155,11 +160,15 @@ def _delete_orders(tx: Transaction, entries: list[Row]) -> int:
     ids = [entry["id"] for entry in entries]
     keys = [authorize_key(id_) for id_ in ids]
     paid = [entry["payment_authorization_id"] for entry in entries if entry["payment_authorization_id"]]
+    refund_ids = [row["id"] for row in tx.all(REFUNDS, ids=ids)]
     parameters = {
         "ids": ids,
         "order_ids": [*map(order_id_for, ids), *(entry["order_id"] for entry in entries if entry["order_id"])],
         "payment_ids": [row["id"] for row in tx.all(PAYMENTS, payment_ids=paid, keys=keys)],
-        **{f"{scope}_keys": [f"{prefix}{id_}" for id_ in ids] for scope, prefix in PAYMENT_KEYS.items()},
+        "refund_ids": refund_ids,
+        **{
+            f"{scope}_keys": [f"{prefix}{id_}" for id_ in (*ids, *refund_ids)] for scope, prefix in PAYMENT_KEYS.items()
+        },
     }
     tx.execute(KEEP_KEYS, ids=ids, body=EXPIRED)
     for statement in DELETES:

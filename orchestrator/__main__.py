@@ -24,8 +24,10 @@ from common.database.soundness import warn_once
 from common.process import logs
 from common.process.settings import SettingError, Settings
 from crash_points import points as crash_points
+from domain import refunds, states
 from orchestrator.dispatcher import Dispatcher
 from orchestrator.engine import Engine
+from orchestrator.entries import ORDERS, REFUNDS, Entries
 from orchestrator.listener import Listener
 from orchestrator.participants import Participant, Participants
 from orchestrator.saga import RetryPolicy
@@ -33,7 +35,8 @@ from orchestrator.store import Store
 
 log = logging.getLogger("orchestrator")
 
-CONNECTIONS = 4  # one saves for all threads, one claims; the others save or release a single entry
+CONNECTIONS = 6  # one saves for all threads, one claims, of orders and of refunds; the others save a single entry
+SHARE_OF_REFUNDS = 4  # one refund thread for four of orders: neither waits for the other's threads
 DRAIN_WITHIN_S = 22  # a platform kills after 25 to 30 s; a thread has at most two calls of 10 s each left to make
 
 
@@ -43,37 +46,47 @@ class Orchestrator:
     def __init__(self, settings: Settings) -> None:
         database = Database(settings.database_url, name="orchestrator", size=CONNECTIONS)
         self.claimant = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4()}"
-        store = Store(database, self.claimant, settings.lease_s)
         self._stop_reader, self.stop_writer = os.pipe()
         os.set_blocking(self.stop_writer, False)
         self._is_stopping = threading.Event()
         self._failed = False
-        engine = Engine(
-            ask=_participants(settings, database).ask,
-            save=store.save,
-            release=store.release,
-            policy=RetryPolicy(
-                settings.retry_base_s, settings.retry_factor, settings.retry_max_attempts, settings.retry_jitter
-            ),
-            is_stopping=self._is_stopping.is_set,
+        participants = _participants(settings, database)
+        policy = RetryPolicy(
+            settings.retry_base_s, settings.retry_factor, settings.retry_max_attempts, settings.retry_jitter
         )
-        self._dispatcher = Dispatcher(store, engine.run, settings.worker_threads, settings.poll_interval_s)
+
+        def dispatcher(of: Entries, threads: int, name: str) -> Dispatcher:
+            store = Store(database, self.claimant, settings.lease_s, of)
+            engine = Engine(participants.ask, store.save, store.release, policy, self._is_stopping.is_set)
+            return Dispatcher(store, engine.run, threads, settings.poll_interval_s, name)
+
+        self._orders = dispatcher(ORDERS, settings.worker_threads, "saga")
+        self._refunds = dispatcher(REFUNDS, max(settings.worker_threads // SHARE_OF_REFUNDS, 1), "refund")
         warn_once(database)
-        self._listener = Listener(settings.database_direct_url, self._dispatcher.wake, self._is_stopping)
+        wake = {states.CHANNEL: self._orders.wake, refunds.CHANNEL: self._refunds.wake}
+        self._listener = Listener(settings.database_direct_url, wake, self._is_stopping)
 
     def run(self) -> int:
         """Work until told to stop. :returns: the exit code: 0, or 1 when a thread died"""
         self._start("listener", self._listener.run)
-        self._start("dispatcher", self._dispatcher.run)
+        self._start("dispatcher", self._orders.run)
+        self._start("refund dispatcher", self._refunds.run)
         os.read(self._stop_reader, 1)
         self._is_stopping.set()
-        log.info("stopping with %d orders in flight", self._dispatcher.in_flight)
-        drain = threading.Thread(target=self._dispatcher.stop, name="drain", daemon=True)
+        log.info("stopping with %d orders and %d refunds in flight", self._orders.in_flight, self._refunds.in_flight)
+        drain = threading.Thread(target=self._drain, name="drain", daemon=True)
         drain.start()
         drain.join(DRAIN_WITHIN_S)
         if drain.is_alive():
-            log.warning("%d orders are left to their leases after %d s", self._dispatcher.in_flight, DRAIN_WITHIN_S)
+            left = self._orders.in_flight + self._refunds.in_flight
+            log.warning("%d orders and refunds are left to their leases after %d s", left, DRAIN_WITHIN_S)
         return 1 if self._failed else 0
+
+    def _drain(self) -> None:
+        refunds_end = threading.Thread(target=self._refunds.stop, name="drain refunds", daemon=True)
+        refunds_end.start()
+        self._orders.stop()
+        refunds_end.join()
 
     def stop(self) -> None:
         """Make `run` return, once the entries in flight are done. Safe to call from any thread."""

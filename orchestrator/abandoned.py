@@ -12,7 +12,7 @@ from common.calls.client import Answer, ServiceClient
 from domain.states import ABANDONED, authorize_key
 
 if TYPE_CHECKING:
-    from orchestrator.saga import Saga
+    from orchestrator.saga import Sale
 
 CLOSE_ABANDONED = "void_abandoned_authorization"
 MARK = {
@@ -22,7 +22,7 @@ MARK = {
 """What the claim writes into an abandoned entry, as parameters of the statement."""
 
 
-def void_abandoned_authorization(payments: ServiceClient, saga: Saga) -> Answer:
+def void_abandoned_authorization(payments: ServiceClient, saga: Sale) -> Answer:
     """Void by the key of the authorize call, whose answer is unknown. If that call arrives later, it is refused."""
     return payments.ask(
         "POST",

@@ -20,9 +20,11 @@ log = logging.getLogger(__name__)
 class Dispatcher:
     """The polling loop. It looks every `poll_interval_s`, when an entry comes due, and whenever it is woken."""
 
-    def __init__(self, store: Store, run: Callable[[Saga], Saga], threads: int, poll_interval_s: float) -> None:
+    def __init__(
+        self, store: Store, run: Callable[[Saga], Saga], threads: int, poll_interval_s: float, name: str = "saga"
+    ) -> None:
         self._store, self._run, self._threads, self._poll_interval_s = store, run, threads, poll_interval_s
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="saga")
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._lock = threading.Lock()  # guards the next two
         self._in_flight: set[tuple[str, int]] = set()  # ids and claim numbers
         self._has_stranded_claims = False
@@ -101,9 +103,9 @@ class Dispatcher:
             self._store.set_aside(saga, error)
             return False
         log.warning(
-            "cannot save the order, its claim will be given back: %s",
+            "cannot save it, the claim will be given back: %s",
             entry_errors.reason(error),
-            extra={"order_ledger_id": saga.id},
+            extra=saga.log_fields,
         )
         return True
 

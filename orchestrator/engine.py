@@ -7,11 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from common.calls.client import Answer
 from common.process import moments
 from common.process.logs import request_id
 from domain.states import Status
-from orchestrator.saga import Deferred, RetryPolicy, Saga, after, turned_back
+from orchestrator.saga import Outcome, RetryPolicy, Saga, after, turned_back
 
 log = logging.getLogger(__name__)
 
@@ -23,9 +22,9 @@ class Engine:
     `save` returns the saga as it was saved, which may have been cancelled meanwhile, or None if the claim is lost.
     """
 
-    ask: Callable[[Saga], Answer | Deferred]
-    save: Callable[[Saga, Saga], Saga | None]
-    release: Callable[[Saga], None]
+    ask: Callable[[Saga], Outcome]
+    save: Callable[[Any, Any], Saga | None]
+    release: Callable[[Any], None]
     policy: RetryPolicy
     is_stopping: Callable[[], bool] = lambda: False
 
@@ -39,11 +38,11 @@ class Engine:
                 break
             action = saga.next_action
             now = turned_back(saga) if saga.must_turn_back else self._asked(saga, action)
-            if now.status == Status.FAILED:
+            if saga.status == Status.COMPENSATING and now.status == Status.FAILED:
                 moments.reached("undo.before_failed")
             saved = self.save(saga, now)
             if saved is None:
-                log.warning("another process has claimed the order, so this one stops", extra=_fields(saga, action))
+                log.warning("another process has claimed it, so this one stops", extra=_fields(saga, action))
                 break
             moments.reached("saga.after_checkpoint", action)
             _log_progress(saga, now, action)
@@ -73,7 +72,7 @@ def _log_progress(was: Saga, now: Saga, action: str) -> None:
 
 def _fields(saga: Saga, action: str) -> dict[str, Any]:
     return {
-        "order_ledger_id": saga.id,
+        **saga.log_fields,
         "action": action,
         "claim_number": saga.claim_number,
         "retry_count": saga.retry_count,

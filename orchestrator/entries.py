@@ -1,20 +1,26 @@
-"""A saga as a row of the ledger, and back."""
+"""A sale as a row of the ledger, and back; and what tells the two kinds of entries apart."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
 
 from common.database.database import Row
 from domain.ids import order_id_for
 from domain.states import Status
-from orchestrator.saga import Saga
+from orchestrator import refund_entries, refund_statements, statements
+from orchestrator.saga import Saga, Sale
 
 WITHOUT_ORDER = (Status.AWAITING_AUTHORIZATION, Status.AUTHORIZATION_FAILED, Status.AUTHORIZED)
 
 
-def saga_of(row: Row) -> Saga:
+def saga_of(row: Row) -> Sale:
     """:raises ValueError: when the entry cannot be processed as it is"""
     if not row["items"]:
         raise ValueError("the entry has no lines")
-    return Saga(
+    return Sale(
         id=row["id"],
         claim_number=row["claim_number"],
         request_id=row["request_id"],
@@ -35,7 +41,7 @@ def saga_of(row: Row) -> Saga:
     )
 
 
-def entry_of(was: Saga, now: Saga) -> Row:
+def entry_of(was: Sale, now: Sale) -> Row:
     """What SAVE needs to turn `was` into `now`."""
     code, message = now.failure or (None, None)
     return {
@@ -54,3 +60,26 @@ def entry_of(was: Saga, now: Saga) -> Row:
         "retry_in_s": now.retry_in_s,
         "is_terminal": now.status.is_terminal,
     }
+
+
+def as_saved(now: Sale, saved: Row) -> Sale:
+    return replace(now, is_cancelled=saved["is_cancelled"])
+
+
+@dataclass(frozen=True)
+class Entries:
+    """One kind of entries: its SQL, and how a row becomes a saga and back."""
+
+    id_name: str
+    """Of its id in logs."""
+    sql: ModuleType
+    saga_of: Callable[[Row], Saga]
+    entry_of: Callable[[Any, Any], Row]
+    as_saved: Callable[[Any, Row], Any]
+    """The saga after its save, with what the row says."""
+
+
+ORDERS = Entries("order_ledger_id", statements, saga_of, entry_of, as_saved)
+REFUNDS = Entries(
+    "refund_id", refund_statements, refund_entries.refund_of, refund_entries.row_of, refund_entries.as_saved
+)

@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import backoff
@@ -23,9 +23,10 @@ RECONNECT_FIRST_S, RECONNECT_AT_MOST_S = 0.1, 5.0
 
 
 class Listener:
-    """Calls `wake` for each notification and after each reconnect. It never gives up, and ends with `stopping`."""
+    """Wakes somebody for each notification, and everybody after each reconnect. It ends with `stopping`."""
 
-    def __init__(self, url: str, wake: Callable[[], None], stopping: threading.Event) -> None:
+    def __init__(self, url: str, wake: Mapping[str, Callable[[], None]], stopping: threading.Event) -> None:
+        """:param wake: channel → what to call"""
         self._url, self._wake, self._stopping = url, wake, stopping
         self.is_listening = threading.Event()
 
@@ -38,7 +39,7 @@ class Listener:
                     delays = _delays()
                     self.is_listening.set()
                     connection.notifies.clear()
-                    self._wake()  # for what was committed while nobody listened
+                    self._wake_for(self._wake)  # for what was committed while nobody listened
                     self._listen(connection)
                 finally:
                     self.is_listening.clear()
@@ -52,7 +53,7 @@ class Listener:
         deadline = time.monotonic() + ANSWER_WITHIN_S
         connection = nonblocking.open_async(self._url, "orchestrator listen", deadline)
         try:
-            _execute(connection, f"LISTEN {CHANNEL}", deadline)
+            _execute(connection, "; ".join(f"LISTEN {channel}" for channel in self._wake), deadline)
             self._check(connection)
         except BaseException:
             connection.close()
@@ -91,8 +92,13 @@ class Listener:
             else:
                 _execute(connection, "SELECT 1", time.monotonic() + ANSWER_WITHIN_S)
             if connection.notifies:
+                channels = {notification.channel for notification in connection.notifies}
                 connection.notifies.clear()
-                self._wake()
+                self._wake_for(channels)
+
+    def _wake_for(self, channels: Iterable[str]) -> None:
+        for channel in channels:
+            self._wake[channel]()
 
 
 def _execute(connection: Any, sql: str, deadline: float) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 from common.calls.breaker import Breaker, BusyLimit, LockedRows
 from common.calls.client import Answer, No, NoEffect, NotAllowed, Nothing, ServiceClient, Yes
 from common.process import moments
 from orchestrator.abandoned import CLOSE_ABANDONED, void_abandoned_authorization
-from orchestrator.saga import Deferred, Saga
+from orchestrator.refund_calls import pending_or, refund_payment, restock
+from orchestrator.saga import Deferred, Outcome, Pending, Saga, Sale
 
+NOTE = "note"
+"""Calls nobody: the database adds to the order's sums when the refund succeeds."""
 BUSY = "rows that are locked"
 NOT_ALLOWED = "a participant that refuses our token"
+Action = Callable[[ServiceClient, Any], Answer | Pending]
 NEVER_HAPPENED = Yes({})
 """There is nothing to undo. The participant remembers that, and refuses the request if it still arrives."""
 
@@ -27,7 +32,7 @@ class Participant:
         self._locked_rows = LockedRows(pause_s)
         self._busy_limit = BusyLimit(max_calls_while_busy)
 
-    def ask(self, action: Callable[[ServiceClient, Saga], Answer], saga: Saga, row_ids: list[str]) -> Answer | Deferred:
+    def ask(self, action: Action, saga: Saga, row_ids: list[str]) -> Outcome:
         """:param row_ids: the rows shared with other orders that the participant locks for this action"""
         with self._busy_limit.slot() as is_free:
             if not is_free:
@@ -55,10 +60,10 @@ class Participant:
 
 
 class Participants:
-    """The services that a saga calls."""
+    """The services that the sagas call."""
 
     def __init__(self, orders: Participant, inventory: Participant, payments: Participant) -> None:
-        self._actions: dict[str, tuple[Participant, Callable[[ServiceClient, Saga], Answer]]] = {
+        self._actions: dict[str, tuple[Participant, Action]] = {
             "create_order": (orders, create_order),
             "reserve_inventory": (inventory, reserve_inventory),
             "capture_payment": (payments, capture_payment),
@@ -67,16 +72,25 @@ class Participants:
             "release_inventory": (inventory, release_inventory),
             "cancel_order": (orders, cancel_order),
             CLOSE_ABANDONED: (payments, void_abandoned_authorization),
+            "refund_payment": (payments, refund_payment),
+            "restock": (inventory, restock),
         }
 
-    def ask(self, saga: Saga) -> Answer | Deferred:
+    def ask(self, saga: Saga) -> Outcome:
         """Ask for the saga's next action."""
+        if saga.next_action == NOTE:
+            return Yes({})
         participant, action = self._actions[saga.next_action]
-        locks_products = action in (reserve_inventory, release_inventory)
-        return participant.ask(action, saga, [str(item["product_id"]) for item in saga.items] if locks_products else [])
+        return participant.ask(action, saga, _locked_products(action, saga))
 
 
-def create_order(orders: ServiceClient, saga: Saga) -> Answer:
+def _locked_products(action: Action, saga: Saga) -> list[str]:
+    if action in (reserve_inventory, release_inventory):
+        return [str(item["product_id"]) for item in saga.items]
+    return [saga.next_product] if action is restock else []
+
+
+def create_order(orders: ServiceClient, saga: Sale) -> Answer:
     body = {
         "order_ledger_id": saga.id,
         "user_id": saga.user_id,
@@ -93,7 +107,7 @@ def create_order(orders: ServiceClient, saga: Saga) -> Answer:
     )
 
 
-def reserve_inventory(inventory: ServiceClient, saga: Saga) -> Answer:
+def reserve_inventory(inventory: ServiceClient, saga: Sale) -> Answer:
     items = [{"product_id": item["product_id"], "quantity": item["quantity"]} for item in saga.items]
     return inventory.ask(
         "POST",
@@ -104,7 +118,7 @@ def reserve_inventory(inventory: ServiceClient, saga: Saga) -> Answer:
     )
 
 
-def capture_payment(payments: ServiceClient, saga: Saga) -> Answer:
+def capture_payment(payments: ServiceClient, saga: Sale) -> Answer:
     return payments.ask(
         "POST",
         f"/payments/capture/{saga.payment_authorization_id}",
@@ -118,7 +132,7 @@ def capture_payment(payments: ServiceClient, saga: Saga) -> Answer:
     )
 
 
-def confirm_order(orders: ServiceClient, saga: Saga) -> Answer:
+def confirm_order(orders: ServiceClient, saga: Sale) -> Answer:
     answer = orders.ask(
         "PUT",
         f"/orders/{saga.order_id}/confirm",
@@ -128,7 +142,7 @@ def confirm_order(orders: ServiceClient, saga: Saga) -> Answer:
     return _misrouted(answer, saga) or answer
 
 
-def void_payment(payments: ServiceClient, saga: Saga) -> Answer:
+def void_payment(payments: ServiceClient, saga: Sale) -> Answer | Pending:
     """Return the money: void the hold, or refund what was captured."""
     answer = payments.ask(
         "POST",
@@ -146,22 +160,24 @@ def void_payment(payments: ServiceClient, saga: Saga) -> Answer:
     return answer
 
 
-def _refund(payments: ServiceClient, saga: Saga) -> Answer:
+def _refund(payments: ServiceClient, saga: Sale) -> Answer | Pending:
     answer = payments.ask(
         "POST",
         f"/payments/refund/{saga.payment_authorization_id}",
         {"idempotency_key": f"refund:{saga.id}", "reason": "order failed"},
-        refusals=frozenset({"already_voided", "authorization_not_found", "invalid_status_transition"}),
-        is_yes=lambda refunded: refunded["status"] == "REFUNDED",
+        refusals=frozenset(
+            {"refund_declined", "already_voided", "authorization_not_found", "invalid_status_transition"}
+        ),
+        is_yes=lambda refunded: refunded["status"] in ("REFUNDED", "PENDING"),
     )
     moments.reached("undo.after_refund")
     match answer:
         case No("already_voided") | No("invalid_status_transition", details={"current_status": "REFUNDED"}):
             return Yes({})  # all of it has been refunded already
-    return answer
+    return pending_or(answer)
 
 
-def release_inventory(inventory: ServiceClient, saga: Saga) -> Answer:
+def release_inventory(inventory: ServiceClient, saga: Sale) -> Answer:
     answer = inventory.ask(
         "DELETE",
         f"/inventory/reservations/{saga.order_id}",
@@ -171,7 +187,7 @@ def release_inventory(inventory: ServiceClient, saga: Saga) -> Answer:
     return answer
 
 
-def cancel_order(orders: ServiceClient, saga: Saga) -> Answer:
+def cancel_order(orders: ServiceClient, saga: Sale) -> Answer:
     answer = orders.ask(
         "PUT",
         f"/orders/{saga.order_id}/cancel",
@@ -184,7 +200,7 @@ def cancel_order(orders: ServiceClient, saga: Saga) -> Answer:
     return NEVER_HAPPENED if isinstance(answer, No) and answer.code == "not_found" else answer
 
 
-def _misrouted(answer: Answer, saga: Saga) -> Nothing | None:
+def _misrouted(answer: Answer, saga: Sale) -> Nothing | None:
     """Detect a `not_found` from something other than the orders service. A misconfiguration must not undo a sale.
 
     Only an answer that names the order comes from a service that looked for it.

@@ -1,11 +1,10 @@
-"""The saga: its steps, their undo, and what each kind of answer means. No I/O here.
-
-    AUTHORIZED → ORDER_CREATED → INVENTORY_RESERVED → PAYMENT_CAPTURED → COMPLETED
-         └──────────────┴─────────────────┴──────────────────┴→ COMPENSATING → FAILED
+"""A claimed saga, and what each kind of answer to its next action means. No I/O here.
 
 An action asks a participant. *Yes* is saved. *No* starts the compensation. *Nothing* is retried with the same key, and
 starts the compensation when the attempts are used up. The compensation also undoes the step that was in flight, because
-its request may have been executed, or may still be. A cancelled saga turns back before its next step in the same way.
+its request may have been executed, or may still be. A cancelled sale turns back before its next step in the same way.
+A step that cannot be undone is retried until it succeeds, at longer and longer intervals. The steps are in
+definitions.py.
 """
 
 from __future__ import annotations
@@ -14,36 +13,19 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import ClassVar, TypeVar
 
 import backoff
 
 from common.calls.client import Answer, No, Nothing, Yes
 from domain.states import ABANDONED, CANCELLED, Status
 from orchestrator.abandoned import CLOSE_ABANDONED
+from orchestrator.definitions import REFUND, SALE, AnyStatus, Step
 
-
-@dataclass(frozen=True)
-class Step:
-    at: Status
-    """The saga's status when this step is next."""
-    do: str
-    reaches: Status
-    undo: tuple[str, ...]
-    """The undos of everything done so far, in this order: the customer's money first."""
-
-
-STEPS = (
-    Step(Status.AUTHORIZED, "create_order", Status.ORDER_CREATED, ("void_payment", "cancel_order")),
-    Step(Status.ORDER_CREATED, "reserve_inventory", Status.INVENTORY_RESERVED,
-         ("void_payment", "release_inventory", "cancel_order")),
-    Step(Status.INVENTORY_RESERVED, "capture_payment", Status.PAYMENT_CAPTURED,
-         ("void_payment", "release_inventory", "cancel_order")),
-    # The cancel comes first: if the order is already confirmed, only the answer was lost, and the sale stands.
-    Step(Status.PAYMENT_CAPTURED, "confirm_order", Status.COMPLETED,
-         ("cancel_order", "void_payment", "release_inventory")),
-)  # fmt: skip
-STEP_AT = {step.at: step for step in STEPS}
 UNDO_EVERY_S = 300  # an undo that has failed five times is retried every five minutes, without end
+# Gateways settle refunds within days. A pending one is asked for at least every hour, so that its end is soon known.
+PENDING_EVERY_S = 3600
+PENDING_LIMIT_S = 3 * 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -54,22 +36,30 @@ class Deferred:
     awaits: str = "a participant that is down"
 
 
+@dataclass(frozen=True)
+class Pending:
+    """The participant has accepted the request and will decide later. It is asked again. Costs no attempt."""
+
+    reason: str
+
+
+Outcome = Answer | Deferred | Pending
+
+
 @dataclass(frozen=True, kw_only=True)
 class Saga:
-    """A claimed ledger entry: what its actions need, and everything that an answer may change."""
+    """What the actions of a saga need, and everything that an answer may change."""
+
+    steps: ClassVar[tuple[Step, ...]]
 
     id: str
     claim_number: int
     request_id: str
-    user_id: str
-    order_id: str
-    currency: str
-    total_amount_cents: int
     payment_authorization_id: str | None
     items: tuple[dict[str, object], ...]
 
-    status: Status
-    compensating_from: Status | None = None
+    status: AnyStatus
+    compensating_from: AnyStatus | None = None
     undone: tuple[str, ...] = ()
     failure: tuple[str, str] | None = None
     retry_count: int = 0
@@ -78,10 +68,12 @@ class Saga:
     detail: str | None = None
     retry_in_s: float | None = None
     """Seconds until it is due again. None: continue now."""
-    is_cancelled: bool = False
-    """Whether the client had asked for the cancellation by the last claim or checkpoint."""
     stalled_s: float = 0
-    """During the compensation: seconds since it started or since an undo last succeeded."""
+    """Of what must succeed – an undo, or a refund: seconds since it started or since its last progress."""
+    done_products: tuple[str, ...] = ()
+    """During a step for each product: those for which it is done."""
+    skipped_products: tuple[str, ...] = ()
+    """Those that were refused since the saga was claimed. The others come first."""
 
     @property
     def is_runnable(self) -> bool:
@@ -89,7 +81,8 @@ class Saga:
 
     @property
     def must_turn_back(self) -> bool:
-        return self.is_cancelled and self.status in STEP_AT
+        """Whether it begins its compensation instead of its next step."""
+        return False
 
     @property
     def next_action(self) -> str:
@@ -97,11 +90,74 @@ class Saga:
             return CLOSE_ABANDONED
         if self.status == Status.COMPENSATING:
             return next(name for name in self.undo if name not in self.undone)
-        return STEP_AT[self.status].do
+        return self.step.do
+
+    @property
+    def step(self) -> Step:
+        return self.step_at(self.status)
 
     @property
     def undo(self) -> tuple[str, ...]:
-        return STEP_AT[self.compensating_from].undo if self.compensating_from else ()
+        return self.step_at(self.compensating_from).undo if self.compensating_from else ()
+
+    def step_at(self, status: AnyStatus) -> Step:
+        return next(step for step in self.steps if step.at == status and (self.products or not step.each_product))
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        """Those that a step for each product is about."""
+        return ()
+
+    @property
+    def next_product(self) -> str:
+        """That of the next call of a step for each product."""
+        left = [product for product in self.products if product not in self.done_products]
+        return next((product for product in left if product not in self.skipped_products), left[0])
+
+    @property
+    def log_fields(self) -> dict[str, str]:
+        return {"order_ledger_id": self.id}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sale(Saga):
+    """A claimed ledger entry."""
+
+    steps = SALE
+
+    user_id: str
+    order_id: str
+    currency: str
+    total_amount_cents: int
+
+    is_cancelled: bool = False
+    """Whether the client had asked for the cancellation by the last claim or checkpoint."""
+
+    @property
+    def must_turn_back(self) -> bool:
+        return self.is_cancelled and self.status in (step.at for step in self.steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refund(Saga):
+    """A claimed refund."""
+
+    steps = REFUND
+
+    order_ledger_id: str
+    amount_cents: int
+    restock: bool
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        return tuple(str(item["product_id"]) for item in self.items) if self.restock else ()
+
+    @property
+    def log_fields(self) -> dict[str, str]:
+        return {"refund_id": self.id, "order_ledger_id": self.order_ledger_id}
+
+
+SagaT = TypeVar("SagaT", bound=Saga)
 
 
 @dataclass(frozen=True)
@@ -118,10 +174,19 @@ class RetryPolicy:
         return self._schedule()[failures - 1] * (1 + random.random() * self.jitter)
 
     def undo_delay(self, failures: int) -> float:
-        """The same for an undo, which never gives up: 1, 4, 16, 64, then always five minutes."""
+        """The same for what never gives up, such as an undo: 1, 4, 16, 64, then always five minutes."""
         steady = UNDO_EVERY_S * self.base_s  # tests that shorten the other delays shorten this one too
         delays = [*self._schedule(), steady]
         return min(delays[min(failures, len(delays)) - 1], steady) * (1 + random.random() * self.jitter)
+
+    def pending_delay(self, waited_s: float) -> float:
+        """Seconds until a participant is asked again that will decide later: as long as it has taken so far."""
+        return min(max(waited_s, self.base_s), PENDING_EVERY_S * self.base_s) * (1 + random.random() * self.jitter)
+
+    @property
+    def pending_limit_s(self) -> float:
+        """How long it may take to decide before an operator is told."""
+        return PENDING_LIMIT_S * self.base_s
 
     @property
     def stall_limit_s(self) -> float:
@@ -134,11 +199,13 @@ class RetryPolicy:
         return list(islice(exponential, self.max_attempts - 1))
 
 
-def after(saga: Saga, answer: Answer | Deferred, policy: RetryPolicy) -> Saga:
+def after(saga: SagaT, answer: Outcome, policy: RetryPolicy) -> SagaT:
     """The saga after this answer to its next action."""
     now = replace(saga, detail=None)
     if isinstance(answer, Deferred):
         return _after_deferral(now, answer, policy)
+    if isinstance(answer, Pending):
+        return _after_pending(now, answer, policy)
     if saga.status == Status.AWAITING_AUTHORIZATION:
         return _after_closing(now, answer, policy)
     if saga.status == Status.COMPENSATING:
@@ -146,17 +213,32 @@ def after(saga: Saga, answer: Answer | Deferred, policy: RetryPolicy) -> Saga:
     return _after_step(now, answer, policy)
 
 
-def _after_deferral(saga: Saga, answer: Deferred, policy: RetryPolicy) -> Saga:
+def _after_deferral(saga: SagaT, answer: Deferred, policy: RetryPolicy) -> SagaT:
     reason = f"{saga.next_action} waits for {answer.awaits}"
     attention = reason if saga.stalled_s > policy.stall_limit_s else None
     return replace(saga, retry_in_s=answer.retry_in_s, detail=reason, attention=saga.attention or attention)
 
 
-def _after_step(saga: Saga, answer: Answer, policy: RetryPolicy) -> Saga:
-    step = STEP_AT[saga.status]
+def _after_pending(saga: SagaT, answer: Pending, policy: RetryPolicy) -> SagaT:
+    return replace(
+        saga,
+        retry_count=0,
+        retry_in_s=policy.pending_delay(saga.stalled_s),
+        detail=answer.reason,
+        attention=answer.reason if saga.stalled_s > policy.pending_limit_s else None,
+    )
+
+
+def _after_step(saga: SagaT, answer: Answer, policy: RetryPolicy) -> SagaT:
+    step = saga.step
+    if isinstance(answer, Yes):
+        return _advance(saga, step, policy)
+    return _turn_back(saga, step, answer, policy) if step.undo else _go_on(saga, step, answer, policy)
+
+
+def _turn_back(saga: SagaT, step: Step, answer: No | Nothing, policy: RetryPolicy) -> SagaT:
+    """After a step that can be undone: compensate, at once or after the last attempt."""
     match answer:
-        case Yes():
-            return replace(saga, status=step.reaches, retry_count=0, attention=None)
         case No(code, message):
             return _compensate(saga, code, message)
         case Nothing(reason):
@@ -168,23 +250,69 @@ def _after_step(saga: Saga, answer: Answer, policy: RetryPolicy) -> Saga:
             return replace(saga, retry_count=failures, retry_in_s=policy.delay(failures), detail=reason)
 
 
-def _compensate(saga: Saga, code: str, message: str) -> Saga:
+def _go_on(saga: SagaT, step: Step, answer: No | Nothing, policy: RetryPolicy) -> SagaT:
+    """After a step that cannot be undone: end if nothing was done; otherwise ask again until it succeeds."""
+    match answer:
+        case No(code, message) if step.refused:
+            detail = f"{step.do}: {code}"
+            return replace(
+                saga, status=step.refused, failure=(code, message), retry_count=0, attention=None, detail=detail
+            )
+        case No(code, message):
+            return _skip(saga, step, f"{step.do} was refused: {code}: {message}", policy)
+        case Nothing(reason):
+            return _insist(saga, f"{step.do} got no answer: {reason}", policy)
+
+
+def _advance(saga: SagaT, step: Step, policy: RetryPolicy) -> SagaT:
+    if not step.each_product:
+        return _reach(saga, step.reaches)
+    product = saga.next_product
+    now = replace(
+        saga,
+        done_products=(*saga.done_products, product),
+        skipped_products=tuple(each for each in saga.skipped_products if each != product),
+        detail=f"{step.do} of {product} done",
+    )
+    left = set(now.products) - set(now.done_products)
+    if not left:
+        return _reach(now, step.reaches)
+    if left <= set(now.skipped_products):
+        return _insist(now, now.attention or f"{step.do} was refused", policy, is_refused=True)
+    return now
+
+
+def _reach(saga: SagaT, status: AnyStatus) -> SagaT:
+    return replace(saga, status=status, retry_count=0, attention=None)
+
+
+def _skip(saga: SagaT, step: Step, reason: str, policy: RetryPolicy) -> SagaT:
+    """Nothing can be undone. Continue with the other products, if there are any, and ask again later."""
+    if step.each_product:
+        reason = f"{reason} (product {saga.next_product})"
+        saga = replace(saga, skipped_products=(*saga.skipped_products, saga.next_product))
+        if set(saga.products) - {*saga.done_products, *saga.skipped_products}:
+            return replace(saga, attention=reason, detail=reason)
+    return _insist(saga, reason, policy, is_refused=True)
+
+
+def _compensate(saga: SagaT, code: str, message: str) -> SagaT:
     return replace(
         saga,
         status=Status.COMPENSATING,
         compensating_from=saga.status,
         failure=(code, message),
         retry_count=0,
-        detail=code if code == CANCELLED else f"{STEP_AT[saga.status].do}: {code}",
+        detail=code if code == CANCELLED else f"{saga.step.do}: {code}",
     )
 
 
-def turned_back(saga: Saga) -> Saga:
-    """A cancelled saga that begins its compensation. Nothing is asked for that."""
+def turned_back(saga: SagaT) -> SagaT:
+    """A cancelled sale that begins its compensation. Nothing is asked for that."""
     return _compensate(replace(saga, detail=None), CANCELLED, "The client cancelled the order.")
 
 
-def _after_undo(saga: Saga, answer: Answer, policy: RetryPolicy) -> Saga:
+def _after_undo(saga: SagaT, answer: Answer, policy: RetryPolicy) -> SagaT:
     action = saga.next_action
     match answer:
         case Yes():
@@ -195,9 +323,9 @@ def _after_undo(saga: Saga, answer: Answer, policy: RetryPolicy) -> Saga:
             detail = "was already confirmed"
             return replace(saga, status=Status.COMPLETED, failure=None, retry_count=0, attention=None, detail=detail)
         case No(code, message):
-            return _retry_undo(saga, f"{action} was refused: {code}: {message}", policy, is_refused=True)
+            return _insist(saga, f"{action} was refused: {code}: {message}", policy, is_refused=True)
         case Nothing(reason):
-            return _retry_undo(saga, f"{action} got no answer: {reason}", policy)
+            return _insist(saga, f"{action} got no answer: {reason}", policy)
 
 
 def _is_already_confirmed(saga: Saga, action: str, no: No) -> bool:
@@ -209,7 +337,7 @@ def _is_already_confirmed(saga: Saga, action: str, no: No) -> bool:
     )
 
 
-def _retry_undo(saga: Saga, reason: str, policy: RetryPolicy, *, is_refused: bool = False) -> Saga:
+def _insist(saga: SagaT, reason: str, policy: RetryPolicy, *, is_refused: bool = False) -> SagaT:
     failures = saga.retry_count + 1
     needs_attention = is_refused or failures >= policy.max_attempts
     return replace(
@@ -221,12 +349,12 @@ def _retry_undo(saga: Saga, reason: str, policy: RetryPolicy, *, is_refused: boo
     )
 
 
-def _after_closing(saga: Saga, answer: Answer, policy: RetryPolicy) -> Saga:
+def _after_closing(saga: SagaT, answer: Answer, policy: RetryPolicy) -> SagaT:
     """The client never returned. Close the entry once it is certain that no hold is left."""
     match answer:
         case Yes():
             return replace(saga, status=Status.AUTHORIZATION_FAILED, retry_count=0, attention=None, detail=ABANDONED)
         case No(code, message):
-            return _retry_undo(saga, f"{CLOSE_ABANDONED} was refused: {code}: {message}", policy, is_refused=True)
+            return _insist(saga, f"{CLOSE_ABANDONED} was refused: {code}: {message}", policy, is_refused=True)
         case Nothing(reason):
-            return _retry_undo(saga, f"{CLOSE_ABANDONED} got no answer: {reason}", policy)
+            return _insist(saga, f"{CLOSE_ABANDONED} got no answer: {reason}", policy)

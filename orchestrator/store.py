@@ -1,20 +1,19 @@
-"""The ledger as the orchestrator sees it: claims, saved outcomes, and entries that are set aside."""
+"""The claimed sagas: claims, saved outcomes, and entries that are set aside. An entry is an order's or a refund's."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 
 import backoff
 
 from common.database.database import Database, Row
 from common.database.errors import DatabaseBusy
-from orchestrator import abandoned, entry_errors, statements
-from orchestrator.entries import entry_of, saga_of
+from orchestrator import abandoned, entries, entry_errors
+from orchestrator.entries import Entries
 from orchestrator.group_commit import GroupCommit
-from orchestrator.saga import Saga
+from orchestrator.saga import Saga, SagaT
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +27,8 @@ NO_ENTRY = "00000000-0000-0000-0000-000000000000"
 class Store:
     """Raises TransientDatabaseError when the database cannot be used now."""
 
-    def __init__(self, database: Database, claimant: str, lease_s: float) -> None:
-        self.database, self.claimant, self.lease_s = database, claimant, lease_s
+    def __init__(self, database: Database, claimant: str, lease_s: float, of: Entries = entries.ORDERS) -> None:
+        self.database, self.claimant, self.lease_s, self._of = database, claimant, lease_s, of
         self._save_in_group = GroupCommit(self._save)
 
     def claim(self, limit: int) -> list[Saga]:
@@ -38,39 +37,39 @@ class Store:
         When they cannot be claimed together, each is claimed alone, so that one of them does not stop the others.
         """
         try:
-            rows = self._claim(statements.CLAIM, limit=limit)
+            rows = self._claim(self._of.sql.CLAIM, limit=limit)
         except Exception as error:
             if not entry_errors.may_be_one_entry(error):
                 raise
             log.warning("cannot claim orders together, claiming each alone: %s", entry_errors.reason(error))
             rows = self._claim_each(limit)
         if writable_again := [row["id"] for row in rows if row["was_set_aside"]]:
-            self.database.all(statements.IS_WRITABLE_AGAIN, ids=writable_again)
+            self.database.all(self._of.sql.IS_WRITABLE_AGAIN, ids=writable_again)
         for row in rows:
             if row["unproductive_claims"] > MAX_UNPRODUCTIVE_CLAIMS:
-                log.error("needs attention: %s", row["attention_reason"], extra={"order_ledger_id": row["id"]})
+                log.error("needs attention: %s", row["attention_reason"], extra={self._of.id_name: row["id"]})
         return [saga for row in rows if (saga := self._readable(row))]
 
     def next_due_in(self) -> float | None:
         """Seconds until the next entry is due, by the database's clock. None: no entry is open."""
-        row = self.database.one(statements.NEXT_DUE)
+        row = self.database.one(self._of.sql.NEXT_DUE)
         return None if row is None else float(row["seconds"])
 
-    def save(self, was: Saga, now: Saga) -> Saga | None:
+    def save(self, was: SagaT, now: SagaT) -> SagaT | None:
         """Save the saga's new state, together with others. :returns: as saved; None if the claim is lost
 
-        It is then known whether the client has cancelled the order.
+        Of a sale it is then known whether the client has cancelled the order.
 
         When they cannot be saved together, each thread saves its own, so that one of them does not stop the others.
         """
-        entry = entry_of(was, now)
+        entry = self._of.entry_of(was, now)
         try:
             saved = self._save_in_group(entry)
         except Exception as error:
             if not entry_errors.may_be_one_entry(error):
                 raise
             saved = self._save_alone(entry)
-        return None if saved is None else replace(now, is_cancelled=saved["is_cancelled"])
+        return None if saved is None else self._of.as_saved(now, saved)
 
     def release(self, saga: Saga) -> None:
         """Release the claim unfinished. The entry is due at once for any orchestrator."""
@@ -81,13 +80,13 @@ class Store:
 
         The connection was lost before the process learned what it had claimed, or could save an outcome.
         """
-        for row in self.database.all(statements.STRANDED, claimant=self.claimant, in_flight=list(in_flight)):
+        for row in self.database.all(self._of.sql.STRANDED, claimant=self.claimant, in_flight=list(in_flight)):
             try:
                 self._release(row["id"], row["claim_number"], RELEASE_AFTER_LOSS_S)
             except Exception as error:
                 if not entry_errors.may_be_one_entry(error):
                     raise
-                _log_left_to_lease(row["id"], error)
+                self._log_left_to_lease(row["id"], error)
 
     def set_aside(self, saga: Saga, error: Exception) -> None:
         """Mark a claimed entry with the error that ended the work on it, and release it for a later try.
@@ -95,7 +94,7 @@ class Store:
         It is left to its lease if the database delays or refuses every write.
         """
         if entry_errors.is_from_database(error) and (entry_errors.is_delay(error) or not self._can_save()):
-            _log_left_to_lease(saga.id, error)
+            self._log_left_to_lease(saga.id, error)
             return
         self._set_aside(saga.id, saga.claim_number, error)
 
@@ -114,9 +113,9 @@ class Store:
         """Claim the due entries one by one, and set aside those that are refused."""
         rows: list[Row] = []
         refused: list[tuple[Row, Exception]] = []
-        for entry in self.database.all(statements.DUE, limit=limit):
+        for entry in self.database.all(self._of.sql.DUE, limit=limit):
             try:
-                rows += self._claim(statements.CLAIM_ONE, id=entry["id"])
+                rows += self._claim(self._of.sql.CLAIM_ONE, id=entry["id"])
             except Exception as error:
                 if not entry_errors.may_be_one_entry(error):
                     raise
@@ -131,18 +130,18 @@ class Store:
         """Raise when the database refuses or delays every claim, not only those of some entries."""
         if entry_errors.is_delay(error):
             raise error
-        self._claim(statements.CLAIM_ONE, id=NO_ENTRY)
+        self._claim(self._of.sql.CLAIM_ONE, id=NO_ENTRY)
 
     def _readable(self, row: Row) -> Saga | None:
         try:
-            return saga_of(row)
+            return self._of.saga_of(row)
         except (TypeError, ValueError) as error:
             self._set_aside(row["id"], row["claim_number"], error)
             return None
 
     def _save(self, entries: Sequence[Row]) -> list[Row | None]:
         saved = self.database.all(
-            statements.SAVE,
+            self._of.sql.SAVE,
             entries=json.dumps(entries),
             lease_s=self.lease_s,
             renew_below_s=self.lease_s * 0.75,  # two calls of at most 10 s each (void, then refund) fit into the rest
@@ -170,20 +169,19 @@ class Store:
 
     def _release(self, id_: str, claim_number: int, delay_s: float) -> None:
         self.database.one(
-            statements.RELEASE, id=id_, claim_number=claim_number, claimant=self.claimant, delay_s=delay_s
+            self._of.sql.RELEASE, id=id_, claim_number=claim_number, claimant=self.claimant, delay_s=delay_s
         )
 
     def _set_aside(self, id_: str, claim_number: int, error: Exception) -> None:
         """Mark the entry itself, or record it in a separate table if it cannot be written. Does not raise."""
         reason = entry_errors.reason(error)
-        log.error("needs attention: %s", reason, exc_info=error, extra={"order_ledger_id": id_})
-        for statement in (statements.SET_ASIDE, statements.SET_ASIDE_UNWRITABLE):
+        log.error("needs attention: %s", reason, exc_info=error, extra={self._of.id_name: id_})
+        for statement in (self._of.sql.SET_ASIDE, self._of.sql.SET_ASIDE_UNWRITABLE):
             try:
                 self.database.all(statement, id=id_, claim_number=claim_number, reason=reason, set_aside_s=SET_ASIDE_S)
                 return
             except Exception as refusal:
-                log.warning("cannot mark the order: %s", entry_errors.reason(refusal), extra={"order_ledger_id": id_})
+                log.warning("cannot mark it: %s", entry_errors.reason(refusal), extra={self._of.id_name: id_})
 
-
-def _log_left_to_lease(id_: str, error: Exception) -> None:
-    log.warning("left to its lease: %s", entry_errors.reason(error), extra={"order_ledger_id": id_})
+    def _log_left_to_lease(self, id_: str, error: Exception) -> None:
+        log.warning("left to its lease: %s", entry_errors.reason(error), extra={self._of.id_name: id_})

@@ -10,7 +10,7 @@ from common.database.clock import DatabaseClock
 from common.database.database import Database
 from common.process.settings import Settings
 from payments_service.gateway import Gateway
-from payments_service.routes import Context, api
+from payments_service.routes import OF_SIMULATION, Context, api
 
 
 def create_app(settings: Settings | None = None, gateway: Gateway | None = None) -> Flask:
@@ -22,4 +22,5 @@ def create_app(settings: Settings | None = None, gateway: Gateway | None = None)
     gateway = gateway or Gateway(settings.mock_latency_ms / 1000, settings.mock_failure_rate)
     database = Database(settings.database_url, name="payments_service", size=settings.web_threads)
     guard = service_guard(settings.service_token_keys, "payments_service", DatabaseClock(database))
-    return create_service("payments_service", api, Context(database, gateway), settings, database, guard)
+    served = api.without(OF_SIMULATION) if settings.app_env == "production" else api
+    return create_service("payments_service", served, Context(database, gateway), settings, database, guard)

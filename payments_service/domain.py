@@ -5,5 +5,7 @@ CAPTURED = "CAPTURED"  # in full or in part; also after a partial refund
 VOIDED = "VOIDED"
 REFUNDED = "REFUNDED"  # every captured cent
 DECLINED = "DECLINED"
+PENDING = "PENDING"  # of a refund: the gateway has not settled it yet
+REFUND_STATUSES = (PENDING, REFUNDED)
 STATUSES = (AUTHORIZED, CAPTURED, VOIDED, REFUNDED, DECLINED)
 IDEMPOTENCY_TABLE = "payment_idempotency_keys"

@@ -50,6 +50,15 @@ class NothingToRefund(InvalidStatusTransition):
         )
 
 
+class RefundDeclined(ApiError):
+    """The gateway refuses to refund this payment. It will refuse every repeat."""
+
+    status, code, is_final = 402, "refund_declined", True
+
+    def __init__(self) -> None:
+        super().__init__(None, is_retryable=False)
+
+
 class GatewayError(ApiError):
     """The gateway did not answer. The request may or may not have taken effect. Send the same request again."""
 

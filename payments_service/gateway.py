@@ -20,6 +20,8 @@ DECLINES = (
     ("decline_", "generic_decline"),
 )
 FAIL_CAPTURE = "fail_capture"
+FAIL_REFUND = "fail_refund"
+PENDING_REFUND = "pending_refund"
 
 
 def decline_code(token: str) -> str | None:
@@ -30,6 +32,16 @@ def decline_code(token: str) -> str | None:
 def refuses_capture(token: str) -> bool:
     """Whether the card authorizes but refuses every capture."""
     return FAIL_CAPTURE in token
+
+
+def refuses_refund(token: str) -> bool:
+    """Whether the card refuses every refund."""
+    return FAIL_REFUND in token
+
+
+def delays_refund(token: str) -> bool:
+    """Whether every refund to the card is pending until it is settled."""
+    return PENDING_REFUND in token
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from common.schema.tables import (
     time_column,
 )
 from domain.money import MAX_CENTS
-from payments_service.domain import IDEMPOTENCY_TABLE, STATUSES
+from payments_service.domain import IDEMPOTENCY_TABLE, REFUND_STATUSES, STATUSES
 
 # A row without user, amount and currency is a tombstone: its key or its id was voided before any authorize arrived. It
 # is in this table so that one unique index decides between the void and a concurrent authorize.
@@ -43,10 +43,13 @@ payment_authorizations = Table(
     Column("status", Text, nullable=False),
     Column("decline_code", Text),
     Column("refuses_capture", Boolean, nullable=False, server_default=false()),
+    Column("refuses_refund", Boolean, nullable=False, server_default=false()),
+    Column("delays_refund", Boolean, nullable=False, server_default=false()),
     Column("capture_id", identifier(), unique=True),
     cents_column("captured_amount_cents", nullable=True),
     time_column("captured_at", nullable=True),
     Column("refunded_amount_cents", BigInteger, nullable=False, server_default=text("0")),
+    Column("pending_refund_cents", BigInteger, nullable=False, server_default=text("0")),
     time_column("voided_at", nullable=True),
     Column("void_reason", Text),
     time_column("created_at"),
@@ -69,6 +72,11 @@ payment_authorizations = Table(
     CheckConstraint(
         "(status = 'REFUNDED') = (refunded_amount_cents IS NOT DISTINCT FROM captured_amount_cents)", name="refunded"
     ),
+    CheckConstraint(
+        "pending_refund_cents BETWEEN 0 AND COALESCE(captured_amount_cents, 0) - refunded_amount_cents",
+        name="pending_refund",
+    ),
+    CheckConstraint("NOT refuses_refund OR refunded_amount_cents + pending_refund_cents = 0", name="refuses_refund"),
     CheckConstraint("(status = 'VOIDED') = (voided_at IS NOT NULL)", name="voided"),
     CheckConstraint("void_reason IS NULL OR status = 'VOIDED'", name="void_reason"),
 )
@@ -78,11 +86,17 @@ payment_refunds = Table(
     metadata,
     Column("id", identifier(), primary_key=True),
     Column("authorization_id", ForeignKey(payment_authorizations.c.id), nullable=False),
+    Column("idempotency_key", identifier(255), unique=True),  # null: of an earlier release
     cents_column("amount_cents"),
     Column("reason", Text),
+    Column("status", Text, nullable=False, server_default=text("'REFUNDED'")),
     time_column("created_at"),
+    time_column("settled_at", nullable=True),  # of a refund that was pending
     CheckConstraint("amount_cents > 0", name="amount"),
+    CheckConstraint(is_one_of("status", REFUND_STATUSES), name="status"),
+    CheckConstraint("status = 'REFUNDED' OR settled_at IS NULL", name="settled_at"),
     Index(None, "authorization_id"),
+    Index("ix_payment_refunds_pending", "id", postgresql_where=text("status = 'PENDING'")),
 )
 
 payment_idempotency_keys = idempotency_table(IDEMPOTENCY_TABLE)

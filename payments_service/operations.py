@@ -11,13 +11,14 @@ from common.api.errors import ValidationFailed
 from common.api.idempotency import Fingerprint, StoredResponse, once, with_defaults
 from common.database.database import Database, Row, Transaction
 from payments_service import gateway, schemas
-from payments_service.domain import AUTHORIZED, DECLINED, IDEMPOTENCY_TABLE, VOIDED
+from payments_service.domain import AUTHORIZED, CAPTURED, DECLINED, IDEMPOTENCY_TABLE, PENDING, REFUNDED, VOIDED
 from payments_service.errors import (
     AlreadyCaptured,
     AlreadyVoided,
     AuthorizationNotFound,
     NothingToRefund,
     PaymentDeclined,
+    RefundDeclined,
 )
 
 Body = dict[str, Any]
@@ -38,9 +39,10 @@ DEFAULTS_OF_0_1: dict[str, Body] = {
 # Insert a hold, or a declined card. No row: the key or the id is taken.
 INSERT_AUTHORIZATION = """
     INSERT INTO payment_authorizations
-        (id, idempotency_key, user_id, amount_cents, currency, status, decline_code, refuses_capture, created_at)
+        (id, idempotency_key, user_id, amount_cents, currency, status, decline_code, refuses_capture, refuses_refund,
+        delays_refund, created_at)
     VALUES (%(id)s, %(idempotency_key)s, %(user_id)s, %(amount_cents)s, %(currency)s, %(status)s, %(decline_code)s,
-        %(refuses_capture)s, clock_timestamp())
+        %(refuses_capture)s, %(refuses_refund)s, %(delays_refund)s, clock_timestamp())
     ON CONFLICT DO NOTHING
     RETURNING *"""
 # Take a key out of use before an authorize with it arrives. No row: the key is taken.
@@ -75,14 +77,37 @@ ADD_REFUNDED_AMOUNT = """
         status = CASE WHEN refunded_amount_cents + %(amount_cents)s = captured_amount_cents
             THEN 'REFUNDED' ELSE status END
     WHERE id = %(authorization_id)s"""
+# Set an amount aside for a refund that the gateway has not settled.
+ADD_PENDING_REFUND = """
+    UPDATE payment_authorizations SET pending_refund_cents = pending_refund_cents + %(amount_cents)s
+    WHERE id = %(authorization_id)s"""
 # Record a refund.
 INSERT_REFUND = """
-    INSERT INTO payment_refunds (id, authorization_id, amount_cents, reason, created_at)
-    VALUES (%(id)s, %(authorization_id)s, %(amount_cents)s, %(reason)s, clock_timestamp())
-    RETURNING *"""
+    INSERT INTO payment_refunds (id, authorization_id, idempotency_key, amount_cents, reason, status, created_at)
+    VALUES (%(id)s, %(authorization_id)s, %(key)s, %(amount_cents)s, %(reason)s, %(status)s, clock_timestamp())
+    RETURNING *, CASE status WHEN 'REFUNDED' THEN created_at END AS refunded_at"""
+# Settle the pending refunds. Payments are locked first, as every call locks them, in the order of their ids.
+LOCK_PENDING = """
+    SELECT id FROM payment_authorizations
+    WHERE id IN (SELECT authorization_id FROM payment_refunds WHERE status = 'PENDING') ORDER BY id FOR UPDATE"""
+SETTLE_REFUNDS = """
+    UPDATE payment_refunds SET status = 'REFUNDED', settled_at = clock_timestamp()
+    WHERE status = 'PENDING' AND authorization_id = ANY (%(ids)s)
+    RETURNING *, settled_at AS refunded_at"""
+SETTLE_PAYMENTS = """
+    UPDATE payment_authorizations SET pending_refund_cents = 0,
+        refunded_amount_cents = refunded_amount_cents + pending_refund_cents,
+        status = CASE WHEN refunded_amount_cents + pending_refund_cents = captured_amount_cents
+            THEN 'REFUNDED' ELSE status END
+    WHERE id = ANY (%(ids)s)"""
+# The stored answer of a refund that was pending becomes that of a settled one.
+SETTLE_ANSWER = """
+    UPDATE payment_idempotency_keys SET body = %(body)s
+    WHERE scope = 'refund' AND key = %(key)s AND status IS NOT NULL"""
 # Read a payment, once for each refund. One statement, so the sum and its parts are of the same moment.
 SELECT_WITH_REFUNDS = """
-    SELECT p.*, r.id AS refund_id, r.amount_cents AS refund_cents, r.created_at AS refund_at
+    SELECT p.*, r.id AS refund_id, r.amount_cents AS refund_cents, r.status AS refund_status,
+        COALESCE(r.settled_at, r.created_at) AS refund_at
     FROM payment_authorizations p LEFT JOIN payment_refunds r ON r.authorization_id = p.id
     WHERE p.id = %(id)s AND p.status <> 'DECLINED' AND p.amount_cents IS NOT NULL
     ORDER BY r.created_at, r.id"""
@@ -113,9 +138,12 @@ def void_by_key(database: Database, body: Body, sent: Body) -> StoredResponse:
 def refund(database: Database, authorization_id: str, body: Body, sent: Body) -> StoredResponse:
     """Refund captured money: all that is left, or a part of it."""
     request = {**sent, "authorization_id": _checked(authorization_id)}
-    return _once(
-        database, "refund", request, lambda tx: _refund(tx, authorization_id, body["amount_cents"], body["reason"])
-    )
+    return _once(database, "refund", request, lambda tx: _refund(tx, authorization_id, body))
+
+
+def settle_refunds(database: Database) -> Row:
+    """Settle every pending refund, as a gateway does by itself after some days."""
+    return {"settled_count": database.transact(_settle_refunds)}
 
 
 def show(database: Database, authorization_id: str) -> Row:
@@ -146,6 +174,8 @@ def _authorize(tx: Transaction, body: Body) -> StoredResponse:
         status=DECLINED if declined else AUTHORIZED,
         decline_code=declined,
         refuses_capture=gateway.refuses_capture(token),
+        refuses_refund=gateway.refuses_refund(token),
+        delays_refund=gateway.delays_refund(token),
     )
     if row is None:
         # It is a tombstone. An authorization and its stored answer have the same commit, so the answer would have been
@@ -203,17 +233,39 @@ def _void(tx: Transaction, payment: Row, reason: str | None) -> Row:
     return voided
 
 
-def _refund(tx: Transaction, authorization_id: str, amount_cents: int | None, reason: str | None) -> StoredResponse:
+def _refund(tx: Transaction, authorization_id: str, body: Body) -> StoredResponse:
     payment = _lock(tx, authorization_id)
     if payment["status"] == VOIDED:
         raise AlreadyVoided()
-    left = (payment["captured_amount_cents"] or 0) - payment["refunded_amount_cents"]
+    left = (payment["captured_amount_cents"] or 0) - payment["refunded_amount_cents"] - payment["pending_refund_cents"]
     if not left:
         raise NothingToRefund(payment["status"])
-    amount = _at_most(left, amount_cents)
-    tx.execute(ADD_REFUNDED_AMOUNT, authorization_id=authorization_id, amount_cents=amount)
-    row = tx.one(INSERT_REFUND, id=_new_id("re"), authorization_id=authorization_id, amount_cents=amount, reason=reason)
+    amount = _at_most(left, body["amount_cents"])
+    if payment["refuses_refund"]:
+        raise RefundDeclined()
+    is_pending = payment["delays_refund"]
+    add = ADD_PENDING_REFUND if is_pending else ADD_REFUNDED_AMOUNT
+    tx.execute(add, authorization_id=authorization_id, amount_cents=amount)
+    row = tx.one(
+        INSERT_REFUND,
+        id=_new_id("re"),
+        authorization_id=authorization_id,
+        key=body["idempotency_key"],
+        amount_cents=amount,
+        reason=body["reason"],
+        status=PENDING if is_pending else REFUNDED,
+    )
     return StoredResponse.dumped(200, schemas.Refund, row)
+
+
+def _settle_refunds(tx: Transaction) -> int:
+    ids = [payment["id"] for payment in tx.all(LOCK_PENDING)]
+    settled = tx.all(SETTLE_REFUNDS, ids=ids)
+    tx.execute(SETTLE_PAYMENTS, ids=ids)
+    for refund in settled:
+        answer = StoredResponse.dumped(200, schemas.Refund, refund)
+        tx.execute(SETTLE_ANSWER, key=refund["idempotency_key"], body=answer.body)
+    return len(settled)
 
 
 def _lock(tx: Transaction, authorization_id: str) -> Row:
@@ -233,14 +285,20 @@ def _at_most(available: int, asked: int | None) -> int:
 def _movements(rows: list[Row]) -> list[Row]:
     payment = rows[0]
     held = {"id": payment["id"], "amount_cents": payment["amount_cents"]}
-    movements = [{"type": "authorize", **held, "at": payment["created_at"]}]
+    movements = [{"type": "authorize", "status": AUTHORIZED, **held, "at": payment["created_at"]}]
     if payment["capture_id"]:
         taken = {"id": payment["capture_id"], "amount_cents": payment["captured_amount_cents"]}
-        movements.append({"type": "capture", **taken, "at": payment["captured_at"]})
+        movements.append({"type": "capture", "status": CAPTURED, **taken, "at": payment["captured_at"]})
     if payment["voided_at"]:
-        movements.append({"type": "void", **held, "at": payment["voided_at"]})
+        movements.append({"type": "void", "status": VOIDED, **held, "at": payment["voided_at"]})
     movements += [
-        {"type": "refund", "id": row["refund_id"], "amount_cents": row["refund_cents"], "at": row["refund_at"]}
+        {
+            "type": "refund",
+            "status": row["refund_status"],
+            "id": row["refund_id"],
+            "amount_cents": row["refund_cents"],
+            "at": row["refund_at"],
+        }
         for row in rows
         if row["refund_id"]
     ]

@@ -17,6 +17,7 @@ from payments_service.errors import (
     AuthorizationNotFound,
     GatewayError,
     PaymentDeclined,
+    RefundDeclined,
 )
 from payments_service.gateway import Gateway
 
@@ -31,6 +32,8 @@ api = Api(
     "A simulated payment gateway. Its books are tables: every cent can be audited, any worker can answer.",
     ids={"authorization": AuthorizationId},
 )
+# Left out in production.
+OF_SIMULATION = "settle_refunds"
 # The key of these calls is in the body.
 ANY_TIME = (GatewayError, IdempotencyKeyReused, RequestInProgress)
 
@@ -55,7 +58,8 @@ def authorize(context: Context, body: dict[str, Any], sent: dict[str, Any]) -> S
     """Hold money on a card.
 
     The token decides. One that contains `decline_insufficient`, `decline_expired`, `decline_stolen` or any other
-    `decline_` is declined. `fail_capture` authorizes, and then refuses every capture. Tokens are not stored.
+    `decline_` is declined. `fail_capture` authorizes, and then refuses every capture, `fail_refund` every refund. With
+    `pending_refund` each refund is pending until it is settled. Tokens are not stored.
     """
     return context.gateway.call(lambda: operations.authorize(context.database, body, sent))
 
@@ -119,14 +123,24 @@ def void_by_key(context: Context, body: dict[str, Any], sent: dict[str, Any]) ->
     body=schemas.RefundRequest,
     sent=True,
     answer=schemas.Refund,
-    errors=(AuthorizationNotFound, AlreadyVoided, InvalidStatusTransition, *ANY_TIME),
+    errors=(RefundDeclined, AuthorizationNotFound, AlreadyVoided, InvalidStatusTransition, *ANY_TIME),
 )
 def refund(context: Context, authorization_id: str, body: dict[str, Any], sent: dict[str, Any]) -> StoredResponse:
     """Refund captured money.
 
     Without `amount_cents` it refunds all that is left. A payment may be refunded in parts, each with its own key.
+    A gateway may need days: the refund is then `PENDING`, and the same call returns it as `REFUNDED` later.
     """
     return context.gateway.call(lambda: operations.refund(context.database, authorization_id, body, sent))
+
+
+@api.route("POST", "/payments/simulate/settle_refunds", access=callers(), answer=schemas.Settled)
+def settle_refunds(context: Context) -> dict[str, Any]:
+    """Settle every pending refund, as the gateway does by itself after some days.
+
+    Only the simulated gateway has this call, and not in production.
+    """
+    return operations.settle_refunds(context.database)
 
 
 @api.route(

@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from common.api.fields import MAX_TOKEN, Cents, Currency, HumanText, Id, SingleLine, Timestamp
-from payments_service.domain import CAPTURED, REFUNDED, STATUSES, VOIDED
+from payments_service.domain import CAPTURED, PENDING, REFUND_STATUSES, STATUSES, VOIDED
 
 MOVEMENTS = ("authorize", "capture", "void", "refund")
 
@@ -84,15 +84,22 @@ class VoidByKey(Void):
 
 
 class Refund(Schema):
+    """A pending refund has no `refunded_at`. The same call returns its latest state."""
+
     refund_id = fields.String(attribute="id", required=True)
     authorization_id = fields.String(required=True)
-    status = fields.Constant(REFUNDED)
+    status = fields.String(required=True, validate=validate.OneOf(REFUND_STATUSES))
     amount_cents = fields.Integer(required=True)
-    refunded_at = Timestamp(attribute="created_at", required=True)
+    refunded_at = Timestamp(required=True, allow_none=True)
+
+
+class Settled(Schema):
+    settled_count = fields.Integer(required=True)
 
 
 class Movement(Schema):
     type = fields.String(required=True, validate=validate.OneOf(MOVEMENTS))
+    status = fields.String(required=True, validate=validate.OneOf((*STATUSES, PENDING)))
     id = fields.String(required=True)
     amount_cents = fields.Integer(required=True)
     at = Timestamp(required=True)
@@ -104,5 +111,6 @@ class Payment(Authorization):
     captured_amount_cents = fields.Integer(required=True)
     captured_at = Timestamp(allow_none=True)
     refunded_amount_cents = fields.Integer(required=True)
+    pending_refund_cents = fields.Integer(required=True)
     voided_at = Timestamp(allow_none=True)
     movements = fields.List(fields.Nested(Movement), required=True)

@@ -23,13 +23,13 @@ ALTER TABLE order_ledger
 VALIDATE = "ALTER TABLE order_ledger VALIDATE CONSTRAINT ck_order_ledger_cancellation"
 KEYS = """
 CREATE TABLE edge_idempotency_keys (
-    scope text COLLATE "C" NOT NULL,
+    client text COLLATE "C" NOT NULL,
     key varchar(255) COLLATE "C" NOT NULL,
     fingerprint varchar(64) NOT NULL,
     status bigint,
     body text,
     created_at timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT pk_edge_idempotency_keys PRIMARY KEY (scope, key),
+    CONSTRAINT pk_edge_idempotency_keys PRIMARY KEY (client, key),
     CONSTRAINT ck_edge_idempotency_keys_answer CHECK ((status IS NULL) = (body IS NULL))
 )
 """

@@ -1,13 +1,13 @@
 """The webhook endpoints of clients, their secrets, and the deliveries of events to them.
 
 Revision ID: holdfast_0018
-Revises: holdfast_0016
+Revises: holdfast_0017
 """
 
 from alembic import op
 
 revision = "holdfast_0018"
-down_revision = "holdfast_0016"
+down_revision = "holdfast_0017"
 branch_labels = None
 depends_on = None
 

@@ -52,6 +52,24 @@ class PageSize(fields.Integer):
         return int(super()._deserialize(value, attr, data, **options))
 
 
+class TrueOrFalse(fields.Boolean):
+    """`true` or `false`, and no other spelling."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValidationError("Must be true or false.")
+        return value
+
+
+class Flag(fields.Boolean):
+    """`true` or `false` in a query string."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> bool:
+        if value not in ("true", "false"):
+            raise ValidationError("Must be true or false.")
+        return bool(value == "true")
+
+
 class Cents(WholeNumber):
     """An amount of money in the currency's smallest unit."""
 

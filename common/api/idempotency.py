@@ -92,24 +92,31 @@ def with_defaults(sent: Body, defaults: Body, ids: tuple[str, ...] = ()) -> dict
 
 
 def once(
-    tx: Transaction, table: str, scope: str, key: str, fingerprint: Fingerprint, work: Callable[[], StoredResponse]
+    tx: Transaction,
+    table: str,
+    scope: str,
+    key: str,
+    fingerprint: Fingerprint,
+    work: Callable[[], StoredResponse],
+    scope_column: str = "scope",
 ) -> StoredResponse:
     """Run `work`, or return the first response again if `key` has been used in this scope.
 
+    :param scope_column: of the table
     :raises IdempotencyKeyReused: the key was used for another request
     :raises RequestExpired: the first response is no longer kept
     :raises RequestInProgress: another call with the key still holds it after the database's lock_timeout
     """
     try:
         is_first = tx.execute(
-            f"INSERT INTO {table} (scope, key, fingerprint) VALUES (%(scope)s, %(key)s, %(fingerprint)s)"
+            f"INSERT INTO {table} ({scope_column}, key, fingerprint) VALUES (%(scope)s, %(key)s, %(fingerprint)s)"
             " ON CONFLICT DO NOTHING",
             scope=scope, key=key, fingerprint=fingerprint.value,
         )  # fmt: skip
     except psycopg2.errors.LockNotAvailable as error:
         raise RequestInProgress() from error
     if not is_first:
-        return _replay(tx, table, scope, key, fingerprint)
+        return _replay(tx, table, scope, key, fingerprint, scope_column)
     try:
         response = work()
     except ApiError as error:
@@ -117,16 +124,20 @@ def once(
             raise
         response = StoredResponse.refusal(error)
     tx.execute_at_the_end(
-        f"UPDATE {table} SET status = %(status)s, body = %(body)s WHERE scope = %(scope)s AND key = %(key)s",
+        f"UPDATE {table} SET status = %(status)s, body = %(body)s"
+        f" WHERE {scope_column} = %(scope)s AND key = %(key)s",
         scope=scope, key=key, status=response.status, body=response.body,
     )  # fmt: skip
     return response
 
 
-def _replay(tx: Transaction, table: str, scope: str, key: str, fingerprint: Fingerprint) -> StoredResponse:
+def _replay(
+    tx: Transaction, table: str, scope: str, key: str, fingerprint: Fingerprint, scope_column: str
+) -> StoredResponse:
     row = tx.one(
-        f"SELECT fingerprint, status, body FROM {table} WHERE scope = %(scope)s AND key = %(key)s", scope=scope, key=key
-    )
+        f"SELECT fingerprint, status, body FROM {table} WHERE {scope_column} = %(scope)s AND key = %(key)s",
+        scope=scope, key=key,
+    )  # fmt: skip
     if row is None:
         raise RequestInProgress()
     if not fingerprint.matches(row["fingerprint"]):

@@ -130,6 +130,12 @@ class Api:
 
         return declare
 
+    def without(self, name: str) -> Api:
+        """The same operations but the one whose view has this name."""
+        rest = Api(self.title, self.description, ids=self.ids)
+        rest.operations = [each for each in self.operations if each.view.__name__ != name]
+        return rest
+
     def mount(self, app: Flask, context: Any, guard: Guard) -> None:
         app.url_map.converters.update(self.ids)
         for operation in self.operations:

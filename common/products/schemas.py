@@ -6,7 +6,18 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from common.api.fields import UUID_TEXT, Cents, Currency, HumanText, Id, PageSize, SingleLine, Timestamp, WholeNumber
+from common.api.fields import (
+    UUID_TEXT,
+    Cents,
+    Currency,
+    HumanText,
+    Id,
+    PageSize,
+    SingleLine,
+    Timestamp,
+    TrueOrFalse,
+    WholeNumber,
+)
 from domain.stock import MAX_STOCK, MORE_OR_LESS, ONLY_MORE
 
 MAX_CHANGE = 1_000_000_000  # far above any delivery, and no sum of two overflows an integer column
@@ -22,15 +33,6 @@ class IdList(fields.String):
         if len(texts) > MAX_IDS:
             raise ValidationError(f"At most {MAX_IDS} ids.")
         return [Id().deserialize(text) for text in texts]
-
-
-class TrueOrFalse(fields.Boolean):
-    """`true` or `false`, and no other spelling."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> bool:
-        if not isinstance(value, bool):
-            raise ValidationError("Must be true or false.")
-        return value
 
 
 class NewProduct(Schema):

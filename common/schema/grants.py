@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from common.database.transaction import Row
@@ -63,12 +63,20 @@ def difference(database: Asks, roles: list[str]) -> Difference:
     return Difference(wanted - found, found - wanted)
 
 
+def _columns(database: Asks) -> dict[str, list[str]]:
+    """Relation → its columns."""
+    columns = defaultdict(list)
+    for row in database.all(COLUMNS):
+        columns[row["relname"]].append(row["attname"])
+    return dict(columns)
+
+
 def _expanded(right: Right, columns: Mapping[str, list[str]]) -> Iterator[Right]:
     """The right for each of its columns that exist. DELETE is about whole rows."""
     if right.verb == "DELETE":
         yield right
         return
-    for column in columns[right.relation]:
+    for column in columns.get(right.relation, ()):
         if right.column in ("*", column):
             yield right._replace(column=column)
 
@@ -79,13 +87,13 @@ def grant(database: Asks) -> list[str]:
     wrong = difference(database, roles)
     changed = {right.role for right in (*wrong.missing, *wrong.excess)}
     changed |= {row["rolname"] for row in database.all(LACKING, roles=roles)}
-    existing_columns = _columns(database)
+    columns = _columns(database)
     if database.all(f"SELECT 1 AS one WHERE to_regprocedure('{SESSIONS}') IS NOT NULL"):
-        existing_columns[SESSIONS] = []
+        columns[SESSIONS] = []
     ((schema,),) = (row.values() for row in database.all(SCHEMA))
     for name in RIGHTS:
         if role_of(name) in changed:
-            database.all("; ".join(statements(name, schema, existing_columns)))
+            database.all("; ".join(statements(name, schema, columns)))
     creators = {row["rolname"] for row in database.all(MAY_CREATE, roles=roles)}
     if creators:
         database.all(f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC, {', '.join(creators)}")
@@ -93,36 +101,29 @@ def grant(database: Asks) -> list[str]:
 
 
 def statements(
-    name: str, schema: str = "public", existing_columns: Mapping[str, list[str]] | None = None
+    name: str, schema: str = "public", columns: Mapping[str, Collection[str]] | None = None
 ) -> Iterator[str]:
     """The SQL that gives a role exactly its rights.
 
-    :param existing_columns: by relation; a database that is not fully migrated lacks some. None: everything exists
+    :param columns: of each relation that exists; a database that is not fully migrated lacks some. None: all exist
     """
     role = role_of(name)
     yield f"GRANT USAGE ON SCHEMA {schema} TO {role}"
     yield f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {role}"
     for relation, text in rights_of(name).items():
-        if existing_columns is None:
+        if columns is None:
             yield f"GRANT {text} ON {relation} TO {role}"
-        elif relation in existing_columns and (possible := _on_existing(text, existing_columns[relation])):
-            yield f"GRANT {possible} ON {relation} TO {role}"
-    if name == AUDIT and (existing_columns is None or SESSIONS in existing_columns):
+        elif relation in columns and (given := _of_these(text, columns[relation])):
+            yield f"GRANT {given} ON {relation} TO {role}"
+    if name == AUDIT and (columns is None or SESSIONS in columns):
         yield f"GRANT EXECUTE ON FUNCTION {SESSIONS} TO {role}"
 
 
-def _on_existing(text: str, columns: list[str]) -> str:
-    """The rights without columns that do not exist."""
-    rights = []
+def _of_these(text: str, columns: Collection[str]) -> str:
+    """The rights, as GRANT takes them, on those of their columns that exist."""
+    given = []
     for verb, names in VERB.findall(text):
-        existing_names = [each for each in names.split(", ") if each in columns]
-        if not names or existing_names:
-            rights.append(f"{verb} ({', '.join(existing_names)})" if names else verb)
-    return ", ".join(rights)
-
-
-def _columns(database: Asks) -> dict[str, list[str]]:
-    columns = defaultdict(list)
-    for row in database.all(COLUMNS):
-        columns[row["relname"]].append(row["attname"])
-    return columns
+        existing_names = [name for name in names.split(", ") if name in columns]
+        if existing_names or not names:
+            given.append(f"{verb} ({', '.join(existing_names)})" if names else verb)
+    return ", ".join(given)

@@ -29,12 +29,16 @@ RIGHTS: dict[str, dict[str, str]] = {
         "events": "SELECT",  # as the history
         "deleted_events": "SELECT",
         "set_aside_entries": "SELECT",
+        # Triggers write the order's sums, with the owner's rights.
+        "refunds": "SELECT, INSERT (id, order_ledger_id, idempotency_key, amount_cents, restock, reason, note,"
+        " request_id)",
+        "refund_items": "SELECT, INSERT",
+        "edge_idempotency_keys": "SELECT, INSERT, UPDATE (status, body)",
         "refused_requests": "SELECT, INSERT",
         "rate_limits": "SELECT, INSERT, UPDATE (tokens, refilled_at)",
         "request_rates": "SELECT, INSERT, UPDATE (tokens, refilled_at), DELETE",
         "declines": "SELECT, INSERT, DELETE",
         "client_keys": "SELECT, UPDATE (last_used_at)",
-        "edge_idempotency_keys": "SELECT, INSERT, UPDATE (status, body)",
         "webhook_endpoints": "SELECT, INSERT, UPDATE (url, event_types, description, status, disabled_at,"
         " disabled_reason, failing_since, warnings, updated_at, deleted_at)",
         # It makes secrets and shows them once, but cannot read them again.
@@ -55,8 +59,8 @@ RIGHTS: dict[str, dict[str, str]] = {
     },
     "payments_service": {
         "payment_authorizations": "SELECT, INSERT, UPDATE (status, capture_id, captured_amount_cents, captured_at,"
-        " void_reason, voided_at, refunded_amount_cents)",
-        "payment_refunds": "SELECT, INSERT",
+        " void_reason, voided_at, refunded_amount_cents, pending_refund_cents)",
+        "payment_refunds": "SELECT, INSERT, UPDATE (status, settled_at)",
         "payment_idempotency_keys": "SELECT, INSERT, UPDATE (status, body)",
     },
     "orchestrator": {
@@ -72,6 +76,15 @@ RIGHTS: dict[str, dict[str, str]] = {
         "order_ledger_history": "SELECT",
         "outbox": "SELECT (order_ledger_id, status), UPDATE (status, processed_at)",
         "set_aside_entries": "SELECT, INSERT, UPDATE (reason, retry_at, since)",
+        # Not the note, which may have personal data.
+        "refunds": "SELECT (id, order_ledger_id, amount_cents, restock, request_id, status, restocked, failure_code,"
+        " failure_message, due_at, claimed_by, claimed_until, claim_number, unproductive_claims, retry_count,"
+        " next_retry_at, needs_attention_at, attention_reason, created_at, updated_at),"
+        " UPDATE (status, status_detail, restocked, failure_code, failure_message, due_at, claimed_by, claimed_until,"
+        " claim_number, unproductive_claims, retry_count, next_retry_at, needs_attention_at, attention_reason,"
+        " updated_at)",
+        "refund_items": "SELECT",
+        "set_aside_refunds": "SELECT, INSERT, UPDATE (reason, retry_at, since)",
     },
     "webhooks": {
         # Neither the e-mail address nor the user.

@@ -55,12 +55,12 @@ def is_one_of(column: str, words: tuple[str, ...]) -> str:
     return f"{column} IN ({', '.join(repr(str(word)) for word in words)})"
 
 
-def idempotency_table(name: str) -> Table:
-    """The stored responses of a service (see common/api/idempotency.py)."""
+def idempotency_table(name: str, scope: str = "scope") -> Table:
+    """The stored responses of a service (see common/api/idempotency.py). `scope` is the column that keys belong to."""
     return Table(
         name,
         metadata,
-        Column("scope", identifier(), primary_key=True),
+        Column(scope, identifier(), primary_key=True),
         Column("key", identifier(255), primary_key=True),
         Column("fingerprint", String(64), nullable=False),
         Column("status", BigInteger),

@@ -1,7 +1,9 @@
 """Violations to plant in the books, which test_planted_violations.py makes: expected finding → statements.
 
 The books have these orders: completed, failed (no stock), refunded, declined, abandoned, held (not yet authorized),
-authorized, created, reserved, captured, turned_back (no stock, and nothing undone yet).
+authorized, created, reserved, captured, turned_back (no stock, and nothing undone yet). Of three more completed ones a
+piece was refunded: returned (and put back into stock), not_returned (the refund failed), returning (the gateway has not
+settled it). The ids of the refunds are those names with `refund_` before them.
 """
 
 from __future__ import annotations
@@ -28,6 +30,23 @@ def payment(of: str, change: str) -> str:
 
 def event(of: str, change: str) -> str:
     return f"UPDATE outbox SET {change} WHERE order_ledger_id = %({of})s;"
+
+
+def refund(of: str, change: str) -> str:
+    return f"UPDATE refunds SET {change} WHERE id = %(refund_{of})s;"
+
+
+def movement(of: str, change: str) -> str:
+    """Change the refund in the books of the payments service."""
+    return f"UPDATE payment_refunds SET {change} WHERE idempotency_key = 'refund:' || %(refund_{of})s;"
+
+
+def line(of: str, change: str) -> str:
+    return f"UPDATE order_ledger_items SET {change} WHERE order_ledger_id = %({of})s;"
+
+
+def put_back(of: str, change: str) -> str:
+    return f"UPDATE inventory_adjustments SET {change} WHERE reference_id = %(refund_{of})s::text;"
 
 
 def no_history(of: str, where: str = "true") -> str:
@@ -125,6 +144,8 @@ PLANTED: dict[str, list[tuple[str, str]]] = {
         ("2 captures instead of one", another_payment("'x'") + CAPTURED_X + entry("completed", PAID_BY_X)),
         ("captured are 2499 instead of 2500", payment("completed", "captured_amount_cents = 2499")),
         ("refunded are 1", payment("completed", "refunded_amount_cents = 1")),
+        ("refunded are 1249; its refunds returned 1250", payment("returned", "refunded_amount_cents = 1249")),
+        ("refunded are 1251; its refunds returned 1250", payment("returned", "refunded_amount_cents = 1251")),
         ("0 are reserved instead of 2", reservation("completed", "released_at = now()")),
         ("1 are reserved instead of 2", reservation("completed", "quantity = 1")),
         ("2 are reserved instead of 0", without("order_ledger_items WHERE order_ledger_id = %(completed)s")),
@@ -158,6 +179,9 @@ PLANTED: dict[str, list[tuple[str, str]]] = {
         (": INVENTORY_RESERVED, and not due before", entry("reserved", ahead("due_at", 49))),
         (": AWAITING_AUTHORIZATION, and not due before", entry("held", "due_at = 'infinity'")),
         (": ORDER_CREATED, and not due before", entry("created", "claimed_by = 'x', " + ahead("claimed_until", 49))),
+        (": REQUESTED, due since", refund("returning", overdue(61))),
+        (": REQUESTED, and not due before", refund("returning", ahead("due_at", 49))),
+        (": REQUESTED, and never due", refund("returning", "due_at = NULL")),
         (": ORDER_CREATED, due", entry("created", overdue(90) + ", claimed_by = 'x', claimed_until = now()")),
     ],
     "money": [
@@ -217,6 +241,9 @@ PLANTED: dict[str, list[tuple[str, str]]] = {
         ("captured are 2501 of 2500", payment("completed", "captured_amount_cents = 2501")),
         ("refunded are 2501 of 2500", payment("refunded", "refunded_amount_cents = 2501")),
         ("refunded are 2500, its refunds add up to 0", without("payment_refunds")),
+        ("pending are 1, its pending refunds add up to 1250", payment("returning", "pending_refund_cents = 1")),
+        ("pending are 1250, its pending refunds add up to 0", movement("returning", "status = 'REFUNDED'")),
+        ("refunded and pending are more than", payment("returning", "refunded_amount_cents = 1251")),
         ("captured and voided", payment("failed", CAPTURED)),
     ],
     "tombstones_and_orphans": [
@@ -258,11 +285,47 @@ PLANTED: dict[str, list[tuple[str, str]]] = {
         ("its last event is order.failed instead of", another_told("%(authorized)s", 2, *FAILED)),
         ("begins with order.completed", untold("completed", "sequence = 1") + told("completed", "sequence = 1")),
     ],
+    "refunds": [
+        ("refunded are 1249, and its succeeded refunds add up to 1250", entry("returned", "refunded_cents = 1249")),
+        ("refunded are 0, and its", entry("returned", "refunded_cents = 0")),
+        ("reserved for refunds are 0, and", entry("returning", "refund_reserved_cents = 0")),
+        ("reserved for refunds are 1250, and its refunds add up to 0", entry("not_returned",
+            "refund_reserved_cents = 1250")),
+        ("reserved for refunds are 2501 of 2500", entry("returned", "refund_reserved_cents = 2501")),
+        ("FAILED, with 1 refunds", entry("returned", "status = 'FAILED'")),
+        ("2 of 2 are refunded, and its refunds add up to 1", line("returned", "refunded_quantity = 2")),
+        ("0 of 2 are refunded, and its refunds add up to 1", line("returning", "refunded_quantity = 0")),
+        ("1 of 2 are refunded, and its refunds add up to 0", line("not_returned", "refunded_quantity = 1")),
+        ("SUCCEEDED, and the payment's refund is not in the books", movement("returned", "idempotency_key = 'x'")),
+        ("no refund asked for the payment's refund", movement("returned", "idempotency_key = 'x'")),
+        ("no refund asked for the payment's refund",
+            "INSERT INTO payment_refunds SELECT 're_x', payment_authorization_id, 1 FROM order_ledger"
+            " WHERE id = %(completed)s"),
+        ("SUCCEEDED, and the payment's refund is PENDING", movement("returned", "status = 'PENDING'")),
+        ("PAYMENT_REFUNDED, and the payment's refund is PENDING", refund("returning", "status = 'PAYMENT_REFUNDED'")),
+        ("FAILED, and the payment's refund", refund("returning", "status = 'FAILED'")),
+        ("is for 1250, and the payment's refund for 1249", movement("returned", "amount_cents = 1249")),
+        ("is for 1250, and the payment's refund for 1251", movement("returning", "amount_cents = 1251")),
+        ("refunds payment", movement("returned", "authorization_id = 'auth_x'")),
+        ("SUCCEEDED, and of product", put_back("returned", "quantity = 2")),
+        ("0 of 1 went back into stock", put_back("returned", "reference_id = NULL")),
+        ("2 of 1 went back into stock, which is noted",
+            "INSERT INTO inventory_adjustments SELECT gen_random_uuid(), product_id, 1, reason, reference_id"
+            " FROM inventory_adjustments WHERE reference_id = %(refund_returned)s::text"),
+        ("REQUESTED, and of product", put_back("returned", "reference_id = %(refund_returning)s::text")),
+        ("FAILED, and of product", put_back("returned", "reference_id = %(refund_not_returned)s::text")),
+        ("1 of 1 went back into stock", refund("returned", "restocked = '{}'")),
+    ],
 }  # fmt: skip
 
 DELETED_EVENTS = "INSERT INTO deleted_events VALUES ('shop', 'order.completed', '3', 1, now());"
 # States that look wrong but are legal.
 HARMLESS = [
+    refund("returning", overdue(59)),
+    refund("returning", overdue(600) + ", needs_attention_at = now(), attention_reason = 'why'"),
+    # The payments service is one commit ahead: the refund is done, and the orchestrator has not saved that yet.
+    movement("returning", "status = 'REFUNDED'")
+    + payment("returning", "refunded_amount_cents = 1250, pending_refund_cents = 0"),
     entry("authorized", overdue(59)),
     entry("held", overdue(119)),
     entry("held", ahead("due_at", 47)),

@@ -24,8 +24,9 @@ import payments_service.app
 from common.calls.client import ServiceClient
 from common.database.database import Database
 from common.process.settings import Settings
-from domain.states import Status
+from orchestrator.definitions import AnyStatus
 from orchestrator.engine import Engine
+from orchestrator.entries import ORDERS, REFUNDS
 from orchestrator.participants import Participant, Participants
 from orchestrator.saga import RetryPolicy, Saga
 from orchestrator.store import Store
@@ -53,6 +54,7 @@ CALLS = {
     "release": "DELETE .*/inventory/reservations/",
     "cancel": "PUT .*/cancel$",
     "abandon": "POST .*/payments/void$",
+    "restock": "POST .*/stock$",
 }
 
 # The state of each order, in the ledger and at each participant.
@@ -61,7 +63,10 @@ SELECT l.status, o.status AS order_status, r.status AS reservation, a.status AS 
 FROM order_ledger l LEFT JOIN payment_authorizations a ON a.idempotency_key = 'authorize:' || l.id
 LEFT JOIN orders o ON o.order_ledger_id = l.id LEFT JOIN order_reservations r ON r.order_id = o.id
 """
-OPEN = "SELECT id::text FROM order_ledger WHERE due_at IS NOT NULL"
+OPEN = """
+SELECT id::text FROM order_ledger WHERE due_at IS NOT NULL
+UNION ALL SELECT id::text FROM refunds WHERE due_at IS NOT NULL
+"""
 
 
 class Crashed(Exception):
@@ -129,13 +134,22 @@ class SmallWorld:
         headers = {"Idempotency-Key": key or uuid.uuid4().hex}
         return self.edge.test_client().post("/orders", headers=headers, json=body)
 
+    def refund(self, order_ledger_id: str, key: str = "", **body: Any) -> TestResponse:
+        headers = {"Idempotency-Key": key or uuid.uuid4().hex}
+        content = {"reason": "other", **body}
+        path = f"/orders/{order_ledger_id}/refunds"
+        return self.edge.test_client().post(path, headers=headers, json=content)
+
     def work(self) -> None:
-        """Work on all orders until each has ended."""
+        """Work on all orders and refunds until each has ended."""
         eventually(lambda: (self.run_once() or True) and not self.sql(OPEN))
 
-    def run_once(self, until: Status | None = None, claimant: str = "me") -> None:
-        """Claim the due orders and process each until its status is `until`, or to its end."""
-        store = Store(self._database, claimant, lease_s=0.2)
+    def run_once(self, until: AnyStatus | None = None, claimant: str = "me") -> None:
+        """Claim the due orders and refunds, and process each until its status is `until`, or to its end."""
+        for of in (ORDERS, REFUNDS):
+            self._run_once(Store(self._database, claimant, 0.2, of), until)
+
+    def _run_once(self, store: Store, until: AnyStatus | None) -> None:
         stops: list[Saga] = []
 
         def save(was: Saga, now: Saga) -> bool:
@@ -190,7 +204,8 @@ class SmallWorld:
 
     def _deliver(self, request: requests.PreparedRequest) -> tuple[int, dict[str, str], bytes]:
         port = int(str(request.url).split(":")[2][:4])
-        headers = {name: request.headers[name] for name in ("Content-Type", "X-Request-ID")}
+        names = ("Content-Type", "X-Request-ID", "Idempotency-Key")
+        headers = {name: request.headers[name] for name in names if name in request.headers}
         answer = (
             self.apps[port]
             .test_client()

@@ -31,14 +31,14 @@ def waiting(world: SmallWorld) -> str:
 
 
 def test_nothing_to_list(url: str) -> None:
-    assert run(url, "attention") == (0, "No order needs attention.\n", "")
+    assert run(url, "attention") == (0, "Nothing needs attention.\n", "")
 
 
 def test_list_names_order_reason_and_time(url: str, waiting: str) -> None:
     code, out, _ = run(url, "attention")
     assert code == 0
     heading, _, line = out.splitlines()
-    assert heading.split("  ")[0] == "order_ledger_id"
+    assert heading.split("  ")[0] == "order or refund"
     time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ"
     assert re.fullmatch(rf"{waiting}  AUTHORIZED  {time}  6      {time}  void_payment got no answer", line)
 
@@ -81,13 +81,13 @@ def refusal(url: str, order_ledger_id: str) -> str:
 
 
 def test_unknown_order_is_refused(url: str) -> None:
-    assert refusal(url, str(uuid.uuid4())) == "is not an order_ledger_id of this database"
+    assert refusal(url, str(uuid.uuid4())) == "is not an order_ledger_id or refund_id of this database"
 
 
 def test_order_that_has_ended_is_refused(url: str, waiting: str, world: SmallWorld) -> None:
     world.sql("UPDATE order_ledger SET due_at = now()")
     world.work()
-    assert refusal(url, waiting) == "is COMPLETED: the order has ended, and there is nothing left to try"
+    assert refusal(url, waiting) == "is COMPLETED: it has ended, and there is nothing left to try"
 
 
 def test_order_in_flight_is_refused(url: str, waiting: str, world: SmallWorld) -> None:
@@ -142,3 +142,30 @@ def test_retry_does_not_disturb_the_workers_writes(url: str, waiting: str, world
     before = world.sql("SELECT claim_number, status, claimed_by FROM order_ledger")
     assert run(url, "attention", "retry", waiting)[0] == 0
     assert world.sql("SELECT claim_number, status, claimed_by FROM order_ledger") == before
+
+
+@pytest.fixture
+def waiting_refund(world: SmallWorld) -> str:
+    """The id of a refund that needs attention: the gateway does not answer."""
+    order = world.order(world.product()).json["order_ledger_id"]
+    world.work()
+    refund = str(world.refund(order).json["refund_id"])
+    world.sql(
+        "UPDATE refunds SET due_at = now() + interval '5 min', retry_count = 6, needs_attention_at = now(),"
+        " attention_reason = 'refund_payment got no answer'"
+    )
+    return refund
+
+
+def test_refund_is_listed_by_its_own_id_and_can_be_retried(url: str, waiting_refund: str, world: SmallWorld) -> None:
+    line = run(url, "attention")[1].splitlines()[2]
+    assert line.startswith(f"{waiting_refund}  REQUESTED  ")
+    assert line.endswith("  refund_payment got no answer")
+    code, out, _ = run(url, "attention", "retry", waiting_refund)
+    assert (code, out) == (0, f"{waiting_refund} is REQUESTED and due now. The orchestrators have been notified.\n")
+    assert world.sql("SELECT action FROM operator_log WHERE details ->> 'refund_id' = %(id)s", id=waiting_refund) == [
+        ("attention.retry",)
+    ]
+    world.work()
+    assert world.sql("SELECT status, needs_attention_at FROM refunds") == [("SUCCEEDED", None)]
+    assert refusal(url, waiting_refund) == "is SUCCEEDED: it has ended, and there is nothing left to try"

@@ -79,7 +79,7 @@ def test_order_that_needs_attention_is_shown_without_a_violation(url: str, world
     code, out, _ = run(url, "audit")
     assert code == 0
     assert out.startswith("healthy: ")
-    assert "1 order in need of attention" in out
+    assert "1 order or refund in need of attention" in out
     assert re.search(rf"^{order_ledger_id}  AUTHORIZED  .*  why not$", out, re.MULTILINE)
 
 

@@ -34,7 +34,13 @@ DO $$ DECLARE statement text; BEGIN
   LOOP EXECUTE statement; END LOOP;
 END $$
 """
-NOT_DUE = "UPDATE order_ledger SET due_at = now() + interval '1 hour' WHERE due_at IS NOT NULL"
+NOT_DUE = """
+UPDATE order_ledger SET due_at = now() + interval '1 hour' WHERE due_at IS NOT NULL;
+UPDATE refunds SET due_at = now() + interval '1 hour' WHERE due_at IS NOT NULL
+"""
+# Completed orders with a refund: the key of both, and the token that decides how the refund ends.
+REFUNDS = {"returned": "tok_visa", "not_returned": "fail_refund", "returning": "pending_refund"}
+REFUND_IDS = "SELECT 'refund_' || idempotency_key, id::text FROM refunds"
 
 
 def fill(world: SmallWorld) -> str:
@@ -55,6 +61,7 @@ def fill(world: SmallWorld) -> str:
     world.work()
     order("abandoned", "authorize")
     world.work()
+    refund_some(world)
     order("held", "authorize")
     world.sql(NOT_DUE)
     for key, status in OPEN.items():
@@ -65,13 +72,24 @@ def fill(world: SmallWorld) -> str:
     return product
 
 
+def refund_some(world: SmallWorld) -> None:
+    """Refund one piece each of three orders for another product."""
+    product = world.product(stock=100)
+    for key, token in REFUNDS.items():
+        placed = world.order(product, key=key, token=token).json["order_ledger_id"]
+        world.work()
+        world.refund(placed, key=key, items=[{"product_id": product, "quantity": 1}], restock=True)
+        world.run_once()
+        world.sql(NOT_DUE)
+
+
 @pytest.fixture(scope="module")
 def books(new_migrated_database: Callable[[], str]) -> Books:
     """The address of a database with an order in every state; the ids of the orders and their product."""
     url = new_migrated_database()
     with closing(SmallWorld(url)) as world, world.network():
         product = fill(world)
-        ids = dict(world.sql("SELECT client_request_id, id::text FROM order_ledger"))
+        ids = dict(world.sql("SELECT client_request_id, id::text FROM order_ledger") + world.sql(REFUND_IDS))
     return url, ids | {"product": product}
 
 
@@ -92,6 +110,7 @@ def plant(books: Books) -> Iterator[Plant]:
 def test_books_are_healthy_before_planting(books: Books) -> None:
     with closing(Sql(books[0])) as sql:
         assert {status for (status,) in sql("SELECT status FROM order_ledger")} == set(Status)
+        assert {status for (status,) in sql("SELECT status FROM refunds")} == {"SUCCEEDED", "FAILED", "REQUESTED"}
         assert sql("SELECT * FROM audit_violations") == []
 
 

@@ -99,5 +99,5 @@ def test_failing_undo_is_visible_everywhere_and_can_be_retried_at_once(system: t
         assert ended.updated_at < order.next_retry_at, "it waited for its scheduled retry"
         assert run(url, "attention", "retry", id_)[0] == 1
     assert "no longer needs attention" in stack.log("orchestrator.1")
-    assert run(url, "attention")[1] == "No order needs attention.\n"
+    assert run(url, "attention")[1] == "Nothing needs attention.\n"
     assert violations(url) == {}

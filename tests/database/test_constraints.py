@@ -5,7 +5,7 @@ import pytest
 
 from domain.money import MAX_CENTS
 from tests.database.catalog import VERSION_TABLE
-from tests.database.valid_rows import ID, NOW, OTHER_ID, VALID
+from tests.database.valid_rows import BEFORE, ID, NOW, OTHER_ID, VALID
 
 TOO_MUCH = MAX_CENTS + 1
 CHECKS = {
@@ -47,21 +47,41 @@ CHECKS = {
         "captured": [{"capture_id": None}, {"captured_at": None}, {"status": "AUTHORIZED"}],
         "captured_amount": [{"captured_amount_cents": 0}, {"captured_amount_cents": 1000}],
         "refuses_capture": [{"refuses_capture": True}],
-        "refunded_amount": [{"refunded_amount_cents": -1}, {"refunded_amount_cents": 1000}],
+        "refunded_amount": [{"refunded_amount_cents": -1}],
+        "pending_refund": [
+            {"pending_refund_cents": -1},
+            {"pending_refund_cents": 1000},
+            {"refunded_amount_cents": 1000},
+            {"refunded_amount_cents": 1, "pending_refund_cents": 999},
+        ],
+        "refuses_refund": [
+            {"refuses_refund": True, "refunded_amount_cents": 1},
+            {"refuses_refund": True, "pending_refund_cents": 1},
+        ],
         "refunded": [{"refunded_amount_cents": 999}, {"status": "REFUNDED", "refunded_amount_cents": 998}],
         "voided": [{"voided_at": NOW}],
         "void_reason": [{"void_reason": "order failed"}],
     },
-    "payment_refunds": {"amount": [{"amount_cents": 0}]},
-    "edge_idempotency_keys": {"answer": [{"status": 200}, {"body": "{}"}]},
+    "payment_refunds": {
+        "amount": [{"amount_cents": 0}],
+        "status": [{"status": "LOST"}],
+        "settled_at": [{"status": "PENDING", "settled_at": NOW}],
+    },
     "payment_idempotency_keys": {"answer": [{"status": 200}, {"body": "{}"}]},
     "order_ledger": {
         "status": [{"status": "LOST", "payment_authorization_id": "auth_1"}],
         "total_amount_cents": [{"total_amount_cents": 0}, {"total_amount_cents": TOO_MUCH}],
-        "refunded_cents": [
-            {"status": "COMPLETED", "payment_authorization_id": "auth_1", "due_at": None, "refunded_cents": 1000}
+        "refunded_cents": [{"refunded_cents": -1}],
+        "refund_reserved_cents": [
+            {"status": "COMPLETED", "payment_authorization_id": "auth_1", "due_at": None} | amounts
+            for amounts in (
+                {"refund_reserved_cents": 1000},
+                {"refund_reserved_cents": -1},
+                {"refund_reserved_cents": 1, "refunded_cents": 2},
+                {"refund_reserved_cents": 999, "refunded_cents": 1000},
+            )
         ],
-        "refunded_is_completed": [{"refunded_cents": 1}],
+        "refund_reserved_is_completed": [{"refund_reserved_cents": 1}],
         "due_until_terminal": [{"due_at": None}, {"status": "COMPLETED", "payment_authorization_id": "auth_1"}],
         "attention": [{"needs_attention_at": NOW}, {"attention_reason": "why"}],
         "claim": [{"claimed_by": "worker"}, {"claimed_until": NOW}],
@@ -82,8 +102,31 @@ CHECKS = {
     },
     "order_ledger_items": {
         "quantity": [{"quantity": 0}, {"quantity": 101}],
+        "refunded_quantity": [{"refunded_quantity": -1}, {"refunded_quantity": 2}],
         "unit_price_cents": [{"unit_price_cents": 0}, {"unit_price_cents": TOO_MUCH}],
     },
+    "refunds": {
+        "status": [{"status": "LOST"}],
+        "amount_cents": [{"amount_cents": 0}, {"amount_cents": TOO_MUCH}],
+        "reason": [{"reason": "because"}],
+        "due_until_terminal": [{"due_at": None}, {"status": "SUCCEEDED"}],
+        "claim": [{"claimed_by": "worker"}, {"claimed_until": NOW}],
+        "attention": [{"needs_attention_at": NOW}, {"attention_reason": "why"}],
+        "failure": [
+            {"status": "FAILED", "due_at": None},
+            {"failure_code": "x", "failure_message": "why"},
+            {"failure_message": "why"},
+            {"status": "FAILED", "due_at": None, "failure_code": "x"},
+        ],
+        "restock": [{"status": "RESTOCKED"}, {"status": "PAYMENT_REFUNDED", "restocked": "{" + ID + "}"}],
+        "money_comes_first": [
+            {"restock": True, "restocked": "{" + ID + "}"},
+            {"restock": True, "restocked": "{" + ID + "}", "status": "FAILED", "due_at": None}
+            | {"failure_code": "x", "failure_message": "why"},
+        ],
+    },
+    "refund_items": {"quantity": [{"quantity": 0}, {"quantity": 101}]},
+    "edge_idempotency_keys": {"answer": [{"status": 200}, {"body": "{}"}]},
     "outbox": {
         "status": [{"status": "LOST", "processed_at": NOW}],
         "processed_at": [{"processed_at": NOW}, {"status": "PROCESSED"}, {"status": "FAILED"}],
@@ -150,7 +193,8 @@ UNIQUE_CASES = [
     ("payment_authorizations", "pk_payment_authorizations", {"idempotency_key": "k2", "capture_id": "cap_2"}),
     ("payment_authorizations", "uq_payment_authorizations_idempotency_key", {"id": "auth_2", "capture_id": "cap_2"}),
     ("payment_authorizations", "uq_payment_authorizations_capture_id", {"id": "auth_2", "idempotency_key": "k2"}),
-    ("payment_refunds", "pk_payment_refunds", {}),
+    ("payment_refunds", "pk_payment_refunds", {"idempotency_key": "k2"}),
+    ("payment_refunds", "uq_payment_refunds_idempotency_key", {"id": "re_2"}),
     ("payment_idempotency_keys", "pk_payment_idempotency_keys", {"fingerprint": "1" * 64}),
     ("order_ledger", "pk_order_ledger", {"client_request_id": "k2"}),
     ("order_ledger", "uq_order_ledger_client_client_request_id", {"id": OTHER_ID}),
@@ -165,6 +209,10 @@ UNIQUE_CASES = [
     ("events", "pk_events", {"order_ledger_id": OTHER_ID, "refund_id": OTHER_ID}),
     ("events", "uq_events_order_ledger_id_sequence", {"id": "evt_2", "refund_id": OTHER_ID}),
     ("deleted_events", "pk_deleted_events", {"position": 8}),
+    ("refunds", "pk_refunds", {"idempotency_key": "k2"}),
+    ("refund_items", "pk_refund_items", {}),
+    ("set_aside_refunds", "pk_set_aside_refunds", {"reason": "another"}),
+    ("edge_idempotency_keys", "pk_edge_idempotency_keys", {"fingerprint": "1" * 64}),
     ("set_aside_entries", "pk_set_aside_entries", {"reason": "another"}),
     ("refused_requests", "pk_refused_requests", {"fingerprint": "1" * 64}),
     ("rate_limits", "pk_rate_limits", {"tokens": 2}),
@@ -193,6 +241,8 @@ FOREIGN_KEY_CASES = [
         "fk_webhook_deliveries_event_id_events",
         {"event_id": "evt_2", "message_id": "evt_2"},
     ),
+    ("refunds", "fk_refunds_order_ledger_id_order_ledger", {"order_ledger_id": OTHER_ID}),
+    ("refund_items", "fk_refund_items_refund_id_refunds", {"refund_id": OTHER_ID}),
     ("outbox", "fk_outbox_order_ledger_id_order_ledger", {"order_ledger_id": OTHER_ID}),
 ]
 
@@ -203,6 +253,8 @@ def refusal(sql):
 
     def insert(table, row, *, with_first_row):
         for name, valid in VALID.items():
+            if name in BEFORE:
+                sql(BEFORE[name])
             if name == table and not with_first_row:
                 break
             sql.insert(name, valid)
@@ -215,6 +267,8 @@ def refusal(sql):
 
 def test_valid_rows_are_accepted(sql):
     for table, row in VALID.items():
+        if table in BEFORE:
+            sql(BEFORE[table])
         sql.insert(table, row)
     assert set(VALID) == {name for (name,) in sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")} - {
         VERSION_TABLE

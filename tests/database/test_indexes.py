@@ -73,6 +73,7 @@ PARAMETERS = {
     | {"limit": 100},
     payments_service.operations: {"id": "auth_5", "key": KEY, "idempotency_key": KEY, "user_id": NEW}
     | {"amount_cents": 1, "currency": "USD", "status": "AUTHORIZED", "decline_code": None, "refuses_capture": False}
+    | {"refuses_refund": False, "delays_refund": False, "ids": ["auth_5"], "body": "{}"}
     | {"reason": None, "capture_id": "cap_new", "authorization_id": "auth_5"},
 }
 

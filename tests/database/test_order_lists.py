@@ -36,6 +36,7 @@ UPDATE order_ledger SET email = 'a' || substr(client_request_id, 2) || '@b.examp
   reference = 'r-' || substr(client_request_id, 2),
   refunded_cents = CASE WHEN status = 'COMPLETED' AND substr(client_request_id, 2)::int % 50 = 1
     THEN CASE WHEN substr(client_request_id, 2)::int % 100 = 1 THEN 999 ELSE 1 END ELSE 0 END,
+  refund_reserved_cents = CASE WHEN status = 'COMPLETED' THEN 999 ELSE 0 END,
   created_at = now() - substr(client_request_id, 2)::int * interval '1 s'
 """
 

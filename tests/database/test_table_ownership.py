@@ -18,10 +18,12 @@ import edge_api.events
 import edge_api.limits
 import edge_api.notifier
 import edge_api.rates
+import edge_api.refund_store
 import edge_api.store
 import edge_api.webhook_statements
 import edge_api.webhooks
 import inventory_service.operations as inventory
+import orchestrator.refund_statements
 import orchestrator.statements
 import orchestrator.store
 import orders_service.operations as orders
@@ -34,7 +36,11 @@ from common.database.database import Database, Transaction
 from common.schema.accounts import address_of
 from common.schema.roles import RIGHTS, role_of
 from common.schema.tables import metadata
+from domain.refunds import RefundStatus
 from domain.states import Status
+from edge_api import commands
+from edge_api.commands import Command
+from orchestrator.entries import REFUNDS
 from tests.database.statements import statements_of
 from tests.database.test_identity import AUTHORIZE, PLACE
 from tests.webhooks.conftest import EVENT, ORDER
@@ -59,7 +65,7 @@ TABLES = {
 def roles(new_migrated_database):
     """Name of a process → the address with its role, in the same database."""
     url = new_migrated_database()
-    return {name: address_of(url, role_of(name)) for name in RIGHTS}
+    return {name: address_of(url, role_of(name)) for name in RIGHTS} | {"owner": url}
 
 
 @pytest.fixture
@@ -159,19 +165,22 @@ def test_orders_service_needs_only_its_own_tables(database, ran):
 def test_payments_service_needs_only_its_own_tables(database, ran):
     service_database = database("payments_service")
 
-    def authorize(key):
+    def authorize(key, token="tok_visa"):
         money = {"user_id": new_id(), "amount_cents": 9, "currency": "USD"}
-        body = money | {"payment_token": "tok_visa", "idempotency_key": key}
+        body = money | {"payment_token": token, "idempotency_key": key}
         payments.authorize(service_database, body, body)
         return service_database.one("SELECT id FROM payment_authorizations WHERE idempotency_key = %(key)s", key=key)[
             "id"
         ]
 
-    captured, voided = authorize("a1"), authorize("a2")
+    captured, delayed, voided = authorize("a1"), authorize("a3", "pending_refund"), authorize("a2")
     rest = {"amount_cents": None, "reason": None}
     payments.capture(service_database, captured, {"idempotency_key": "c", **rest}, {"idempotency_key": "c"})
     payments.refund(service_database, captured, {"idempotency_key": "r", **rest}, {"idempotency_key": "r"})
     payments.show(service_database, captured)
+    payments.capture(service_database, delayed, {"idempotency_key": "c3", **rest}, {"idempotency_key": "c3"})
+    payments.refund(service_database, delayed, {"idempotency_key": "r3", **rest}, {"idempotency_key": "r3"})
+    assert payments.settle_refunds(service_database) == {"settled_count": 1}
     for number, each in enumerate((voided, f"auth_{'0' * 24}")):
         payments.void(
             service_database, each, {"idempotency_key": f"v{number}", **rest}, {"idempotency_key": f"v{number}"}
@@ -193,11 +202,40 @@ def authorized_entry(store):
     return entry
 
 
+COMPLETED = "99999999-9999-4999-8999-999999999999"
+
+
+def complete(url):
+    """An order that can be refunded, written by the owner of the tables."""
+    with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute(
+            "INSERT INTO order_ledger (id, client, client_request_id, fingerprint, user_id, email, total_amount_cents,"
+            " currency, request_id, status, payment_authorization_id) VALUES (%s, 'shop', 'done', 'f', %s, '',"
+            " 90, 'USD', 'r', 'COMPLETED', 'auth_9') ON CONFLICT DO NOTHING",
+            (COMPLETED, COMPLETED),
+        )
+        cursor.execute(
+            "INSERT INTO order_ledger_items VALUES (%s, 1, %s, 10, 9) ON CONFLICT DO NOTHING", (COMPLETED, COMPLETED)
+        )
+
+
+def refund_of(database, command):
+    def work(tx):
+        order = edge_api.refund_store.lock_order(tx, "shop", COMPLETED)
+        items = [{"product_id": COMPLETED, "quantity": 1}]
+        share = {"order_ledger_id": order["id"], "amount_cents": 9, "items": items, "restock": True}
+        edge_api.refund_store.insert(tx, command.key, {**share, "reason": "other", "note": None})
+        return StoredResponse.of(202, {})
+
+    return commands.run(database, command, work)
+
+
 def edge_store(database):
     return edge_api.store.Store(database, 30, 60, edge_api.notifier.Notifier(database, 0))
 
 
-def test_edge_api_needs_only_its_own_tables(database, ran):
+def test_edge_api_needs_only_its_own_tables(database, ran, roles):
     store = edge_store(database("edge_api"))
     authorized_entry(store)
     entry = store.insert_entry("shop", "k", ENTRY)
@@ -217,6 +255,15 @@ def test_edge_api_needs_only_its_own_tables(database, ran):
     store.give_token_back("shop", 10)
     assert store.backlog_age_s() == 0
     assert never_ran(edge_api.store, ran) == set()
+    complete(roles["owner"])
+    command = Command("shop", "k", "refund", COMPLETED, {})
+    for _ in range(2):
+        refund_of(store.database, command)
+    (refund,) = edge_api.refund_store.of_order(store.database, COMPLETED)
+    assert edge_api.refund_store.get(store.database, "shop", refund["refund_id"]) == refund
+    assert edge_api.refund_store.terminal(store.database, [refund["refund_id"]]) == []
+    store.database.transact(lambda tx: edge_api.refund_store.find_order(tx, "shop", COMPLETED))
+    assert never_ran(edge_api.refund_store, ran) == set()
     store.database.one(edge_api.limits.EXPIRE, batch=10)
     edge_api.rates.Rate(store.database, "requests", 10).take("key:k")
     assert never_ran(edge_api.limits, ran) == never_ran(edge_api.rates, ran) == set()
@@ -300,3 +347,31 @@ def test_webhooks_needs_only_its_own_tables(database, ran, connect, roles):
     store.database.all(webhooks.statements.SUCCEEDED, endpoint_id=id_)
     store.look_after_endpoints()
     assert never_ran(webhooks.statements, ran) == set()
+
+
+def test_orchestrator_carries_out_refunds_without_rights_on_the_sums(database, ran, roles):
+    edge = database("edge_api")
+    complete(roles["owner"])
+    for key in ("one", "two"):
+        refund_of(edge, Command("shop", key, "refund", COMPLETED, {}))
+    ran.clear()
+    store = orchestrator.store.Store(database("orchestrator"), "me", 30, REFUNDS)
+    finished, released = store.claim(10)[:2]
+    store.release(released)
+    for refund in store.database.all(orchestrator.refund_statements.DUE, limit=1):
+        store.database.all(orchestrator.refund_statements.CLAIM_ONE, **CLAIM, id=refund["id"])
+    store.release_stranded(in_flight=[finished.id])
+    store.set_aside(released, ValueError("refused"))
+    for statement in (
+        orchestrator.refund_statements.SET_ASIDE_UNWRITABLE,
+        orchestrator.refund_statements.IS_WRITABLE_AGAIN,
+    ):
+        store.database.all(statement, id=released.id, ids=[released.id], claim_number=3, reason="r", set_aside_s=0)
+    assert store.next_due_in() is not None
+    now = finished
+    for status in RefundStatus.PAYMENT_REFUNDED, RefundStatus.RESTOCKED, RefundStatus.SUCCEEDED:
+        was, now = now, replace(now, status=status)
+        assert store.save(was, now)
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        store.database.one("UPDATE order_ledger SET refunded_cents = 0")
+    assert never_ran(orchestrator.refund_statements, ran) == set()

@@ -6,6 +6,13 @@ NOW = "2026-01-02T03:04:05Z"
 DIGEST = "0" * 64
 SECRET = "whsec_" + "A" * 43 + "="
 
+# A refund needs a completed order.
+BEFORE = {
+    "refunds": "SET session_replication_role = replica;"
+    " UPDATE order_ledger SET status = 'COMPLETED', due_at = NULL, payment_authorization_id = 'auth_1';"
+    " SET session_replication_role = origin"
+}
+
 VALID = {
     "products": {"id": ID, "sku": "sku-1", "name": "Widget", "price_cents": 999, "stock_quantity": 5},
     "product_versions": {"product_id": ID, "number": 1, "name": "Widget", "price_cents": 999, "is_active": True},
@@ -34,8 +41,7 @@ VALID = {
         "captured_amount_cents": 999,
         "captured_at": NOW,
     },
-    "payment_refunds": {"id": "re_1", "authorization_id": "auth_1", "amount_cents": 1},
-    "edge_idempotency_keys": {"scope": "shop", "key": "k1", "fingerprint": DIGEST},
+    "payment_refunds": {"id": "re_1", "authorization_id": "auth_1", "idempotency_key": "k1", "amount_cents": 1},
     "payment_idempotency_keys": {"scope": "capture", "key": "k1", "fingerprint": DIGEST},
     "order_ledger": {
         "id": ID,
@@ -87,6 +93,18 @@ VALID = {
         "sequence": 1,
         "due_at": NOW,
     },
+    "refunds": {
+        "id": ID,
+        "order_ledger_id": ID,
+        "idempotency_key": "k1",
+        "amount_cents": 999,
+        "restock": False,
+        "reason": "other",
+        "request_id": "r1",
+    },
+    "refund_items": {"refund_id": ID, "product_id": ID, "quantity": 1},
+    "set_aside_refunds": {"refund_id": ID, "reason": "why", "retry_at": NOW},
+    "edge_idempotency_keys": {"client": "shop", "key": "k1", "fingerprint": DIGEST},
     "set_aside_entries": {"order_ledger_id": ID, "reason": "why", "retry_at": NOW},
     "refused_requests": {
         "client": "shop",

@@ -111,4 +111,4 @@ def test_every_statement_of_the_page_works(newcomer: Newcomer, page: str) -> Non
 def test_attention_retry_says_why_it_is_refused(newcomer: Newcomer) -> None:
     run = newcomer.run('make attention ARGS="retry 00000000-0000-0000-0000-000000000000"')
     assert run.returncode != 0
-    assert "is not an order_ledger_id of this database" in (run.stdout + run.stderr).lower()
+    assert "is not an order_ledger_id or refund_id of this database" in (run.stdout + run.stderr).lower()

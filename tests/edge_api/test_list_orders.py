@@ -23,13 +23,14 @@ ENDED = ("AUTHORIZATION_FAILED", "COMPLETED", "FAILED")
 INSERT = """
 INSERT INTO order_ledger (id, client, client_request_id, fingerprint, user_id, email, reference, total_amount_cents,
   currency, request_id, status, due_at, payment_authorization_id, compensating_from, undone, failure_code,
-  refunded_cents, created_at)
+  refunded_cents, refund_reserved_cents, created_at)
 VALUES (%(id)s, %(client)s, %(key)s, 'f', %(user_id)s, %(email)s, %(reference)s, 100, 'USD', 'r', %(status)s,
   CASE WHEN %(status)s <> ALL (%(ended)s) THEN now() END,
   CASE WHEN %(status)s NOT IN ('AWAITING_AUTHORIZATION', 'AUTHORIZATION_FAILED') THEN 'auth_1' END,
   CASE WHEN %(status)s IN ('COMPENSATING', 'FAILED') THEN 'INVENTORY_RESERVED' END,
   CASE %(status)s WHEN 'FAILED' THEN %(undone)s::text[] ELSE '{}' END,
-  CASE WHEN %(status)s IN ('AUTHORIZATION_FAILED', 'FAILED') THEN 'failed' END, %(refunded)s, %(created_at)s);
+  CASE WHEN %(status)s IN ('AUTHORIZATION_FAILED', 'FAILED') THEN 'failed' END,
+  %(refunded)s, %(refunded)s, %(created_at)s);
 INSERT INTO order_ledger_items VALUES (%(id)s, 1, %(id)s, 1, 100)
 """
 ADA, BOB = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))

@@ -83,6 +83,6 @@ def test_neither_reaches_a_log_or_another_service(shop, inventory, payments, cap
 def test_refund_status_follows_from_the_refunded_amount(shop, sql, cents, status):
     order = shop.order()
     sql("SET session_replication_role = replica; UPDATE order_ledger SET status = 'COMPLETED', due_at = NULL")
-    sql("UPDATE order_ledger SET refunded_cents = %(cents)s", cents=cents)
+    sql("UPDATE order_ledger SET refunded_cents = %(cents)s, refund_reserved_cents = %(cents)s", cents=cents)
     body = shown(shop, order)
     assert (body["refunded_cents"], body["refund_status"]) == (cents, status)

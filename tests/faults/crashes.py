@@ -74,6 +74,8 @@ class CrashStack(SharedStack):
         """End every lease and make every open entry due, as if its worker or client had been dead for long."""
         self.sql(
             "UPDATE order_ledger SET due_at = now(), claimed_until = CASE WHEN claimed_by IS NOT NULL THEN now() END"
+            " WHERE due_at IS NOT NULL;"
+            "UPDATE refunds SET due_at = now(), claimed_until = CASE WHEN claimed_by IS NOT NULL THEN now() END"
             " WHERE due_at IS NOT NULL"
         )
 

@@ -119,8 +119,9 @@ class SharedStack(Stack):
         return {pid for (pid,) in self.sql(query, name=application_name)}
 
     def settle(self, within_s: float = 60) -> None:
-        """Wait until every order is in a terminal state, then check that the books agree."""
-        eventually(lambda: self.count("order_ledger WHERE due_at IS NOT NULL") == 0, within_s)
+        """Wait until every order and refund is in a terminal state, then check that the books agree."""
+        for table in ("order_ledger", "refunds"):
+            eventually(lambda table=table: self.count(f"{table} WHERE due_at IS NOT NULL") == 0, within_s)
         assert violations(self.server.url) == {}
 
     # What a shop sends
@@ -141,6 +142,12 @@ class SharedStack(Stack):
         body = self.order_body(product, quantity, **changes)
         headers = {"Idempotency-Key": key} | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
         return requests.post(f"{self.url(web)}/orders", json=body, headers=headers, timeout=PATIENCE_S)
+
+    def post_refund(self, order_ledger_id: str, key: str, **body: Any) -> requests.Response:
+        """Request one refund, without a retry."""
+        url = f"{self.url('web')}/orders/{order_ledger_id}/refunds"
+        content = {"reason": "requested_by_customer", **body}
+        return requests.post(url, json=content, headers={"Idempotency-Key": key}, timeout=PATIENCE_S)
 
     def backlog(self, orders: int, products: list[str]) -> list[str]:
         """Insert authorized orders that wait for an orchestrator, for each product in turn; return their ids."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crash_points.points import STEPS
-from orchestrator.saga import STEPS as SAGA
+from orchestrator.definitions import SALE as SAGA
 from tests.faults.crashes import CrashStack, ShopsOrder, process_of
 
 POINTS = tuple(f"saga.after_call.{step}" for step in STEPS)

@@ -34,7 +34,7 @@ class Log:
         """The orders that it found to be claimed by another process."""
         whole_lines = self._read()[self._begins_at :].split("\n")[:-1]
         lines = [json.loads(line) for line in whole_lines]
-        return {line["order_ledger_id"] for line in lines if "another process has claimed the order" in line["message"]}
+        return {line["order_ledger_id"] for line in lines if "another process has claimed it" in line["message"]}
 
 
 class Zombie:

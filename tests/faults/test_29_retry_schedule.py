@@ -20,9 +20,10 @@ from common.schema import migrate
 from edge_api.notifier import Notifier
 from edge_api.store import Store as EdgeStore
 from local.postgres import EmbeddedPostgres
+from orchestrator.definitions import SALE, Step
 from orchestrator.dispatcher import Dispatcher
 from orchestrator.engine import Engine
-from orchestrator.saga import STEPS, RetryPolicy, Saga, Step
+from orchestrator.saga import RetryPolicy, Saga
 from orchestrator.store import Store
 from tests import credentials
 from tests.faults.network_faults import Answer, Corrupt, DropAnswer, DropRequest
@@ -104,7 +105,7 @@ def run(url: str, sql: str) -> None:
             cursor.execute(sql)
 
 
-@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.do)
+@pytest.mark.parametrize("step", SALE, ids=lambda step: step.do)
 def test_five_attempts_at_0_1_5_21_and_85_s_then_undo(clocked_url: str, step: Step) -> None:
     """The default delays. The orchestrator looks twice a second for two minutes."""
     run(clocked_url, "TRUNCATE order_ledger CASCADE")

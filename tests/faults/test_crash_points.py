@@ -12,7 +12,8 @@ from tests.faults.crashes import ORCHESTRATOR, PATIENCE_S, CrashStack, ShopsOrde
 from tests.faults.shared_stack import new_key
 
 ROWS = ("01_authorized_not_committed", "02_entry_without_authorization", "05_authorized_not_answered",
-        "10_claimed_nothing_done", "11_to_14_step_not_checkpointed", "27_crash_after_an_undo")  # fmt: skip
+        "10_claimed_nothing_done", "11_to_14_step_not_checkpointed", "27_crash_after_an_undo",
+        "refund_crash_points")  # fmt: skip
 
 
 def around_commit(*writes: str) -> tuple[str, ...]:

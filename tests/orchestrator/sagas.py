@@ -3,10 +3,10 @@
 from typing import Any
 
 from domain.states import Status
-from orchestrator.saga import Saga
+from orchestrator.saga import Sale
 
 
-def saga(**changes: Any) -> Saga:
+def saga(**changes: Any) -> Sale:
     fixed = {
         "id": "11111111-1111-4111-8111-111111111111",
         "claim_number": 2,
@@ -19,8 +19,8 @@ def saga(**changes: Any) -> Saga:
         "items": (),
         "status": Status.AUTHORIZED,
     }
-    return Saga(**(fixed | changes))
+    return Sale(**(fixed | changes))
 
 
-def turned_back(at: Status, **changes: Any) -> Saga:
+def turned_back(at: Status, **changes: Any) -> Sale:
     return saga(status=Status.COMPENSATING, compensating_from=at, failure=("why", "because"), **changes)

@@ -32,7 +32,7 @@ class Wakes:
 @contextmanager
 def running(url: str, wakes: Wakes) -> Iterator[Listener]:
     stopping = threading.Event()
-    listener = Listener(url, wakes, stopping)
+    listener = Listener(url, {CHANNEL: wakes}, stopping)
     thread = threading.Thread(target=listener.run, daemon=True)
     thread.start()
     try:
@@ -89,7 +89,7 @@ def test_listens_before_the_first_wake(url: str, monkeypatch: pytest.MonkeyPatch
         heard.append(bool(backends(url)))
 
     stopping = threading.Event()
-    listener = Listener(url, wake, stopping)
+    listener = Listener(url, {CHANNEL: wake}, stopping)
     seen = []
     connect = listener._connect
 
@@ -141,7 +141,7 @@ def test_error_is_logged_when_notifications_do_not_arrive(
 
 def test_connecting_is_retried_until_stopped(url: str, caplog: pytest.LogCaptureFixture) -> None:
     stopping = threading.Event()
-    thread = threading.Thread(target=Listener(url + "&port=1", Wakes(), stopping).run, daemon=True)
+    thread = threading.Thread(target=Listener(url + "&port=1", {CHANNEL: Wakes()}, stopping).run, daemon=True)
     with caplog.at_level(logging.WARNING):
         thread.start()
         eventually(lambda: caplog.text.count("polling goes on") >= 2)

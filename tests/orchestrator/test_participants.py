@@ -15,8 +15,9 @@ from common.calls.breaker import OPENS_AFTER
 from common.calls.client import No, NoEffect, Nothing, ServiceClient, Yes
 from common.process.logs import request_id
 from domain.states import Status
+from orchestrator.definitions import SALE
 from orchestrator.participants import NOT_ALLOWED, Participant, Participants
-from orchestrator.saga import STEPS, Deferred, Saga
+from orchestrator.saga import Deferred, Saga
 from tests.orchestrator.sagas import saga, turned_back
 
 SAGA = saga(items=({"product_id": "p", "quantity": 2, "unit_price_cents": 250},))
@@ -42,7 +43,7 @@ def new_participants() -> Participants:
 
 def at(action: str) -> Saga:
     """The saga with this action next."""
-    for step in STEPS:
+    for step in SALE:
         if step.do == action:
             return saga(items=SAGA.items, status=step.at)
     if action == "void_abandoned_authorization":

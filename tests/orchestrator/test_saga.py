@@ -10,7 +10,8 @@ import pytest
 from common.calls.client import No, Nothing, Yes
 from domain.states import LEGAL_MOVES, Status
 from orchestrator.abandoned import CLOSE_ABANDONED
-from orchestrator.saga import STEPS, Deferred, RetryPolicy, Step, after
+from orchestrator.definitions import SALE, Step
+from orchestrator.saga import Deferred, RetryPolicy, after
 from tests.orchestrator.sagas import saga, turned_back
 
 POLICY = RetryPolicy(jitter=0)
@@ -18,11 +19,11 @@ MONEY_FIRST = ("void_payment", "release_inventory", "cancel_order")
 
 
 def test_steps_lead_from_authorized_to_completed() -> None:
-    assert [step.at for step in STEPS] + [STEPS[-1].reaches] == [
+    assert [step.at for step in SALE] + [SALE[-1].reaches] == [
         "AUTHORIZED", "ORDER_CREATED", "INVENTORY_RESERVED", "PAYMENT_CAPTURED", "COMPLETED",
     ]  # fmt: skip
-    assert [step.do for step in STEPS] == ["create_order", "reserve_inventory", "capture_payment", "confirm_order"]
-    assert all(one.reaches == following.at for one, following in pairwise(STEPS))
+    assert [step.do for step in SALE] == ["create_order", "reserve_inventory", "capture_payment", "confirm_order"]
+    assert all(one.reaches == following.at for one, following in pairwise(SALE))
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_compensation_undoes_in_this_order(at: Status, undo: tuple[str, ...]) ->
     assert now.failure == ("why", "because")
 
 
-@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.do)
+@pytest.mark.parametrize("step", SALE, ids=lambda step: step.do)
 class TestEveryStep:
     def test_yes_advances_and_resets_the_retry_count(self, step: Step) -> None:
         now = after(saga(status=step.at, retry_count=3), Yes({}), POLICY)
@@ -72,7 +73,7 @@ class TestEveryStep:
         assert (now.status, now.retry_count, now.retry_in_s) == (step.at, 4, 2.5)
 
 
-@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.do)
+@pytest.mark.parametrize("step", SALE, ids=lambda step: step.do)
 class TestEveryUndo:
     def test_nothing_is_retried_without_end_and_marked_after_the_fifth(self, step: Step) -> None:
         now, delays, marked = turned_back(step.at), [], []
@@ -143,8 +144,8 @@ def test_abandoned_request_is_closed_only_by_a_yes() -> None:
 
 def test_every_move_is_legal() -> None:
     answers = (Yes({}), No("x", ""), Nothing("x"), Deferred(1), CONFIRMED)
-    starts = [saga(status=step.at, retry_count=count) for step in STEPS for count in range(5)]
-    starts += [turned_back(step.at, undone=step.undo[:n]) for step in STEPS for n in range(len(step.undo))]
+    starts = [saga(status=step.at, retry_count=count) for step in SALE for count in range(5)]
+    starts += [turned_back(step.at, undone=step.undo[:n]) for step in SALE for n in range(len(step.undo))]
     starts.append(saga(status=Status.AWAITING_AUTHORIZATION))
     for start in starts:
         for answer in answers:

@@ -56,9 +56,17 @@ ILLEGAL = [
     ("captured_amount", {**HELD, **TAKEN, "status": "CAPTURED", "captured_amount_cents": 501}),
     ("captured_amount", {**HELD, **TAKEN, "status": "CAPTURED", "captured_amount_cents": -1}),
     ("refuses_capture", {**HELD, **TAKEN, "status": "CAPTURED", "refuses_capture": True}),
-    ("refunded_amount", {**HELD, **TAKEN, "status": "CAPTURED", "refunded_amount_cents": 401}),
+    ("pending_refund", {**HELD, **TAKEN, "status": "CAPTURED", "refunded_amount_cents": 401}),
+    ("pending_refund", {**HELD, **TAKEN, "status": "CAPTURED", "pending_refund_cents": 401}),
+    (
+        "pending_refund",
+        {**HELD, **TAKEN, "status": "CAPTURED", "refunded_amount_cents": 1, "pending_refund_cents": 400},
+    ),
+    ("pending_refund", {**HELD, **TAKEN, "status": "CAPTURED", "pending_refund_cents": -1}),
+    ("pending_refund", {**HELD, "status": "AUTHORIZED", "refunded_amount_cents": 1}),
+    ("refuses_refund", {**HELD, **TAKEN, "status": "CAPTURED", "refuses_refund": True, "refunded_amount_cents": 1}),
+    ("refuses_refund", {**HELD, **TAKEN, "status": "CAPTURED", "refuses_refund": True, "pending_refund_cents": 1}),
     ("refunded_amount", {**HELD, **TAKEN, "status": "CAPTURED", "refunded_amount_cents": -1}),
-    ("refunded_amount", {**HELD, "status": "AUTHORIZED", "refunded_amount_cents": 1}),
     ("refunded", {**HELD, **TAKEN, "status": "CAPTURED", "refunded_amount_cents": 400}),
     ("refunded", {**HELD, **TAKEN, "status": "REFUNDED", "refunded_amount_cents": 399}),
     ("voided", {**HELD, "status": "VOIDED"}),
@@ -164,10 +172,10 @@ def test_models_and_migrations_create_the_same_tables(migrated_url, new_database
 
 
 def test_migration_runs_up_down_and_up(migrated_url, new_database):
-    migrate.upgrade(new_database, "holdfast_0003")
+    migrate.upgrade(new_database)
     migrate.downgrade(new_database, "holdfast_0002")
     assert catalogue(new_database) == []
-    migrate.upgrade(new_database, "holdfast_0003")
+    migrate.upgrade(new_database)
     assert catalogue(new_database) == catalogue(migrated_url)
 
 

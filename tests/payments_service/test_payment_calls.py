@@ -183,7 +183,13 @@ def test_show_of_a_void_and_of_a_hold(payments):
     voided_at = payments.void(authorization_id).json["voided_at"]
     shown = payments.show(authorization_id).json
     assert (shown["status"], shown["voided_at"]) == ("VOIDED", voided_at)
-    assert shown["movements"][-1] == {"type": "void", "id": authorization_id, "amount_cents": 1000, "at": voided_at}
+    assert shown["movements"][-1] == {
+        "type": "void",
+        "status": "VOIDED",
+        "id": authorization_id,
+        "amount_cents": 1000,
+        "at": voided_at,
+    }
 
 
 @pytest.mark.parametrize("authorization_id", [UNKNOWN, "x", "auth_%00" + "x" * 23, UNKNOWN + "%0A", "auth_" + "é" * 24])
@@ -266,6 +272,7 @@ def test_service_has_health_errors_and_an_openapi_document(payments):
         "/payments/void/{authorization_id}",
         "/payments/void",
         "/payments/refund/{authorization_id}",
+        "/payments/simulate/settle_refunds",
         "/payments/{authorization_id}",
         "/",
         "/health",

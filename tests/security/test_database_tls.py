@@ -23,6 +23,7 @@ from common.process.settings import Settings
 from common.schema import migrate
 from common.schema.accounts import address_of
 from common.schema.reaching import DatabaseUnreachable
+from domain.states import CHANNEL
 from local.binaries import server_account
 from local.postgres import EmbeddedPostgres
 from ops import check
@@ -137,7 +138,7 @@ def test_connection_without_tls_is_possible_if_the_address_says_so(address: Addr
 def test_listener_hears_over_tls(address: Address) -> None:
     woken, stopping = threading.Event(), threading.Event()
     url = address("verify-full", role="holdfast_orchestrator")
-    listener = Listener(url, woken.set, stopping)
+    listener = Listener(url, {CHANNEL: woken.set}, stopping)
     thread = threading.Thread(target=listener.run)
     thread.start()
     try:
