@@ -73,7 +73,7 @@ webhook_deliveries = Table(
     id_column("order_ledger_id", nullable=True),
     Column("sequence", Integer),
     # Claiming looks at `due_at` only. 'infinity': an earlier event of the order has to be delivered first
-    Column("status", Text, nullable=False, server_default=text("'pending'")),
+    Column("status", identifier(), nullable=False, server_default=text("'pending'")),
     time_column("due_at", nullable=True),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     time_column("first_attempt_at", nullable=True),

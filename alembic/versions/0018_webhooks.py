@@ -59,7 +59,7 @@ CREATE TABLE webhook_deliveries (
   type text NOT NULL,
   order_ledger_id uuid,
   sequence integer,
-  status text DEFAULT 'pending' NOT NULL,
+  status text COLLATE "C" DEFAULT 'pending' NOT NULL,
   due_at timestamptz,
   attempts integer DEFAULT 0 NOT NULL,
   first_attempt_at timestamptz,

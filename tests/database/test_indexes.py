@@ -25,7 +25,11 @@ CLAIMED = 16  # as many as WORKER_THREADS
 DUE_INDEX = "ix_order_ledger_due_at"
 # One row for each client or unwritable entry, and a few for each client.
 DOES_NOT_GROW = {"rate_limits", "set_aside_entries", "deleted_events", "webhook_endpoints", "webhook_secrets"}
-SMALL_INDEXES = {DUE_INDEX, "ix_webhook_deliveries_claimed"}  # only open orders, and what is in flight
+SMALL_INDEXES = {
+    "ix_payment_refunds_pending",
+    DUE_INDEX,
+    "ix_webhook_deliveries_claimed",
+}  # open orders, pending refunds, what is in flight
 DIGEST = "0" * 32
 ORDER, PRODUCT = known_id("order", 5), known_id("product", 5)
 KEY = authorize_key(ORDER)
