@@ -25,11 +25,8 @@ CLAIMED = 16  # as many as WORKER_THREADS
 DUE_INDEX = "ix_order_ledger_due_at"
 # One row for each client or unwritable entry, and a few for each client.
 DOES_NOT_GROW = {"rate_limits", "set_aside_entries", "deleted_events", "webhook_endpoints", "webhook_secrets"}
-SMALL_INDEXES = {
-    "ix_payment_refunds_pending",
-    DUE_INDEX,
-    "ix_webhook_deliveries_claimed",
-}  # open orders, pending refunds, what is in flight
+OF_OPEN_ROWS = {DUE_INDEX, "ix_payment_refunds_pending", "ix_webhook_deliveries_claimed"}
+"""The indexes that hold open orders, pending refunds and what is in flight only."""
 DIGEST = "0" * 32
 ORDER, PRODUCT = known_id("order", 5), known_id("product", 5)
 KEY = authorize_key(ORDER)
@@ -180,7 +177,7 @@ def whole_readings(plan):
         if (
             is_index
             and "Index Cond" not in node
-            and node["Index Name"] not in SMALL_INDEXES
+            and node["Index Name"] not in OF_OPEN_ROWS
             and table not in DOES_NOT_GROW
         ):
             yield f"all of {node['Index Name']}"

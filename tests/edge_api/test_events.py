@@ -187,7 +187,7 @@ def test_abandoned_order_has_one_event(write, feed):
 
 def test_event_keeps_what_the_change_made_of_the_order(write, feed):
     id_, refund = write.completed(), str(uuid.uuid4())
-    write("UPDATE order_ledger SET refunded_cents = 30 WHERE id = %(id)s", id=id_)
+    write("UPDATE order_ledger SET refund_reserved_cents = 50, refunded_cents = 30 WHERE id = %(id)s", id=id_)
     write.refund(id_, refund)
     write.commit()
     write("UPDATE order_ledger SET refunded_cents = 50 WHERE id = %(id)s", id=id_)

@@ -16,6 +16,7 @@ from edge_api.notifier import Notifier
 from tests.waiting import eventually
 
 NEVER_S = 3600.0
+NOTIFY = f"NOTIFY {CHANNEL}"
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ class FullQueue(Database):
 
     def one(self, sql: str, **params: object) -> None:
         self.statements.append(sql)
-        if sql == module.NOTIFY and not self.has_room.is_set():
+        if sql == NOTIFY and not self.has_room.is_set():
             raise psycopg2.errors.ProgramLimitExceeded("too many notifications in the NOTIFY queue")
 
 
@@ -112,7 +113,7 @@ class TestFullQueue:
         notifier = Notifier(database, 0)
         notifier.queue_is_full()
         notifier.later()
-        eventually(lambda: database.statements.count(module.NOTIFY) >= 3)
+        eventually(lambda: database.statements.count(NOTIFY) >= 3)
         database.has_room.set()
         eventually(lambda: notifier.is_due() and notifier.is_due())
         assert module.EMPTY_QUEUE in database.statements, "otherwise PostgreSQL keeps the notifications that were read"

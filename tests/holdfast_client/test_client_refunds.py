@@ -93,7 +93,7 @@ def test_repeats_have_the_same_key(client: HoldfastClient, fake: responses.Reque
 
 def test_unanswered_refund_can_be_repeated(client: HoldfastClient, fake: responses.RequestsMock) -> None:
     fake.post(URL, body=requests.ConnectionError())
-    with pytest.raises(Unavailable, match="unknown whether the call had an effect") as caught:
+    with pytest.raises(Unavailable, match="unknown whether this was done") as caught:
         client.refund(ORDER, reason="other", idempotency_key="key")
     assert caught.value.idempotency_key == "key"
 

@@ -87,6 +87,7 @@ def row_of(entry: Entry) -> dict[str, Any]:
         "failure_message": entry.failure or None,
         "retry_count": entry.retry_count,
         "attention_reason": None,
+        "is_cancelled": False,
         "stalled_s": 0,
     }
 

@@ -17,8 +17,9 @@ from edge_api import outcome
 from edge_api.outcome import Authorization
 from edge_api.services import Services
 from orchestrator import saga
+from orchestrator.definitions import SALE
 from orchestrator.participants import Participants
-from orchestrator.saga import RetryPolicy, Saga
+from orchestrator.saga import RetryPolicy, Saga, Sale
 from tests.model import ledger, participants
 from tests.model.books import Books, Handled, Handler, Payment
 from tests.model.design import Design
@@ -121,14 +122,14 @@ def _never_forward(saga_: Saga, answer: Answer, policy: RetryPolicy) -> Saga:
 
 
 def _nothing_is_a_yes(saga_: Saga, answer: Answer, policy: RetryPolicy) -> Saga:
-    is_step = saga_.status in saga.STEP_AT
+    is_step = saga_.status in (step.at for step in SALE)
     return saga.after(saga_, Yes({}) if is_step and isinstance(answer, Nothing) else answer, policy)
 
 
 # The compensation
 
 
-class _UndoesWhatIsKnown(Saga):
+class _UndoesWhatIsKnown(Sale):
     """Leaves out the undo of the step in flight."""
 
     @property
@@ -138,7 +139,7 @@ class _UndoesWhatIsKnown(Saga):
         return tuple(name for name in super().undo if name != left_out)
 
 
-class _UndoesMoneyFirst(Saga):
+class _UndoesMoneyFirst(Sale):
     """Returns the money before it asks whether the order is confirmed."""
 
     @property

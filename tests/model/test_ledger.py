@@ -129,7 +129,7 @@ class Real:
 
     def save(self, seen: Entry, answer: Answer) -> bool:
         was = saga_of(row_of(seen))
-        return self.orchestrator.save(was, after(was, answer, POLICY))
+        return self.orchestrator.save(was, after(was, answer, POLICY)) is not None
 
 
 @pytest.fixture
