@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 
@@ -13,6 +12,7 @@ import click
 from holdfast_client.cli.connection import Connection, pass_connection
 from holdfast_client.cli.feed import LOOK_EVERY_S, as_body, events_since, follow, newest_place
 from holdfast_client.cli.output import FORMAT, JSONL, STREAM_FORMAT, TABLE, cell, notice, show_all, show_line
+from holdfast_client.cli.stopping import until_stopped
 from holdfast_client.cli.values import when
 from holdfast_client.models import Event
 
@@ -72,7 +72,7 @@ def tail(
 ) -> None:
     """Show events when they come, until Ctrl-C. By default only new ones."""
     wanted = types or None
-    with connection.client() as client, suppress(KeyboardInterrupt):
+    with connection.client() as client, until_stopped():
         if since is not None:
             for event in events_since(client, since, after=after, types=wanted):
                 _show(event, output)

@@ -6,7 +6,6 @@ import base64
 import binascii
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from holdfast_client.cli.events import TYPE
 from holdfast_client.cli.failures import Failed
 from holdfast_client.cli.feed import LOOK_EVERY_S, events_since, follow, newest_place
 from holdfast_client.cli.output import STREAM_FORMAT, TABLE, cell, notice, show_line
+from holdfast_client.cli.stopping import until_stopped
 from holdfast_client.cli.trigger import trigger
 from holdfast_client.cli.tunnel import Delivery, Sender, Tunnel, as_line, new_secret
 from holdfast_client.cli.values import when
@@ -92,7 +92,7 @@ def listen(
         secret = new_secret()
         notice(f"Signing with {secret}\nThis secret is shown once. To choose it yourself, set {VARIABLE}.")
     tunnel = Tunnel(Sender(url, secret).send, lambda delivery, delay_s: _show(delivery, delay_s, output))
-    with connection.client() as client, suppress(KeyboardInterrupt):
+    with connection.client() as client, until_stopped():
         for event in _events(client, since, types or None, url):
             if event is not None:
                 tunnel.add(event)
