@@ -36,12 +36,10 @@ def buy():
     cart, product_id, email, token = (request.form[name] for name in ("cart", "product_id", "email", "token"))
     with transaction() as database:  # the page made the cart's id: a second click on it buys nothing more
         database.execute("INSERT OR IGNORE INTO sales (reference, status) VALUES (?, 'placing')", (cart,))
-    items = [{"product_id": product_id, "quantity": 1}]
-    user = uuid.uuid5(uuid.NAMESPACE_URL, f"mailto:{email}")
+    who = {"user_id": uuid.uuid5(uuid.NAMESPACE_URL, f"mailto:{email}"), "email": email}
+    what = {"items": [{"product_id": product_id, "quantity": 1}], "payment_token": token}
     try:
-        holdfast.place_order(
-            user_id=user, email=email, items=items, payment_token=token, reference=cart, idempotency_key=cart
-        )
+        holdfast.place_order(**who, **what, reference=cart, idempotency_key=cart)
     except PaymentDeclined as error:
         return f"The card was declined: {error.decline_code}. Go back and try another one.", 402
     except HoldfastError as error:

@@ -32,6 +32,7 @@ Where the address and the key come from, the first that has one of them:
 
 
 @click.group(cls=Reporting, context_settings=SETTINGS, epilog=EPILOG)
+@click.version_option(package_name="holdfast-client", prog_name="holdfast")
 @click.option("--url", help="The address of the Edge API, such as https://orders.example.")
 @click.option("--api-key", help="An API key. Others on this machine can see it: prefer HOLDFAST_API_KEY.")
 @click.option("--profile", help="A profile that `holdfast profiles set` has stored.")
