@@ -63,11 +63,11 @@ class Connection:
     def is_local(self) -> bool:
         return urlsplit(self.address).hostname in LOCAL_HOSTS
 
-    def client(self, retry_for: float | None = None) -> HoldfastClient:
+    def client(self) -> HoldfastClient:
         """:raises Misused: there is no key, or the address cannot be used"""
         target = self.target
-        patience = self._retry_for if retry_for is None else retry_for
-        return HoldfastClient(target.url, target.api_key, retry_for=patience, trust_env=not self.is_local)
+        # A proxy of the environment cannot reach this machine's ports.
+        return HoldfastClient(target.url, target.api_key, retry_for=self._retry_for, trust_env=not self.is_local)
 
     def _found(self) -> Iterator[Target]:
         if any(self._given):

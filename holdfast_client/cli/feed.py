@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -51,14 +51,9 @@ def newest_place(client: HoldfastClient) -> str | None:
     return newest
 
 
-def follow(
-    client: HoldfastClient, after: str | None, *, types: Types = None, is_time_to_end: Callable[[], bool] = bool
-) -> Iterator[Event | None]:
-    """Yield events after one, without end, and None after each look. A server that is away is asked again.
-
-    :param is_time_to_end: asked after each look
-    """
-    while not is_time_to_end():
+def follow(client: HoldfastClient, after: str | None, *, types: Types = None) -> Iterator[Event | None]:
+    """Yield events after one, without end, and None after each look. A server that is away is asked again."""
+    while True:
         try:
             for event in client.events(after=after, type=types):
                 yield event

@@ -88,20 +88,13 @@ def listen(
     Your machine needs no public address. An event that your shop does not accept is sent again after 2 s, 5 s, 15 s,
     1 min and 5 min; the next one of the same order waits for it.
     """
-    if secret is None:
-        secret = new_secret()
-        notice(f"Signing with {secret}\nThis secret is shown once. To choose it yourself, set {VARIABLE}.")
-    tunnel = Tunnel(Sender(url, secret).send, lambda delivery, delay_s: _show(delivery, delay_s, output))
-    with connection.client() as client, until_stopped():
-        for event in _events(client, since, types or None, url):
-            if event is not None:
-                tunnel.add(event)
-            tunnel.send_due()
-            while tunnel.is_full:
-                time.sleep(LOOK_EVERY_S)
-                tunnel.send_due()
-            if event is None:
-                time.sleep(LOOK_EVERY_S)
+    with connection.client() as client:
+        if secret is None:
+            secret = new_secret()
+            notice(f"Signing with {secret}\nThis secret is shown once. To choose it yourself, set {VARIABLE}.")
+        tunnel = Tunnel(Sender(url, secret).send, lambda delivery, delay_s: _show(delivery, delay_s, output))
+        with until_stopped():
+            _forward(_events(client, since, types or None, url), tunnel)
     if len(tunnel):
         notice(f"{len(tunnel)} events were not delivered. Begin with them the next time: --since 1h")
 
@@ -133,6 +126,19 @@ def resend(
         raise Failed(f"Not found: {', '.join(sorted(missing))}.", "Look further back: --since 30d")
     if refused:
         raise Failed(f"{refused} of {len(event_ids)} events were not accepted.", "Correct the receiver, and resend.")
+
+
+def _forward(events: Iterator[Event | None], tunnel: Tunnel) -> None:
+    """Send each event, and again what is due, without end. :param events: with None after each look at the feed"""
+    for event in events:
+        if event is not None:
+            tunnel.add(event)
+        tunnel.send_due()
+        while tunnel.is_full:  # read no more of the feed
+            time.sleep(LOOK_EVERY_S)
+            tunnel.send_due()
+        if event is None:
+            time.sleep(LOOK_EVERY_S)
 
 
 def _events(
