@@ -36,7 +36,7 @@ def check_address(_: click.Context, __: click.Parameter, url: str) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise click.BadParameter(f"{url} is not an address. Write http://127.0.0.1:5000/holdfast")
+        raise click.BadParameter(f"{url} is not an address. Write http://127.0.0.1:8500/holdfast")
     return url
 
 
