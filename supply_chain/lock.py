@@ -27,9 +27,9 @@ class Lock:
 
 
 LOCKS = (
-    Lock("locked/test.txt", ("-e .[test]", "-e ./holdfast_client")),
-    Lock("locked/bench.txt", ("-e .[bench]", "-e ./holdfast_client"), "locked/test.txt"),
-    Lock("locked/local.txt", ("-e .[local]", "-e ./holdfast_client"), "locked/test.txt"),
+    Lock("locked/test.txt", ("-e .[test]", "-e ./holdfast_client[cli]")),
+    Lock("locked/bench.txt", ("-e .[bench]", "-e ./holdfast_client[cli]"), "locked/test.txt"),
+    Lock("locked/local.txt", ("-e .[local]", "-e ./holdfast_client[cli]"), "locked/test.txt"),
     Lock("requirements.txt", ("-e .",), "locked/test.txt"),
     Lock("locked/peers.txt", ("-r benchmarks/requirements.txt",)),
     Lock("locked/tools.txt", ("-r locked/tools.in",)),

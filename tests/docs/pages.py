@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted((PROJECT / "docs").glob("*.md"))))
+PAGES = (
+    "README.md",
+    "examples/shop/README.md",
+    *(f"docs/{path.name}" for path in sorted((PROJECT / "docs").glob("*.md"))),
+)
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # These would take minutes, or start this test again. `make -n` still shows that the target exists.
 TOO_LONG = re.compile(r"^make (test|mutants|chaos|bench)\b", re.MULTILINE)

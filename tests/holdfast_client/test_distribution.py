@@ -40,9 +40,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel of the client")
     copy = folder / "holdfast_client"  # a build leaves files in its source folder
     copy.mkdir()
-    for path in (PROJECT / "holdfast_client").iterdir():
-        if path.is_file():
-            (copy / path.name).write_bytes(path.read_bytes())
+    for path in (PROJECT / "holdfast_client").rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            target = copy / path.relative_to(PROJECT / "holdfast_client")
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(path.read_bytes())
     options = ["--no-deps", "--no-build-isolation", "--quiet", "--disable-pip-version-check"]
     subprocess.run([sys.executable, "-m", "pip", "wheel", *options, "-w", folder, copy], check=True, timeout=120)
     (built,) = folder.glob("*.whl")
@@ -67,7 +69,7 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def requirements(wheel: Path) -> list[str]:
     with zipfile.ZipFile(wheel) as files:
         (metadata,) = (name for name in files.namelist() if name.endswith(".dist-info/METADATA"))
-        return re.findall(r"^Requires-Dist: ([\w.-]+)", files.read(metadata).decode(), re.MULTILINE)
+        return re.findall(r"^Requires-Dist: ([\w.-]+)(?!.*extra ==)", files.read(metadata).decode(), re.MULTILINE)
 
 
 def required_by(names: list[str]) -> set[str]:
@@ -90,12 +92,20 @@ def run(python: Path, *arguments: str, cwd: Path) -> str:
 
 def test_wheel_has_the_client_and_nothing_else(wheel: Path) -> None:
     names = [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name]
-    modules = {path.name for path in (PROJECT / "holdfast_client").glob("*.py")} | {"py.typed"}
-    assert sorted(names) == sorted(f"holdfast_client/{name}" for name in modules)
+    modules = {str(path.relative_to(PROJECT)) for path in (PROJECT / "holdfast_client").rglob("*.py")}
+    assert sorted(names) == sorted(modules | {"holdfast_client/py.typed"})
 
 
 def test_wheel_requires_requests_and_backoff_only(wheel: Path) -> None:
     assert sorted(requirements(wheel)) == ["backoff", "requests"]
+
+
+def test_command_without_click_says_what_to_install(python: Path, tmp_path: Path) -> None:
+    command = [python, "-m", "holdfast_client", "orders", "list"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60, env={})
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "pip install 'click" in told.stderr
+    assert "Traceback" not in told.stderr
 
 
 def test_shop_with_a_package_called_common_places_an_order(stack: Stack, python: Path, tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ from threading import Thread
 import pytest
 
 from common.calls.client import Nothing, ServiceClient
-from holdfast_client import HoldfastClient, HoldfastError
+from holdfast_client import Event, HoldfastClient, HoldfastError
+from holdfast_client.cli.tunnel import Sender, new_secret
 from local import run
 from local.shop import Services, Unusable
 from tests import credentials
+from tests.holdfast_client.test_client_events import event
 from tests.tls import TlsServer, private_ca
 
 SECRET = "canary"
@@ -97,12 +99,17 @@ def buy_in_the_demo(url: str) -> object:
         ).add_product("Mug", "run")
 
 
+def forward_to_a_shop(url: str) -> object:
+    return Sender(url, new_secret()).send(Event.from_json(event(1)))
+
+
 def look_at_start(url: str) -> object:
     return run._healthy(url)
 
 
 CALLS = [
-    pytest.param(call, id=call.__name__) for call in (ask_as_service, place_as_client, buy_in_the_demo, look_at_start)
+    pytest.param(call, id=call.__name__)
+    for call in (ask_as_service, place_as_client, buy_in_the_demo, look_at_start, forward_to_a_shop)
 ]
 
 

@@ -60,7 +60,8 @@ def wanted(lock: str) -> list[Requirement]:
         return requirements((PROJECT / "locked" / "tools.in").read_text())
     content = setup()
     extras = [content["options.extras_require"][name] for name in EXTRAS[lock]]
-    client = tomllib.loads((PROJECT / "holdfast_client" / "pyproject.toml").read_text())["project"]["dependencies"]
+    project = tomllib.loads((PROJECT / "holdfast_client" / "pyproject.toml").read_text())["project"]
+    client = [*project["dependencies"], *project["optional-dependencies"]["cli"]]
     ours = requirements("\n".join([content["options"]["install_requires"], *extras]))
     return ours + ([Requirement(each) for each in client] if extras else [])
 

@@ -1,0 +1,1 @@
+"""`holdfast`, a command line for shop developers. It speaks HTTP through the client, and needs click."""
