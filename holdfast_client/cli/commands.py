@@ -11,6 +11,7 @@ from holdfast_client.cli.failures import Reporting
 from holdfast_client.cli.orders import orders
 from holdfast_client.cli.products import products
 from holdfast_client.cli.profiles import profiles
+from holdfast_client.cli.refunds import refund, refunds
 from holdfast_client.cli.webhooks import webhooks
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -56,11 +57,13 @@ def holdfast(
     env_api_key: str | None,
     retry_for: float,
 ) -> None:
-    """Place, find and follow orders, change products, and receive webhooks on your own machine."""
+    """Place, follow and refund orders, change products, and receive webhooks on your own machine."""
     context.obj = Connection(
         given=(url, api_key), profile=profile, environment=(env_url, env_api_key), retry_for=retry_for
     )
 
 
+for command in (refund, refunds):
+    orders.add_command(command)
 for group in (orders, products, events, webhooks, endpoints, profiles):
     holdfast.add_command(group)

@@ -20,6 +20,8 @@ ADVICE = {
     "idempotency_key_reused": "Use another --idempotency-key, or the arguments of the first call.",
     "duplicate_sku": "Use that product, or another --sku.",
     "order_not_cancellable": "See where it stands: holdfast orders show ORDER_LEDGER_ID",
+    "order_not_refundable": "Only a completed order can be refunded. Cancel it: holdfast orders cancel ORDER_LEDGER_ID",
+    "refund_exceeds_remaining": "See what was refunded: holdfast orders refunds ORDER_LEDGER_ID",
     "insufficient_stock": "Add pieces: holdfast products stock PRODUCT_ID QUANTITY",
 }
 

@@ -31,7 +31,7 @@ TIMEOUT = click.option(
 
 @click.group()
 def orders() -> None:
-    """Place, find, follow and cancel orders."""
+    """Place, find, follow, cancel and refund orders."""
 
 
 @orders.command()
