@@ -21,8 +21,8 @@ from tests.database.statements import statements_of
 FEW, MANY = 1_000, 100_000
 CLAIMED = 16  # as many as WORKER_THREADS
 DUE_INDEX = "ix_order_ledger_due_at"
-OF_OPEN_ROWS = {DUE_INDEX, "ix_payment_refunds_pending"}
-"""The indexes that hold open orders and pending refunds only."""
+OF_OPEN_ROWS = {DUE_INDEX, "ix_refunds_due_at", "ix_payment_refunds_pending"}
+"""The indexes that hold open orders, open refunds and pending refunds only."""
 DOES_NOT_GROW = {
     "rate_limits",
     "set_aside_entries",

@@ -23,7 +23,7 @@ POLICY: dict[tuple[str, str, str], set[str]] = {
     ("inventory_service", "PATCH", "/inventory/products/{product_id}"): {"edge_api"},
     ("inventory_service", "GET", "/inventory/products"): {"edge_api"},
     ("inventory_service", "GET", "/inventory/products/{product_id}/availability"): set(),
-    ("inventory_service", "POST", "/inventory/products/{product_id}/stock"): {"edge_api"},
+    ("inventory_service", "POST", "/inventory/products/{product_id}/stock"): {"edge_api", "orchestrator"},
     ("inventory_service", "POST", "/inventory/reservations"): {"orchestrator"},
     ("inventory_service", "DELETE", "/inventory/reservations/{order_id}"): {"orchestrator"},
     ("orders_service", "POST", "/orders"): {"orchestrator"},
@@ -36,6 +36,7 @@ POLICY: dict[tuple[str, str, str], set[str]] = {
     ("payments_service", "POST", "/payments/void"): {"orchestrator"},
     ("payments_service", "POST", "/payments/refund/{authorization_id}"): {"orchestrator"},
     ("payments_service", "GET", "/payments/{authorization_id}"): set(),
+    ("payments_service", "POST", "/payments/simulate/settle_refunds"): set(),
 }
 OPERATIONS = [
     pytest.param(name, operation, id=f"{operation.method} {openapi_path(operation.path)}")

@@ -24,7 +24,7 @@ Open = Callable[[str], Sql]
 NEEDED = {
     "edge_api": {
         "order_ledger": "SIU", "order_ledger_items": "SI", "order_ledger_history": "S", "outbox": "I",
-        "events": "S", "deleted_events": "S",
+        "events": "S", "deleted_events": "S", "refunds": "SI", "refund_items": "SI",
         "set_aside_entries": "S", "refused_requests": "SI", "rate_limits": "SIU",
         "request_rates": "SIUD", "declines": "SID",
         "client_keys": "SU", "edge_idempotency_keys": "SIU",
@@ -34,10 +34,10 @@ NEEDED = {
         "products": "SIU", "product_versions": "SI", "inventory_adjustments": "SI",
         "order_reservations": "SIU", "inventory_reservations": "SIU", "inventory_idempotency_keys": "SIU",
     },
-    "payments_service": {"payment_authorizations": "SIU", "payment_refunds": "SI", "payment_idempotency_keys": "SIU"},
+    "payments_service": {"payment_authorizations": "SIU", "payment_refunds": "SIU", "payment_idempotency_keys": "SIU"},
     "orchestrator": {
         "order_ledger": "SU", "order_ledger_items": "S", "order_ledger_history": "S", "outbox": "SU",
-        "set_aside_entries": "SIU",
+        "set_aside_entries": "SIU", "refunds": "SU", "refund_items": "S", "set_aside_refunds": "SIU",
     },
     "audit": {"operator_log": "S", "events": "S"},
 }  # fmt: skip
@@ -53,13 +53,21 @@ ATTEMPTS = {
 # Columns that a role may write to, although it may not write to the others.
 PROTECTED = {
     "edge_api": {
-        "order_ledger": "id client client_request_id fingerprint user_id email total_amount_cents currency",
+        "order_ledger": "id client client_request_id fingerprint user_id email total_amount_cents currency"
+        " refunded_cents refund_reserved_cents",
         "client_keys": "id client secret_sha256 scopes expires_at revoked_at",
     },
-    "orchestrator": {"order_ledger": "email total_amount_cents currency payment_authorization_id response_body client"},
+    "orchestrator": {
+        "order_ledger": "email total_amount_cents currency payment_authorization_id response_body client refunded_cents"
+        " refund_reserved_cents",
+        "refunds": "order_ledger_id amount_cents restock note",
+    },
     "orders_service": {"orders": "total_amount_cents currency user_id order_ledger_id"},
     "inventory_service": {"products": "price_cents currency sku", "inventory_reservations": "quantity product_id"},
-    "payments_service": {"payment_authorizations": "amount_cents currency idempotency_key user_id"},
+    "payments_service": {
+        "payment_authorizations": "amount_cents currency idempotency_key user_id",
+        "payment_refunds": "amount_cents idempotency_key authorization_id",
+    },
 }
 COLUMNS = "SELECT column_name FROM information_schema.columns WHERE table_name = %(table)s ORDER BY ordinal_position"
 
