@@ -126,7 +126,8 @@ WHERE refund.order_ledger_id = ANY (%(ids)s::uuid[]) AND answer.client = entry.c
 REFUNDS = f"""
 UPDATE refunds AS refund SET note = NULL,
   {", ".join(f"{each} = {_WITHOUT.format('refund.' + each)}" for each in _TEXTS)}
-FROM order_ledger AS entry WHERE entry.id = ANY (%(ids)s::uuid[]) AND refund.order_ledger_id = entry.id
+FROM order_ledger AS entry WHERE order_ledger_id = ANY (%(ids)s::uuid[]) AND entry.id = ANY (%(ids)s::uuid[])
+  AND entry.id = order_ledger_id
 """
 ERASE = (
     HISTORY,  # before the ledger, which says what to look for

@@ -125,6 +125,18 @@ INSERT INTO payment_authorizations (id, idempotency_key, user_id, amount_cents, 
     FROM generate_series(%(first)s, %(last)s) n
 """
 
+# One of each completed order, which its sums do not know.
+REFUNDS = """
+INSERT INTO refunds (id, order_ledger_id, idempotency_key, amount_cents, restock, reason, request_id, status, due_at)
+    SELECT pg_temp.id('refund', n), pg_temp.id('order', n), 'k' || n, 999, false, 'other', 'r' || n, 'SUCCEEDED', NULL
+    FROM generate_series(1, %(last)s) n WHERE NOT pg_temp.is_failed(n);
+INSERT INTO refund_items
+    SELECT pg_temp.id('refund', n), pg_temp.product(n), 1 FROM generate_series(1, %(last)s) n
+    WHERE NOT pg_temp.is_failed(n);
+INSERT INTO edge_idempotency_keys
+    SELECT 'shop', 'k' || n, md5(n::text), 202, '{}' FROM generate_series(1, 5 * %(last)s) n;
+"""
+
 
 def fill(sql, finished: int, elsewhere: int = ELSEWHERE, due: int = DUE) -> None:
     """Make `finished` finished orders and `due` due ones: no triggers or foreign keys, one INSERT for each table."""
@@ -136,3 +148,11 @@ def fill(sql, finished: int, elsewhere: int = ELSEWHERE, due: int = DUE) -> None
     sql(HOLDS, first=finished + 1, last=finished + due)
     sql("SET session_replication_role = origin")
     sql("VACUUM (ANALYZE)")
+
+
+def fill_refunds(sql, last: int = ELSEWHERE) -> None:
+    """After `fill`: a refund of each completed order up to this number."""
+    sql("SET session_replication_role = replica")
+    sql(REFUNDS, last=last)
+    sql("SET session_replication_role = origin")
+    sql("VACUUM (ANALYZE) refunds, refund_items, edge_idempotency_keys")

@@ -25,8 +25,8 @@ CLAIMED = 16  # as many as WORKER_THREADS
 DUE_INDEX = "ix_order_ledger_due_at"
 # One row for each client or unwritable entry, and a few for each client.
 DOES_NOT_GROW = {"rate_limits", "set_aside_entries", "deleted_events", "webhook_endpoints", "webhook_secrets"}
-OF_OPEN_ROWS = {DUE_INDEX, "ix_payment_refunds_pending", "ix_webhook_deliveries_claimed"}
-"""The indexes that hold open orders, pending refunds and what is in flight only."""
+OF_OPEN_ROWS = {DUE_INDEX, "ix_refunds_due_at", "ix_payment_refunds_pending", "ix_webhook_deliveries_claimed"}
+"""The indexes that hold open orders, open and pending refunds and what is in flight only."""
 DIGEST = "0" * 32
 ORDER, PRODUCT = known_id("order", 5), known_id("product", 5)
 KEY = authorize_key(ORDER)

@@ -51,7 +51,7 @@ class Tables:
         cursor.execute("PREPARE audit AS SELECT DISTINCT check_name FROM audit_violations")
 
     def put(self, state: World) -> None:
-        """Write the books of a state, and nothing else."""
+        """Write the books of a state, and nothing else. Events are not in the model."""
         self.cursor.execute("".join(f"DELETE FROM {table};" for table in TABLES))
         for client, entry in zip(state.clients, state.entries, strict=True):
             self._put_entry(client.id, entry)
@@ -79,7 +79,7 @@ class Tables:
             claim_number=entry.claim_number, payment_authorization_id=entry.payment or None,
             order_id=order_id_for(id_) if entry.has_order else None,
             compensating_from=entry.compensating_from or None, undone=list(entry.undone),
-            failure_code=entry.failure or None, due_at="infinity" if is_open else None,
+            failure_code=entry.failure or None, due_at="infinity" if is_open else None, has_events=False,
         )  # fmt: skip
         line = {"product_id": PRODUCT, "quantity": 1, "unit_price_cents": PRICE}
         self._insert("order_ledger_items", order_ledger_id=id_, position=1, **line)

@@ -6,7 +6,7 @@ import pytest
 
 from domain.events import EventType
 from ops import erasure, ledger_walk, retained_events, retained_keys, retention
-from tests.database.crowd import fill, known_id
+from tests.database.crowd import fill, fill_refunds, known_id
 from tests.database.test_indexes import explain, whole_readings
 
 MANY = 20_000
@@ -15,6 +15,7 @@ KEYS = [f"authorize:{id_}" for id_ in IDS]
 PARAMETERS = {
     "ids": IDS,
     "order_ids": IDS,
+    "refund_ids": [known_id("refund", number) for number in range(1, 201)],
     "payment_ids": [f"auth_{number}" for number in range(1, 201)],
     "keys": KEYS,
     **{f"{scope}_keys": KEYS for scope in retention.PAYMENT_KEYS},
@@ -49,14 +50,15 @@ STATEMENTS = (
     erasure.LOCK,
     *erasure.ERASE,
 )
-# These have a row for each open erasure, each entry that cannot be written, and each product.
-SMALL = {"pending_erasures", "set_aside_entries", "deleted_reservations"}
+# These have a row for each open erasure, each entry or refund that cannot be written, and each product.
+SMALL = {"pending_erasures", "set_aside_entries", "set_aside_refunds", "deleted_reservations"}
 
 
 @pytest.fixture(scope="module")
 def crowded(new_migrated_database, connect):
     sql = connect(new_migrated_database())
     fill(sql, finished=MANY)
+    fill_refunds(sql)
     return sql
 
 

@@ -24,7 +24,7 @@ Open = Callable[[str], Sql]
 NEEDED = {
     "edge_api": {
         "order_ledger": "SIU", "order_ledger_items": "SI", "order_ledger_history": "S", "outbox": "I",
-        "events": "S", "deleted_events": "S",
+        "events": "S", "deleted_events": "S", "refunds": "SI", "refund_items": "SI",
         "set_aside_entries": "S", "refused_requests": "SI", "rate_limits": "SIU",
         "request_rates": "SIUD", "declines": "SID",
         "client_keys": "SU", "edge_idempotency_keys": "SIU",
@@ -74,7 +74,10 @@ PROTECTED = {
     },
     "orders_service": {"orders": "total_amount_cents currency user_id order_ledger_id"},
     "inventory_service": {"products": "price_cents currency sku", "inventory_reservations": "quantity product_id"},
-    "payments_service": {"payment_authorizations": "amount_cents currency idempotency_key user_id"},
+    "payments_service": {
+        "payment_authorizations": "amount_cents currency idempotency_key user_id",
+        "payment_refunds": "amount_cents idempotency_key authorization_id",
+    },
 }
 COLUMNS = "SELECT column_name FROM information_schema.columns WHERE table_name = %(table)s ORDER BY ordinal_position"
 
