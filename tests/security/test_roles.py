@@ -29,7 +29,6 @@ NEEDED = {
         "request_rates": "SIUD", "declines": "SID",
         "client_keys": "SU", "edge_idempotency_keys": "SIU",
         "webhook_endpoints": "SIU", "webhook_secrets": "SIUD", "webhook_deliveries": "SIU",
-        "refunds": "SI", "refund_items": "SI",
     },
     "orders_service": {"orders": "SIU", "order_items": "SI"},
     "inventory_service": {
