@@ -100,6 +100,20 @@ def test_failure_gives_the_share_back(order, add):
     add(id=OTHER_ID, amount_cents=999, pieces=2)
 
 
+@pytest.mark.parametrize(
+    ("walk", "event"),
+    [
+        (["PAYMENT_REFUNDED", "SUCCEEDED"], ("refund.succeeded", "COMPLETED", 400, ID)),
+        (["FAILED"], ("refund.failed", "COMPLETED", 0, ID)),
+    ],
+)
+def test_end_is_told_once_with_the_sums_after_it(order, add, walk, event):
+    add(amount_cents=400, pieces=1)
+    for status in walk:
+        move(order, status)
+    assert order("SELECT type, status, refunded_cents, refund_id::text FROM events") == [event]
+
+
 @pytest.mark.parametrize("status", RefundStatus)
 def test_refund_begins_as_requested(order, add, status):
     ended = {"due_at": None} if status.is_terminal else {}
