@@ -21,7 +21,7 @@ STEPS = ("create_order", "reserve_inventory", "capture_payment", "confirm_order"
 REFUND_STEPS = ("refund_payment", "restock", "note")
 WRITES = (
     *("create_order", "confirm_order", "cancel_order"),
-    *("create_product", "change_product", "change_stock", "reserve", "release"),
+    *("create_product", "change_stock", "reserve", "release"),
     *("authorize", "capture", "void", "void_by_key", "refund"),
 )
 # The name of a point has one word of each column.

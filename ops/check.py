@@ -14,6 +14,12 @@ from ops.checks.look import Check, Look
 from ops.database import opened
 
 FINE, PROBLEMS = 0, 1
+NOT_ANSWERED = (
+    psycopg2.errors.InsufficientPrivilege,
+    psycopg2.errors.UndefinedFunction,
+    psycopg2.errors.UndefinedTable,
+    psycopg2.errors.UndefinedColumn,
+)
 TIMEOUT_S = 30
 
 Report = list[tuple[Check, list[Problem]]]
@@ -30,10 +36,10 @@ def _problems(each: Check, look: Look) -> list[Problem]:
     look.tx.execute("SAVEPOINT one_check")
     try:
         return list(each.find(look))
-    except (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.UndefinedFunction) as error:
+    except NOT_ANSWERED as error:
         look.tx.execute("ROLLBACK TO SAVEPOINT one_check")
         reason = str(error).strip().partition("\n")[0]
-        is_missing = isinstance(error, psycopg2.errors.UndefinedFunction)
+        is_missing = not isinstance(error, psycopg2.errors.InsufficientPrivilege)
         remedy = "python -m ops migrate" if is_missing else "run the check as the owner of the tables"
         return [Problem(f"cannot be checked: {reason}", remedy)]
 

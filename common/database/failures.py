@@ -24,8 +24,8 @@ CONFLICTS = (
 # The connection may lead to a server that is no longer the primary, or keep a plan from before a migration.
 STALE = (psycopg2.errors.ReadOnlySqlTransaction, psycopg2.errors.FeatureNotSupported)
 # Refused connections, shutdown, full disk, too many connections, a read-only server: these pass. So does an undefined
-# table or column while a migration runs.
-TRANSIENT_CLASSES = ("08", "53", "57", "58", "25006", "XX", "42P01", "42703")
+# table or column while a migration runs, and a missing right until it has given the new tables to the roles.
+TRANSIENT_CLASSES = ("08", "53", "57", "58", "25006", "XX", "42P01", "42703", "42501")
 # The statement does not fit the schema: an undefined table, column, schema, function, operator or type, a column of
 # another type, or no such unique constraint.
 SCHEMA_MISMATCHES = ("42P01", "42703", "3F000", "42883", "42704", "42804", "42P10")

@@ -77,4 +77,4 @@ def test_no_answer_contains_data_of_another_client(services: SharedStack, tmp_pa
     )  # fmt: skip
     assert generated(output) > 100
     used = services.count("refused_requests WHERE client = 'bob' AND client_request_id LIKE 'canary-%%'")
-    assert 5 < used < len(keys), "bodies that are valid met a key of Alice, and none of them met one of Bob's own"
+    assert 0 < used < len(keys), "bodies that are valid met a key of Alice, and none of them met one of Bob's own"
