@@ -59,6 +59,8 @@ BAD_QUERIES = {
         "wait": ["", "x", "-1", "31", "nan", "inf", "-0.1", "1e400", "0x1", "1_0", "٣", "%00", "%FF", "1&wait=2"],
         "page": ["1"],
     },
+    "request_refund": {"dry_run": ["", "1", "yes", "TRUE", "true,true", "true&dry_run=false", "%00"], "wait": ["1"]},
+    "get_refund": {"wait": ["", "x", "-1", "31", "nan", "inf", "1e400", "1_0", "%00", "1&wait=2"], "page": ["1"]},
     "list_products": {
         "ids": ["", "x", f"{OTHER},", f"{OTHER}%00", "%ff", f"{OTHER}&limit=5", f"{OTHER}&cursor={OTHER}", f"{OTHER} "],
         "limit": ["", "0", "101", "-1", "1.5", "%2B1", "٣", "1&limit=2", "9" * 18, "1_0", "0x1", "nan"],

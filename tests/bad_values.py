@@ -77,6 +77,26 @@ CALLS = {
         unknown=("total_amount_cents", "USER_ID", "", "__proto__", "order_ledger_id", "client", "refunded_cents"),
         optional=("currency", "reference", "metadata"),
     ),
+    "request_refund": Call(
+        "web",
+        "POST",
+        f"/orders/{LEDGER}/refunds",
+        {"items": [LINE], "restock": False, "reason": "other", "note": "It was broken."},
+        needs_key=True,
+        bad={
+            "items.0.quantity": [*BAD_COUNT, 101],
+            "items.0.product_id": BAD_ID,
+            "items": [*BAD_LINES, [LINE] * 51, [LINE, {}], [{**LINE, "quantity": 51}] * 2, [PRICED]],
+            "amount_cents": BAD_CENTS,
+            "restock": [None, 0, 1, "true", "yes", [], {}],
+            "reason": ["", "because", "OTHER", None, 1, True, []],
+            "note": BAD_REASON,
+        },
+        unknown=("amount", "refund_id", "currency", ""),
+        optional=("items", "restock", "note"),
+    ),
+    "list_refunds": Call("web", "GET", f"/orders/{LEDGER}/refunds"),
+    "get_refund": Call("web", "GET", f"/refunds/{OTHER}"),
     "list_orders": Call("web", "GET", "/orders"),
     "get_order (edge)": Call("web", "GET", f"/orders/{LEDGER}"),
     "create_order": Call(
@@ -204,6 +224,7 @@ CALLS = {
         unknown=("amount",),
         optional=("amount_cents", "reason"),
     ),
+    "settle_refunds": Call("payments_service", "POST", "/payments/simulate/settle_refunds"),
     "show": Call("payments_service", "GET", f"/payments/{HOLD}"),
 }
 # The Edge API takes the same bodies, and forwards them.

@@ -27,16 +27,17 @@ NEEDED = {
         "set_aside_entries": "S", "refused_requests": "SI", "rate_limits": "SIU",
         "request_rates": "SIUD", "declines": "SID",
         "client_keys": "SU",
+        "refunds": "SI", "refund_items": "SI", "edge_idempotency_keys": "SIU",
     },
     "orders_service": {"orders": "SIU", "order_items": "SI"},
     "inventory_service": {
         "products": "SIU", "product_versions": "SI", "inventory_adjustments": "SI",
         "order_reservations": "SIU", "inventory_reservations": "SIU", "inventory_idempotency_keys": "SIU",
     },
-    "payments_service": {"payment_authorizations": "SIU", "payment_refunds": "SI", "payment_idempotency_keys": "SIU"},
+    "payments_service": {"payment_authorizations": "SIU", "payment_refunds": "SIU", "payment_idempotency_keys": "SIU"},
     "orchestrator": {
         "order_ledger": "SU", "order_ledger_items": "S", "order_ledger_history": "S", "outbox": "SU",
-        "set_aside_entries": "SIU",
+        "set_aside_entries": "SIU", "refunds": "SU", "refund_items": "S", "set_aside_refunds": "SIU",
     },
     "audit": {"operator_log": "S"},
 }  # fmt: skip
@@ -52,10 +53,15 @@ ATTEMPTS = {
 # Columns that a role may write to, although it may not write to the others.
 PROTECTED = {
     "edge_api": {
-        "order_ledger": "id client client_request_id fingerprint user_id email total_amount_cents currency",
+        "order_ledger": "id client client_request_id fingerprint user_id email total_amount_cents currency"
+        " refunded_cents refund_reserved_cents",
         "client_keys": "id client secret_sha256 scopes expires_at revoked_at",
     },
-    "orchestrator": {"order_ledger": "email total_amount_cents currency payment_authorization_id response_body client"},
+    "orchestrator": {
+        "order_ledger": "email total_amount_cents currency payment_authorization_id response_body client refunded_cents"
+        " refund_reserved_cents",
+        "refunds": "id order_ledger_id amount_cents restock reason note idempotency_key",
+    },
     "orders_service": {"orders": "total_amount_cents currency user_id order_ledger_id"},
     "inventory_service": {"products": "price_cents currency sku", "inventory_reservations": "quantity product_id"},
     "payments_service": {"payment_authorizations": "amount_cents currency idempotency_key user_id"},
