@@ -84,6 +84,9 @@ def test_a_burst_of_orders_is_notified_once(payments, inventory, shop_with, hear
     assert len(planned) == 1, "one more when the window ends"
 
 
+NOTIFY = "NOTIFY order_events"
+
+
 class FullQueue(Database):
     """A database whose NOTIFY queue is full until `has_room` is set."""
 
@@ -92,7 +95,7 @@ class FullQueue(Database):
 
     def one(self, sql: str, **params: object) -> None:
         self.statements.append(sql)
-        if sql == module.NOTIFY and not self.has_room.is_set():
+        if sql == NOTIFY and not self.has_room.is_set():
             raise psycopg2.errors.ProgramLimitExceeded("too many notifications in the NOTIFY queue")
 
 
@@ -112,7 +115,7 @@ class TestFullQueue:
         notifier = Notifier(database, 0)
         notifier.queue_is_full()
         notifier.later()
-        eventually(lambda: database.statements.count(module.NOTIFY) >= 3)
+        eventually(lambda: database.statements.count(NOTIFY) >= 3)
         database.has_room.set()
         eventually(lambda: notifier.is_due() and notifier.is_due())
         assert module.EMPTY_QUEUE in database.statements, "otherwise PostgreSQL keeps the notifications that were read"

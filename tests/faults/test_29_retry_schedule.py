@@ -40,6 +40,7 @@ ALTER DATABASE clocked SET search_path = clock, pg_catalog, public;
 """
 NEW_ENTRY = {
     "fingerprint": "f", "user_id": str(uuid.uuid4()), "email": "a@b.example", "currency": "USD", "total": 500,
+    "reference": None, "metadata": None,
     "request_id": "r-1", "product_ids": [str(uuid.uuid4())], "quantities": [1], "prices": [500],
 }  # fmt: skip
 

@@ -85,7 +85,7 @@ def test_hanging_call_does_not_block_shutdown(
         orchestrator.stop()
         thread.join(20)
     assert codes == [0]
-    assert "1 orders are left to their leases" in caplog.text
+    assert "1 orders and refunds are left to their leases" in caplog.text
 
 
 def test_no_transaction_is_open_during_a_call(
