@@ -12,7 +12,7 @@ import schemathesis
 
 from common.api.visible import is_visible
 
-TEXTS = {"name", "notes", "reason", "reference", "reference_id"}
+TEXTS = {"name", "note", "notes", "reason", "reference", "reference_id"}
 KNOWN_PRODUCT = os.environ.get("KNOWN_PRODUCT", "")
 """An existing product. OpenAPI cannot link one service's document to another's."""
 
@@ -55,6 +55,15 @@ def _create_order(case: schemathesis.Case) -> None:
     case.body["total_amount_cents"] = sum(line["quantity"] * line["unit_price_cents"] for line in lines.values())
 
 
+def _request_refund(case: schemathesis.Case) -> None:
+    """Do not combine an amount with pieces, and put each product in one line."""
+    if "amount_cents" in case.body:
+        case.body.pop("items", None)
+        case.body.pop("restock", None)
+    elif "items" in case.body:
+        case.body["items"] = case.body["items"][:1]
+
+
 def _list_products(case: schemathesis.Case) -> None:
     """Do not combine `ids` with paging."""
     if case.query and "ids" in case.query:
@@ -85,6 +94,7 @@ def _move_money(case: schemathesis.Case) -> None:
 REPAIRS = {
     "place_order": _place_order,
     "create_order": _create_order,
+    "request_refund": _request_refund,
     "list_products": _list_products,
     "create_product": _create_product,
     "change_stock": _change_stock,
