@@ -96,7 +96,7 @@ REASONS = ("requested_by_customer", "duplicate", "fraudulent", "out_of_stock", "
 
 class Cancel(Schema):
     reason = fields.String(required=True, validate=validate.OneOf(REASONS))
-    note = HumanText(1, 500, load_default=None, allow_none=True)
+    note = HumanText(1, 500, load_default=None, allow_none=False)
 
 
 class Statuses(fields.String):

@@ -70,6 +70,8 @@ BAD_QUERIES = {
         "wait": ["", "x", "-1", "31", "nan", "inf", "-0.1", "1e400", "0x1", "1_0", "٣", "%00", "%FF", "1&wait=2"],
         "page": ["1"],
     },
+    "request_refund": {"dry_run": ["", "1", "yes", "TRUE", "true,true", "true&dry_run=false", "%00"], "wait": ["1"]},
+    "get_refund": {"wait": ["", "x", "-1", "31", "nan", "inf", "1e400", "1_0", "%00", "1&wait=2"], "page": ["1"]},
     "list_products": {
         "ids": ["", "x", f"{OTHER},", f"{OTHER}%00", "%ff", f"{OTHER}&limit=5", f"{OTHER}&cursor={OTHER}", f"{OTHER} "],
         "limit": ["", "0", "101", "-1", "1.5", "%2B1", "٣", "1&limit=2", "9" * 18, "1_0", "0x1", "nan"],
@@ -137,7 +139,8 @@ def _bad_values(good: BadRequest, call: Call, body: dict[str, Any]) -> Iterator[
 def _missing_and_unknown(good: BadRequest, call: Call, body: dict[str, Any]) -> Iterator[BadRequest]:
     inner = {name: value[0] if isinstance(value, list) else value for name, value in body.items()}
     paths = [name for name in body if name not in call.optional]
-    paths += [f"{name}.0.{each}" for name in body if isinstance(body[name], list) for each in inner[name]]
+    lists = [name for name in body if isinstance(body[name], list) and isinstance(inner[name], dict)]
+    paths += [f"{name}.0.{each}" for name in lists for each in inner[name]]
     paths += [f"{name}.{each}" for name in body if isinstance(body[name], dict) for each in inner[name]]
     for path in paths:
         without = _json(changed(body, path, ...))

@@ -7,6 +7,7 @@ from typing import Any
 
 # Placeholders for existing ids; the test that sends a request inserts the real ones.
 PRODUCT = "aaaaaaaa-0000-4000-8000-00000000000a"
+ENDPOINT = "we_" + "0" * 24
 LEDGER = "bbbbbbbb-0000-4000-8000-00000000000b"
 ORDER = "cccccccc-0000-4000-8000-00000000000c"
 HOLD = "auth_hhhhhhhhhhhhhhhhhhhhhhhh"
@@ -77,6 +78,63 @@ CALLS = {
         unknown=("total_amount_cents", "USER_ID", "", "__proto__", "order_ledger_id", "client", "refunded_cents"),
         optional=("currency", "reference", "metadata"),
     ),
+    "request_refund": Call(
+        "web",
+        "POST",
+        f"/orders/{LEDGER}/refunds",
+        {"items": [LINE], "restock": False, "reason": "other", "note": "It was broken."},
+        needs_key=True,
+        bad={
+            "items.0.quantity": [*BAD_COUNT, 101],
+            "items.0.product_id": BAD_ID,
+            "items": [*BAD_LINES, [LINE] * 51, [LINE, {}], [{**LINE, "quantity": 51}] * 2, [PRICED]],
+            "amount_cents": BAD_CENTS,
+            "restock": [None, 0, 1, "true", "yes", [], {}],
+            "reason": ["", "because", "OTHER", None, 1, True, []],
+            "note": BAD_REASON,
+        },
+        unknown=("amount", "refund_id", "currency", ""),
+        optional=("items", "restock", "note"),
+    ),
+    "cancel_order (edge)": Call(
+        "web",
+        "POST",
+        f"/orders/{LEDGER}/cancel",
+        {"reason": "other", "note": "It was ordered twice."},
+        needs_key=True,
+        bad={"reason": ["", "because", "OTHER", None, 1, True, []], "note": [*BAD_TEXT, " ", "x" * 501]},
+        unknown=("status", "order_id", ""),
+        optional=("note",),
+    ),
+    "create_webhook_endpoint": Call(
+        "web",
+        "POST",
+        "/webhook_endpoints",
+        {"url": "https://shop.example/hook", "event_types": ["*"]},
+        bad={
+            "url": ["", "x", "ftp://shop.example", None, 1, []],
+            "event_types": [[], ["order.unknown"], "*", None, 1, {}],
+        },
+        unknown=(),
+    ),
+    "list_webhook_endpoints": Call("web", "GET", "/webhook_endpoints"),
+    "get_webhook_endpoint": Call("web", "GET", f"/webhook_endpoints/{ENDPOINT}"),
+    "change_webhook_endpoint": Call("web", "PATCH", f"/webhook_endpoints/{ENDPOINT}", {}, unknown=("secret", "id", "")),
+    "delete_webhook_endpoint": Call("web", "DELETE", f"/webhook_endpoints/{ENDPOINT}"),
+    "rotate_webhook_secret": Call("web", "POST", f"/webhook_endpoints/{ENDPOINT}/rotate_secret"),
+    "test_webhook_endpoint": Call("web", "POST", f"/webhook_endpoints/{ENDPOINT}/test"),
+    "list_webhook_deliveries": Call("web", "GET", f"/webhook_endpoints/{ENDPOINT}/deliveries"),
+    "resend_webhook_delivery": Call("web", "POST", f"/webhook_endpoints/{ENDPOINT}/deliveries/{OTHER}/resend"),
+    "resend_webhook_deliveries": Call(
+        "web",
+        "POST",
+        f"/webhook_endpoints/{ENDPOINT}/resend",
+        {"since": "2026-11-29T00:00:00Z"},
+        bad={"since": ["", "x", None, 1, []]},
+        unknown=("until", ""),
+    ),
+    "list_refunds": Call("web", "GET", f"/orders/{LEDGER}/refunds"),
+    "get_refund": Call("web", "GET", f"/refunds/{OTHER}"),
     "list_orders": Call("web", "GET", "/orders"),
     "list_events": Call("web", "GET", "/events"),
     "get_order (edge)": Call("web", "GET", f"/orders/{LEDGER}"),
@@ -205,6 +263,7 @@ CALLS = {
         unknown=("amount",),
         optional=("amount_cents", "reason"),
     ),
+    "settle_refunds": Call("payments_service", "POST", "/payments/simulate/settle_refunds"),
     "show": Call("payments_service", "GET", f"/payments/{HOLD}"),
 }
 # The Edge API takes the same bodies, and forwards them.

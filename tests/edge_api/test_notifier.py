@@ -85,6 +85,9 @@ def test_a_burst_of_orders_is_notified_once(payments, inventory, shop_with, hear
     assert len(planned) == 1, "one more when the window ends"
 
 
+NOTIFY = "NOTIFY order_events"
+
+
 class FullQueue(Database):
     """A database whose NOTIFY queue is full until `has_room` is set."""
 

@@ -147,3 +147,19 @@ def test_record_names_no_person(ended, erase):
     ((details,),) = ended.sql("SELECT details FROM operator_log WHERE action = 'erase' ORDER BY at DESC LIMIT 1")
     assert details == {"by": ["email"], "ended": 6, "still_open": 0, "elsewhere": 0}
     assert where_found(ended, USER, EMAIL) == set()
+
+
+def test_notes_of_refunds_are_erased_in_every_copy(world, erase, url):
+    order = world.order(world.product()).json["order_ledger_id"]
+    world.work()
+    first = world.refund(order, key="k", amount_cents=5, note="Wilhelmina was not happy")
+    world.sql("UPDATE refunds SET status_detail = 'refused for a@b.example'")
+    world.work()
+    assert where_found(world, "Wilhelmina") == {"refunds", "edge_idempotency_keys"}
+    assert erase("--user", USER, "--yes")[0] == 0
+    assert where_found(world, "Wilhelmina", USER, EMAIL) == set()
+    again = world.refund(order, key="k", amount_cents=5, note="Wilhelmina was not happy")
+    assert (first.status_code, again.status_code, again.json["error"]) == (202, 409, "request_expired")
+    assert world.refund(order, key="k", amount_cents=6).status_code == 422
+    assert world.sql("SELECT amount_cents, status FROM refunds") == [(5, "SUCCEEDED")]
+    assert violations(url) == {}

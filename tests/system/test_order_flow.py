@@ -71,3 +71,22 @@ def test_300_orders_with_a_gateway_that_fails_three_calls_in_ten(start: Start, s
     assert set(by_status) <= {"COMPLETED", "FAILED"}
     assert by_status["FAILED"] >= 30
     assert stock(stack, scarce) >= 0
+
+
+def test_refund_succeeds_by_notification_alone(start: Start, settle: Settle) -> None:
+    """Through the client and the real processes, with the next poll an hour away."""
+    stack = start(POLL_INTERVAL_S=NEVER)
+    product = stack.product(stock=10)
+    with stack.client() as client:
+        order = client.get_order(order_of(stack, product, quantity=2), wait=20)
+        items = [{"product_id": product, "quantity": 1}]
+        planned = client.refund(order.order_ledger_id, reason="other", items=items, restock=True, dry_run=True)
+        assert (planned.amount_cents, planned.refund_id) == (order.total_amount_cents // 2, None)
+        refund = client.refund(order.order_ledger_id, reason="other", items=items, restock=True)
+        assert refund.refund_id
+        refund = client.get_refund(refund.refund_id, wait=20)
+        assert refund.status == "SUCCEEDED"
+        assert client.refunds(order.order_ledger_id) == [refund]
+        assert client.get_order(order.order_ledger_id).refund_status == "partial"
+    assert stock(stack, product) == 9
+    settle()
