@@ -1,6 +1,6 @@
 """Models of the orders and inventory services, and the one door to all three participants.
 
-`tests/model/test_model_of_participants.py` sends every request in every state to the real services and compares the answers.
+`test_model_of_participants.py` sends every request in every state to the real services and compares the answers.
 """
 
 from __future__ import annotations
