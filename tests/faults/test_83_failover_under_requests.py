@@ -20,7 +20,7 @@ from tests.waiting import eventually
 REQUESTS = 6
 LONG_LEASE = {"LEASE_S": "3600", "ABANDONED_AFTER_S": "3600"}
 """A wait for the lease would fail the test."""
-LOST = "cannot save the order"
+LOST = "cannot save it, the claim will be given back"
 
 
 @contextmanager
