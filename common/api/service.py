@@ -39,7 +39,7 @@ from common.process.settings import Settings
 
 API_VERSION = "1"  # not the release: anyone can read the document, and would know which faults the release has
 MAX_BODY_BYTES = 64 * 1024  # the largest valid order, 50 lines, has about 5 KB
-# A UUID, or an id of ours with a prefix. A card token or an API key has another form.
+# A UUID, or one of our ids with a prefix. A card token or an API key has another form.
 OUR_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(auth|cap|re|evt|we)_[0-9A-Za-z]{24}")
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def _finish(response: Response) -> Response:
 
 
 def _caller() -> dict[str, str]:
-    """Who was let in: a client and the id of its key, or a service."""
+    """The caller: a client and the id of its key, or a service."""
     if "caller" not in g:
         return {}
     return {"caller": g.caller, "key_id": g.key_id} if "key_id" in g else {"caller": g.caller}

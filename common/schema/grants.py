@@ -25,7 +25,7 @@ WHERE rolname = ANY (%(roles)s) AND relnamespace = current_schema()::regnamespac
   AND has_table_privilege(rolname, pg_class.oid, verb)
 """
 SCHEMA = "SELECT quote_ident(current_schema()) AS name"
-# What is no table: the schema for all, and the function that shows `ops check` the sessions.
+# Rights on other objects: the schema for all roles, and the function that shows `ops check` the sessions.
 LACKING = f"""
 SELECT rolname FROM pg_roles
 WHERE rolname = ANY (%(roles)s) AND (NOT has_schema_privilege(rolname, current_schema(), 'USAGE')
