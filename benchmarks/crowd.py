@@ -26,6 +26,12 @@ ORDER_TABLES = {
     "inventory_reservations": {"id", "order_id"},
     "payment_authorizations": {"id", "idempotency_key", "capture_id"},
     "payment_idempotency_keys": {"key"},
+    "events": {"order_ledger_id"},
+}
+# The feed's key differs, too: the nth order's events come n seconds later.
+EVENTS = {
+    "position": "template.position + n::bigint * 1000000",
+    "id": "left(template.id, 15) || lpad(to_hex(template.position + n::bigint * 1000000), 13, '0')",
 }
 OTHER_TABLES = {
     *(
@@ -48,10 +54,12 @@ DUE = {
     },
     "order_ledger_items": {},
     "order_ledger_history": {},
+    "events": EVENTS,
     "outbox": {"status": "'PENDING'", "processed_at": "NULL"},
 }
 NOT_REACHED = """
-DELETE FROM crowd.order_ledger_history WHERE to_status IN ('INVENTORY_RESERVED', 'PAYMENT_CAPTURED', 'COMPLETED')
+DELETE FROM crowd.order_ledger_history WHERE to_status IN ('INVENTORY_RESERVED', 'PAYMENT_CAPTURED', 'COMPLETED');
+DELETE FROM crowd.events WHERE type = 'order.completed'
 """
 
 # The creation time of an id of version 7, in milliseconds: its first part.
@@ -111,6 +119,7 @@ def fill(url: str, finished: int, due: int, days_ago: int = 0) -> float:
             cursor.execute(f"CREATE TABLE crowd.{table} AS TABLE {table}")
         before = _bytes(cursor)
         ended = {"order_ledger": {each: AGO.format(each, days_ago) for each in ("created_at", "updated_at")}}
+        ended["events"] = {**EVENTS, "at": AGO.format("at", days_ago)}
         list(aside.map(lambda table: _copy(url, table, 2, finished, ended.get(table, {})), ORDER_TABLES))
         bytes_an_order = (_bytes(cursor) - before) / (finished - 1)
         cursor.execute(NOT_REACHED)
