@@ -15,6 +15,7 @@ from common.process.settings import Settings
 from common.schema import migrate
 from local.postgres import EmbeddedPostgres
 from tests import credentials
+from tests.emptied import empty_tables
 
 os.environ.setdefault("APP_ENV", "test")  # for all processes that tests start: leases may be short
 credentials.use_in_this_process()
@@ -50,11 +51,7 @@ def no_request_id() -> None:
 def url(migrated_url: str) -> str:
     """The address of a migrated, empty database."""
     with psycopg2.connect(migrated_url) as connection, connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables"
-            " WHERE schemaname = 'public' AND tablename NOT IN ('holdfast_version', 'operator_log', 'client_keys')"
-        )
-        cursor.execute(f"TRUNCATE {cursor.fetchone()[0]}")
+        empty_tables(cursor)
         credentials.add_key(cursor)
     connection.close()
     return migrated_url

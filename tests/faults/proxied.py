@@ -16,6 +16,7 @@ from common.schema import migrate
 from holdfast_client.models import Order
 from local.postgres import EmbeddedPostgres
 from tests.books import violations
+from tests.emptied import EMPTY
 from tests.faults.proxy import Proxy
 from tests.system.stack import Stack, running
 from tests.waiting import eventually
@@ -145,12 +146,8 @@ class ProxiedSystem:
 
     def _empty_tables(self) -> bool:
         """:returns: False after a deadlock with an orchestrator that was looking for work"""
-        (row,) = self.sql(
-            "SELECT string_agg(quote_ident(tablename), ', ') AS names FROM pg_tables"
-            " WHERE schemaname = 'public' AND tablename NOT IN ('holdfast_version', 'operator_log', 'client_keys')"
-        )
         with suppress(psycopg2.errors.DeadlockDetected):
-            self.sql(f"TRUNCATE {row['names']}")
+            self.sql(EMPTY)
             return True
         return False
 

@@ -16,6 +16,7 @@ from common.schema import migrate
 from local.binaries import find_binaries, major_version
 from local.postgres import EmbeddedPostgres
 from tests.books import violations
+from tests.emptied import EMPTY
 from tests.severable import Severable
 from tests.system.stack import WEB_PROCESSES, Stack
 from tests.waiting import eventually
@@ -85,12 +86,8 @@ class SharedStack(Stack):
 
     def _empty_tables(self) -> bool:
         """:returns: False after a deadlock with an orchestrator that was looking for work"""
-        ((tables,),) = self.sql(
-            "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables"
-            " WHERE schemaname = 'public' AND tablename NOT IN ('holdfast_version', 'operator_log', 'client_keys')"
-        )
         try:
-            self.sql(f"TRUNCATE {tables}")
+            self.sql(EMPTY)
         except psycopg2.errors.DeadlockDetected:
             return False
         return True
