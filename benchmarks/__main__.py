@@ -20,6 +20,7 @@ from benchmarks import (
     charts,
     compare,
     contention,
+    deliveries,
     engine,
     events,
     growth,
@@ -51,6 +52,7 @@ PARTS: Mapping[str, Callable[[Bench], Part]] = {
     "retention": retention.run,
     "lists": lists.run,
     "events": events.run,
+    "deliveries": deliveries.run,
 }
 MEASURED, NOT_MEASURED = 0, 1
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM

@@ -39,11 +39,11 @@ class Shop:
 
 
 @contextmanager
-def open_shop(bench: Bench, products: int) -> Iterator[Shop]:
+def open_shop(bench: Bench, products: int, **environ: str) -> Iterator[Shop]:
     """A new database and the four services, warmed up; the orchestrator is not running yet."""
     url, folder = bench.database_url(), Path(tempfile.mkdtemp(prefix="system-", dir=bench.folder))
-    settings = {"WEB_CONCURRENCY": "1"} if bench.short else {}  # halves the time to start
-    with System(url, folder, settings, checkout=bench.checkout) as system:
+    few = {"WEB_CONCURRENCY": "1"} if bench.short else {}  # halves the time to start
+    with System(url, folder, few | environ, checkout=bench.checkout) as system:
         system.start(*WEB)
         shop = Shop(system, url, system.add_products(products))
         shop.send(0.2 if bench.short else WARM_UP_S, clients=WARM_UP_CLIENTS)
