@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,7 +26,7 @@ from common.database.database import Database
 from common.process.settings import Settings
 from orchestrator.definitions import AnyStatus
 from orchestrator.engine import Engine
-from orchestrator.entries import ORDERS, REFUNDS
+from orchestrator.entries import ORDERS, REFUNDS, Entries
 from orchestrator.participants import Participant, Participants
 from orchestrator.saga import RetryPolicy, Saga
 from orchestrator.store import Store
@@ -41,6 +41,7 @@ SETTINGS = {
     "LEASE_S": "0.2",
 }
 POLICY = RetryPolicy(base_s=0.001, jitter=0)
+KINDS = (ORDERS, REFUNDS)
 AT = {8100: orders_service.app, 8200: inventory_service.app, 8300: payments_service.app}
 
 CALLS = {
@@ -55,6 +56,7 @@ CALLS = {
     "cancel": "PUT .*/cancel$",
     "abandon": "POST .*/payments/void$",
     "restock": "POST .*/stock$",
+    "prices": "GET .*/inventory/products",
 }
 
 # The state of each order, in the ledger and at each participant.
@@ -76,8 +78,9 @@ class Crashed(Exception):
 class SmallWorld:
     """The complete system, with faults on demand.
 
-    `faults` lists for each kind of call what is lost of the next ones: `request` or `answer`. `before` is a function
-    that runs once, just before such a call is delivered.
+    `faults` lists for each kind of call what is lost of the next ones: `request` or `answer`. `before` has functions
+    that run once, just before such a call is delivered, and `gates` those that run each time. `answers` are all answers
+    of the participants.
     """
 
     def __init__(self, url: str) -> None:
@@ -90,12 +93,15 @@ class SmallWorld:
         )  # prepared, because planning takes long and it runs often
         self.apps: dict[int, Flask] = {port: module.create_app(settings) for port, module in AT.items()}
         self.edge = edge_api.app.create_app(settings)
-        self._database = Database(url, name="small world", size=2)
+        self._database = Database(url, name="small world", size=4)
         self.reset()
 
     def reset(self) -> None:
         self.faults: dict[str, list[str]] = {}
         self.before: dict[str, Callable[[], Any]] = {}
+        self.gates: dict[str, Callable[[], Any]] = {}
+        self.answers: list[tuple[str, int]] = []
+        self.lease_s = 0.2
         self.lost: list[requests.PreparedRequest] = []
         self.crashes_at: set[str] = set()
         self.look: Callable[[], Any] = lambda: None
@@ -104,7 +110,7 @@ class SmallWorld:
     @contextmanager
     def network(self) -> Iterator[None]:
         with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
-            for method in ("GET", "POST", "PUT", "DELETE"):
+            for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
                 mock.add_callback(method, re.compile(r"http://127\.0\.0\.1:8\d00/"), callback=self._call)
             yield
 
@@ -135,21 +141,37 @@ class SmallWorld:
         return self.edge.test_client().post("/orders", headers=headers, json=body)
 
     def refund(self, order_ledger_id: str, key: str = "", **body: Any) -> TestResponse:
+        return self._command(f"/orders/{order_ledger_id}/refunds", key, body)
+
+    def cancel(self, order_ledger_id: str, key: str = "") -> TestResponse:
+        return self._command(f"/orders/{order_ledger_id}/cancel", key, {})
+
+    def change(self, product: str, **changes: Any) -> TestResponse:
+        return self.edge.test_client().patch(f"/products/{product}", json=changes)
+
+    def _command(self, path: str, key: str, body: dict[str, Any]) -> TestResponse:
         headers = {"Idempotency-Key": key or uuid.uuid4().hex}
-        content = {"reason": "other", **body}
-        path = f"/orders/{order_ledger_id}/refunds"
-        return self.edge.test_client().post(path, headers=headers, json=content)
+        return self.edge.test_client().post(path, headers=headers, json={"reason": "other", **body})
+
+    def get(self, path: str) -> dict[str, Any]:
+        """What a client sees: `get("/orders/…")`."""
+        return dict(self.edge.test_client().get(path).json)
+
+    def stock(self, product: str) -> int:
+        return int(self.sql("SELECT stock_quantity FROM products WHERE id = %(id)s", id=product)[0][0])
 
     def work(self) -> None:
         """Work on all orders and refunds until each has ended."""
         eventually(lambda: (self.run_once() or True) and not self.sql(OPEN))
 
-    def run_once(self, until: AnyStatus | None = None, claimant: str = "me") -> None:
+    def run_once(
+        self, until: AnyStatus | None = None, claimant: str = "me", limit: int = 10, kinds: Iterable[Entries] = KINDS
+    ) -> None:
         """Claim the due orders and refunds, and process each until its status is `until`, or to its end."""
-        for of in (ORDERS, REFUNDS):
-            self._run_once(Store(self._database, claimant, 0.2, of), until)
+        for of in kinds:
+            self._run_once(Store(self._database, claimant, self.lease_s, of), until, limit)
 
-    def _run_once(self, store: Store, until: AnyStatus | None) -> None:
+    def _run_once(self, store: Store, until: AnyStatus | None, limit: int) -> None:
         stops: list[Saga] = []
 
         def save(was: Saga, now: Saga) -> bool:
@@ -162,7 +184,7 @@ class SmallWorld:
             stops.extend([now] if now.status == until else [])
             return is_saved
 
-        for saga in store.claim(10):
+        for saga in store.claim(limit):
             stops.clear()
             self.look()
             engine = Engine(self._participants.ask, save, store.release, POLICY, is_stopping=lambda: bool(stops))
@@ -191,12 +213,15 @@ class SmallWorld:
         name = next((name for name, form in CALLS.items() if re.match(form, f"{request.method} {request.url}")), "")
         if happens := self.before.pop(name, None):
             happens()
+        if gate := self.gates.get(name):
+            gate()
         self.look()
         fault = self.faults[name].pop(0) if self.faults.get(name) else ""
         if fault == "request":
             self.lost.append(request)
             raise requests.ConnectionError("lost on the way")
         answer = self._deliver(request)
+        self.answers.append((name, answer[0]))
         self.look()
         if fault == "answer":
             raise requests.ReadTimeout("lost on the way back")

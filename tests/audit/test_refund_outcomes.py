@@ -51,10 +51,6 @@ def sums(world: SmallWorld, order_ledger_id: str) -> tuple[int, int, int, str]:
     return refunded, reserved, pieces, books
 
 
-def stock(world: SmallWorld, product: str) -> int:
-    return int(world.sql("SELECT stock_quantity FROM products WHERE id = %(id)s", id=product)[0][0])
-
-
 def requested(world: SmallWorld, order_ledger_id: str, **body: Any) -> str:
     answer = world.refund(order_ledger_id, **body)
     assert answer.status_code == 202, answer.json
@@ -67,7 +63,7 @@ def test_whole_order_is_refunded_and_its_pieces_return(watched, sold):
     watched.work()
     assert shown(watched, refund)["status"] == "SUCCEEDED"
     assert sums(watched, order) == (2500, 2500, 2, 2500)
-    assert stock(watched, product) == 10
+    assert watched.stock(product) == 10
     adjustments = watched.sql("SELECT reason, reference_id, quantity FROM inventory_adjustments WHERE quantity = 2")
     assert adjustments == [("return_to_stock", refund, 2)]
 
@@ -85,7 +81,7 @@ def test_parts_add_up(watched, sold):
             assert answer.json["details"] == {"remaining_cents": 1150}
     watched.work()
     assert sums(watched, order) == (1350, 1350, 1, 1350)
-    assert stock(watched, product) == 9
+    assert watched.stock(product) == 9
     requested(watched, order)
     watched.work()
     assert sums(watched, order) == (2500, 2500, 2, 2500)
@@ -99,7 +95,7 @@ def test_refund_that_the_gateway_refuses_changes_nothing(watched, sold):
     assert body["status"] == "FAILED"
     assert body["failure"]["code"] == "refund_declined"
     assert sums(watched, order) == (0, 0, 0, 0)
-    assert stock(watched, product) == 8
+    assert watched.stock(product) == 8
     requested(watched, order)
 
 
@@ -112,7 +108,7 @@ def test_pending_refund_succeeds_when_the_gateway_settles_it(watched, sold):
     assert shown(watched, refund)["status"] == "PENDING"
     assert watched.sql("SELECT retry_count, needs_attention_at FROM refunds") == [(0, None)]
     assert sums(watched, order) == (0, 2500, 2, 0)
-    assert stock(watched, product) == 8
+    assert watched.stock(product) == 8
     watched.call(8300, "/payments/simulate/settle_refunds")
     watched.sql("UPDATE refunds SET due_at = now()")
     watched.work()
@@ -149,7 +145,7 @@ def test_lost_calls_have_one_effect(watched, sold, call, lost):
     statuses = watched.arrive_late()
     assert set(statuses) <= {200}
     assert sums(watched, order) == (2500, 2500, 2, 2500)
-    assert stock(watched, product) == 10
+    assert watched.stock(product) == 10
 
 
 @pytest.mark.parametrize("step", ["refund_payment", "restock", "note"])
@@ -160,7 +156,7 @@ def test_crash_after_an_answer_repeats_no_effect(watched, sold, step):
     watched.work()
     assert shown(watched, refund)["status"] == "SUCCEEDED"
     assert sums(watched, order) == (2500, 2500, 2, 2500)
-    assert stock(watched, product) == 10
+    assert watched.stock(product) == 10
 
 
 def test_product_that_is_gone_needs_attention_and_the_money_is_right(world):
@@ -176,7 +172,7 @@ def test_product_that_is_gone_needs_attention_and_the_money_is_right(world):
         world.sql("UPDATE refunds SET due_at = now()")
         world.run_once()
     assert shown(world, refund)["status"] == "PENDING"
-    assert stock(world, product) == 10
+    assert world.stock(product) == 10
     assert sums(world, order) == (0, 2500, 2, 2500)
     ((status, restocked, reason, count),) = world.sql(
         "SELECT status, restocked::text[], attention_reason, retry_count FROM refunds"
@@ -198,7 +194,7 @@ def test_two_claimants_refund_once(watched, sold):
     watched.work()
     assert shown(watched, refund)["status"] == "SUCCEEDED"
     assert sums(watched, order) == (2500, 2500, 2, 2500)
-    assert stock(watched, product) == 10
+    assert watched.stock(product) == 10
 
 
 def test_requests_carry_keys_made_of_the_refund(watched, sold):

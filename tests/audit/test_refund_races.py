@@ -1,22 +1,15 @@
-"""Refunds of one order at the same time, and two orchestrators that carry them out: never more than was captured.
-
-`RACES=1000` runs ten times as many.
-"""
+"""Refund ‖ refund. Refunds of one order at the same time, and two orchestrators: never more than was captured."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-import pytest
-
 from tests.at_once import at_once
 from tests.audit.small_world import SmallWorld
+from tests.races import carry_out, placed, races, rounds, tell
 
-RACES = int(os.environ.get("RACES", "100"))
+RACES = races(40)
 TOTAL_CENTS = 2500
 SUMS = """
 SELECT refunded_cents, refund_reserved_cents, refunded_quantity, refunded_amount_cents, stock_quantity
@@ -25,19 +18,12 @@ JOIN payment_authorizations a ON a.id = l.payment_authorization_id
 """
 
 
-@pytest.fixture
-def sold(world: SmallWorld) -> Callable[[int], list[tuple[str, str]]]:
-    """`sold(3)`: the ids of completed orders of two pieces, each with a product of its own."""
-
-    def make(orders: int) -> list[tuple[str, str]]:
-        made = []
-        for _ in range(orders):
-            product = world.product(stock=10)
-            made.append((str(world.order(product).json["order_ledger_id"]), product))
-        world.work()
-        return made
-
-    return make
+def sold(world: SmallWorld, orders: int) -> list[tuple[str, str]]:
+    """The ids of completed orders of two pieces, each with a product of its own."""
+    products = [world.product(stock=10) for _ in range(orders)]
+    made = [(placed(world, product), product) for product in products]
+    world.work()
+    return made
 
 
 def race(world: SmallWorld, order: str, *bodies: dict[str, Any]) -> list[int]:
@@ -48,27 +34,25 @@ def race(world: SmallWorld, order: str, *bodies: dict[str, Any]) -> list[int]:
     return sorted(answer.status_code for answer in answers)
 
 
-def carry_out(world: SmallWorld) -> None:
-    """Two orchestrators claim and work at the same time, until nothing is left."""
-    with ThreadPoolExecutor(2) as threads:
-        list(threads.map(lambda name: world.run_once(claimant=name), ("one", "two")))
-    world.work()
+def test_refunds_of_the_whole_order_race(world: SmallWorld) -> None:
+    ends = []
+    for size in rounds(RACES):
+        ends += [race(world, order, {"restock": True}, {"restock": True}) for order, _ in sold(world, size)]
+        carry_out(world)
+    tell("refund ‖ refund", ends)
+    assert ends == [[202, 409]] * RACES
+    assert world.sql(SUMS) == [(TOTAL_CENTS, TOTAL_CENTS, 2, TOTAL_CENTS, 10)] * RACES
     assert world.audit() == []
 
 
-def test_refunds_of_the_whole_order_race(world: SmallWorld, sold: Callable[[int], list[tuple[str, str]]]) -> None:
-    for order, _ in sold(RACES):
-        assert race(world, order, {"restock": True}, {"restock": True}) == [202, 409]
-    carry_out(world)
-    assert set(world.sql(SUMS)) == {(TOTAL_CENTS, TOTAL_CENTS, 2, TOTAL_CENTS, 10)}
-    assert len(world.sql(SUMS)) == RACES
-
-
-def test_refunds_of_amounts_and_pieces_race(world: SmallWorld, sold: Callable[[int], list[tuple[str, str]]]) -> None:
-    for order, product in sold(RACES // 4):
-        piece = {"items": [{"product_id": product, "quantity": 1}], "restock": True}
-        assert race(world, order, {"amount_cents": 1000}, piece, piece, {"amount_cents": 1000}) == [202, 202, 409, 409]
-    carry_out(world)
+def test_refunds_of_amounts_and_pieces_race(world: SmallWorld) -> None:
+    for size in rounds(RACES // 4):
+        for order, product in sold(world, size):
+            piece = {"items": [{"product_id": product, "quantity": 1}], "restock": True}
+            ends = race(world, order, {"amount_cents": 1000}, piece, piece, {"amount_cents": 1000})
+            assert ends == [202, 202, 409, 409]
+        carry_out(world)
     for refunded, reserved, pieces, books, stock in world.sql(SUMS):
         assert refunded == reserved == books <= TOTAL_CENTS
         assert stock == 8 + pieces
+    assert world.audit() == []

@@ -1,11 +1,7 @@
-"""Cancel ‖ saga. Each order ends cancelled with nothing left, or completed with the cancellation refused.
-
-RACES=1000 runs as many races; the default is short.
-"""
+"""Cancel ‖ saga. Each order ends cancelled with nothing left, or completed with the cancellation refused."""
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,9 +10,10 @@ import requests
 
 from tests.credentials import headers_for
 from tests.faults.shared_stack import ORCHESTRATORS, SharedStack, new_key
+from tests.races import races, tell
 from tests.waiting import eventually
 
-RACES = int(os.environ.get("RACES", "48"))
+RACES = races(48)
 AT_ONCE = 8
 ENDS = """
 SELECT id::text, status, failure_code, cancel_requested_at IS NOT NULL FROM order_ledger
@@ -72,6 +69,7 @@ def test_cancelled_order_ends_as_one_of_two(stack: SharedStack, kill: bool) -> N
             assert cancelled or status == "COMPLETED", (status, code)
             assert now["cancellation"]["status"] == ("done" if cancelled else "refused")
     assert stack.sql(HELD) == [(0,)]
+    tell("cancel ‖ saga", [ends[order][0] for order in answers])
     assert "FAILED" in {status for status, _, _ in ends.values()}, "no race was won by a cancel"
 
 
