@@ -1,4 +1,4 @@
-"""The complete system in one thread: the real applications and engine on a real database; only the network is fake.
+"""The complete system in one process: the real applications and engine on a real database; only the network is fake.
 
 This lets the audit run between any two commits of an order, whatever its outcome.
 """

@@ -70,7 +70,6 @@ def test_cancelled_order_ends_as_one_of_two(stack: SharedStack, kill: bool) -> N
             assert now["cancellation"]["status"] == ("done" if cancelled else "refused")
     assert stack.sql(HELD) == [(0,)]
     tell("cancel ‖ saga", [ends[order][0] for order in answers])
-    assert "FAILED" in {status for status, _, _ in ends.values()}, "no race was won by a cancel"
 
 
 def test_cancel_ends_an_order_that_waits_for_a_retry(stack: SharedStack) -> None:
