@@ -5,6 +5,7 @@ This lets the audit run between any two commits of an order, whatever its outcom
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -80,7 +81,7 @@ class SmallWorld:
 
     `faults` lists for each kind of call what is lost of the next ones: `request` or `answer`. `before` has functions
     that run once, just before such a call is delivered, and `gates` those that run each time. `answers` are all answers
-    of the participants.
+    of the participants: the call, the status and the error code.
     """
 
     def __init__(self, url: str) -> None:
@@ -100,7 +101,7 @@ class SmallWorld:
         self.faults: dict[str, list[str]] = {}
         self.before: dict[str, Callable[[], Any]] = {}
         self.gates: dict[str, Callable[[], Any]] = {}
-        self.answers: list[tuple[str, int]] = []
+        self.answers: list[tuple[str, int, str]] = []
         self.lease_s = 0.2
         self.lost: list[requests.PreparedRequest] = []
         self.crashes_at: set[str] = set()
@@ -221,7 +222,7 @@ class SmallWorld:
             self.lost.append(request)
             raise requests.ConnectionError("lost on the way")
         answer = self._deliver(request)
-        self.answers.append((name, answer[0]))
+        self.answers.append((name, answer[0], json.loads(answer[2]).get("error", "")))
         self.look()
         if fault == "answer":
             raise requests.ReadTimeout("lost on the way back")

@@ -10,7 +10,7 @@ import requests
 
 from tests.credentials import headers_for
 from tests.faults.shared_stack import ORCHESTRATORS, SharedStack, new_key
-from tests.races import races, tell
+from tests.races import PATIENCE_S, races, tell
 from tests.waiting import eventually
 
 RACES = races(48)
@@ -42,7 +42,7 @@ def race(stack: SharedStack, product: str, number: int) -> tuple[str, int]:
     order = stack.post_order(new_key(), product).json()["order_ledger_id"]
     steps = ("AUTHORIZED", "ORDER_CREATED", "INVENTORY_RESERVED", "PAYMENT_CAPTURED")
     wanted = steps[number % len(steps)]
-    eventually(lambda: look(stack, order)["status"] not in steps[: steps.index(wanted)])
+    eventually(lambda: look(stack, order)["status"] not in steps[: steps.index(wanted)], PATIENCE_S)
     return order, cancel(stack, order).status_code
 
 
@@ -52,7 +52,7 @@ def test_cancelled_order_ends_as_one_of_two(stack: SharedStack, kill: bool) -> N
     with ThreadPoolExecutor(AT_ONCE) as pool:
         races = [pool.submit(race, stack, product, number) for number in range(RACES)]
         if kill:
-            eventually(lambda: stack.count("order_ledger WHERE due_at IS NULL") >= RACES // 4)
+            eventually(lambda: stack.count("order_ledger WHERE due_at IS NULL") >= RACES // 4, PATIENCE_S)
             stack.end(*ORCHESTRATORS)
             stack.start(*ORCHESTRATORS)
         answers = dict(each.result() for each in races)
