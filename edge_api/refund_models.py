@@ -33,10 +33,12 @@ refunds = Table(
     Column("reason", Text, nullable=False),
     Column("note", Text),
     Column("request_id", Text, nullable=False),
-    # The state of the saga; `restocked` has the products whose pieces are back in stock
+    # The state of the saga; `restocked` has the products whose pieces are back in stock, `not_restocked` those that the
+    # inventory service refused
     Column("status", Text, nullable=False, server_default=text("'REQUESTED'")),
     Column("status_detail", Text),
     Column("restocked", ARRAY(UUID(as_uuid=False)), nullable=False, server_default=text("'{}'::uuid[]")),
+    Column("not_restocked", ARRAY(UUID(as_uuid=False)), nullable=False, server_default=text("'{}'::uuid[]")),
     Column("failure_code", Text),
     Column("failure_message", Text),
     # The lease, and when the refund is to be claimed, as in order_ledger
@@ -66,6 +68,10 @@ refunds = Table(
         name="restock",
     ),
     CheckConstraint("restocked = '{}' OR status NOT IN ('REQUESTED', 'FAILED')", name="money_comes_first"),
+    CheckConstraint(
+        "not_restocked = '{}' OR restock AND status NOT IN ('REQUESTED', 'FAILED') AND NOT not_restocked && restocked",
+        name="not_restocked",
+    ),
     Index(None, "order_ledger_id", "created_at"),
     Index("ix_refunds_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
     Index(
@@ -124,6 +130,7 @@ BEGIN
       WHEN 'RESTOCKED' THEN NEW.status = 'SUCCEEDED'
       ELSE false END)
       OR NEW.claim_number < OLD.claim_number OR NOT NEW.restocked @> OLD.restocked
+      OR NOT NEW.not_restocked @> OLD.not_restocked
       OR (NEW.order_ledger_id, NEW.amount_cents, NEW.restock) <> (OLD.order_ledger_id, OLD.amount_cents, OLD.restock)
       THEN
     RAISE EXCEPTION 'refund %: % (claim %) may not become % (claim %)',
@@ -162,6 +169,7 @@ CREATE TRIGGER refunds_begin AFTER INSERT ON refunds FOR EACH ROW EXECUTE FUNCTI
 
 CREATE TRIGGER refunds_move AFTER UPDATE ON refunds
   FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status OR OLD.restocked IS DISTINCT FROM NEW.restocked
+    OR OLD.not_restocked IS DISTINCT FROM NEW.not_restocked
     OR OLD.claim_number > NEW.claim_number OR OLD.order_ledger_id <> NEW.order_ledger_id
     OR OLD.amount_cents <> NEW.amount_cents OR OLD.restock <> NEW.restock)
   EXECUTE FUNCTION refund_guard();

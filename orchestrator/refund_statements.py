@@ -24,10 +24,12 @@ _CLAIM_REFUNDS = """
       ELSE attention_reason END
   FROM due WHERE refunds.id = due.id
   RETURNING refunds.id, order_ledger_id, claim_number, request_id, amount_cents, restock, status, restocked,
-    failure_code, failure_message, retry_count, attention_reason, unproductive_claims, created_at, updated_at
+    not_restocked, failure_code, failure_message, retry_count, attention_reason, unproductive_claims, created_at,
+    updated_at
 )
 SELECT claimed.id, order_ledger_id, claimed.claim_number, claimed.request_id, amount_cents, restock, claimed.status,
-  restocked::text[] AS restocked, claimed.failure_code, claimed.failure_message, claimed.retry_count,
+  restocked::text[] AS restocked, not_restocked::text[] AS not_restocked, claimed.failure_code,
+  claimed.failure_message, claimed.retry_count,
   claimed.attention_reason, claimed.unproductive_claims, l.payment_authorization_id, (
     SELECT json_agg(json_build_object('product_id', x.product_id, 'quantity', x.quantity) ORDER BY x.product_id)
     FROM refund_items x WHERE x.refund_id = claimed.id) AS items,
@@ -66,11 +68,12 @@ FROM refunds AS refund WHERE due_at < 'infinity' AND {_REFUND_NOT_SET_ASIDE} ORD
 SAVE = f"""
 WITH {_NO_LOCK_WAIT}, given AS (
   SELECT * FROM json_to_recordset(%(entries)s) AS given (id uuid, claim_number integer, expected_status text,
-    status text, detail text, restocked uuid[], has_advanced boolean, retry_count integer, failure_code text,
-    failure_message text, attention text, retry_in_s double precision, is_terminal boolean)
+    status text, detail text, restocked uuid[], not_restocked uuid[], has_advanced boolean, retry_count integer,
+    failure_code text, failure_message text, attention text, retry_in_s double precision, is_terminal boolean)
 )
 UPDATE refunds AS refund SET status = given.status, status_detail = given.detail, restocked = given.restocked,
-  retry_count = given.retry_count, failure_code = given.failure_code, failure_message = given.failure_message,
+  not_restocked = given.not_restocked, retry_count = given.retry_count, failure_code = given.failure_code,
+  failure_message = given.failure_message,
   unproductive_claims = 0, attention_reason = given.attention,
   needs_attention_at = CASE WHEN given.attention IS NOT NULL THEN COALESCE(refund.needs_attention_at, now()) END,
   updated_at = CASE WHEN has_advanced THEN now() ELSE refund.updated_at END,

@@ -119,6 +119,7 @@ PAID_BY_X = "payment_authorization_id = 'auth_x'"
 PAID_BY_ANOTHER = """payment_authorization_id =
     (SELECT payment_authorization_id FROM order_ledger WHERE id = %(completed)s)"""
 CANCELLED = "failure_code = 'cancelled'"
+REFUSED = "restocked = '{}', not_restocked = restocked"
 COMPLETED = "type = 'order.completed', status = 'COMPLETED'"
 FAILED = ("order.failed", "FAILED")
 NO_RESERVATION = without(f"order_reservations WHERE order_id = {order_id('reserved')}")
@@ -315,6 +316,8 @@ PLANTED: dict[str, list[tuple[str, str]]] = {
         ("REQUESTED, and of product", put_back("returned", "reference_id = %(refund_returning)s::text")),
         ("FAILED, and of product", put_back("returned", "reference_id = %(refund_not_returned)s::text")),
         ("1 of 1 went back into stock", refund("returned", "restocked = '{}'")),
+        ("2 of 1 went back into stock, which is refused",
+            refund("returned", REFUSED) + put_back("returned", "quantity = 2")),
     ],
 }  # fmt: skip
 
@@ -326,6 +329,9 @@ HARMLESS = [
     # The payments service is one commit ahead: the refund is done, and the orchestrator has not saved that yet.
     movement("returning", "status = 'REFUNDED'")
     + payment("returning", "refunded_amount_cents = 1250, pending_refund_cents = 0"),
+    # A product that was refused, before and after an operator puts its pieces back by hand.
+    refund("returned", REFUSED) + put_back("returned", "reference_id = NULL"),
+    refund("returned", REFUSED),
     entry("authorized", overdue(59)),
     entry("held", overdue(119)),
     entry("held", ahead("due_at", 47)),
