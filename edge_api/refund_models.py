@@ -103,7 +103,8 @@ set_aside_refunds = Table(
 # The database itself takes a refund's share of the order, gives it back, and adds to the order's sums, in the
 # transaction of the change that it follows from. The share is taken from the order's row, so that its constraints bound
 # all refunds together, whatever runs at once. A refund that the state machine does not allow is refused. The functions
-# have the owner's rights: no role of a process may write these columns.
+# have the owner's rights: no role of a process may write these columns. A note on an order whose personal data has been
+# erased (ops/erasure.py) is noted for erasure, too.
 REFUND_GUARD = """
 CREATE FUNCTION refund_guard() RETURNS trigger LANGUAGE plpgsql
   SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -116,10 +117,13 @@ BEGIN
         USING ERRCODE = 'check_violation', CONSTRAINT = 'refunds_legal_move';
     END IF;
     UPDATE public.order_ledger SET refund_reserved_cents = refund_reserved_cents + NEW.amount_cents
-      WHERE id = NEW.order_ledger_id AND status = 'COMPLETED';
+      WHERE id = NEW.order_ledger_id AND status = 'COMPLETED' RETURNING * INTO entry;
     IF NOT FOUND THEN
       RAISE EXCEPTION 'order_ledger % is not COMPLETED, so nothing can be refunded', NEW.order_ledger_id
         USING ERRCODE = 'check_violation', CONSTRAINT = 'refunds_of_completed';
+    END IF;
+    IF NEW.note IS NOT NULL AND entry.email = 'erased@erased.invalid' THEN
+      INSERT INTO public.pending_erasures (order_ledger_id) VALUES (entry.id) ON CONFLICT DO NOTHING;
     END IF;
     RETURN NULL;
   END IF;

@@ -64,12 +64,17 @@ SELECT GREATEST(extract(epoch FROM due_at - now()), 0)::float AS seconds
 FROM refunds AS refund WHERE due_at < 'infinity' AND {_REFUND_NOT_SET_ASIDE} ORDER BY due_at LIMIT 1
 """
 
-# Save the outcomes for claimed refunds, as for orders. `updated_at` is the time of the last progress.
+# Save the outcomes for claimed refunds, as for orders. `updated_at` is the time of the last progress. The end of a
+# refund changes its order. Everybody locks orders before their refunds, in the order of their ids.
 SAVE = f"""
 WITH {_NO_LOCK_WAIT}, given AS (
   SELECT * FROM json_to_recordset(%(entries)s) AS given (id uuid, claim_number integer, expected_status text,
     status text, detail text, restocked uuid[], not_restocked uuid[], has_advanced boolean, retry_count integer,
     failure_code text, failure_message text, attention text, retry_in_s double precision, is_terminal boolean)
+), locked AS (
+  SELECT entry.id FROM order_ledger AS entry, no_lock_wait WHERE entry.id = ANY (ARRAY(
+    SELECT order_ledger_id FROM refunds JOIN given ON given.id = refunds.id WHERE is_terminal))
+  ORDER BY entry.id FOR NO KEY UPDATE OF entry
 )
 UPDATE refunds AS refund SET status = given.status, status_detail = given.detail, restocked = given.restocked,
   not_restocked = given.not_restocked, retry_count = given.retry_count, failure_code = given.failure_code,
@@ -86,7 +91,7 @@ UPDATE refunds AS refund SET status = given.status, status_detail = given.detail
     WHEN retry_in_s IS NOT NULL THEN now() + retry_in_s * interval '1 second'
     WHEN claimed_until < now() + %(renew_below_s)s * interval '1 second'
     THEN GREATEST(due_at, now() + %(lease_s)s * interval '1 second') ELSE due_at END
-FROM no_lock_wait, given
+FROM no_lock_wait, given, (SELECT count(*) FROM locked) AS orders
 WHERE refund.id = given.id AND refund.claim_number = given.claim_number AND refund.status = given.expected_status
 RETURNING refund.id, refund.claim_number
 """

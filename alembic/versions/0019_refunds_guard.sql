@@ -10,10 +10,13 @@ BEGIN
         USING ERRCODE = 'check_violation', CONSTRAINT = 'refunds_legal_move';
     END IF;
     UPDATE order_ledger SET refund_reserved_cents = refund_reserved_cents + NEW.amount_cents
-      WHERE id = NEW.order_ledger_id AND status = 'COMPLETED';
+      WHERE id = NEW.order_ledger_id AND status = 'COMPLETED' RETURNING * INTO entry;
     IF NOT FOUND THEN
       RAISE EXCEPTION 'order_ledger % is not COMPLETED, so nothing can be refunded', NEW.order_ledger_id
         USING ERRCODE = 'check_violation', CONSTRAINT = 'refunds_of_completed';
+    END IF;
+    IF NEW.note IS NOT NULL AND entry.email = 'erased@erased.invalid' THEN
+      INSERT INTO pending_erasures (order_ledger_id) VALUES (entry.id) ON CONFLICT DO NOTHING;
     END IF;
     RETURN NULL;
   END IF;

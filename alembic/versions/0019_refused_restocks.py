@@ -1,4 +1,5 @@
-"""Note which products the inventory service refused to take back, so that their refunds can end.
+"""Note which products the inventory service refused to take back, so that their refunds can end. Note late texts for
+erasure.
 
 Revision ID: holdfast_0019
 Revises: holdfast_0018
@@ -38,9 +39,10 @@ DO $$
 DECLARE
   schema text := quote_ident(current_schema());
 BEGIN
-  EXECUTE (SELECT format('CREATE OR REPLACE FUNCTION refund_guard() RETURNS trigger LANGUAGE plpgsql
-    SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', regexp_replace(prosrc,
-    '(FROM|PERFORM|UPDATE|entry) (order_ledger|order_ledger_items|refunds|refund_items|add_event)\M',
+  EXECUTE (SELECT format('CREATE OR REPLACE FUNCTION %I() RETURNS trigger LANGUAGE plpgsql
+    SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', proname, regexp_replace(prosrc,
+    '(FROM|INTO|PERFORM|UPDATE|entry) '
+      '(order_ledger|order_ledger_items|refunds|refund_items|add_event|pending_erasures)\M',
     '\1 ' || schema || '.\2', 'g')) FROM pg_proc WHERE oid = 'refund_guard'::regproc);
 END $$;
 """

@@ -180,9 +180,7 @@ def test_refund_that_ended_without_a_product_stays_listed_until_it_is_done(
 ) -> None:
     world.sql("UPDATE refunds SET due_at = now()")
     world.work()
-    world.sql(
-        "UPDATE refunds SET needs_attention_at = now(), attention_reason = %(reason)s", reason=WITHOUT_A_PRODUCT
-    )
+    world.sql("UPDATE refunds SET needs_attention_at = now(), attention_reason = %(reason)s", reason=WITHOUT_A_PRODUCT)
     line = run(url, "attention")[1].splitlines()[2]
     assert line.startswith(f"{waiting_refund}  SUCCEEDED  ")
     assert line.endswith(f"  never     {WITHOUT_A_PRODUCT}")
