@@ -2,7 +2,7 @@
 
 -- An order's sums follow from its refunds. Each refund has at most one movement in the books of the payments service,
 -- which may be one commit ahead of the refund. Its pieces return once, one product after the other.
--- An operator may have put back those that were refused.
+-- An operator may have put back those that were refused. Its end is told exactly once.
 CREATE OR REPLACE VIEW audit_refunds AS
 SELECT 'order_ledger ' || id AS subject, fault AS detail FROM (
   SELECT l.id, concat_ws('; ',
@@ -38,11 +38,27 @@ SELECT 'refund ' || id, fault FROM (
     CASE WHEN p.amount_cents <> r.amount_cents
       THEN 'is for ' || r.amount_cents || ', and the payment''s refund for ' || p.amount_cents END,
     CASE WHEN p.authorization_id <> l.payment_authorization_id
-      THEN 'refunds payment ' || p.authorization_id || ' instead of ' || l.payment_authorization_id END
+      THEN 'refunds payment ' || p.authorization_id || ' instead of ' || l.payment_authorization_id END,
+    CASE WHEN r.status IN ('SUCCEEDED', 'FAILED') AND e.events = 0 AND (r.updated_at <= d.at) IS NOT TRUE
+      THEN r.status || ', without its event' END,
+    CASE WHEN e.events > 1 THEN e.events || ' events tell of its end' END,
+    CASE WHEN e.type <> 'refund.' || lower(r.status) THEN r.status || ', and its event is ' || e.type END,
+    CASE WHEN e.order_ledger_id <> r.order_ledger_id::text
+      THEN 'its event is of order_ledger ' || e.order_ledger_id END
   ) AS fault
   FROM refunds r JOIN order_ledger l ON l.id = r.order_ledger_id
   LEFT JOIN payment_refunds p ON p.idempotency_key = 'refund:' || r.id
+  CROSS JOIN LATERAL (
+    SELECT count(*) AS events, min(type) AS type, min(order_ledger_id::text) AS order_ledger_id
+    FROM events WHERE refund_id = r.id
+  ) e
+  LEFT JOIN deleted_events d ON d.client = l.client AND d.type = 'refund.' || lower(r.status)
 ) faults WHERE fault <> ''
+UNION ALL
+SELECT 'order_ledger ' || e.order_ledger_id, e.type || ' tells of refund ' || COALESCE(e.refund_id::text, 'NULL')
+  || ', which does not exist'
+FROM events e LEFT JOIN refunds r ON r.id = e.refund_id
+WHERE e.type IN ('refund.succeeded', 'refund.failed') AND r.id IS NULL
 UNION ALL
 SELECT 'order_ledger ' || l.id, 'COMPLETED, and no refund asked for the payment''s refund ' || p.id
 FROM order_ledger l JOIN payment_refunds p ON p.authorization_id = l.payment_authorization_id

@@ -119,6 +119,7 @@ PAID_BY_X = "payment_authorization_id = 'auth_x'"
 PAID_BY_ANOTHER = """payment_authorization_id =
     (SELECT payment_authorization_id FROM order_ledger WHERE id = %(completed)s)"""
 CANCELLED = "failure_code = 'cancelled'"
+SUCCEEDED = "type = 'refund.succeeded'"
 REFUSED = "restocked = '{}', not_restocked = restocked"
 COMPLETED = "type = 'order.completed', status = 'COMPLETED'"
 FAILED = ("order.failed", "FAILED")
@@ -318,6 +319,17 @@ PLANTED: dict[str, list[tuple[str, str]]] = {
         ("1 of 1 went back into stock", refund("returned", "restocked = '{}'")),
         ("2 of 1 went back into stock, which is refused",
             refund("returned", REFUSED) + put_back("returned", "quantity = 2")),
+        ("SUCCEEDED, without its event", untold("returned", SUCCEEDED)),
+        ("FAILED, without its event", untold("not_returned", "type = 'refund.failed'")),
+        ("2 events tell of its end", "DROP INDEX uq_events_refund_id;"
+            + another_told("%(returned)s", 4, "refund.succeeded", "COMPLETED")
+            + "UPDATE events SET refund_id = %(refund_returned)s WHERE id = 'evt_x';"),
+        ("SUCCEEDED, and its event is refund.failed", told("returned", "type = 'refund.failed'", "refund.succeeded")),
+        ("REQUESTED, and its event is", told("returned", "refund_id = %(refund_returning)s", "refund.succeeded")),
+        ("its event is of order_ledger",
+            told("returned", "order_ledger_id = %(returning)s", "refund.succeeded")),
+        ("tells of refund 11111111-", told("returned", f"refund_id = {OF_STRANGER}", "refund.succeeded")),
+        ("tells of refund NULL", another_told("%(completed)s", 3, "refund.failed", "COMPLETED")),
     ],
 }  # fmt: skip
 
@@ -342,7 +354,7 @@ HARMLESS = [
     untold("completed") + untold("failed") + DELETED_EVENTS,
     entry("completed", "has_events = false") + untold("completed"),
     entry("completed", "has_events = false") + untold("completed", "sequence = 1") + told("completed", "sequence = 1"),
-    another_told("%(completed)s", 3, "refund.failed", "COMPLETED"),
+    untold("returned") + DELETED_EVENTS.replace("order.completed", "refund.succeeded"),
     order("captured", "status = 'CONFIRMED'"),
     payment("reserved", CAPTURED),
     without("payment_authorizations WHERE decline_code IS NOT NULL"),
