@@ -33,10 +33,12 @@ refunds = Table(
     Column("reason", Text, nullable=False),
     Column("note", Text),
     Column("request_id", Text, nullable=False),
-    # The state of the saga; `restocked` has the products whose pieces are back in stock
+    # The state of the saga; `restocked` has the products whose pieces are back in stock, `not_restocked` those that the
+    # inventory service refused
     Column("status", Text, nullable=False, server_default=text("'REQUESTED'")),
     Column("status_detail", Text),
     Column("restocked", ARRAY(UUID(as_uuid=False)), nullable=False, server_default=text("'{}'::uuid[]")),
+    Column("not_restocked", ARRAY(UUID(as_uuid=False)), nullable=False, server_default=text("'{}'::uuid[]")),
     Column("failure_code", Text),
     Column("failure_message", Text),
     # The lease, and when the refund is to be claimed, as in order_ledger
@@ -66,6 +68,10 @@ refunds = Table(
         name="restock",
     ),
     CheckConstraint("restocked = '{}' OR status NOT IN ('REQUESTED', 'FAILED')", name="money_comes_first"),
+    CheckConstraint(
+        "not_restocked = '{}' OR restock AND status NOT IN ('REQUESTED', 'FAILED') AND NOT not_restocked && restocked",
+        name="not_restocked",
+    ),
     Index(None, "order_ledger_id", "created_at"),
     Index("ix_refunds_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
     Index(
@@ -97,7 +103,8 @@ set_aside_refunds = Table(
 # The database itself takes a refund's share of the order, gives it back, and adds to the order's sums, in the
 # transaction of the change that it follows from. The share is taken from the order's row, so that its constraints bound
 # all refunds together, whatever runs at once. A refund that the state machine does not allow is refused. The functions
-# have the owner's rights: no role of a process may write these columns.
+# have the owner's rights: no role of a process may write these columns. A note on an order whose personal data has been
+# erased (ops/erasure.py) is noted for erasure, too.
 REFUND_GUARD = """
 CREATE FUNCTION refund_guard() RETURNS trigger LANGUAGE plpgsql
   SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -110,10 +117,13 @@ BEGIN
         USING ERRCODE = 'check_violation', CONSTRAINT = 'refunds_legal_move';
     END IF;
     UPDATE public.order_ledger SET refund_reserved_cents = refund_reserved_cents + NEW.amount_cents
-      WHERE id = NEW.order_ledger_id AND status = 'COMPLETED';
+      WHERE id = NEW.order_ledger_id AND status = 'COMPLETED' RETURNING * INTO entry;
     IF NOT FOUND THEN
       RAISE EXCEPTION 'order_ledger % is not COMPLETED, so nothing can be refunded', NEW.order_ledger_id
         USING ERRCODE = 'check_violation', CONSTRAINT = 'refunds_of_completed';
+    END IF;
+    IF NEW.note IS NOT NULL AND entry.email = 'erased@erased.invalid' THEN
+      INSERT INTO public.pending_erasures (order_ledger_id) VALUES (entry.id) ON CONFLICT DO NOTHING;
     END IF;
     RETURN NULL;
   END IF;
@@ -124,6 +134,7 @@ BEGIN
       WHEN 'RESTOCKED' THEN NEW.status = 'SUCCEEDED'
       ELSE false END)
       OR NEW.claim_number < OLD.claim_number OR NOT NEW.restocked @> OLD.restocked
+      OR NOT NEW.not_restocked @> OLD.not_restocked
       OR (NEW.order_ledger_id, NEW.amount_cents, NEW.restock) <> (OLD.order_ledger_id, OLD.amount_cents, OLD.restock)
       THEN
     RAISE EXCEPTION 'refund %: % (claim %) may not become % (claim %)',
@@ -162,6 +173,7 @@ CREATE TRIGGER refunds_begin AFTER INSERT ON refunds FOR EACH ROW EXECUTE FUNCTI
 
 CREATE TRIGGER refunds_move AFTER UPDATE ON refunds
   FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status OR OLD.restocked IS DISTINCT FROM NEW.restocked
+    OR OLD.not_restocked IS DISTINCT FROM NEW.not_restocked
     OR OLD.claim_number > NEW.claim_number OR OLD.order_ledger_id <> NEW.order_ledger_id
     OR OLD.amount_cents <> NEW.amount_cents OR OLD.restock <> NEW.restock)
   EXECUTE FUNCTION refund_guard();

@@ -51,7 +51,13 @@ def _erase(environ: Mapping[str, str] | None, given: argparse.Namespace) -> int:
 
 
 def _attention(environ: Mapping[str, str] | None, given: argparse.Namespace) -> int:
-    return attention.retry(environ, given.order_ledger_id) if given.action == "retry" else attention.show(environ)
+    match given.action:
+        case "retry":
+            return attention.retry(environ, given.id)
+        case "done":
+            return attention.dismiss(environ, given.id)
+        case _:
+            return attention.show(environ)
 
 
 def _keys(environ: Mapping[str, str] | None, given: argparse.Namespace) -> int:
@@ -93,11 +99,13 @@ def _parser() -> argparse.ArgumentParser:
     books = commands.add_parser("audit", help="do the books agree? 0: yes, 1: no, 2: not known")
     books.add_argument("--format", choices=sorted(audit.FORMATS), default="text")
     books.add_argument("--show", type=_count, default=audit.SHOWN, metavar="N", help="rows of each check at most")
-    waiting = commands.add_parser("attention", help="list the orders that need attention, or retry one of them")
+    waiting = commands.add_parser("attention", help="list the orders and refunds that need attention")
     waiting.set_defaults(action="list")
     actions = waiting.add_subparsers(dest="action")
-    again = actions.add_parser("retry", help="make a waiting order due now")
-    again.add_argument("order_ledger_id", type=_uuid)
+    again = actions.add_parser("retry", help="make a waiting order or refund due now")
+    done = actions.add_parser("done", help="take a refund that has ended off the list, after you have dealt with it")
+    for action in (again, done):
+        action.add_argument("id", type=_uuid, help="an order_ledger_id or a refund_id")
     _add_keys(commands.add_parser("keys", help="make, list, revoke and rotate the API keys of clients"))
     token = commands.add_parser("service-token", help="print a token for a service, valid for an hour")
     token.add_argument("audience", choices=service_token.AUDIENCES, metavar="|".join(service_tokens.PARTICIPANTS))
@@ -157,7 +165,7 @@ def _uuid(text: str) -> str:
     return str(uuid.UUID(text))
 
 
-_uuid.__name__ = "order_ledger_id"  # argparse: "invalid order_ledger_id value"
+_uuid.__name__ = "id"  # argparse: "invalid id value"
 
 
 def _user_id(text: str) -> str:

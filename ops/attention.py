@@ -1,4 +1,4 @@
-"""`python -m ops attention`: list the orders and refunds that need attention, and retry one of them."""
+"""`python -m ops attention`: list the orders and refunds that need attention, retry one, or take one off the list."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ops.table import table
 
 DONE, REFUSED = 0, 1
 TIMEOUT_S = 30
+UNKNOWN = "is not an order_ledger_id or refund_id of this database"
 
 LIST = "SELECT * FROM audit_attention ORDER BY needs_attention_at"
 
@@ -45,15 +46,21 @@ WITH due AS (
 SELECT status FROM due
 """
 WHY_NOT = """
-SELECT status, claimed_by, due_at, claimed_until, claimed_until > now() AS is_claimed FROM order_ledger
-WHERE id = %(id)s
+SELECT status, claimed_by, due_at, claimed_until, claimed_until > now() AS is_claimed, needs_attention_at
+FROM order_ledger WHERE id = %(id)s
 UNION ALL
-SELECT status, claimed_by, due_at, claimed_until, claimed_until > now() FROM refunds WHERE id = %(id)s
+SELECT status, claimed_by, due_at, claimed_until, claimed_until > now(), needs_attention_at
+FROM refunds WHERE id = %(id)s
+"""
+# Only a refund can end and still need attention: its money is back, and pieces that were refused are not.
+DISMISS = """
+UPDATE refunds SET needs_attention_at = NULL, attention_reason = NULL
+WHERE id = %(id)s AND due_at IS NULL AND needs_attention_at IS NOT NULL RETURNING status
 """
 
 
 class Refused(Exception):
-    """The order or refund cannot be retried now. The message says why, in one line."""
+    """The order or refund cannot be changed now. The message says why, in one line."""
 
 
 def attention_table(rows: Sequence[Row]) -> str:
@@ -105,6 +112,21 @@ def make_due(environ: Mapping[str, str] | None, id_: str) -> str:
         raise Refused(_why_not(tx.one(WHY_NOT, id=id_)))
 
 
+def dismiss(environ: Mapping[str, str] | None, id_: str) -> int:
+    """Take a refund that has ended off the list. :returns: 0, or 1 if that is refused :raises Unusable:"""
+    with transaction(environ, timeout_s=TIMEOUT_S) as tx:
+        if tx.one(DISMISS, id=id_):
+            record(tx, "attention.done", refund_id=id_)
+            refusal = ""
+        else:
+            refusal = _why_not_dismissed(tx.one(WHY_NOT, id=id_))
+    if refusal:
+        sys.stderr.write(f"{id_} {refusal}\n")
+        return REFUSED
+    sys.stdout.write(f"{id_} needs no attention any more.\n")
+    return DONE
+
+
 def _notify(environ: Mapping[str, str] | None) -> bool:
     """Notify in a separate transaction: it is only a hint, and fails when the queue is full."""
     try:
@@ -117,14 +139,26 @@ def _notify(environ: Mapping[str, str] | None) -> bool:
 
 def _why_not(entry: Row | None) -> str:
     if entry is None:
-        return "is not an order_ledger_id or refund_id of this database"
+        return UNKNOWN
     if entry["due_at"] is None:
-        return f"is {entry['status']}: it has ended, and there is nothing left to try"
+        return f"is {entry['status']}: it has ended, and there is nothing left to try{_hint(entry)}"
     if entry["is_claimed"]:
         return f"is claimed by {entry['claimed_by']} until {_minute(entry['claimed_until'])}: it is being processed now"
     if entry["status"] == Status.AWAITING_AUTHORIZATION:
         return f"waits for its client until {_minute(entry['due_at'])}: trying it again would close it for good"
     return "changed just now: look again"
+
+
+def _hint(entry: Row) -> str:
+    return ". `attention done` takes it off the list" if entry["needs_attention_at"] else ""
+
+
+def _why_not_dismissed(entry: Row | None) -> str:
+    if entry is None:
+        return UNKNOWN
+    if entry["due_at"] is None:
+        return f"is {entry['status']}, and does not need attention"
+    return f"is {entry['status']}: it has not ended, and leaves the list when its work succeeds"
 
 
 def _minute(time: object) -> str:

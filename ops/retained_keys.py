@@ -40,7 +40,19 @@ STOCK = Keys(
     f"status IS NOT NULL AND {_NOT_OF_OPEN_REFUND}",
     _NOT_OF_OPEN_REFUND,
 )
-COMMANDS = Keys("edge_idempotency_keys", "client", "key", "status = NULL, body = NULL", "status IS NOT NULL")
+_NOT_REQUEST_OF_OPEN_REFUND = """NOT EXISTS (
+  SELECT FROM refunds JOIN order_ledger AS entry ON entry.id = refunds.order_ledger_id
+  WHERE refunds.due_at IS NOT NULL AND refunds.idempotency_key = edge_idempotency_keys.key
+    AND entry.client = edge_idempotency_keys.client)"""
+# A shop that asks for a refund again hears of the refund that is open.
+COMMANDS = Keys(
+    "edge_idempotency_keys",
+    "client",
+    "key",
+    "status = NULL, body = NULL",
+    f"status IS NOT NULL AND {_NOT_REQUEST_OF_OPEN_REFUND}",
+    _NOT_REQUEST_OF_OPEN_REFUND,
+)
 # A saga that is still open may ask again for the response to its last call.
 PAYMENTS = Keys(
     "payment_idempotency_keys",

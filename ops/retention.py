@@ -24,7 +24,7 @@ EXPIRED_WITH_ID = encode.compact(RequestExpired(order_ledger_id="{}").body())
 _FINISHED = """id = ANY (%(ids)s::uuid[]) AND due_at IS NULL
   AND updated_at < now() - %(days)s * interval '1 day'"""
 
-# Lock the entries to delete.
+# Lock the entries that may be deleted.
 OLD_ENTRIES = f"""
 SELECT id, order_id, payment_authorization_id FROM order_ledger AS entry WHERE {_FINISHED} AND NOT EXISTS (
   SELECT FROM payment_authorizations AS payment
@@ -32,7 +32,6 @@ SELECT id, order_id, payment_authorization_id FROM order_ledger AS entry WHERE {
     AND (payment.status = 'AUTHORIZED' OR COALESCE(captured_amount_cents, 0) - refunded_amount_cents
       <> CASE entry.status WHEN 'COMPLETED' THEN entry.total_amount_cents - entry.refunded_cents ELSE 0 END))
   AND NOT EXISTS (SELECT FROM events WHERE order_ledger_id = entry.id AND at >= now() - %(days)s * interval '1 day')
-  AND NOT EXISTS (SELECT FROM refunds WHERE order_ledger_id = entry.id AND due_at IS NOT NULL)
 FOR UPDATE OF entry SKIP LOCKED
 """
 # A key keeps its fingerprint and the time of its first use.
@@ -68,6 +67,11 @@ DELETE_PAYMENT_KEYS = (
     for scope in PAYMENT_KEYS
 )
 REFUNDS = "SELECT id FROM refunds WHERE order_ledger_id = ANY (%(ids)s::uuid[])"
+# Asked once the orders are locked: from then on, no refund of them begins or ends.
+BUSY = """
+SELECT order_ledger_id AS id FROM refunds WHERE order_ledger_id = ANY (%(ids)s::uuid[])
+  AND (due_at IS NOT NULL OR needs_attention_at IS NOT NULL OR updated_at >= now() - %(days)s * interval '1 day')
+"""
 # Children first: the rows that others refer to are deleted last.
 DELETES = (
     DELETE_RESERVATIONS,
@@ -142,7 +146,7 @@ def apply(tx: Transaction, ids: list[str], periods: Periods) -> Counter[str]:
     """Delete what is old of these entries. :returns: how many of each kind"""
     done: Counter[str] = Counter()
     if periods.orders:
-        done["orders"] = _delete_orders(tx, tx.all(OLD_ENTRIES, ids=ids, days=periods.orders))
+        done["orders"] = _delete_orders(tx, _old_entries(tx, ids, periods.orders))
     if periods.history:
         done["histories"] = tx.execute(DELETE_HISTORY, ids=ids, days=periods.history)
     if periods.outbox:
@@ -152,6 +156,13 @@ def apply(tx: Transaction, ids: list[str], periods: Periods) -> Counter[str]:
             DELETE_ANSWERS, ids=ids, days=periods.answers, code=EXPIRED_CODE, body=EXPIRED_WITH_ID
         )
     return done
+
+
+def _old_entries(tx: Transaction, ids: list[str], days: int) -> list[Row]:
+    """Lock the entries to delete."""
+    entries = tx.all(OLD_ENTRIES, ids=ids, days=days)
+    busy = {row["id"] for row in tx.all(BUSY, ids=[entry["id"] for entry in entries], days=days)}
+    return [entry for entry in entries if entry["id"] not in busy]
 
 
 def _delete_orders(tx: Transaction, entries: list[Row]) -> int:

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import sys
 import threading
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
 
 from common.calls.client import ServiceClient
 from common.credentials.service_tokens import Issuer
@@ -23,6 +20,7 @@ from common.database.database import Database
 from common.database.soundness import warn_once
 from common.process import logs
 from common.process.settings import SettingError, Settings
+from common.process.threads import Threads, drained
 from crash_points import points as crash_points
 from domain import refunds, states
 from orchestrator.dispatcher import Dispatcher
@@ -46,10 +44,7 @@ class Orchestrator:
     def __init__(self, settings: Settings) -> None:
         database = Database(settings.database_url, name="orchestrator", size=CONNECTIONS)
         self.claimant = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4()}"
-        self._stop_reader, self.stop_writer = os.pipe()
-        os.set_blocking(self.stop_writer, False)
-        self._is_stopping = threading.Event()
-        self._failed = False
+        self.threads = Threads(log)
         participants = _participants(settings, database)
         policy = RetryPolicy(
             settings.retry_base_s, settings.retry_factor, settings.retry_max_attempts, settings.retry_jitter
@@ -57,54 +52,32 @@ class Orchestrator:
 
         def dispatcher(of: Entries, threads: int, name: str) -> Dispatcher:
             store = Store(database, self.claimant, settings.lease_s, of)
-            engine = Engine(participants.ask, store.save, store.release, policy, self._is_stopping.is_set)
+            engine = Engine(participants.ask, store.save, store.release, policy, self.threads.stopping.is_set)
             return Dispatcher(store, engine.run, threads, settings.poll_interval_s, name)
 
         self._orders = dispatcher(ORDERS, settings.worker_threads, "saga")
         self._refunds = dispatcher(REFUNDS, max(settings.worker_threads // SHARE_OF_REFUNDS, 1), "refund")
         warn_once(database)
         wake = {states.CHANNEL: self._orders.wake, refunds.CHANNEL: self._refunds.wake}
-        self._listener = Listener(settings.database_direct_url, wake, self._is_stopping)
+        self._listener = Listener(settings.database_direct_url, wake, self.threads.stopping)
 
     def run(self) -> int:
         """Work until told to stop. :returns: the exit code: 0, or 1 when a thread died"""
-        self._start("listener", self._listener.run)
-        self._start("dispatcher", self._orders.run)
-        self._start("refund dispatcher", self._refunds.run)
-        os.read(self._stop_reader, 1)
-        self._is_stopping.set()
+        self.threads.start("listener", self._listener.run)
+        self.threads.start("dispatcher", self._orders.run)
+        self.threads.start("refund dispatcher", self._refunds.run)
+        self.threads.wait()
         log.info("stopping with %d orders and %d refunds in flight", self._orders.in_flight, self._refunds.in_flight)
-        drain = threading.Thread(target=self._drain, name="drain", daemon=True)
-        drain.start()
-        drain.join(DRAIN_WITHIN_S)
-        if drain.is_alive():
+        if not drained(self._drain, DRAIN_WITHIN_S):
             left = self._orders.in_flight + self._refunds.in_flight
             log.warning("%d orders and refunds are left to their leases after %d s", left, DRAIN_WITHIN_S)
-        return 1 if self._failed else 0
+        return 1 if self.threads.has_failed else 0
 
     def _drain(self) -> None:
         refunds_end = threading.Thread(target=self._refunds.stop, name="drain refunds", daemon=True)
         refunds_end.start()
         self._orders.stop()
         refunds_end.join()
-
-    def stop(self) -> None:
-        """Make `run` return, once the entries in flight are done. Safe to call from any thread."""
-        with suppress(BlockingIOError):  # the pipe is full of such requests
-            os.write(self.stop_writer, b"\0")
-
-    def _start(self, name: str, work: Callable[[], None]) -> None:
-        threading.Thread(target=self._watched, args=(name, work), name=name, daemon=True).start()
-
-    def _watched(self, name: str, work: Callable[[], None]) -> None:
-        """End the process when the thread dies. The supervisor starts a new one."""
-        try:
-            work()
-        except BaseException:
-            log.critical("the %s thread died", name, exc_info=True)
-            self._failed = True
-        finally:
-            self.stop()
 
 
 def _participants(settings: Settings, database: Database) -> Participants:
@@ -137,23 +110,13 @@ def main() -> int:
         return 1
     logs.configure("orchestrator", settings.log_level, settings.log_format)
     orchestrator = Orchestrator(settings)
-    _stop_on_signals(orchestrator)
-    start.record(settings, "orchestrator", orchestrator.stop)
+    orchestrator.threads.stop_on_signals()
+    start.record(settings, "orchestrator", orchestrator.threads.stop)
     log.info("started with %d threads", settings.worker_threads, extra={"process_id": os.getpid()})
     code = orchestrator.run()
     log.info("stopped")
     logging.shutdown()
     os._exit(code)  # the interpreter would wait for a saga thread that hangs; all that matters is in the database
-
-
-def _stop_on_signals(orchestrator: Orchestrator) -> None:
-    """Have the C level write to the pipe, whichever thread the signal interrupts.
-
-    A handler in Python must not set an Event: it would wait for the lock that the interrupted code may hold.
-    """
-    signal.set_wakeup_fd(orchestrator.stop_writer)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
 
 
 if __name__ == "__main__":

@@ -72,8 +72,8 @@ class Saga:
     """Of what must succeed – an undo, or a refund: seconds since it started or since its last progress."""
     done_products: tuple[str, ...] = ()
     """During a step for each product: those for which it is done."""
-    skipped_products: tuple[str, ...] = ()
-    """Those that were refused since the saga was claimed. The others come first."""
+    refused_products: tuple[str, ...] = ()
+    """Those that were refused. They are not asked for again."""
 
     @property
     def is_runnable(self) -> bool:
@@ -109,10 +109,14 @@ class Saga:
         return ()
 
     @property
+    def left_products(self) -> tuple[str, ...]:
+        """Those that a step for each product has yet to ask for."""
+        return tuple(each for each in self.products if each not in (*self.done_products, *self.refused_products))
+
+    @property
     def next_product(self) -> str:
         """That of the next call of a step for each product."""
-        left = [product for product in self.products if product not in self.done_products]
-        return next((product for product in left if product not in self.skipped_products), left[0])
+        return self.left_products[0]
 
     @property
     def log_fields(self) -> dict[str, str]:
@@ -232,7 +236,7 @@ def _after_pending(saga: SagaT, answer: Pending, policy: RetryPolicy) -> SagaT:
 def _after_step(saga: SagaT, answer: Answer, policy: RetryPolicy) -> SagaT:
     step = saga.step
     if isinstance(answer, Yes):
-        return _advance(saga, step, policy)
+        return _advance(saga, step)
     return _turn_back(saga, step, answer, policy) if step.undo else _go_on(saga, step, answer, policy)
 
 
@@ -251,49 +255,46 @@ def _turn_back(saga: SagaT, step: Step, answer: No | Nothing, policy: RetryPolic
 
 
 def _go_on(saga: SagaT, step: Step, answer: No | Nothing, policy: RetryPolicy) -> SagaT:
-    """After a step that cannot be undone: end if nothing was done; otherwise ask again until it succeeds."""
+    """After a step that cannot be undone: end if nothing was done. Otherwise leave out what was refused, and ask again
+    for what was not answered until it succeeds."""
     match answer:
         case No(code, message) if step.refused:
             detail = f"{step.do}: {code}"
             return replace(
                 saga, status=step.refused, failure=(code, message), retry_count=0, attention=None, detail=detail
             )
+        case No(code, message) if step.each_product:
+            return _leave_out(saga, step, f"{step.do} was refused: {code}: {message}")
         case No(code, message):
-            return _skip(saga, step, f"{step.do} was refused: {code}: {message}", policy)
+            return _insist(saga, f"{step.do} was refused: {code}: {message}", policy, is_refused=True)
         case Nothing(reason):
             return _insist(saga, f"{step.do} got no answer: {reason}", policy)
 
 
-def _advance(saga: SagaT, step: Step, policy: RetryPolicy) -> SagaT:
+def _advance(saga: SagaT, step: Step) -> SagaT:
     if not step.each_product:
         return _reach(saga, step.reaches)
     product = saga.next_product
-    now = replace(
-        saga,
-        done_products=(*saga.done_products, product),
-        skipped_products=tuple(each for each in saga.skipped_products if each != product),
-        detail=f"{step.do} of {product} done",
-    )
-    left = set(now.products) - set(now.done_products)
-    if not left:
-        return _reach(now, step.reaches)
-    if left <= set(now.skipped_products):
-        return _insist(now, now.attention or f"{step.do} was refused", policy, is_refused=True)
-    return now
+    detail = f"{step.do} of {product} done"
+    return _after_product(replace(saga, done_products=(*saga.done_products, product), detail=detail), step)
+
+
+def _leave_out(saga: SagaT, step: Step, refusal: str) -> SagaT:
+    """Nothing can be undone. Continue without this product, and leave it to an operator."""
+    product = saga.next_product
+    reason = f"{refusal} (product {product})"
+    attention = f"{saga.attention}; {reason}" if saga.refused_products else reason
+    refused = (*saga.refused_products, product)
+    return _after_product(replace(saga, refused_products=refused, attention=attention, detail=reason), step)
+
+
+def _after_product(saga: SagaT, step: Step) -> SagaT:
+    return _reach(saga, saga.status if saga.left_products else step.reaches)
 
 
 def _reach(saga: SagaT, status: AnyStatus) -> SagaT:
-    return replace(saga, status=status, retry_count=0, attention=None)
-
-
-def _skip(saga: SagaT, step: Step, reason: str, policy: RetryPolicy) -> SagaT:
-    """Nothing can be undone. Continue with the other products, if there are any, and ask again later."""
-    if step.each_product:
-        reason = f"{reason} (product {saga.next_product})"
-        saga = replace(saga, skipped_products=(*saga.skipped_products, saga.next_product))
-        if set(saga.products) - {*saga.done_products, *saga.skipped_products}:
-            return replace(saga, attention=reason, detail=reason)
-    return _insist(saga, reason, policy, is_refused=True)
+    attention = saga.attention if saga.refused_products else None
+    return replace(saga, status=status, retry_count=0, attention=attention)
 
 
 def _compensate(saga: SagaT, code: str, message: str) -> SagaT:
@@ -345,7 +346,7 @@ def _insist(saga: SagaT, reason: str, policy: RetryPolicy, *, is_refused: bool =
         retry_count=failures,
         retry_in_s=policy.undo_delay(failures),
         detail=reason,
-        attention=reason if needs_attention else saga.attention,
+        attention=reason if needs_attention and not saga.refused_products else saga.attention,
     )
 
 

@@ -13,9 +13,8 @@ _NOT_SET_ASIDE = """NOT EXISTS (
 # One locked row must not hold up the writer. The limit is part of the statement, as a pooler may drop a session's.
 _NO_LOCK_WAIT = "no_lock_wait AS MATERIALIZED (SELECT set_config('lock_timeout', '10ms', true))"
 
-_CLAIM = """
-), claimed AS (
-  UPDATE order_ledger SET claimed_by = %(claimant)s, claim_number = claim_number + 1, next_retry_at = NULL,
+# What a claim changes, of any kind of entry.
+_TAKE = """claimed_by = %(claimant)s, claim_number = claim_number + 1, next_retry_at = NULL,
     claimed_until = now() + %(lease_s)s * interval '1 second',
     due_at = now() + interval '1 second'
       * GREATEST(%(lease_s)s::float, CASE WHEN due.is_poison THEN %(set_aside_s)s::float END),
@@ -23,7 +22,10 @@ _CLAIM = """
     needs_attention_at = CASE WHEN due.is_poison THEN COALESCE(needs_attention_at, now()) ELSE needs_attention_at END,
     attention_reason = CASE WHEN due.is_poison
       THEN COALESCE(attention_reason, 'claimed ' || unproductive_claims || ' times in a row without an outcome')
-      ELSE attention_reason END,
+      ELSE attention_reason END"""
+_CLAIM = f"""
+), claimed AS (
+  UPDATE order_ledger SET {_TAKE},
     failure_code = CASE WHEN status = 'AWAITING_AUTHORIZATION' THEN %(abandoned)s ELSE failure_code END,
     failure_message = CASE WHEN status = 'AWAITING_AUTHORIZATION' THEN %(abandoned_message)s ELSE failure_message END
   FROM due WHERE order_ledger.id = due.id
@@ -71,13 +73,25 @@ SELECT GREATEST(extract(epoch FROM due_at - now()), 0)::float AS seconds
 FROM order_ledger AS entry WHERE due_at < 'infinity' AND {_NOT_SET_ASIDE} ORDER BY due_at LIMIT 1
 """
 
+# What an outcome changes of a claim, of any kind of entry. One that continues keeps its claim, and its lease is renewed
+# when a call could outlast it. One that waits is released and due later. One that has ended is never due again.
+_OUTCOME = """unproductive_claims = 0, attention_reason = given.attention,
+    needs_attention_at = CASE WHEN given.attention IS NOT NULL THEN COALESCE(entry.needs_attention_at, now()) END,
+    next_retry_at = now() + retry_in_s * interval '1 second',
+    claimed_by = CASE WHEN NOT is_terminal AND retry_in_s IS NULL THEN claimed_by END,
+    claimed_until = CASE WHEN is_terminal OR retry_in_s IS NOT NULL THEN NULL
+      WHEN claimed_until < now() + %(renew_below_s)s * interval '1 second'
+      THEN now() + %(lease_s)s * interval '1 second' ELSE claimed_until END,
+    due_at = CASE WHEN is_terminal THEN NULL
+      WHEN retry_in_s IS NOT NULL THEN now() + retry_in_s * interval '1 second'
+      WHEN claimed_until < now() + %(renew_below_s)s * interval '1 second'
+      THEN GREATEST(due_at, now() + %(lease_s)s * interval '1 second') ELSE due_at END"""
+
 # An order that fails after its client cancelled it fails for that reason.
 _FAILURE = """CASE WHEN entry.cancel_requested_at IS NOT NULL AND given.status IN ('FAILED', 'AUTHORIZATION_FAILED')
       THEN {cancelled} ELSE given.{column} END"""
 
-# Save the outcomes for claimed entries. An entry that continues keeps its claim, and its lease is renewed when a call
-# could outlast it. One that waits is released and due later. One that has ended is never due again, and its outbox
-# event is closed with it.
+# Save the outcomes for claimed entries. The outbox event of one that has ended is closed with it.
 SAVE = f"""
 WITH {_NO_LOCK_WAIT}, given AS (
   SELECT * FROM json_to_recordset(%(entries)s) AS given (id uuid, claim_number integer, expected_status text,
@@ -88,19 +102,7 @@ WITH {_NO_LOCK_WAIT}, given AS (
     retry_count = given.retry_count, compensating_from = given.compensating_from, undone = given.undone,
     failure_code = {_FAILURE.format(column="failure_code", cancelled="'cancelled'")},
     failure_message = {_FAILURE.format(column="failure_message", cancelled="'The client cancelled the order.'")},
-    unproductive_claims = 0,
-    attention_reason = given.attention,
-    needs_attention_at = CASE WHEN given.attention IS NOT NULL THEN COALESCE(entry.needs_attention_at, now()) END,
-    updated_at = now(),
-    next_retry_at = now() + retry_in_s * interval '1 second',
-    claimed_by = CASE WHEN NOT is_terminal AND retry_in_s IS NULL THEN claimed_by END,
-    claimed_until = CASE WHEN is_terminal OR retry_in_s IS NOT NULL THEN NULL
-      WHEN claimed_until < now() + %(renew_below_s)s * interval '1 second'
-      THEN now() + %(lease_s)s * interval '1 second' ELSE claimed_until END,
-    due_at = CASE WHEN is_terminal THEN NULL
-      WHEN retry_in_s IS NOT NULL THEN now() + retry_in_s * interval '1 second'
-      WHEN claimed_until < now() + %(renew_below_s)s * interval '1 second'
-      THEN GREATEST(due_at, now() + %(lease_s)s * interval '1 second') ELSE due_at END
+    updated_at = now(), {_OUTCOME}
   FROM no_lock_wait, given
   WHERE entry.id = given.id AND entry.claim_number = given.claim_number AND entry.status = given.expected_status
   RETURNING entry.id, entry.claim_number, entry.status, is_terminal,

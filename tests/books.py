@@ -6,7 +6,10 @@ from typing import Any
 
 import psycopg2
 
-OPEN = "SELECT id::text, concat_ws(' ', status, status_detail, retry_count) FROM order_ledger WHERE due_at IS NOT NULL"
+OPEN = """
+SELECT id::text, concat_ws(' ', status, status_detail, retry_count)
+FROM order_ledger WHERE due_at IS NOT NULL ORDER BY id
+"""
 
 
 def violations(url: str, *, at_rest: bool = True) -> dict[str, list[Any]]:
@@ -17,7 +20,7 @@ def violations(url: str, *, at_rest: bool = True) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        cursor.execute("SELECT check_name, subject, detail FROM audit_violations")
+        cursor.execute("SELECT check_name, subject, detail FROM audit_violations ORDER BY 1, 2, 3")
         for name, *fault in cursor.fetchall():
             found.setdefault(name, []).append(tuple(fault))
         cursor.execute(OPEN)

@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import ssl
 import sys
-import threading
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from common.calls.transport import trusting
@@ -22,6 +18,7 @@ from common.database import start
 from common.database.database import Database
 from common.process import logs
 from common.process.settings import SettingError, Settings
+from common.process.threads import Threads, drained
 from webhooks.delivery import Delivery, Outcome
 from webhooks.dispatcher import Dispatcher
 from webhooks.fan_out import FanOut
@@ -47,9 +44,7 @@ class Webhooks:
             settings.webhook_timeout_s,
             only_https=settings.app_env == "production",
         )
-        self._stop_reader, self.stop_writer = os.pipe()
-        os.set_blocking(self.stop_writer, False)
-        self._failed = False
+        self.threads = Threads(log)
 
         def attempt(delivery: Delivery) -> Outcome:
             return sender.post(delivery.url, delivery.headers, delivery.body)
@@ -60,34 +55,13 @@ class Webhooks:
 
     def run(self) -> int:
         """Work until told to stop. :returns: the exit code: 0, or 1 when a thread died"""
-        self._start("fan-out", self._fan_out.run)
-        self._start("dispatcher", self._dispatcher.run)
-        os.read(self._stop_reader, 1)
+        self.threads.start("fan-out", self._fan_out.run)
+        self.threads.start("dispatcher", self._dispatcher.run)
+        self.threads.wait()
         log.info("stopping with %d deliveries in flight", self._dispatcher.in_flight)
-        drain = threading.Thread(target=self._dispatcher.stop, name="drain", daemon=True)
-        drain.start()
-        drain.join(DRAIN_WITHIN_S)
-        if drain.is_alive():
+        if not drained(self._dispatcher.stop, DRAIN_WITHIN_S):
             log.warning("%d deliveries are left to their leases after %d s", self._dispatcher.in_flight, DRAIN_WITHIN_S)
-        return 1 if self._failed else 0
-
-    def stop(self) -> None:
-        """Make `run` return, once the deliveries in flight are done. Safe to call from any thread."""
-        with suppress(BlockingIOError):  # the pipe is full of such requests
-            os.write(self.stop_writer, b"\0")
-
-    def _start(self, name: str, work: Callable[[], None]) -> None:
-        threading.Thread(target=self._watched, args=(name, work), name=name, daemon=True).start()
-
-    def _watched(self, name: str, work: Callable[[], None]) -> None:
-        """End the process when the thread dies. The supervisor starts a new one."""
-        try:
-            work()
-        except BaseException:
-            log.critical("the %s thread died", name, exc_info=True)
-            self._failed = True
-        finally:
-            self.stop()
+        return 1 if self.threads.has_failed else 0
 
 
 def _trusting(ca_bundle: str) -> ssl.SSLContext:
@@ -110,20 +84,13 @@ def main() -> int:
         return 1
     logs.configure("webhooks", settings.log_level, settings.log_format)
     webhooks = Webhooks(settings)
-    _stop_on_signals(webhooks)
-    start.record(settings, "webhooks", webhooks.stop)
+    webhooks.threads.stop_on_signals()
+    start.record(settings, "webhooks", webhooks.threads.stop)
     log.info("started with %d threads", settings.webhook_threads, extra={"process_id": os.getpid()})
     code = webhooks.run()
     log.info("stopped")
     logging.shutdown()
     os._exit(code)  # the interpreter would wait for a thread that hangs; all that matters is in the database
-
-
-def _stop_on_signals(webhooks: Webhooks) -> None:
-    """Have the C level write to the pipe, whichever thread the signal interrupts (as in the orchestrator)."""
-    signal.set_wakeup_fd(webhooks.stop_writer)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
 
 
 if __name__ == "__main__":

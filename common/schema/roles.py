@@ -77,12 +77,12 @@ RIGHTS: dict[str, dict[str, str]] = {
         "outbox": "SELECT (order_ledger_id, status), UPDATE (status, processed_at)",
         "set_aside_entries": "SELECT, INSERT, UPDATE (reason, retry_at, since)",
         # Not the note, which may have personal data.
-        "refunds": "SELECT (id, order_ledger_id, amount_cents, restock, request_id, status, restocked, failure_code,"
-        " failure_message, due_at, claimed_by, claimed_until, claim_number, unproductive_claims, retry_count,"
-        " next_retry_at, needs_attention_at, attention_reason, created_at, updated_at),"
-        " UPDATE (status, status_detail, restocked, failure_code, failure_message, due_at, claimed_by, claimed_until,"
-        " claim_number, unproductive_claims, retry_count, next_retry_at, needs_attention_at, attention_reason,"
-        " updated_at)",
+        "refunds": "SELECT (id, order_ledger_id, amount_cents, restock, request_id, status, restocked, not_restocked,"
+        " failure_code, failure_message, due_at, claimed_by, claimed_until, claim_number, unproductive_claims,"
+        " retry_count, next_retry_at, needs_attention_at, attention_reason, created_at, updated_at),"
+        " UPDATE (status, status_detail, restocked, not_restocked, failure_code, failure_message, due_at, claimed_by,"
+        " claimed_until, claim_number, unproductive_claims, retry_count, next_retry_at, needs_attention_at,"
+        " attention_reason, updated_at)",
         "refund_items": "SELECT",
         "set_aside_refunds": "SELECT, INSERT, UPDATE (reason, retry_at, since)",
     },

@@ -51,9 +51,10 @@ def show_one(row: Row, output: str, fields: Sequence[str] = ()) -> None:
         click.echo(json.dumps(row, ensure_ascii=False, indent=2 if output == JSON else None))
         return
     names = fields or list(row)
-    width = max(map(len, names))
-    for name in names:
-        click.echo(f"{name:{width}}  {cell(row, name)}")
+    labels = [label(name, [row]) for name in names]
+    width = max(map(len, labels))
+    for name, text in zip(names, labels, strict=True):
+        click.echo(f"{text:{width}}  {cell(row, name)}")
 
 
 def show_all(rows: Iterable[Row], output: str, columns: Sequence[str]) -> None:
@@ -64,12 +65,21 @@ def show_all(rows: Iterable[Row], output: str, columns: Sequence[str]) -> None:
     elif output == JSON:
         click.echo(json.dumps(list(rows), ensure_ascii=False, indent=2))
     else:
-        _show_table([[cell(row, name) for name in columns] for row in rows], [name.upper() for name in columns])
+        found = list(rows)
+        headings = [label(name, found).upper() for name in columns]
+        _show_table([[cell(row, name) for name in columns] for row in found], headings)
 
 
 def show_line(row: Row) -> None:
     """Print one object of a stream, at once."""
     click.echo(json.dumps(row, ensure_ascii=False))
+
+
+def label(name: str, rows: Sequence[Row]) -> str:
+    """What a table calls a field: an amount that is shown with its currency is not in cents."""
+    if name.endswith("_cents") and all("currency" in row for row in rows):
+        return name.removesuffix("_cents").removesuffix("_amount")
+    return name
 
 
 def cell(row: Row, name: str) -> str:

@@ -119,6 +119,8 @@ PAID_BY_X = "payment_authorization_id = 'auth_x'"
 PAID_BY_ANOTHER = """payment_authorization_id =
     (SELECT payment_authorization_id FROM order_ledger WHERE id = %(completed)s)"""
 CANCELLED = "failure_code = 'cancelled'"
+SUCCEEDED = "type = 'refund.succeeded'"
+REFUSED = "restocked = '{}', not_restocked = restocked"
 COMPLETED = "type = 'order.completed', status = 'COMPLETED'"
 FAILED = ("order.failed", "FAILED")
 NO_RESERVATION = without(f"order_reservations WHERE order_id = {order_id('reserved')}")
@@ -315,6 +317,19 @@ PLANTED: dict[str, list[tuple[str, str]]] = {
         ("REQUESTED, and of product", put_back("returned", "reference_id = %(refund_returning)s::text")),
         ("FAILED, and of product", put_back("returned", "reference_id = %(refund_not_returned)s::text")),
         ("1 of 1 went back into stock", refund("returned", "restocked = '{}'")),
+        ("2 of 1 went back into stock, which is refused",
+            refund("returned", REFUSED) + put_back("returned", "quantity = 2")),
+        ("SUCCEEDED, without its event", untold("returned", SUCCEEDED)),
+        ("FAILED, without its event", untold("not_returned", "type = 'refund.failed'")),
+        ("2 events tell of its end", "DROP INDEX uq_events_refund_id;"
+            + another_told("%(returned)s", 4, "refund.succeeded", "COMPLETED")
+            + "UPDATE events SET refund_id = %(refund_returned)s WHERE id = 'evt_x';"),
+        ("SUCCEEDED, and its event is refund.failed", told("returned", "type = 'refund.failed'", "refund.succeeded")),
+        ("REQUESTED, and its event is", told("returned", "refund_id = %(refund_returning)s", "refund.succeeded")),
+        ("its event is of order_ledger",
+            told("returned", "order_ledger_id = %(returning)s", "refund.succeeded")),
+        ("tells of refund 11111111-", told("returned", f"refund_id = {OF_STRANGER}", "refund.succeeded")),
+        ("tells of refund NULL", another_told("%(completed)s", 3, "refund.failed", "COMPLETED")),
     ],
 }  # fmt: skip
 
@@ -326,6 +341,9 @@ HARMLESS = [
     # The payments service is one commit ahead: the refund is done, and the orchestrator has not saved that yet.
     movement("returning", "status = 'REFUNDED'")
     + payment("returning", "refunded_amount_cents = 1250, pending_refund_cents = 0"),
+    # A product that was refused, before and after an operator puts its pieces back by hand.
+    refund("returned", REFUSED) + put_back("returned", "reference_id = NULL"),
+    refund("returned", REFUSED),
     entry("authorized", overdue(59)),
     entry("held", overdue(119)),
     entry("held", ahead("due_at", 47)),
@@ -336,7 +354,7 @@ HARMLESS = [
     untold("completed") + untold("failed") + DELETED_EVENTS,
     entry("completed", "has_events = false") + untold("completed"),
     entry("completed", "has_events = false") + untold("completed", "sequence = 1") + told("completed", "sequence = 1"),
-    another_told("%(completed)s", 3, "refund.failed", "COMPLETED"),
+    untold("returned") + DELETED_EVENTS.replace("order.completed", "refund.succeeded"),
     order("captured", "status = 'CONFIRMED'"),
     payment("reserved", CAPTURED),
     without("payment_authorizations WHERE decline_code IS NOT NULL"),

@@ -18,6 +18,7 @@ from tests.waiting import eventually
 WAITING = """
 UPDATE order_ledger SET due_at = now() + interval '5 min', next_retry_at = now() + interval '5 min', retry_count = 6,
   needs_attention_at = now() - interval '1 hour', attention_reason = 'void_payment got no answer'
+WHERE due_at IS NOT NULL
 """
 NOT_YET = "SELECT count(*) FROM order_ledger WHERE due_at > now()"
 
@@ -27,7 +28,7 @@ def waiting(world: SmallWorld) -> str:
     """The id of an order that needs attention and is retried in five minutes."""
     world.order(world.product())
     world.sql(WAITING)
-    return str(world.sql("SELECT id FROM order_ledger")[0][0])
+    return str(world.sql("SELECT id FROM order_ledger WHERE due_at IS NOT NULL")[0][0])
 
 
 def test_nothing_to_list(url: str) -> None:
@@ -73,11 +74,11 @@ def test_order_that_is_due_already_keeps_its_place(url: str, waiting: str, world
     assert world.sql("SELECT due_at FROM order_ledger") == due
 
 
-def refusal(url: str, order_ledger_id: str) -> str:
-    code, out, err = run(url, "attention", "retry", order_ledger_id)
+def refusal(url: str, id_: str, action: str = "retry") -> str:
+    code, out, err = run(url, "attention", action, id_)
     assert (code, out) == (1, "")
-    assert err.startswith(f"{order_ledger_id} ")
-    return err.removeprefix(f"{order_ledger_id} ").rstrip()
+    assert err.startswith(f"{id_} ")
+    return err.removeprefix(f"{id_} ").rstrip()
 
 
 def test_unknown_order_is_refused(url: str) -> None:
@@ -169,3 +170,35 @@ def test_refund_is_listed_by_its_own_id_and_can_be_retried(url: str, waiting_ref
     world.work()
     assert world.sql("SELECT status, needs_attention_at FROM refunds") == [("SUCCEEDED", None)]
     assert refusal(url, waiting_refund) == "is SUCCEEDED: it has ended, and there is nothing left to try"
+
+
+WITHOUT_A_PRODUCT = "restock was refused: product_not_found: There is no such product. (product x)"
+
+
+def test_refund_that_ended_without_a_product_stays_listed_until_it_is_done(
+    url: str, waiting_refund: str, world: SmallWorld
+) -> None:
+    world.sql("UPDATE refunds SET due_at = now()")
+    world.work()
+    world.sql("UPDATE refunds SET needs_attention_at = now(), attention_reason = %(reason)s", reason=WITHOUT_A_PRODUCT)
+    line = run(url, "attention")[1].splitlines()[2]
+    assert line.startswith(f"{waiting_refund}  SUCCEEDED  ")
+    assert line.endswith(f"  never     {WITHOUT_A_PRODUCT}")
+    assert refusal(url, waiting_refund).endswith("nothing left to try. `attention done` takes it off the list")
+    updated = world.sql("SELECT updated_at FROM refunds")
+    code, out, _ = run(url, "attention", "done", waiting_refund.upper())
+    assert (code, out) == (0, f"{waiting_refund} needs no attention any more.\n")
+    assert run(url, "attention")[1] == "Nothing needs attention.\n"
+    assert world.sql("SELECT updated_at FROM refunds") == updated
+    assert world.sql("SELECT details ->> 'refund_id' FROM operator_log WHERE action = 'attention.done'")[-1:] == [
+        (waiting_refund,)
+    ]
+    assert refusal(url, waiting_refund, "done") == "is SUCCEEDED, and does not need attention"
+
+
+def test_only_what_has_ended_is_taken_off_the_list(url: str, waiting_refund: str, waiting: str) -> None:
+    for id_, status in ((waiting_refund, "REQUESTED"), (waiting, "AUTHORIZED")):
+        expected = f"is {status}: it has not ended, and leaves the list when its work succeeds"
+        assert refusal(url, id_, "done") == expected
+    unknown = "is not an order_ledger_id or refund_id of this database"
+    assert refusal(url, str(uuid.uuid4()), "done") == unknown

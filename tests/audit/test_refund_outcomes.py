@@ -11,6 +11,7 @@ import pytest
 
 from domain.refunds import RefundStatus
 from tests.audit.small_world import SmallWorld
+from tests.audit.test_audit_command import run
 
 
 @pytest.fixture
@@ -159,30 +160,60 @@ def test_crash_after_an_answer_repeats_no_effect(watched, sold, step):
     assert watched.stock(product) == 10
 
 
-def test_product_that_is_gone_needs_attention_and_the_money_is_right(world):
-    """A shop that deletes a product by hand breaks the stock's books, so that only this refund is looked at."""
+@pytest.fixture
+def gone(world):
+    """A refund of a completed order of two products, one of which is gone: its id, its order, and both products.
+
+    A shop that deletes a product by hand breaks the stock's books, so that only the audit of refunds is looked at.
+    """
     product, gone = world.product(), world.product()
     order = str(world.order(product, gone, quantity=1).json["order_ledger_id"])
     world.work()
     world.sql("SET session_replication_role = replica")
     world.sql("DELETE FROM products WHERE id = %(id)s", id=gone)
     world.sql("SET session_replication_role = origin")
-    refund = requested(world, order, restock=True)
-    for _ in range(3):
-        world.sql("UPDATE refunds SET due_at = now()")
-        world.run_once()
-    assert shown(world, refund)["status"] == "PENDING"
+    return requested(world, order, restock=True), order, product, gone
+
+
+def test_refund_succeeds_without_a_product_that_is_gone(world, gone):
+    refund, order, product, gone_product = gone
+    world.work()
+    assert shown(world, refund)["status"] == "SUCCEEDED"
     assert world.stock(product) == 10
-    assert sums(world, order) == (0, 2500, 2, 2500)
-    ((status, restocked, reason, count),) = world.sql(
-        "SELECT status, restocked::text[], attention_reason, retry_count FROM refunds"
+    assert sums(world, order) == (2500, 2500, 2, 2500)
+    ((restocked, not_restocked, reason),) = world.sql(
+        "SELECT restocked::text[], not_restocked::text[], attention_reason FROM refunds"
     )
-    assert (status, restocked) == (RefundStatus.PAYMENT_REFUNDED, [product])
-    assert "product_not_found" in reason
-    assert gone in reason
-    assert count >= 3
+    assert (restocked, not_restocked) == ([product], [gone_product])
+    assert reason == (
+        f"restock was refused: product_not_found: There is no such product: {gone_product}. (product {gone_product})"
+    )
     assert world.sql("SELECT refund_id::text, order_ledger_id::text FROM audit_attention") == [(refund, order)]
+    assert world.sql("SELECT type FROM events ORDER BY sequence DESC LIMIT 1") == [("refund.succeeded",)]
     assert [row for row in world.audit() if row[1] == "refunds"] == []
+
+
+@pytest.mark.parametrize("step", ["restock", "note"])
+def test_crash_does_not_forget_a_refused_product(world, gone, step):
+    world.crashes_at = {step}
+    world.work()
+    ((restocked, not_restocked),) = world.sql("SELECT restocked::text[], not_restocked::text[] FROM refunds")
+    assert (restocked, not_restocked) == ([gone[2]], [gone[3]])
+    assert world.sql("SELECT refund_id::text FROM audit_attention") == [(gone[0],)]
+
+
+def test_operator_puts_refused_pieces_back_and_ends_the_attention(world, gone, url):
+    refund, _, _, product = gone
+    world.work()
+    columns = "id, sku, name, price_cents, stock_quantity"
+    world.sql(f"INSERT INTO products ({columns}) VALUES (%(id)s, 'again', 'Widget', 1250, 0)", id=product)
+    body = {"quantity": 1, "reason": "return_to_stock", "reference_id": refund}
+    headers = {"Idempotency-Key": "by hand"}
+    client = world.apps[8200].test_client()
+    assert client.post(f"/inventory/products/{product}/stock", json=body, headers=headers).status_code == 200
+    assert [row for row in world.audit() if row[1] == "refunds"] == []
+    assert run(url, "attention", "done", refund) == (0, f"{refund} needs no attention any more.\n", "")
+    assert run(url, "attention") == (0, "Nothing needs attention.\n", "")
 
 
 def test_two_claimants_refund_once(watched, sold):

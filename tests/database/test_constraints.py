@@ -124,6 +124,12 @@ CHECKS = {
             {"restock": True, "restocked": "{" + ID + "}", "status": "FAILED", "due_at": None}
             | {"failure_code": "x", "failure_message": "why"},
         ],
+        "not_restocked": [
+            {"status": "PAYMENT_REFUNDED", "not_restocked": "{" + ID + "}"},
+            {"restock": True, "not_restocked": "{" + ID + "}"},
+            {"restock": True, "status": "PAYMENT_REFUNDED"}
+            | {"restocked": "{" + ID + "}", "not_restocked": "{" + ID + "}"},
+        ],
     },
     "refund_items": {"quantity": [{"quantity": 0}, {"quantity": 101}]},
     "edge_idempotency_keys": {"answer": [{"status": 200}, {"body": "{}"}]},

@@ -8,33 +8,47 @@ import pytest
 import edge_api.events
 import edge_api.limits
 import edge_api.rates
+import edge_api.refund_store
 import edge_api.store
 import edge_api.webhook_statements
 import inventory_service.operations
+import orchestrator.refund_statements
 import orchestrator.statements
 import orders_service.operations
 import payments_service.operations
 import webhooks.statements
 from common.api import idempotency
 from domain.states import authorize_key
-from tests.database.crowd import DUE, fill, known_id
+from tests.database.crowd import DUE, fill, fill_refunds, known_id
 from tests.database.statements import statements_of
 
 FEW, MANY = 1_000, 100_000
 CLAIMED = 16  # as many as WORKER_THREADS
 DUE_INDEX = "ix_order_ledger_due_at"
 # One row for each client or unwritable entry, and a few for each client.
-DOES_NOT_GROW = {"rate_limits", "set_aside_entries", "deleted_events", "webhook_endpoints", "webhook_secrets"}
+DOES_NOT_GROW = {
+    "rate_limits",
+    "set_aside_entries",
+    "set_aside_refunds",
+    "deleted_events",
+    "webhook_endpoints",
+    "webhook_secrets",
+}
 OF_OPEN_ROWS = {DUE_INDEX, "ix_refunds_due_at", "ix_payment_refunds_pending", "ix_webhook_deliveries_claimed"}
 """The indexes that hold open orders, open and pending refunds and what is in flight only."""
 DIGEST = "0" * 32
 ORDER, PRODUCT = known_id("order", 5), known_id("product", 5)
 KEY = authorize_key(ORDER)
 NEW = known_id("new", 1)
+REFUND = known_id("refund", 5)
 LINES = {"product_ids": [PRODUCT, known_id("product", 6)], "quantities": [1, 2], "prices": [999, 999]}
 
 ENTRIES = json.dumps(
     [{"id": ORDER, "claim_number": 0, "expected_status": "AUTHORIZED", "status": "FAILED", "is_terminal": True}]
+)
+
+ENDED = json.dumps(
+    [{"id": REFUND, "claim_number": 0, "expected_status": "REQUESTED", "status": "FAILED", "is_terminal": True}]
 )
 
 # The names of the parameters of each module's statements, with values that exist in the database.
@@ -54,6 +68,12 @@ PARAMETERS = {
     | {"in_flight": [ORDER], "reason": "why", "ids": [ORDER]}
     | {"renew_below_s": 22, "limit": CLAIMED, "claimant": "worker", "max_claims": 5, "set_aside_s": 300}
     | {"abandoned": "abandoned", "abandoned_message": "the client did not return"},
+    edge_api.refund_store: {"id": REFUND, "ids": [REFUND], "client": "shop", "order_ledger_id": ORDER, "key": "k5"}
+    | {"amount_cents": 1, "restock": False, "reason": "other", "note": None, "request_id": "r"}
+    | {"product_ids": [PRODUCT], "quantities": [1]},
+    orchestrator.refund_statements: {"id": REFUND, "claim_number": 0, "entries": ENDED, "lease_s": 30, "delay_s": 0}
+    | {"in_flight": [REFUND], "reason": "why", "ids": [REFUND], "renew_below_s": 22, "limit": CLAIMED}
+    | {"claimant": "worker", "max_claims": 5, "set_aside_s": 300},
     inventory_service.operations: LINES
     | {"sku": "sku-5", "name": "Widget", "price_cents": 999, "currency": "USD"}
     | {"initial_stock": 1, "product_id": PRODUCT, "is_active": True}
@@ -133,6 +153,7 @@ CASES += [
 def crowded(new_migrated_database, connect):
     sql = connect(new_migrated_database())
     fill(sql, finished=MANY)
+    fill_refunds(sql)
     return sql
 
 

@@ -160,12 +160,26 @@ def test_without_restock_the_refund_ends_after_the_money(order, add):
 
 
 @pytest.mark.parametrize(
-    "change", ["amount_cents = 1", "claim_number = claim_number - 1", "restocked = '{}'", "restock = false"]
+    "change",
+    [
+        "amount_cents = 1",
+        "claim_number = claim_number - 1",
+        "restocked = '{}'",
+        "not_restocked = '{}'",
+        "restock = false",
+    ],
 )
 def test_what_was_agreed_and_done_does_not_change(order, add, change):
     add(restock=True, claim_number=3)
-    move(order, "PAYMENT_REFUNDED", restocked="{" + ID + "}")
-    assert refusal(order, f"UPDATE refunds SET {change}") in ("refunds_legal_move", "ck_refunds_restock")
+    move(order, "PAYMENT_REFUNDED", restocked="{" + ID + "}", not_restocked="{" + OTHER_ID + "}")
+    assert refusal(order, f"UPDATE refunds SET {change}") in ("refunds_legal_move", "ck_refunds_not_restocked")
+
+
+def test_no_product_is_refused_after_the_refund_has_ended(order, add):
+    add(restock=True)
+    for status in PATHS[RefundStatus.SUCCEEDED]:
+        move(order, status)
+    assert refusal(order, "UPDATE refunds SET not_restocked = ARRAY[id]") == "refunds_legal_move"
 
 
 def test_nobody_may_call_the_guards(order):

@@ -15,8 +15,8 @@ from common.process.settings import Settings
 from orchestrator import __main__ as module
 
 orchestrator = module.Orchestrator(Settings.load())
-module._stop_on_signals(orchestrator)
-with orchestrator._is_stopping._cond:
+orchestrator.threads.stop_on_signals()
+with orchestrator.threads.stopping._cond:
     os.kill(os.getpid(), signal.SIGTERM)
 raise SystemExit(orchestrator.run())
 """

@@ -144,7 +144,7 @@ def test_table_shows_money_and_no_control_characters(fake: responses.RequestsMoc
     assert "25.00 USD" in told
     assert "\x1b" not in told
     assert told.splitlines()[0].split() == [
-        "ORDER_LEDGER_ID", "STATUS", "TOTAL_AMOUNT_CENTS", "REFERENCE", "EMAIL", "CREATED_AT",
+        "ORDER_LEDGER_ID", "STATUS", "TOTAL", "REFERENCE", "EMAIL", "CREATED_AT",
     ]  # fmt: skip
 
 

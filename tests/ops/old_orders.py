@@ -40,6 +40,7 @@ def age(world: SmallWorld, days: int) -> None:
     for table in TABLES_WITH_TIMES:
         world.sql(f"UPDATE {table} SET {columns}", days=days)
     world.sql("UPDATE events SET at = at - %(days)s * interval '1 day'", days=days)
+    world.sql("UPDATE refunds SET updated_at = updated_at - %(days)s * interval '1 day'", days=days)
     world.sql(f"UPDATE order_ledger SET updated_at = updated_at - %(days)s * interval '1 day', {columns}", days=days)
     world.sql("SET session_replication_role = origin")
 

@@ -198,21 +198,25 @@ def test_record_says_what_was_deleted(old, retain):
 
 @pytest.fixture
 def refunded(world, clock):
-    """`refunded("tok_visa")`: an order of long ago with a refund that puts a piece back into stock."""
+    """`refunded("tok_visa")`: an order of long ago with a refund that puts a piece back into stock.
+
+    Returns the order, and the body and the response of the request with key `k`.
+    """
 
     def make(token):
         clock(100)
         product = world.product(stock=10)
         order = world.order(product, token=token).json["order_ledger_id"]
         world.work()
-        world.refund(order, key="k", items=[{"product_id": product, "quantity": 1}], restock=True)
+        body = {"items": [{"product_id": product, "quantity": 1}], "restock": True}
+        answer = world.refund(order, key="k", **body)
         world.run_once()
         age(world, 100)
         clock(0)
         world.sql("UPDATE edge_idempotency_keys SET created_at = created_at - interval '500 days'")
         world.sql("UPDATE inventory_idempotency_keys SET created_at = created_at - interval '500 days'")
         world.sql("UPDATE payment_idempotency_keys SET created_at = created_at - interval '500 days'")
-        return order
+        return order, body, answer
 
     return make
 
@@ -227,16 +231,29 @@ def test_refunds_are_deleted_with_their_order_and_the_books_agree(world, refunde
 
 
 def test_order_with_an_open_refund_stays_with_everything_that_the_refund_may_ask_for(world, refunded, retain, url):
-    refunded("pending_refund")
+    order, body, answer = refunded("pending_refund")
     world.sql("INSERT INTO inventory_idempotency_keys SELECT 'stock', 'restock:' || id || ':x', 'f', 200, '{}',"
               " now() - interval '500 days' FROM refunds")  # fmt: skip
     retain(orders=90, answers=1, keys=400)
     assert [count(world, table) for table in ("order_ledger", "refunds")] == [1, 1]
     assert world.sql("SELECT count(*) FROM payment_idempotency_keys WHERE scope = 'refund' AND body <> ''") == [(1,)]
     assert world.sql("SELECT status, body FROM inventory_idempotency_keys") == [(200, "{}")]
-    assert world.sql("SELECT count(*) FROM edge_idempotency_keys") == [(0,)]
+    again = world.refund(order, key="k", **body)
+    assert (again.status_code, again.json) == (202, answer.json)
+    assert count(world, "refunds") == 1
     world.call(8300, "/payments/simulate/settle_refunds")
     world.sql("UPDATE refunds SET due_at = now()")
     world.work()
     assert world.sql("SELECT status FROM refunds") == [("SUCCEEDED",)]
     assert violations(url) == {}
+    retain(answers=1, keys=400)
+    assert count(world, "edge_idempotency_keys") == 0
+
+
+@pytest.mark.parametrize(
+    "change", ["needs_attention_at = now(), attention_reason = 'restock was refused'", "updated_at = now()"]
+)
+def test_order_stays_while_its_refund_needs_attention_or_is_young(world, refunded, retain, change):
+    refunded("tok_visa")
+    world.sql(f"UPDATE refunds SET {change}")
+    assert retain(orders=90) == "Nothing was due to be deleted.\n"

@@ -41,7 +41,7 @@ def test_stop_exits_with_0(settings: Callable[..., Settings]) -> None:
     codes: list[int] = []
     thread = threading.Thread(target=lambda: codes.append(orchestrator.run()), daemon=True)
     thread.start()
-    orchestrator.stop()
+    orchestrator.threads.stop()
     thread.join(25)
     assert codes == [0]
 
@@ -82,7 +82,7 @@ def test_hanging_call_does_not_block_shutdown(
     with caplog.at_level(logging.WARNING):
         thread.start()
         assert hanging.is_out.wait(20)
-        orchestrator.stop()
+        orchestrator.threads.stop()
         thread.join(20)
     assert codes == [0]
     assert "1 orders and refunds are left to their leases" in caplog.text
@@ -97,7 +97,7 @@ def test_no_transaction_is_open_during_a_call(
     thread.start()
     assert hanging.is_out.wait(20)
     open_ones = database.all("SELECT query FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%'")
-    orchestrator.stop()
+    orchestrator.threads.stop()
     hanging.go.set()
     thread.join(25)
     assert open_ones == []
@@ -114,7 +114,7 @@ def test_process_waits_for_the_database(caplog: pytest.LogCaptureFixture) -> Non
         thread.start()
         eventually(lambda: caplog.text.count("cannot claim orders") >= 3)
     assert not codes
-    orchestrator.stop()
+    orchestrator.threads.stop()
     thread.join(25)
     assert codes == [0]
 
