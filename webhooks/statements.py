@@ -44,11 +44,15 @@ SELECT event.id, event.xid::text AS xid, event.position, event.type, event.order
 FROM webhook_endpoints AS endpoint, {_NEXT}
 WHERE endpoint.id = %(endpoint_id)s ORDER BY event.xid, event.position LIMIT %(limit)s
 """
-ADD = """
+# Of new events of one order, the later ones wait for the first.
+ADD = f"""
 INSERT INTO webhook_deliveries (endpoint_id, event_id, message_id, type, order_ledger_id, sequence, due_at)
-SELECT %(endpoint_id)s, event_id, event_id, type, order_ledger_id, sequence, 'infinity'
-FROM unnest(%(event_ids)s::text[], %(types)s::text[], %(order_ledger_ids)s::uuid[], %(sequences)s::integer[])
-  AS new (event_id, type, order_ledger_id, sequence)
+SELECT endpoint_id, event_id, event_id, type, order_ledger_id, sequence,
+  CASE WHEN row_number() OVER (PARTITION BY order_ledger_id ORDER BY sequence) > 1 THEN 'infinity'
+    ELSE {deliveries.DUE_AT} END
+FROM (SELECT %(endpoint_id)s::text AS endpoint_id, new.*
+  FROM unnest(%(event_ids)s::text[], %(types)s::text[], %(order_ledger_ids)s::uuid[], %(sequences)s::integer[])
+    AS new (event_id, type, order_ledger_id, sequence)) AS waiting
 ON CONFLICT (event_id, endpoint_id) DO NOTHING
 """
 MOVE_CURSOR = """
@@ -87,159 +91,6 @@ UPDATE webhook_deliveries AS delivery SET claimed_by = %(claimant)s, claim_numbe
   first_attempt_at = COALESCE(first_attempt_at, now())
 FROM chosen WHERE delivery.id = chosen.id
 RETURNING delivery.id, endpoint_id, event_id, message_id, type, order_ledger_id, attempts, claim_number, created_at
-"""
-EVENTS = f"""
-SELECT event.id, event.xid::text AS xid, event.position, event.type, event.order_ledger_id, event.sequence
-FROM webhook_endpoints AS endpoint, {_NEXT}
-WHERE endpoint.id = %(endpoint_id)s ORDER BY event.xid, event.position LIMIT %(limit)s
-"""
-ADD = """
-INSERT INTO webhook_deliveries (endpoint_id, event_id, message_id, type, order_ledger_id, sequence, due_at)
-SELECT %(endpoint_id)s, event_id, event_id, type, order_ledger_id, sequence, 'infinity'
-FROM unnest(%(event_ids)s::text[], %(types)s::text[], %(order_ledger_ids)s::uuid[], %(sequences)s::integer[])
-  AS new (event_id, type, order_ledger_id, sequence)
-ON CONFLICT (event_id, endpoint_id) DO NOTHING
-"""
-MOVE_CURSOR = """
-UPDATE webhook_endpoints SET cursor_xid = %(xid)s::text::xid8, cursor_position = %(position)s
-WHERE id = %(endpoint_id)s
-"""
-
-# Endpoints with due deliveries, the longest overdue first.
-DUE = """
-SELECT id, failing_since IS NOT NULL AS is_failing
-FROM webhook_endpoints AS endpoint, LATERAL (
-  SELECT due_at FROM webhook_deliveries
-  WHERE endpoint_id = endpoint.id AND status = 'pending' ORDER BY due_at LIMIT 1) AS first
-WHERE status = 'enabled' AND deleted_at IS NULL AND first.due_at <= now() ORDER BY first.due_at
-"""
-# Within one order, the earliest event only, and none while another one is in flight. An endpoint has at most
-# `in_flight` deliveries under way, in all processes together. An expired lease is taken over.
-CLAIM = """
-WITH due AS (
-  SELECT id, order_ledger_id, sequence, due_at FROM webhook_deliveries AS delivery
-  WHERE endpoint_id = %(endpoint_id)s AND status = 'pending' AND due_at <= now() AND NOT EXISTS (
-    SELECT FROM webhook_deliveries AS other WHERE other.endpoint_id = delivery.endpoint_id
-      AND other.order_ledger_id = delivery.order_ledger_id AND other.status = 'pending'
-      AND other.claimed_until > now())
-  ORDER BY due_at LIMIT %(limit)s
-), first_of_order AS (
-  SELECT DISTINCT ON (COALESCE(order_ledger_id, id)) id, due_at
-  FROM due ORDER BY COALESCE(order_ledger_id, id), sequence
-), chosen AS (
-  SELECT id FROM first_of_order ORDER BY due_at LIMIT GREATEST(0, %(in_flight)s::bigint - (
-    SELECT count(*) FROM webhook_deliveries
-    WHERE endpoint_id = %(endpoint_id)s AND claimed_until IS NOT NULL AND claimed_until > now()))
-)
-UPDATE webhook_deliveries AS delivery SET claimed_by = %(claimant)s, claim_number = claim_number + 1,
-  claimed_until = now() + %(lease_s)s * interval '1 second', due_at = now() + %(lease_s)s * interval '1 second',
-  first_attempt_at = COALESCE(first_attempt_at, now())
-FROM chosen WHERE delivery.id = chosen.id
-RETURNING delivery.id, endpoint_id, event_id, message_id, type, order_ledger_id, attempts, claim_number, created_at
-"""
-EVENTS = f"""
-SELECT event.id, event.xid::text AS xid, event.position, event.type, event.order_ledger_id, event.sequence
-FROM webhook_endpoints AS endpoint, {_NEXT}
-WHERE endpoint.id = %(endpoint_id)s ORDER BY event.xid, event.position LIMIT %(limit)s
-"""
-ADD = """
-INSERT INTO webhook_deliveries (endpoint_id, event_id, message_id, type, order_ledger_id, sequence, due_at)
-SELECT %(endpoint_id)s, event_id, event_id, type, order_ledger_id, sequence, 'infinity'
-FROM unnest(%(event_ids)s::text[], %(types)s::text[], %(order_ledger_ids)s::uuid[], %(sequences)s::integer[])
-  AS new (event_id, type, order_ledger_id, sequence)
-ON CONFLICT (event_id, endpoint_id) DO NOTHING
-"""
-MOVE_CURSOR = """
-UPDATE webhook_endpoints SET cursor_xid = %(xid)s::text::xid8, cursor_position = %(position)s
-WHERE id = %(endpoint_id)s
-"""
-
-# Endpoints with due deliveries, the longest overdue first.
-DUE = """
-SELECT id, failing_since IS NOT NULL AS is_failing
-FROM webhook_endpoints AS endpoint, LATERAL (
-  SELECT due_at FROM webhook_deliveries
-  WHERE endpoint_id = endpoint.id AND status = 'pending' ORDER BY due_at LIMIT 1) AS first
-WHERE status = 'enabled' AND deleted_at IS NULL AND first.due_at <= now() ORDER BY first.due_at
-"""
-# Within one order, the earliest event only, and none while another one is in flight. An endpoint has at most
-# `in_flight` deliveries under way, in all processes together. An expired lease is taken over.
-CLAIM = """
-WITH due AS (
-  SELECT id, order_ledger_id, sequence, due_at FROM webhook_deliveries AS delivery
-  WHERE endpoint_id = %(endpoint_id)s AND status = 'pending' AND due_at <= now() AND NOT EXISTS (
-    SELECT FROM webhook_deliveries AS other WHERE other.endpoint_id = delivery.endpoint_id
-      AND other.order_ledger_id = delivery.order_ledger_id AND other.status = 'pending'
-      AND other.claimed_until > now())
-  ORDER BY due_at LIMIT %(limit)s
-), first_of_order AS (
-  SELECT DISTINCT ON (COALESCE(order_ledger_id, id)) id, due_at
-  FROM due ORDER BY COALESCE(order_ledger_id, id), sequence
-), chosen AS (
-  SELECT id FROM first_of_order ORDER BY due_at LIMIT GREATEST(0, %(in_flight)s::bigint - (
-    SELECT count(*) FROM webhook_deliveries
-    WHERE endpoint_id = %(endpoint_id)s AND claimed_until IS NOT NULL AND claimed_until > now()))
-)
-UPDATE webhook_deliveries AS delivery SET claimed_by = %(claimant)s, claim_number = claim_number + 1,
-  claimed_until = now() + %(lease_s)s * interval '1 second', due_at = now() + %(lease_s)s * interval '1 second',
-  first_attempt_at = COALESCE(first_attempt_at, now())
-FROM chosen WHERE delivery.id = chosen.id
-RETURNING delivery.id, endpoint_id, event_id, message_id, type, order_ledger_id, attempts, claim_number, created_at
-"""
-EVENTS = f"""
-SELECT event.id, event.xid::text AS xid, event.position, event.type, event.order_ledger_id, event.sequence
-FROM webhook_endpoints AS endpoint, {_NEXT}
-WHERE endpoint.id = %(endpoint_id)s ORDER BY event.xid, event.position LIMIT %(limit)s
-"""
-ADD = """
-INSERT INTO webhook_deliveries (endpoint_id, event_id, message_id, type, order_ledger_id, sequence, due_at)
-SELECT %(endpoint_id)s, event_id, event_id, type, order_ledger_id, sequence, 'infinity'
-FROM unnest(%(event_ids)s::text[], %(types)s::text[], %(order_ledger_ids)s::uuid[], %(sequences)s::integer[])
-  AS new (event_id, type, order_ledger_id, sequence)
-ON CONFLICT (event_id, endpoint_id) DO NOTHING
-"""
-MOVE_CURSOR = """
-UPDATE webhook_endpoints SET cursor_xid = %(xid)s::text::xid8, cursor_position = %(position)s
-WHERE id = %(endpoint_id)s
-"""
-
-# Endpoints with due deliveries, the longest overdue first.
-DUE = """
-SELECT id, failing_since IS NOT NULL AS is_failing
-FROM webhook_endpoints AS endpoint, LATERAL (
-  SELECT due_at FROM webhook_deliveries
-  WHERE endpoint_id = endpoint.id AND status = 'pending' ORDER BY due_at LIMIT 1) AS first
-WHERE status = 'enabled' AND deleted_at IS NULL AND first.due_at <= now() ORDER BY first.due_at
-"""
-# Within one order, the earliest event only, and none while another one is in flight. An endpoint has at most
-# `in_flight` deliveries under way, in all processes together. An expired lease is taken over.
-CLAIM = """
-WITH due AS (
-  SELECT id, order_ledger_id, sequence, due_at FROM webhook_deliveries AS delivery
-  WHERE endpoint_id = %(endpoint_id)s AND status = 'pending' AND due_at <= now() AND NOT EXISTS (
-    SELECT FROM webhook_deliveries AS other WHERE other.endpoint_id = delivery.endpoint_id
-      AND other.order_ledger_id = delivery.order_ledger_id AND other.status = 'pending'
-      AND other.claimed_until > now())
-  ORDER BY due_at LIMIT %(limit)s
-), first_of_order AS (
-  SELECT DISTINCT ON (COALESCE(order_ledger_id, id)) id, due_at
-  FROM due ORDER BY COALESCE(order_ledger_id, id), sequence
-), chosen AS (
-  SELECT id FROM first_of_order ORDER BY due_at LIMIT GREATEST(0, %(in_flight)s::bigint - (
-    SELECT count(*) FROM webhook_deliveries
-    WHERE endpoint_id = %(endpoint_id)s AND claimed_until IS NOT NULL AND claimed_until > now()))
-)
-UPDATE webhook_deliveries AS delivery SET claimed_by = %(claimant)s, claim_number = claim_number + 1,
-  claimed_until = now() + %(lease_s)s * interval '1 second', due_at = now() + %(lease_s)s * interval '1 second',
-  first_attempt_at = COALESCE(first_attempt_at, now())
-FROM chosen WHERE delivery.id = chosen.id
-RETURNING delivery.id, endpoint_id, event_id, message_id, type, order_ledger_id, attempts, claim_number, created_at
-"""
-ADDRESS = """
-SELECT url, extract(epoch FROM now())::bigint AS timestamp, ARRAY(
-  SELECT secret FROM webhook_secrets WHERE endpoint_id = endpoint.id AND (valid_until IS NULL OR valid_until > now())
-  ORDER BY number DESC) AS secrets
-FROM webhook_endpoints AS endpoint WHERE id = %(endpoint_id)s
 """
 EVENTS = f"{body.READ} WHERE e.id = ANY (%(ids)s::text[])"
 

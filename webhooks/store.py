@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 TYPES = list(map(str, EventType))
 BATCH = 500  # events for one endpoint in one transaction
 LEASE_S = 60  # longer than one attempt (15 s) and a slow resolver together
-LOOK_AHEAD = 100  # due deliveries among which a claim looks for some of different orders
+LOOK_AHEAD = 32  # due deliveries among which a claim looks for some of different orders
 GONE = "the receiver answered 410 Gone"
 TOO_LONG = "no delivery succeeded for five days"
 USER_AGENT = "Holdfast-Webhooks/1"
@@ -166,7 +166,7 @@ def _fan_out(tx: Transaction, endpoint_id: str) -> int:
     wanted = [event for event in events if {"*", event["type"]} & set(endpoint["event_types"])]
     if wanted:
         orders = [event["order_ledger_id"] for event in wanted]
-        tx.execute(
+        added = tx.execute(
             statements.ADD,
             endpoint_id=endpoint_id,
             event_ids=[event["id"] for event in wanted],
@@ -174,7 +174,8 @@ def _fan_out(tx: Transaction, endpoint_id: str) -> int:
             order_ledger_ids=orders,
             sequences=[event["sequence"] for event in wanted],
         )
-        tx.execute(statements.SCHEDULE, endpoint_id=endpoint_id, order_ledger_ids=sorted(set(orders)))
+        if added < len(wanted):  # some were there, and may have ended
+            tx.execute(statements.SCHEDULE, endpoint_id=endpoint_id, order_ledger_ids=sorted(set(orders)))
     last = events[-1]
     tx.execute(statements.MOVE_CURSOR, endpoint_id=endpoint_id, xid=last["xid"], position=last["position"])
     return len(events)
