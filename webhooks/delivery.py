@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+Claim = tuple[str, int]
+
 
 @dataclass(frozen=True)
 class Delivery:
@@ -21,6 +23,11 @@ class Delivery:
     body: bytes
     is_failing: bool
     """Whether the endpoint has failed since its last success."""
+
+    @property
+    def claim(self) -> Claim:
+        """What distinguishes this claim from all others."""
+        return self.id, self.claim_number
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,7 @@ class NoAnswer:
 
 
 Outcome = Answer | NoAnswer
+Done = tuple[Delivery, Outcome]
 
 
 def is_success(outcome: Outcome) -> bool:

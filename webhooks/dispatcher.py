@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from common.database.errors import TransientDatabaseError
-from webhooks.delivery import Answer, Delivery, Outcome, is_success
+from webhooks.delivery import Answer, Claim, Delivery, Done, Outcome, is_success
 from webhooks.schedule import delay_after
 from webhooks.store import Store
 
 LONGEST_PAUSE_S = 1.0  # while the database does not answer
+SAVE_WITHIN_S, TRY_AGAIN_EVERY_S = 5.0, 0.1  # after the last attempt of a process that stops
 log = logging.getLogger(__name__)
 
 
 class Dispatcher:
-    """The loop that attempts deliveries. It looks every `poll_interval_s`, and whenever a thread becomes free.
+    """The loop that claims deliveries, and saves what became of them.
 
-    Endpoints that fail, and so may be slow, have at most half of the threads. They cannot hold up the others.
+    One transaction saves the outcomes of an endpoint that have come in and claims its next deliveries, so the busier an
+    endpoint is, the less a delivery costs. Endpoints that fail, and so may be slow, have at most half of the threads.
+    They cannot hold up the others.
     """
 
     def __init__(
@@ -27,85 +32,155 @@ class Dispatcher:
     ) -> None:
         self._store, self._attempt, self._threads, self._poll_interval_s = store, attempt, threads, poll_interval_s
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="delivery")
-        self._lock = threading.Lock()  # guards the next two
-        self._in_flight: dict[tuple[str, int], Delivery] = {}  # by id and claim number
+        self._lock = threading.Lock()  # guards the next three
+        # By id and claim number, until the outcome is saved
+        self._in_flight: dict[Claim, Delivery] = {}
+        self._done: dict[Claim, Done] = {}
         self._has_stranded_claims = False
+        self._look_at = 0.0  # when to look for endpoints with due deliveries
         self._claiming = threading.Lock()
         self._woken = threading.Event()
         self.stopping = threading.Event()
 
     def wake(self) -> None:
         """Look for due deliveries now. Safe to call from any thread, at any time."""
+        self._look_at = 0.0
         self._woken.set()
 
     def run(self) -> None:
         """Dispatch until stopped."""
         while not self.stopping.is_set():
-            if not self.run_once():
-                self._woken.wait(self._poll_interval_s)
+            if not self.run_once() and not self._woken.wait(self._poll_interval_s):
+                self._look_at = 0.0
             self._woken.clear()
 
     def run_once(self) -> int:
-        """Claim what is due, and submit it. :returns: how many deliveries were claimed"""
+        """Save outcomes, claim what is due, and submit it. :returns: how many deliveries were claimed"""
         with self._claiming:
             if self.stopping.is_set():
                 return 0
             try:
                 self._release_stranded()
-                return sum(self._claim(row["id"], is_failing=row["is_failing"]) for row in self._store.due())
+                return self._settle() + self._look()
             except TransientDatabaseError as error:
-                log.warning("cannot claim deliveries, will retry: %s", error)
+                log.warning("cannot claim deliveries or save outcomes, will retry: %s", error)
                 self._note_stranded()  # the lost answer may have been that of a claim
                 self.stopping.wait(min(self._poll_interval_s, LONGEST_PAUSE_S))
                 return 0
 
     def stop(self) -> None:
-        """Stop claiming, and wait for the deliveries in flight."""
+        """Stop claiming, wait for the deliveries in flight, and save their outcomes."""
         with self._claiming:
             self.stopping.set()
         self.wake()
         self._executor.shutdown(wait=True)
+        deadline = time.monotonic() + SAVE_WITHIN_S
+        while self._done and time.monotonic() < deadline:
+            with self._claiming, suppress(TransientDatabaseError):
+                self._settle()
+            time.sleep(TRY_AGAIN_EVERY_S if self._done else 0)
 
     @property
     def in_flight(self) -> int:
-        """How many deliveries are being attempted."""
+        """How many deliveries are being attempted, or wait for their outcome to be saved."""
         with self._lock:
             return len(self._in_flight)
 
-    def _claim(self, endpoint_id: str, *, is_failing: bool) -> int:
-        free = self._free(is_failing=is_failing)
-        if free <= 0:
+    def _look(self) -> int:
+        """Claim deliveries of every endpoint that has due ones."""
+        if time.monotonic() < self._look_at:
             return 0
-        deliveries = self._store.claim(endpoint_id, free)
-        for delivery in deliveries:
-            with self._lock:
-                self._in_flight[delivery.id, delivery.claim_number] = delivery
-            self._executor.submit(self._work, delivery)
-        return len(deliveries)
+        self._look_at = time.monotonic() + self._poll_interval_s
+        return sum(self._claim(row["id"]) for row in self._store.due())
 
-    def _free(self, *, is_failing: bool) -> int:
+    def _claim(self, endpoint_id: str) -> int:
+        free, free_if_failing = self._free()
+        if free <= 0:
+            self._look_at = 0.0  # look again as soon as a thread is free
+            return 0
+        return self._submit(self._store.claim(endpoint_id, free, free_if_failing))
+
+    def _settle(self) -> int:
+        """Save the outcomes that have come in, and claim the next deliveries of the same endpoints."""
         with self._lock:
-            free = self._threads - len(self._in_flight)
+            done, self._done = list(self._done.values()), {}
+        endpoints: dict[str, list[Done]] = {}
+        for delivery, outcome in done:
+            endpoints.setdefault(delivery.endpoint_id, []).append((delivery, outcome))
+        try:
+            return sum(self._turn(id_, endpoints[id_]) for id_ in tuple(endpoints))
+        except TransientDatabaseError:
+            self._put_back([each for each in done if self._is_in_flight(each[0])])
+            raise
+
+    def _turn(self, endpoint_id: str, done: Sequence[Done]) -> int:
+        try:
+            turn = self._store.turn(endpoint_id, done, *self._free(done))
+        except TransientDatabaseError:
+            raise
+        except Exception:
+            log.exception("cannot save outcomes together", extra={"webhook_endpoint_id": endpoint_id})
+            for each in done:
+                self._save(each)
+            return 0
+        if turn is None:
+            self._put_back(done)  # another process has the endpoint's row for a moment
+            return 0
+        for delivery, outcome in done:
+            self._forget(delivery)
+            if delivery.id in turn.saved:
+                _log(delivery, outcome)
+        return self._submit(turn.claimed)
+
+    def _save(self, done: Done) -> None:
+        """Save one outcome. One that cannot be saved must not cost the others theirs."""
+        try:
+            if self._store.save(*done):
+                _log(*done)
+        except TransientDatabaseError:
+            raise
+        except Exception:
+            log.exception("a delivery is left to its lease", extra=_about(done[0]))
+        self._forget(done[0])
+
+    def _submit(self, claimed: Sequence[Delivery]) -> int:
+        for delivery in claimed:
+            with self._lock:
+                self._in_flight[delivery.claim] = delivery
+            self._executor.submit(self._work, delivery)
+        return len(claimed)
+
+    def _free(self, done: Sequence[Done] = ()) -> tuple[int, int]:
+        """How many threads there are for deliveries of an endpoint, and for those of one that fails."""
+        if self.stopping.is_set():
+            return 0, 0
+        with self._lock:
+            free = self._threads - len(self._in_flight) + len(done)
             failing = sum(delivery.is_failing for delivery in self._in_flight.values())
-        return min(free, max(self._threads // 2, 1) - failing) if is_failing else free
+        failing -= sum(delivery.is_failing for delivery, _ in done)
+        return free, min(free, max(self._threads // 2, 1) - failing)
 
     def _work(self, delivery: Delivery) -> None:
-        is_stranded = False
         try:
             outcome = self._attempt(delivery)
-            if self._store.save(delivery, outcome):
-                _log(delivery, outcome)
-        except TransientDatabaseError as error:
-            log.warning("cannot save a delivery, its claim will be given back: %s", error, extra=_about(delivery))
-            is_stranded = True
         except Exception:
             log.exception("a delivery is left to its lease", extra=_about(delivery))
-        finally:
-            with self._lock:
-                del self._in_flight[delivery.id, delivery.claim_number]
-            if is_stranded:
-                self._note_stranded()
-            self.wake()
+            self._forget(delivery)
+        else:
+            self._put_back([(delivery, outcome)])
+        self._woken.set()
+
+    def _is_in_flight(self, delivery: Delivery) -> bool:
+        with self._lock:
+            return delivery.claim in self._in_flight
+
+    def _forget(self, delivery: Delivery) -> None:
+        with self._lock:
+            del self._in_flight[delivery.claim]
+
+    def _put_back(self, done: Sequence[Done]) -> None:
+        with self._lock:
+            self._done |= {each[0].claim: each for each in done}
 
     def _note_stranded(self) -> None:
         with self._lock:

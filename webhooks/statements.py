@@ -9,11 +9,18 @@ from __future__ import annotations
 from common.events import body
 from common.webhooks import deliveries
 
-LOCK_UNLESS_BUSY = """
-SELECT client, event_types, failing_since IS NOT NULL AS is_failing FROM webhook_endpoints
-WHERE id = %(endpoint_id)s AND status = 'enabled' AND deleted_at IS NULL FOR UPDATE SKIP LOCKED
+SCHEDULE = deliveries.SCHEDULE
+# All that changes the queue of an endpoint begins with this.
+LOCK = """
+SELECT id, client, event_types, url, status = 'enabled' AND deleted_at IS NULL AS is_open,
+  failing_since IS NOT NULL AS is_failing,
+  (last_success_at < now() - interval '1 minute') IS NOT FALSE AS is_success_old,
+  extract(epoch FROM now())::bigint AS timestamp, ARRAY(
+    SELECT secret FROM webhook_secrets
+    WHERE endpoint_id = endpoint.id AND (valid_until IS NULL OR valid_until > now()) ORDER BY number DESC) AS secrets
+FROM webhook_endpoints AS endpoint WHERE id = %(endpoint_id)s FOR UPDATE
 """
-LOCK, SCHEDULE = deliveries.LOCK, deliveries.SCHEDULE
+LOCK_UNLESS_BUSY = f"{LOCK} SKIP LOCKED"
 
 # The feed (docs/decisions/0053) ends before the oldest transaction that is still running: it may yet commit an event
 # with a lower number.
@@ -37,11 +44,15 @@ SELECT event.id, event.xid::text AS xid, event.position, event.type, event.order
 FROM webhook_endpoints AS endpoint, {_NEXT}
 WHERE endpoint.id = %(endpoint_id)s ORDER BY event.xid, event.position LIMIT %(limit)s
 """
-ADD = """
+# Of new events of one order, the later ones wait for the first.
+ADD = f"""
 INSERT INTO webhook_deliveries (endpoint_id, event_id, message_id, type, order_ledger_id, sequence, due_at)
-SELECT %(endpoint_id)s, event_id, event_id, type, order_ledger_id, sequence, 'infinity'
-FROM unnest(%(event_ids)s::text[], %(types)s::text[], %(order_ledger_ids)s::uuid[], %(sequences)s::integer[])
-  AS new (event_id, type, order_ledger_id, sequence)
+SELECT endpoint_id, event_id, event_id, type, order_ledger_id, sequence,
+  CASE WHEN row_number() OVER (PARTITION BY order_ledger_id ORDER BY sequence) > 1 THEN 'infinity'
+    ELSE {deliveries.DUE_AT} END
+FROM (SELECT %(endpoint_id)s::text AS endpoint_id, new.*
+  FROM unnest(%(event_ids)s::text[], %(types)s::text[], %(order_ledger_ids)s::uuid[], %(sequences)s::integer[])
+    AS new (event_id, type, order_ledger_id, sequence)) AS waiting
 ON CONFLICT (event_id, endpoint_id) DO NOTHING
 """
 MOVE_CURSOR = """
@@ -81,30 +92,26 @@ UPDATE webhook_deliveries AS delivery SET claimed_by = %(claimant)s, claim_numbe
 FROM chosen WHERE delivery.id = chosen.id
 RETURNING delivery.id, endpoint_id, event_id, message_id, type, order_ledger_id, attempts, claim_number, created_at
 """
-ADDRESS = """
-SELECT url, extract(epoch FROM now())::bigint AS timestamp, ARRAY(
-  SELECT secret FROM webhook_secrets WHERE endpoint_id = endpoint.id AND (valid_until IS NULL OR valid_until > now())
-  ORDER BY number DESC) AS secrets
-FROM webhook_endpoints AS endpoint WHERE id = %(endpoint_id)s
-"""
 EVENTS = f"{body.READ} WHERE e.id = ANY (%(ids)s::text[])"
 
-# Save the outcome of an attempt. `retry_in_s` is null after a success, and after the last attempt.
+# Save the outcomes of attempts. `retry_in_s` is null after a success, and after the last attempt.
 SAVE = """
-UPDATE webhook_deliveries SET status = %(status)s, attempts = attempts + 1, last_attempt_at = now(),
-  due_at = CASE WHEN %(status)s = 'pending' THEN now() + %(retry_in_s)s::float * interval '1 second' END,
-  ended_at = CASE WHEN %(status)s <> 'pending' THEN now() END,
-  claimed_by = NULL, claimed_until = NULL, response_status = %(response_status)s::integer,
-  response_body = %(response_body)s, error = %(error)s
-WHERE id = %(id)s AND claim_number = %(claim_number)s AND claimed_by IS NOT NULL
+UPDATE webhook_deliveries AS delivery SET status = done.status, attempts = attempts + 1, last_attempt_at = now(),
+  due_at = CASE WHEN done.status = 'pending' THEN now() + retry_in_s * interval '1 second' END,
+  ended_at = CASE WHEN done.status <> 'pending' THEN now() END,
+  claimed_by = NULL, claimed_until = NULL, response_status = done.response_status,
+  response_body = done.response_body, error = done.error
+FROM unnest(%(ids)s::uuid[], %(claim_numbers)s::integer[], %(statuses)s::text[], %(retries_in_s)s::float[],
+  %(response_statuses)s::integer[], %(response_bodies)s::text[], %(errors)s::text[])
+  AS done (id, claim_number, status, retry_in_s, response_status, response_body, error)
+WHERE delivery.id = done.id AND delivery.claim_number = done.claim_number AND claimed_by IS NOT NULL
+RETURNING delivery.id
 """
 SUCCEEDED = """
-UPDATE webhook_endpoints SET last_success_at = now(), failing_since = NULL, warnings = 0
-WHERE id = %(endpoint_id)s
-  AND (failing_since IS NOT NULL OR last_success_at IS NULL OR last_success_at < now() - interval '1 minute')
+UPDATE webhook_endpoints SET last_success_at = now(), failing_since = NULL, warnings = 0 WHERE id = %(endpoint_id)s
 """
 FAILED = """
-UPDATE webhook_endpoints SET failing_since = now() WHERE id = %(endpoint_id)s AND failing_since IS NULL
+UPDATE webhook_endpoints SET failing_since = now() WHERE id = %(endpoint_id)s
 """
 DISABLE = """
 UPDATE webhook_endpoints SET status = 'disabled', disabled_at = now(), disabled_reason = %(reason)s, updated_at = now()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence, Set
+from dataclasses import dataclass
 
 from common.api.fields import rfc3339
 from common.database import operator_log
@@ -14,7 +15,7 @@ from common.json_text import encode
 from common.webhooks.secrets import signature
 from domain.events import EventType
 from webhooks import statements
-from webhooks.delivery import Answer, Delivery, NoAnswer, Outcome, is_success
+from webhooks.delivery import Answer, Delivery, Done, Outcome, is_success
 from webhooks.schedule import DISABLE_AFTER_S, WARN_AFTER_S, delay_after
 
 log = logging.getLogger(__name__)
@@ -22,10 +23,19 @@ log = logging.getLogger(__name__)
 TYPES = list(map(str, EventType))
 BATCH = 500  # events for one endpoint in one transaction
 LEASE_S = 60  # longer than one attempt (15 s) and a slow resolver together
-LOOK_AHEAD = 100  # due deliveries among which a claim looks for some of different orders
+LOOK_AHEAD = 32  # due deliveries among which a claim looks for some of different orders
 GONE = "the receiver answered 410 Gone"
 TOO_LONG = "no delivery succeeded for five days"
 USER_AGENT = "Holdfast-Webhooks/1"
+OUTCOME_COLUMNS = ("ids", "claim_numbers", "statuses", "retries_in_s", "response_statuses", "response_bodies", "errors")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one transaction did for an endpoint: the ids of the saved deliveries, and those that were claimed."""
+
+    saved: Set[str] = frozenset()
+    claimed: Sequence[Delivery] = ()
 
 
 class Store:
@@ -46,13 +56,38 @@ class Store:
         """The endpoints with due deliveries, the longest overdue first: `id`, `is_failing`."""
         return self.database.all(statements.DUE)
 
-    def claim(self, endpoint_id: str, limit: int) -> list[Delivery]:
-        """Claim at most `limit` due deliveries of one endpoint, unless another process is changing its queue."""
-        return self.database.transact(lambda tx: list(self._claim(tx, endpoint_id, limit)))
+    def claim(self, endpoint_id: str, limit: int, limit_if_failing: int | None = None) -> Sequence[Delivery]:
+        """Claim due deliveries of one endpoint, unless another process is changing its queue. See `turn`."""
+        turn = self.turn(endpoint_id, [], limit, limit_if_failing)
+        return turn.claimed if turn else []
 
     def save(self, delivery: Delivery, outcome: Outcome) -> bool:
-        """Save what became of an attempt. :returns: False if the claim is lost"""
-        return self.database.transact(lambda tx: _save(tx, delivery, outcome))
+        """Save what became of one attempt. :returns: False if the claim is lost"""
+        turn = self.turn(delivery.endpoint_id, [(delivery, outcome)], 0, lock=statements.LOCK)
+        return turn is not None and delivery.id in turn.saved
+
+    def turn(
+        self,
+        endpoint_id: str,
+        done: Sequence[Done],
+        limit: int,
+        limit_if_failing: int | None = None,
+        lock: str = statements.LOCK_UNLESS_BUSY,
+    ) -> Turn | None:
+        """Save outcomes of one endpoint, and claim its next due deliveries, in one transaction.
+
+        :param limit: claim at most so many
+        :param limit_if_failing: the limit where the endpoint has failed since its last success
+        :param lock: how to lock the endpoint's queue
+        :returns: None while another process is changing the endpoint's queue; nothing was done
+        """
+        limits = limit, limit if limit_if_failing is None else limit_if_failing
+
+        def turn(tx: Transaction) -> Turn | None:
+            endpoint = tx.one(lock, endpoint_id=endpoint_id)
+            return self._turn(tx, endpoint, done, *limits) if endpoint else None
+
+        return self.database.transact(turn)
 
     def release(self, delivery: Delivery, delay_s: float = 0) -> None:
         """Release a claim without an outcome. It costs no attempt."""
@@ -74,38 +109,42 @@ class Store:
         for row in self.database.all(statements.FAILED_FOR_TOO_LONG, disable_after_s=DISABLE_AFTER_S):
             self.database.transact(lambda tx, id_=row["id"]: _disable(tx, id_, TOO_LONG))  # type: ignore[misc]
 
-    def _claim(self, tx: Transaction, endpoint_id: str, limit: int) -> Iterator[Delivery]:
-        endpoint = tx.one(statements.LOCK_UNLESS_BUSY, endpoint_id=endpoint_id)
-        if endpoint is None:
-            return
+    def _turn(self, tx: Transaction, endpoint: Row, done: Sequence[Done], limit: int, limit_if_failing: int) -> Turn:
+        ids = _save(tx, endpoint["id"], done) if done else set()
+        saved = [each for each in done if each[0].id in ids]
+        is_failing = _note_successes(tx, endpoint, [outcome for _, outcome in saved])
+        in_flight = min(limit_if_failing, 1) if is_failing else min(limit, self.in_flight)
+        is_open = endpoint["is_open"] and not any(_is_gone(outcome) for _, outcome in saved)
+        claimed = list(self._claim(tx, endpoint, in_flight, is_failing)) if is_open and in_flight > 0 else []
+        return Turn(ids, claimed)
+
+    def _claim(self, tx: Transaction, endpoint: Row, in_flight: int, is_failing: bool) -> Iterator[Delivery]:
         rows = tx.all(
             statements.CLAIM,
-            endpoint_id=endpoint_id,
+            endpoint_id=endpoint["id"],
             claimant=self.claimant,
             lease_s=LEASE_S,
             limit=LOOK_AHEAD,
-            in_flight=min(limit, 1 if endpoint["is_failing"] else self.in_flight),
+            in_flight=in_flight,
         )
-        if not rows:
-            return
-        events = {row["id"]: row for row in tx.all(statements.EVENTS, ids=[row["message_id"] for row in rows])}
-        address = tx.one(statements.ADDRESS, endpoint_id=endpoint_id) or {}
+        ids = [row["event_id"] for row in rows if row["event_id"]]
+        events = {row["id"]: row for row in tx.all(statements.EVENTS, ids=ids)} if ids else {}
         for row in rows:
-            yield _delivery(row, events.get(row["message_id"]), address, is_failing=endpoint["is_failing"])
+            yield _delivery(row, events.get(row["event_id"]), endpoint, is_failing=is_failing)
 
 
-def _delivery(row: Row, event: Row | None, address: Row, *, is_failing: bool) -> Delivery:
+def _delivery(row: Row, event: Row | None, endpoint: Row, *, is_failing: bool) -> Delivery:
     body = encode.readable(event_body(event) if event else _test_body(row)).encode()
     headers = {
         "Content-Type": "application/json",
         "User-Agent": USER_AGENT,
         "webhook-id": row["message_id"],
-        "webhook-timestamp": str(address["timestamp"]),
-        "webhook-signature": signature(address["secrets"], row["message_id"], address["timestamp"], body),
+        "webhook-timestamp": str(endpoint["timestamp"]),
+        "webhook-signature": signature(endpoint["secrets"], row["message_id"], endpoint["timestamp"], body),
     }
     same = ("id", "endpoint_id", "message_id", "order_ledger_id", "claim_number", "attempts")
     return Delivery(
-        **{name: row[name] for name in same}, url=address["url"], headers=headers, body=body, is_failing=is_failing
+        **{name: row[name] for name in same}, url=endpoint["url"], headers=headers, body=body, is_failing=is_failing
     )
 
 
@@ -119,7 +158,7 @@ def _test_body(row: Row) -> Row:
 
 def _fan_out(tx: Transaction, endpoint_id: str) -> int:
     endpoint = tx.one(statements.LOCK_UNLESS_BUSY, endpoint_id=endpoint_id)
-    if endpoint is None:
+    if endpoint is None or not endpoint["is_open"]:
         return 0
     events = tx.all(statements.NEXT_EVENTS, endpoint_id=endpoint_id, types=TYPES, limit=BATCH)
     if not events:
@@ -127,7 +166,7 @@ def _fan_out(tx: Transaction, endpoint_id: str) -> int:
     wanted = [event for event in events if {"*", event["type"]} & set(endpoint["event_types"])]
     if wanted:
         orders = [event["order_ledger_id"] for event in wanted]
-        tx.execute(
+        added = tx.execute(
             statements.ADD,
             endpoint_id=endpoint_id,
             event_ids=[event["id"] for event in wanted],
@@ -135,37 +174,51 @@ def _fan_out(tx: Transaction, endpoint_id: str) -> int:
             order_ledger_ids=orders,
             sequences=[event["sequence"] for event in wanted],
         )
-        tx.execute(statements.SCHEDULE, endpoint_id=endpoint_id, order_ledger_ids=sorted(set(orders)))
+        if added < len(wanted):  # some were there, and may have ended
+            tx.execute(statements.SCHEDULE, endpoint_id=endpoint_id, order_ledger_ids=sorted(set(orders)))
     last = events[-1]
     tx.execute(statements.MOVE_CURSOR, endpoint_id=endpoint_id, xid=last["xid"], position=last["position"])
     return len(events)
 
 
-def _save(tx: Transaction, delivery: Delivery, outcome: Outcome) -> bool:
+def _save(tx: Transaction, endpoint_id: str, done: Sequence[Done]) -> set[str]:
+    """:returns: the ids of those whose claim was not lost"""
+    columns = zip(*(_outcome_columns(delivery, outcome) for delivery, outcome in done), strict=True)
+    saved = {
+        row["id"] for row in tx.all(statements.SAVE, **dict(zip(OUTCOME_COLUMNS, map(list, columns), strict=True)))
+    }
+    orders = {delivery.order_ledger_id for delivery, _ in done if delivery.order_ledger_id and delivery.id in saved}
+    if orders:
+        tx.execute(statements.SCHEDULE, endpoint_id=endpoint_id, order_ledger_ids=sorted(orders))
+    return saved
+
+
+def _outcome_columns(delivery: Delivery, outcome: Outcome) -> tuple[object, ...]:
     retry_in_s = None if is_success(outcome) else delay_after(delivery.attempts + 1)
     status = "succeeded" if is_success(outcome) else "failed" if retry_in_s is None else "pending"
-    tx.execute(statements.LOCK, endpoint_id=delivery.endpoint_id)
-    is_ours = tx.execute(
-        statements.SAVE,
-        id=delivery.id,
-        claim_number=delivery.claim_number,
-        status=status,
-        retry_in_s=retry_in_s,
-        response_status=outcome.status if isinstance(outcome, Answer) else None,
-        response_body=outcome.body if isinstance(outcome, Answer) else None,
-        error=outcome.reason if isinstance(outcome, NoAnswer) else None,
-    )
-    if not is_ours:
-        return False
-    tx.execute(
-        statements.SUCCEEDED if is_success(outcome) else statements.FAILED, endpoint_id=delivery.endpoint_id
-    )  # fmt: skip
-    if isinstance(outcome, Answer) and outcome.status == 410:
-        _disable(tx, delivery.endpoint_id, GONE)
-    if delivery.order_ledger_id:
-        orders = [delivery.order_ledger_id]
-        tx.execute(statements.SCHEDULE, endpoint_id=delivery.endpoint_id, order_ledger_ids=orders)
-    return True
+    answer = (outcome.status, outcome.body, None) if isinstance(outcome, Answer) else (None, None, outcome.reason)
+    return delivery.id, delivery.claim_number, status, retry_in_s, *answer
+
+
+def _note_successes(tx: Transaction, endpoint: Row, outcomes: Sequence[Outcome]) -> bool:
+    """Note on the endpoint whether its receiver works. :returns: whether it has failed since its last success"""
+    is_failing = bool(endpoint["is_failing"])
+    succeeded = [is_success(outcome) for outcome in outcomes]
+    if any(succeeded):
+        if is_failing or endpoint["is_success_old"]:
+            tx.execute(statements.SUCCEEDED, endpoint_id=endpoint["id"])
+        is_failing = False
+    if succeeded and not succeeded[-1]:
+        if not is_failing:
+            tx.execute(statements.FAILED, endpoint_id=endpoint["id"])
+        is_failing = True
+    if any(map(_is_gone, outcomes)):
+        _disable(tx, endpoint["id"], GONE)
+    return is_failing
+
+
+def _is_gone(outcome: Outcome) -> bool:
+    return isinstance(outcome, Answer) and outcome.status == 410
 
 
 def _disable(tx: Transaction, endpoint_id: str, reason: str) -> None:

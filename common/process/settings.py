@@ -157,7 +157,7 @@ class Settings:
         whole(1, 256), "32", "webhooks: deliveries in flight at once, each on its own thread"
     )
     webhook_in_flight_per_endpoint: int = setting(
-        whole(1, 64), "4", "webhooks: deliveries to one endpoint at once; an endpoint that fails has one"
+        whole(1, 64), "8", "webhooks: deliveries to one endpoint at once; an endpoint that fails has one"
     )
     webhook_timeout_s: float = setting(
         number(0.1, 15), "15", "webhooks: how long a receiver may take to answer, from the name to the last header"

@@ -13,14 +13,15 @@ BLOCKS_FOR = "interval '1 hour'"
 
 LOCK = "SELECT status FROM webhook_endpoints WHERE id = %(endpoint_id)s AND deleted_at IS NULL FOR UPDATE"
 
-# Set when the deliveries of an order that have not been attempted are due: now, or once no earlier event blocks them.
-# An earlier event blocks until it has ended, or until an hour after its first attempt.
-SCHEDULE = f"""
-UPDATE webhook_deliveries AS waiting SET due_at = (
+# When a delivery that has not been attempted is due: now, or once no earlier event of its order blocks it. An earlier
+# event blocks until it has ended, or until an hour after its first attempt.
+DUE_AT = f"""(
   SELECT GREATEST(now(), max(COALESCE(earlier.first_attempt_at + {BLOCKS_FOR}, 'infinity')))
   FROM webhook_deliveries AS earlier
   WHERE earlier.endpoint_id = waiting.endpoint_id AND earlier.order_ledger_id = waiting.order_ledger_id
-    AND earlier.sequence < waiting.sequence AND earlier.status = 'pending')
+    AND earlier.sequence < waiting.sequence AND earlier.status = 'pending')"""
+SCHEDULE = f"""
+UPDATE webhook_deliveries AS waiting SET due_at = {DUE_AT}
 WHERE endpoint_id = %(endpoint_id)s AND order_ledger_id = ANY (%(order_ledger_ids)s::uuid[]) AND status = 'pending'
   AND first_attempt_at IS NULL
 """

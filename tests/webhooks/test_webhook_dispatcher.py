@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 
+import psycopg2
 import pytest
 
 from common.database.errors import DatabaseUnavailable
@@ -54,6 +56,19 @@ def start(store, attempts):
         dispatcher.stop()
 
 
+def run_until(dispatcher, condition):
+    """Run it round by round until the condition holds."""
+    eventually(lambda: [dispatcher.run_once(), condition()][1])
+
+
+def run_until_idle(dispatcher):
+    run_until(dispatcher, lambda: dispatcher.in_flight == 0)
+
+
+def unavailable(*_, **__):
+    raise DatabaseUnavailable
+
+
 def test_slow_receiver_does_not_hold_up_others(world, store, attempts, start):
     attempts.hold("https://slow.example/")
     slow, quick = world.endpoint("https://slow.example/"), world.endpoint("https://quick.example/")
@@ -79,8 +94,8 @@ def test_endpoints_that_fail_have_at_most_half_of_the_threads(world, store, atte
     healthy = world.endpoint("https://healthy.example/")
     world.event(world.order())
     store.fan_out()
-    start(threads=4).run_once()
-    eventually(lambda: {row["status"] for row in world.deliveries(healthy)} == {"succeeded"})
+    dispatcher = start(threads=4)
+    run_until(dispatcher, lambda: {row["status"] for row in world.deliveries(healthy)} == {"succeeded"})
     assert len([each for each in attempts.begun if each.url in urls]) == 2
 
 
@@ -97,18 +112,79 @@ def test_no_more_is_claimed_than_there_are_threads(world, store, attempts, start
     assert dispatcher.in_flight == 3
 
 
-def test_claim_is_given_back_when_the_outcome_cannot_be_saved(world, store, start, monkeypatch):
+def test_outcome_is_saved_once_the_database_answers_again(world, store, attempts, start, monkeypatch):
     endpoint = world.endpoint()
     world.event(world.order())
     store.fan_out()
-    with monkeypatch.context() as patched:
-        patched.setattr(store, "save", lambda *_: (_ for _ in ()).throw(DatabaseUnavailable()))
-        dispatcher = start()
-        dispatcher.run_once()
-        eventually(lambda: dispatcher.in_flight == 0)
+    dispatcher = start()
     dispatcher.run_once()
-    (row,) = world.deliveries(endpoint)
-    assert (row["status"], row["attempts"], row["claimed_by"]) == ("pending", 0, None)
+    eventually(lambda: attempts.begun)
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "turn", unavailable)
+        dispatcher.run_once()
+        dispatcher.run_once()
+        assert dispatcher.in_flight == 1
+    run_until_idle(dispatcher)
+    assert world.deliveries(endpoint)[0]["status"] == "succeeded"
+    assert len(attempts.begun) == 1
+
+
+def test_claim_whose_answer_is_lost_is_given_back(world, store, attempts, start, monkeypatch):
+    """The transaction that saves an outcome and claims the next delivery commits, and its answer is lost."""
+    endpoint, order = world.endpoint(), world.order()
+    world.event(order, 1), world.event(order, 2)
+    store.fan_out()
+    dispatcher = start()
+    dispatcher.run_once()
+    eventually(lambda: attempts.begun)
+    turn = store.turn
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "turn", lambda *given: [turn(*given), unavailable()])
+        eventually(lambda: [dispatcher.run_once(), world.deliveries(endpoint)[0]["status"] == "succeeded"][1])
+    assert [row["claimed_by"] is None for row in world.deliveries(endpoint)] == [True, False]
+    run_until_idle(dispatcher)
+    assert [row["claimed_by"] for row in world.deliveries(endpoint)] == [None, None]
+    assert len(attempts.begun) == 1
+
+
+def test_outcome_that_cannot_be_saved_costs_the_others_nothing(world, store, attempts, start, monkeypatch, caplog):
+    endpoint = world.endpoint()
+    for _ in range(3):
+        world.event(world.order())
+    store.fan_out()
+    poison = "\0"  # PostgreSQL cannot store it
+    outcomes = iter([Answer(204), Answer(204, poison), Answer(204)])
+    monkeypatch.setattr(Attempts, "__call__", lambda _, delivery: next(outcomes))
+    dispatcher = start()
+    dispatcher.run_once()
+    run_until_idle(dispatcher)
+    assert sorted(row["status"] for row in world.deliveries(endpoint)) == ["pending", "succeeded", "succeeded"]
+    assert "left to its lease" in caplog.text
+
+
+def test_outcomes_are_saved_when_the_process_stops(world, store, attempts, start):
+    endpoint = world.endpoint()
+    world.event(world.order())
+    store.fan_out()
+    dispatcher = start()
+    dispatcher.run_once()
+    dispatcher.stop()
+    assert world.deliveries(endpoint)[0]["status"] == "succeeded"
+
+
+def test_endpoint_that_somebody_changes_delays_nothing(url, world, store, attempts, start):
+    locked, other = world.endpoint(), world.endpoint()
+    world.event(world.order())
+    store.fan_out()
+    dispatcher = start()
+    dispatcher.run_once()
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM webhook_endpoints WHERE id = %s FOR UPDATE", (locked,))
+        run_until(dispatcher, lambda: world.deliveries(other)[0]["status"] == "succeeded")
+        assert world.deliveries(locked)[0]["status"] == "pending"
+    run_until_idle(dispatcher)
+    assert world.deliveries(locked)[0]["status"] == "succeeded"
+    assert len(attempts.begun) == 2
 
 
 def test_attempt_that_raises_does_not_end_the_thread(world, store, start, attempts, monkeypatch, caplog):
