@@ -27,7 +27,7 @@ def request(edge: Edge, client: str, order_ledger_id: str, key: str, wanted: Row
 
     def work(tx: Transaction) -> StoredResponse:
         order = _found(refund_store.lock_order(tx, client, order_ledger_id), order_ledger_id)
-        refund = refund_store.insert(tx, key, _share(order, wanted))
+        refund = refund_store.insert(tx, key, share_of(order, wanted))
         return StoredResponse.dumped(202, Refund, refund)
 
     command = Command(client, key, "refund", order_ledger_id, sent)
@@ -37,7 +37,7 @@ def request(edge: Edge, client: str, order_ledger_id: str, key: str, wanted: Row
 def dry_run(edge: Edge, client: str, order_ledger_id: str, wanted: Row) -> Reply:
     """What would be refunded now. :raises OrderNotFound, OrderNotRefundable, RefundExceedsRemaining:"""
     order = edge.store.database.transact(lambda tx: refund_store.find_order(tx, client, order_ledger_id))
-    share = _share(_found(order, order_ledger_id), wanted)
+    share = share_of(_found(order, order_ledger_id), wanted)
     unknown = dict.fromkeys(("refund_id", "status", "failure", "created_at", "updated_at"))
     return Reply({**unknown, **share}, 200)
 
@@ -75,7 +75,7 @@ def _found(order: Row | None, order_ledger_id: str) -> Row:
     return order
 
 
-def _share(order: Row, wanted: Row) -> Row:
+def share_of(order: Row, wanted: Row) -> Row:
     """The refund that is wanted: its amount and its pieces.
 
     :raises OrderNotRefundable: the order is not completed

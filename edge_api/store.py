@@ -119,11 +119,14 @@ WITH entry AS (
 SELECT id, (SELECT pg_notify('{CHANNEL}', '') WHERE %(notify)s) FROM entry
 """
 
-# The payment was refused: the entry ends here, with the response that a repeated request gets. A decline is counted.
+# The payment was refused: the entry ends here, with the response that a repeated request gets. A decline is counted. An
+# order that its client has cancelled meanwhile ends for that reason.
 REFUSED = """
 WITH entry AS (
   UPDATE order_ledger SET status = 'AUTHORIZATION_FAILED', status_detail = %(failure_code)s,
-    failure_code = %(failure_code)s, failure_message = %(failure_message)s,
+    failure_code = CASE WHEN cancel_requested_at IS NULL THEN %(failure_code)s ELSE 'cancelled' END,
+    failure_message = CASE WHEN cancel_requested_at IS NULL THEN %(failure_message)s
+      ELSE 'The client cancelled the order.' END,
     response_status = %(status)s, response_body = %(body)s,
     claimed_by = NULL, claimed_until = NULL, due_at = NULL, updated_at = now()
   WHERE id = %(id)s AND claim_number = %(claim_number)s AND status = 'AWAITING_AUTHORIZATION'

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from werkzeug.test import TestResponse
 
 from tests.edge_api.conftest import CLOSE_ABANDONED, MARK_ABANDONED, Shop
-from tests.edge_api.neighbours import Neighbour, request_lost
+from tests.edge_api.neighbours import Held, Neighbour, request_lost
 
 REASON = {"reason": "requested_by_customer"}
 # As the orchestrator does it.
@@ -136,6 +137,21 @@ def test_unanswered_order_is_closed_when_it_is_cancelled(shop: Shop, payments: N
     now = shop.get(order).json
     assert now["cancellation"]["status"] == "done"
     assert shop.order().json["error"] == "request_abandoned"
+
+
+def test_order_that_is_declined_after_a_cancel_is_cancelled(
+    shop: Shop, payments: Neighbour, in_background: ThreadPoolExecutor, sql: Sql
+) -> None:
+    payments.then(held := Held())
+    placed = in_background.submit(shop.order, token="decline_stolen")
+    held.wait()
+    order = sql("SELECT id FROM order_ledger")[0]["id"]
+    assert cancel(shop, order).status_code == 202
+    held.go()
+    assert placed.result().json["error"] == "payment_declined"
+    now = shop.get(order).json
+    assert (now["failure"]["code"], now["cancellation"]["status"]) == ("cancelled", "done")
+    assert [row["type"] for row in sql("SELECT type FROM events")] == ["order.cancelled"]
 
 
 # Personal data

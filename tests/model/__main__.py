@@ -16,20 +16,21 @@ from tests.model.story import tell
 
 def main(arguments: list[str]) -> int:
     options = _options(arguments)
-    return _show_planted(options.planted) if options.planted else _check_today(options.faults)
+    return _show_planted(options.planted) if options.planted else _check_today(options.faults, options.more)
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make model", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--faults", type=int, help="how many faults each scenario may have, instead of its own bound")
+    parser.add_argument("--more", type=int, default=0, help="how many faults each may have beyond its own bound")
     parser.add_argument("--planted", choices=[*PLANTED, "all"], metavar="NAME", help="show how this error is found")
     return parser.parse_args(arguments)
 
 
-def _check_today(faults: int | None) -> int:
+def _check_today(faults: int | None, more: int) -> int:
     begun, states, violations = time.process_time(), 0, 0
     for name, scenario in SCENARIOS.items():
-        bounded = scenario if faults is None else scenario._replace(faults=faults)
+        bounded = scenario._replace(faults=scenario.faults + more if faults is None else faults)
         seen = check(bounded)
         states += len(seen.states)
         _say(f"{name}: {len(seen.states):,} states, {seen.steps:,} steps, at most {bounded.faults} faults")

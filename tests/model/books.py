@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
-from common.api.errors import ApiError
+from common.api.errors import ApiError, IdempotencyKeyReused
 from tests.model.network import Request, Response
 
 
@@ -33,10 +33,30 @@ class Payment(NamedTuple):
     captured: int = 0
     refunded: int = 0
     refuses_capture: bool = False
+    refuses_refund: bool = False
+    delays_refund: bool = False
+    pending: int = 0
+    """Cents of refunds that the gateway has not settled."""
+
+
+class Movement(NamedTuple):
+    """A refund in the books of the payments service."""
+
+    key: str
+    payment: str
+    amount: int
+    status: str
+
+
+class Returned(NamedTuple):
+    """The pieces that went back into stock for a refund: the sum of the adjustments with this reference."""
+
+    reference: str
+    quantity: int
 
 
 class Reply(NamedTuple):
-    """The stored answer to an idempotency key of the payments service."""
+    """The stored answer to an idempotency key of the payments or the inventory service."""
 
     key: str
     sent: str
@@ -53,6 +73,10 @@ class Books(NamedTuple):
     reservations: tuple[Reservation, ...] = ()
     payments: tuple[Payment, ...] = ()
     replies: tuple[Reply, ...] = ()
+    movements: tuple[Movement, ...] = ()
+    returned: tuple[Returned, ...] = ()
+    is_gone: bool = False
+    """Whether the product has been deleted."""
 
 
 Handled = tuple[Books, Response]
@@ -73,6 +97,21 @@ def put(rows: tuple[Row, ...], row: Row) -> tuple[Row, ...]:
 def answer(status: int, /, **body: Any) -> Response:
     """A response with this body."""
     return Response(status, json.dumps(body))
+
+
+def once(books: Books, key: str, sent: str, work: Callable[[], Handled]) -> Handled:
+    """Answer a key once, and then replay the answer. Of the refusals only final ones are stored."""
+    if known := find(books.replies, key):
+        if known.sent != sent:
+            raise IdempotencyKeyReused()
+        return books, known.response
+    try:
+        books, response = work()
+    except ApiError as refusal:
+        if not refusal.is_final:
+            raise
+        response = refused(refusal)
+    return books._replace(replies=put(books.replies, Reply(key, sent, response))), response
 
 
 def refused(refusal: ApiError) -> Response:

@@ -6,19 +6,25 @@ from typing import NamedTuple
 
 from domain.ids import order_id_for
 from domain.states import Status, authorize_key
-from tests.model.books import Books, Order, Payment, Reservation, find
+from tests.model.books import Books, Movement, Order, Payment, Reservation, find
 from tests.model.ledger import Entry
+from tests.model.refunds import Refund
+from tests.model.state import Client
 
 
 class Case(NamedTuple):
     """One order everywhere: what the ledger and each participant have of it."""
 
-    told: int
-    """The status of the final response that the client has got, 0 before there is one."""
+    client: Client
     entry: Entry | None
     payments: tuple[Payment, ...]
     order: Order | None
     reservation: Reservation | None
+    refunds: tuple[Refund, ...] = ()
+    movements: tuple[Movement, ...] = ()
+    """The refunds of its payments, in the books of the payments service."""
+    returned: tuple[int, ...] = ()
+    """For each of its refunds, the pieces that went back into stock."""
 
     @property
     def status(self) -> Status | None:
@@ -49,9 +55,13 @@ class Case(NamedTuple):
         return self.order.status if self.order else "not there"
 
 
-def case_of(id_: str, told: int, entry: Entry | None, books: Books) -> Case:
+def case_of(client: Client, entry: Entry | None, books: Books, refunds: tuple[Refund, ...] = ()) -> Case:
     """A payment is found by key, because the gateway has it before the ledger does, and by id."""
-    order_id = order_id_for(id_)
-    keys = (authorize_key(id_), entry.payment) if entry else ()
+    order_id = order_id_for(client.id)
+    keys = (authorize_key(client.id), entry.payment) if entry else ()
     payments = tuple(payment for payment in books.payments if payment.key in keys or payment.id in keys)
-    return Case(told, entry, payments, find(books.orders, order_id), find(books.reservations, order_id))
+    ids = [payment.id for payment in payments]
+    movements = tuple(movement for movement in books.movements if movement.payment in ids)
+    returned = tuple(sum(row.quantity for row in books.returned if row.reference == refund.id) for refund in refunds)
+    order, reservation = find(books.orders, order_id), find(books.reservations, order_id)
+    return Case(client, entry, payments, order, reservation, refunds, movements, returned)

@@ -10,15 +10,18 @@ from typing import Any, NamedTuple, TypeVar
 from common.api.errors import ApiError
 from common.api.idempotency import StoredResponse
 from common.calls.client import Answer, ServiceClient
+from edge_api import refunds as edge_refunds
 from edge_api.outcome import Authorization, abandoned, finish
 from edge_api.services import Services
+from orchestrator import refund_entries
 from orchestrator.entries import entry_of, saga_of
 from orchestrator.participants import Participants
-from orchestrator.saga import Saga, after
-from tests.model import ledger, participants
+from orchestrator.saga import Saga, after, turned_back
+from tests.model import ledger, participants, refunds
 from tests.model.books import Books, Handled, Handler
 from tests.model.ledger import POLICY, Entry, Outcome, row_of
 from tests.model.network import Asked, Request, Response, Script
+from tests.model.refunds import Both, Refund, RefundOutcome, Wanted
 
 T = TypeVar("T")
 Responses = tuple[Response | None, ...]
@@ -40,13 +43,16 @@ class Design:
     """Each decision of the protocol. A planted error replaces one of them."""
 
     # The orchestrator
-    saga_of: Callable[[dict[str, Any]], Saga] = saga_of
+    saga_of: Callable[[dict[str, Any]], Any] = saga_of
     calls: Callable[..., Participants] = Participants
     after: Callable[..., Saga] = after
+    refund_of: Callable[[dict[str, Any]], Any] = refund_entries.refund_of
+    turned_back: Callable[[Any], Any] = turned_back
     # The Edge API
     authorize: Callable[[Services, dict[str, Any], str], Answer] = authorize
     finish: Callable[..., StoredResponse] = finish
     responds_before_commit: bool = False
+    share_of: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]] = edge_refunds.share_of
     # The ledger
     insert: Callable[[str], Entry | None] = ledger.insert
     take_over: Callable[[Entry], Entry | None] = ledger.take_over
@@ -58,7 +64,13 @@ class Design:
     only_compares_claims: bool = True
     """Nothing depends on the value of a claim number."""
     save: Callable[..., Entry | None] = ledger.save
+    as_saved: Callable[[Entry, Entry], Entry] = ledger.as_saved
     lease_ends: Callable[[Entry], Entry | None] = ledger.lease_ends
+    cancel: Callable[[Entry], Entry | None] = ledger.cancel
+    insert_refund: Callable[[Entry, Refund], Both | None] = refunds.insert
+    claim_refund: Callable[[Refund], Refund | None] = refunds.claim
+    save_refund: Callable[..., Both | None] = refunds.save
+    refund_lease_ends: Callable[[Refund], Refund | None] = refunds.lease_ends
     # The participants
     handle: Handler = participants.handle
 
@@ -76,19 +88,48 @@ class Design:
         """What a request to the Edge API does next with the entry it has claimed."""
         return self._once(self._next_of_edge, seen, card, responses)
 
+    def next_of_refund(self, seen: Refund, card: str, responses: Responses) -> Request | Write:
+        """What an orchestrator does next with the refund it has claimed."""
+        return self._once(self._next_of_refund, seen, responses)
+
+    def wanted(self, entry: Entry, wanted: Wanted, number: int) -> Both | int:
+        """The refund that a request is accepted with, or the status of the response to it."""
+        return self._once(self._wanted, entry, wanted._replace(sends=0, told=0), number)
+
     def abandoned(self, entry: Entry) -> int:
         """The status of the response to a request that the sweeper has closed."""
         return abandoned(row_of(entry)).status
 
     def _next_of_saga(self, seen: Entry, responses: Responses) -> Request | Write:
         saga = self.saga_of(row_of(seen))
-        left = list(responses)
-        callers = (_Caller(Script(name, left)) for name in ("orders", "inventory", "payments"))
         try:
-            answer = self.calls(*callers).ask(saga)
+            now = self.turned_back(saga) if saga.must_turn_back else self._asked(saga, responses)
         except Asked as asked:
             return asked.request
-        return Write("save", (Outcome.of(entry_of(saga, self.after(saga, answer, POLICY))),))
+        return Write("save", (Outcome.of(entry_of(saga, now)),))
+
+    def _next_of_refund(self, seen: Refund, responses: Responses) -> Request | Write:
+        saga = self.refund_of(refunds.row_of(seen))
+        try:
+            now = self._asked(saga, responses)
+        except Asked as asked:
+            return asked.request
+        return Write("save_refund", (RefundOutcome.of(refund_entries.row_of(saga, now)),))
+
+    def _asked(self, saga: Any, responses: Responses) -> Any:
+        left = list(responses)
+        callers = (_Caller(Script(name, left)) for name in ("orders", "inventory", "payments"))
+        return self.after(saga, self.calls(*callers).ask(saga), POLICY)
+
+    def _wanted(self, entry: Entry, wanted: Wanted, number: int) -> Both | int:
+        try:
+            share = self.share_of(refunds.order_row(entry), wanted.body)
+        except ApiError as refusal:
+            return refusal.status
+        pieces = sum(item["quantity"] for item in share["items"])
+        id_, order = refunds.refund_id(number), wanted.order
+        refund = Refund(id_, order, share["amount_cents"], pieces, share["restock"], entry.payment)
+        return self.insert_refund(entry, refund) or 500
 
     def _next_of_edge(self, seen: Entry, card: str, responses: Responses) -> Request | Write:
         row = row_of(seen)

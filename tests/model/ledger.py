@@ -9,20 +9,30 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from common.database.database import Row
-from domain.states import ABANDONED, Status
+from domain.events import EventType
+from domain.states import ABANDONED, CANCELLED, Status
 from orchestrator.saga import RetryPolicy
 
 POLICY = RetryPolicy(max_attempts=2, jitter=0)
 PRICE = 700  # cents
+PIECES = 2
 PRODUCT = "00000000-0000-4000-8000-00000000000a"
 USER = "00000000-0000-4000-8000-00000000000b"
+LINE = {"product_id": PRODUCT, "quantity": PIECES, "unit_price_cents": PRICE // PIECES}
 FIXED = {
     "user_id": USER,
     "currency": "USD",
     "total_amount_cents": PRICE,
-    "items": ({"product_id": PRODUCT, "quantity": 1, "unit_price_cents": PRICE},),
+    "items": (LINE,),
 }
 """What every entry has in common."""
+
+
+class Event(NamedTuple):
+    """What a client is told: a change, and the status of the order after it."""
+
+    type: str
+    status: str
 
 
 class Entry(NamedTuple):
@@ -41,6 +51,16 @@ class Entry(NamedTuple):
     response: int = 0
     """The status of the stored response, 0 before there is one."""
     event: str = ""
+    events: tuple[Event, ...] = ()
+    is_cancelled: bool = False
+    """Whether the client has asked for the cancellation."""
+    cancel_response: int = 0
+    """The status of the stored response to the latest of these requests."""
+    reserved: int = 0
+    """Cents that its refunds have taken as their shares."""
+    refunded: int = 0
+    """Cents that its refunds have returned."""
+    refunded_pieces: int = 0
 
 
 class Outcome(NamedTuple):
@@ -87,7 +107,7 @@ def row_of(entry: Entry) -> dict[str, Any]:
         "failure_message": entry.failure or None,
         "retry_count": entry.retry_count,
         "attention_reason": None,
-        "is_cancelled": False,
+        "is_cancelled": entry.is_cancelled,
         "stalled_s": 0,
     }
 
@@ -98,8 +118,9 @@ def insert(id_: str) -> Entry | None:
 
 
 def take_over(entry: Entry) -> Entry | None:
-    """A repeat of the request continues, unless another one works on the entry or the sweeper has marked it."""
-    if entry.status != Status.AWAITING_AUTHORIZATION or entry.failure or entry.is_leased:
+    """A repeat of the request continues, unless another one works on the entry or it is to be closed."""
+    is_closing = entry.failure or entry.is_cancelled
+    if entry.status != Status.AWAITING_AUTHORIZATION or is_closing or entry.is_leased:
         return None
     return entry._replace(claim_number=entry.claim_number + 1, is_leased=True)
 
@@ -112,15 +133,20 @@ def authorized(entry: Entry | None, seen: Entry, payment: str, response: int) ->
     """T2: the status, the event and the stored response."""
     if entry is None or not _is_mine(entry, seen):
         return None
-    return entry._replace(
-        status=Status.AUTHORIZED, payment=payment, response=response, is_leased=False, event="PENDING"
-    )
+    new = entry._replace(status=Status.AUTHORIZED, payment=payment, response=response, is_leased=False, event="PENDING")
+    return guarded(entry, new)
 
 
 def refused(entry: Entry | None, seen: Entry, failure: str, response: int) -> Entry | None:
     if entry is None or not _is_mine(entry, seen):
         return None
-    return entry._replace(status=Status.AUTHORIZATION_FAILED, failure=failure, response=response, is_leased=False)
+    new = entry._replace(
+        status=Status.AUTHORIZATION_FAILED,
+        failure=CANCELLED if entry.is_cancelled else failure,
+        response=response,
+        is_leased=False,
+    )
+    return guarded(entry, new)
 
 
 def _is_mine(entry: Entry, seen: Entry) -> bool:
@@ -151,16 +177,53 @@ def save(entry: Entry | None, seen: Entry, outcome: Outcome) -> Entry | None:
 
 def with_outcome(entry: Entry, outcome: Outcome) -> Entry:
     event = {Status.COMPLETED: "PROCESSED", Status.FAILED: "FAILED"}.get(outcome.status, entry.event)
-    return entry._replace(
+    is_cancelled = entry.is_cancelled and outcome.status in (Status.FAILED, Status.AUTHORIZATION_FAILED)
+    new = entry._replace(
         status=outcome.status,
         has_order=outcome.has_order,
         retry_count=outcome.retry_count,
         compensating_from=outcome.compensating_from,
         undone=outcome.undone,
-        failure=outcome.failure,
+        failure=CANCELLED if is_cancelled else outcome.failure,
         is_leased=not (outcome.waits or outcome.status.is_terminal),
         event=event,
     )
+    return guarded(entry, new)
+
+
+def guarded(was: Entry, now: Entry) -> Entry:
+    """The trigger of the ledger: it writes the event of a change in the transaction of the change."""
+    type_ = _event_of(now)
+    return now._replace(events=(*now.events, Event(type_, now.status))) if type_ and was.status != now.status else now
+
+
+def _event_of(entry: Entry) -> str:
+    if entry.failure == CANCELLED and entry.status in (Status.FAILED, Status.AUTHORIZATION_FAILED):
+        return EventType.ORDER_CANCELLED
+    return _EVENTS.get(entry.status, "")
+
+
+_EVENTS = {
+    Status.AUTHORIZED: EventType.ORDER_AUTHORIZED,
+    Status.COMPLETED: EventType.ORDER_COMPLETED,
+    Status.FAILED: EventType.ORDER_FAILED,
+    Status.AUTHORIZATION_FAILED: EventType.ORDER_AUTHORIZATION_FAILED,
+}
+
+
+def as_saved(seen: Entry, saved: Entry) -> Entry:
+    """What an orchestrator knows after a save: what it has written, and whether the order was cancelled meanwhile."""
+    return as_claimed(seen)._replace(is_cancelled=saved.is_cancelled)
+
+
+def as_claimed(entry: Entry) -> Entry:
+    """What an orchestrator knows after a claim: the columns that it returns."""
+    return entry._replace(response=0, event="", events=(), cancel_response=0, reserved=0, refunded=0, refunded_pieces=0)
+
+
+def cancel(entry: Entry) -> Entry | None:
+    """Note the client's wish. None: the order has ended."""
+    return None if entry.status.is_terminal else entry._replace(is_cancelled=True)
 
 
 def lease_ends(entry: Entry) -> Entry | None:

@@ -20,6 +20,8 @@ class Request(NamedTuple):
     method: str
     path: str
     body: str
+    key: str = ""
+    """The header Idempotency-Key."""
 
 
 class Response(NamedTuple):
@@ -73,19 +75,20 @@ class Script(ServiceClient):
         body: dict[str, Any] | None = None,
         *,
         params: dict[str, str] | None = None,
+        key: str | None = None,
         refusals: frozenset[str] = frozenset(),
         is_yes: Callable[[dict[str, Any]], bool] = lambda _: True,
     ) -> Answer:
         """:raises Asked: there is no response for this call"""
         if not self._responses:
-            self._stop(method, path, body)
+            self._stop(method, path, body, key)
         response = self._responses.pop(0)
         if response is None:
             return Nothing("no response")
         return self._read(response.status, response.body.encode(), refusals, is_yes)
 
-    def _stop(self, method: str, path: str, body: dict[str, Any] | None) -> NoReturn:
-        raise Asked(Request(self.name, method, path, "" if body is None else encode.canonical(body)))
+    def _stop(self, method: str, path: str, body: dict[str, Any] | None, key: str | None) -> NoReturn:
+        raise Asked(Request(self.name, method, path, "" if body is None else encode.canonical(body), key or ""))
 
 
 def with_late(late: Iterable[Request], request: Request) -> tuple[Request, ...]:

@@ -9,9 +9,21 @@ import json
 
 from common.api.errors import ApiError, IdempotencyKeyReused
 from domain.ids import order_id_for
-from inventory_service.errors import InsufficientStock, ReservationReleased
+from inventory_service.errors import InsufficientStock, ProductNotFound, ReservationReleased
 from orders_service.errors import InvalidStatusTransition, OrderNotFound
-from tests.model.books import Books, Handled, Handler, Order, Reservation, answer, find, put, refused
+from tests.model.books import (
+    Books,
+    Handled,
+    Handler,
+    Order,
+    Reservation,
+    Returned,
+    answer,
+    find,
+    once,
+    put,
+    refused,
+)
 from tests.model.network import Request, Response
 from tests.model.payments import payments
 
@@ -63,6 +75,9 @@ def _show(order: Order, status: int) -> Response:
 
 
 def inventory(books: Books, request: Request) -> Handled:
+    if request.path.endswith("/stock"):
+        sent = request.path + request.body
+        return once(books, f"stock {request.key}", sent, lambda: _restock(books, request))
     if request.method == "POST":
         return _reserve(books, request.body)
     return _release(books, request.path.split("/")[3])
@@ -77,6 +92,8 @@ def _reserve(books: Books, body: str) -> Handled:
     if known and known.sent != body:
         raise IdempotencyKeyReused()
     if not known:
+        if books.is_gone:
+            raise ProductNotFound(product_ids=[item["product_id"]])
         if quantity > books.stock:
             raise InsufficientStock(item["product_id"], "sku", requested=quantity, available=books.stock)
         rows = put(books.reservations, Reservation(order_id, "RESERVED", body, quantity))
@@ -91,6 +108,22 @@ def _release(books: Books, order_id: str) -> Handled:
     return (
         books._replace(stock=books.stock + restored, reservations=rows),
         answer(200, order_id=order_id, total_quantity_restored=restored),
+    )
+
+
+def _restock(books: Books, request: Request) -> Handled:
+    product, body = request.path.split("/")[3], json.loads(request.body)
+    if books.is_gone:
+        raise ProductNotFound(product_ids=[product])
+    reference, quantity = body["reference_id"], body["quantity"]
+    known = find(books.returned, reference) or Returned(reference, 0)
+    return (
+        books._replace(
+            received=books.received + quantity,
+            stock=books.stock + quantity,
+            returned=put(books.returned, known._replace(quantity=known.quantity + quantity)),
+        ),
+        answer(200, product_id=product, added_quantity=quantity),
     )
 
 

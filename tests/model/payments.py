@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from common.api.errors import ApiError, IdempotencyKeyReused, ValidationFailed
+from common.api.errors import ValidationFailed
 from payments_service import gateway
 from payments_service.errors import (
     AlreadyCaptured,
@@ -14,32 +14,23 @@ from payments_service.errors import (
     AuthorizationNotFound,
     NothingToRefund,
     PaymentDeclined,
+    RefundDeclined,
 )
 from payments_service.operations import CAPTURE_REFUSED
-from tests.model.books import Books, Handled, Payment, Reply, answer, find, put, refused
-from tests.model.network import Request
+from tests.model.books import Books, Handled, Movement, Payment, answer, find, once, put, refused
+from tests.model.network import Request, Response
+
+SETTLE = "/payments/simulate/settle_refunds"
 
 
 def payments(books: Books, request: Request) -> Handled:
+    if request.path == SETTLE:
+        return settle(books), answer(200)
     verb, *ids = request.path.split("/")[2:]
-    return _once(books, request, verb if ids or verb == "authorize" else "void_by_key", *ids)
-
-
-def _once(books: Books, request: Request, verb: str, *ids: str) -> Handled:
-    """Answer a key once, and then replay the answer."""
+    verb = verb if ids or verb == "authorize" else "void_by_key"
     body = json.loads(request.body)
     key, sent = f"{verb} {body['idempotency_key']}", request.path + request.body
-    if known := find(books.replies, key):
-        if known.sent != sent:
-            raise IdempotencyKeyReused()
-        return books, known.response
-    try:
-        books, response = _PAYMENT_VERBS[verb](books, body, *ids)
-    except ApiError as refusal:
-        if not refusal.is_final:
-            raise
-        response = refused(refusal)
-    return books._replace(replies=put(books.replies, Reply(key, sent, response))), response
+    return once(books, key, sent, lambda: _PAYMENT_VERBS[verb](books, body, *ids))
 
 
 def _authorize(books: Books, body: dict[str, Any]) -> Handled:
@@ -50,7 +41,11 @@ def _authorize(books: Books, body: dict[str, Any]) -> Handled:
         payment = payment._replace(status="DECLINED", amount=body["amount_cents"])
         return _declined(books, payment, code)
     payment = payment._replace(
-        status="AUTHORIZED", amount=body["amount_cents"], refuses_capture=gateway.refuses_capture(token)
+        status="AUTHORIZED",
+        amount=body["amount_cents"],
+        refuses_capture=gateway.refuses_capture(token),
+        refuses_refund=gateway.refuses_refund(token),
+        delays_refund=gateway.delays_refund(token),
     )
     return _changed(books, payment, amount_cents=payment.amount, currency=body["currency"])
 
@@ -103,10 +98,48 @@ def _refund(books: Books, body: dict[str, Any], id_: str) -> Handled:
     payment = _payment(books, id_)
     if payment.status == "VOIDED":
         raise AlreadyVoided()
-    left = payment.captured - payment.refunded
+    left = payment.captured - payment.refunded - payment.pending
     if not left:
         raise NothingToRefund(payment.status)
-    return _changed(books, payment._replace(status="REFUNDED", refunded=payment.captured), amount_cents=left)
+    amount = body.get("amount_cents", left)
+    if amount > left:
+        raise ValidationFailed()
+    if payment.refuses_refund:
+        raise RefundDeclined()
+    status = "PENDING" if payment.delays_refund else "REFUNDED"
+    movement = Movement(body["idempotency_key"], id_, amount, status)
+    payment = payment._replace(pending=payment.pending + amount) if payment.delays_refund else _less(payment, amount)
+    movements = put(books.movements, movement)
+    return books._replace(payments=put(books.payments, payment), movements=movements), _shown(movement)
+
+
+def _less(payment: Payment, amount: int) -> Payment:
+    refunded = payment.refunded + amount
+    return payment._replace(refunded=refunded, status="REFUNDED" if refunded == payment.captured else payment.status)
+
+
+def _shown(movement: Movement) -> Response:
+    return answer(200, authorization_id=movement.payment, status=movement.status, amount_cents=movement.amount)
+
+
+def settle(books: Books) -> Books:
+    """The gateway settles every pending refund. The stored answers become those of settled ones."""
+    for movement in books.movements:
+        if movement.status == "PENDING":
+            books = _settled(books, movement._replace(status="REFUNDED"))
+    return books
+
+
+def _settled(books: Books, movement: Movement) -> Books:
+    payment, reply = find(books.payments, movement.payment), find(books.replies, f"refund {movement.key}")
+    assert payment
+    assert reply
+    less = _less(payment, movement.amount)._replace(pending=payment.pending - movement.amount)
+    return books._replace(
+        payments=put(books.payments, less),
+        movements=put(books.movements, movement),
+        replies=put(books.replies, reply._replace(response=_shown(movement))),
+    )
 
 
 _PAYMENT_VERBS: dict[str, Callable[..., Handled]] = {

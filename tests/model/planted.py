@@ -12,19 +12,22 @@ from typing import Any, NamedTuple
 
 from common.api.idempotency import StoredResponse
 from common.calls.client import Answer, No, Nothing, ServiceClient, Yes
-from domain.states import Status
+from domain.refunds import RefundStatus
+from domain.states import CANCELLED, Status
 from edge_api import outcome
+from edge_api import refunds as refunds_of_edge
 from edge_api.outcome import Authorization
 from edge_api.services import Services
-from orchestrator import saga
+from orchestrator import refund_calls, refund_entries, saga
 from orchestrator.definitions import SALE
-from orchestrator.participants import Participants
-from orchestrator.saga import RetryPolicy, Saga, Sale
-from tests.model import ledger, participants
+from orchestrator.participants import Action, Participants
+from orchestrator.saga import Pending, RetryPolicy, Saga, Sale
+from tests.model import ledger, participants, refunds
 from tests.model.books import Books, Handled, Handler, Payment
 from tests.model.design import Design
 from tests.model.ledger import POLICY, PRICE, Entry, Outcome
 from tests.model.network import Request
+from tests.model.refunds import Both, Refund, RefundOutcome
 
 
 class Planted(NamedTuple):
@@ -134,7 +137,7 @@ class _UndoesWhatIsKnown(Sale):
 
     @property
     def undo(self) -> tuple[str, ...]:
-        in_flight = {Status.AUTHORIZED: "cancel_order", Status.ORDER_CREATED: "release_inventory"}
+        in_flight: dict[Any, str] = {Status.AUTHORIZED: "cancel_order", Status.ORDER_CREATED: "release_inventory"}
         left_out = in_flight.get(self.compensating_from) if self.compensating_from else None
         return tuple(name for name in super().undo if name != left_out)
 
@@ -219,6 +222,132 @@ def _reserves_without_looking(books: Books, request: Request) -> Handled:
     return participants.handle(books, request)
 
 
+# Cancels
+
+
+def _cancel_unnoted(entry: Entry) -> Entry | None:
+    return None if entry.status.is_terminal else entry
+
+
+def _cancel_at_any_time(entry: Entry) -> Entry | None:
+    return entry._replace(is_cancelled=True)
+
+
+def _refused_for_its_own_reason(entry: Entry | None, seen: Entry, failure: str, response: int) -> Entry | None:
+    new = ledger.refused(entry and entry._replace(is_cancelled=False), seen, failure, response)
+    return entry and new and new._replace(is_cancelled=entry.is_cancelled)
+
+
+def _cancel_ends_the_order(entry: Entry) -> Entry | None:
+    ended = entry._replace(is_cancelled=True, status=Status.FAILED, failure=CANCELLED, is_leased=False, event="FAILED")
+    return None if ledger.cancel(entry) is None else ledger.guarded(entry, ended)
+
+
+def _turned_back_unasked(saga_: Saga) -> Saga:
+    """It takes the order for one that is not confirmed."""
+    now = saga.turned_back(saga_)
+    return replace(now, undone=("cancel_order",)) if saga_.status == Status.PAYMENT_CAPTURED else now
+
+
+# Refunds
+
+
+def _share_without_status(order: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    is_turned_back = order["status"] == Status.COMPENSATING
+    return refunds_of_edge.share_of({**order, "status": Status.COMPLETED} if is_turned_back else order, wanted)
+
+
+def _insert_without_status(entry: Entry, refund: Refund) -> Both | None:
+    written = refunds.insert(entry._replace(status=Status.COMPLETED), refund)
+    return written and written._replace(entry=written.entry._replace(status=entry.status))
+
+
+def _insert_without_share(entry: Entry, refund: Refund) -> Both | None:
+    return refunds.insert(entry, refund) and Both(entry, refund)
+
+
+def _save_takes_the_share(both: Both, seen: Refund, outcome: RefundOutcome) -> Both | None:
+    written = refunds.save(both, seen, outcome)
+    if written is None or written.refund.status != RefundStatus.PAYMENT_REFUNDED or written.refund == both.refund:
+        return written
+    return refunds.insert(written.entry, written.refund) or written
+
+
+def _save_refund_without_fence(both: Both, seen: Refund, outcome: RefundOutcome) -> Both | None:
+    return refunds.save(both, both.refund, outcome._replace(expected_status=both.refund.status))
+
+
+def _save_refund_without_event(both: Both, seen: Refund, outcome: RefundOutcome) -> Both | None:
+    written = refunds.save(both, seen, outcome)
+    return written and written._replace(entry=written.entry._replace(events=both.entry.events))
+
+
+def _save_keeps_the_share(both: Both, seen: Refund, outcome: RefundOutcome) -> Both | None:
+    written = refunds.save(both, seen, outcome)
+    return written and written._replace(entry=written.entry._replace(reserved=both.entry.reserved))
+
+
+def _save_without_event(entry: Entry | None, seen: Entry, outcome: Outcome) -> Entry | None:
+    new = ledger.save(entry, seen, outcome)
+    return new and new._replace(events=entry.events if entry else ())
+
+
+def _claim_refund_without_lease(refund: Refund) -> Refund | None:
+    return refunds.claim(refund._replace(is_leased=False))
+
+
+def _nothing_is_a_refusal(saga_: Saga, answer: Any, policy: RetryPolicy) -> Saga:
+    is_money = saga_.status == RefundStatus.REQUESTED
+    return saga.after(saga_, No("unanswered", "") if is_money and isinstance(answer, Nothing) else answer, policy)
+
+
+def _pending_is_a_yes(saga_: Saga, answer: Any, policy: RetryPolicy) -> Saga:
+    return saga.after(saga_, Yes({}) if isinstance(answer, Pending) else answer, policy)
+
+
+def _without_restock(row: dict[str, Any]) -> Saga:
+    refund = refund_entries.refund_of(row)
+    return replace(refund, restock=False) if refund.status == RefundStatus.PAYMENT_REFUNDED else refund
+
+
+def _refund_calls(**actions: Action) -> Callable[..., Participants]:
+    """The participants, with other calls for these actions."""
+
+    def participants_(orders: Any, inventory: Any, payments: Any) -> Participants:
+        made = Participants(orders, inventory, payments)
+        callers = {"refund_payment": payments, "restock": inventory}
+        made._actions |= {name: (callers[name], action) for name, action in actions.items()}
+        return made
+
+    return participants_
+
+
+def _refund_with_key_of_attempt(payments: ServiceClient, refund: Any) -> Any:
+    attempt = replace(refund, id=f"{refund.id}:{refund.retry_count}") if refund.retry_count else refund
+    return refund_calls.refund_payment(payments, attempt)
+
+
+class _RestocksFirst(Participants):
+    """Puts the pieces back before it asks for the money."""
+
+    def __init__(self, orders: Any, inventory: Any, payments: Any) -> None:
+        super().__init__(orders, inventory, payments)
+        self._inventory = inventory
+
+    def ask(self, saga: Any) -> Any:
+        if saga.next_action == "refund_payment" and saga.restock:
+            answer = self._inventory.ask(refund_calls.restock, saga, [])
+            if not isinstance(answer, Yes):
+                return answer
+        return super().ask(saga)
+
+
+def _forgets_key_of_restock(books: Books, request: Request) -> Handled:
+    after, response = participants.handle(books, request)
+    is_it = request.path.endswith("/stock")
+    return after._replace(replies=books.replies) if is_it else after, response
+
+
 PLANTED = {
     "effect-before-entry": Planted(
         "Money is held before the entry that remembers it is committed.",
@@ -237,7 +366,7 @@ PLANTED = {
         "The key of an authorization does not name its order.",
         "tombstones_and_orphans",
         Design(authorize=_authorize_with_key_of_all_orders),
-        "two orders for one piece",
+        "two orders for the last pieces",
     ),
     "nothing-is-a-decline": Planted(
         "A payment service that does not answer is taken for a declined card.",
@@ -335,5 +464,124 @@ PLANTED = {
     ),
     "lease-never-ends": Planted(
         "The entry of a killed process stays claimed.", "stuck", Design(lease_ends=lambda entry: None)
+    ),
+    "save-without-event": Planted(
+        "The event is written in a transaction of its own, after that of the change.",
+        "events",
+        Design(save=_save_without_event),
+    ),
+    "cancel-read-at-the-claim": Planted(
+        "A saga learns of a cancel only when it claims the order.",
+        "cancelled",
+        Design(as_saved=lambda seen, saved: ledger.as_claimed(seen)),
+        "a cancel",
+    ),
+    "cancel-is-not-noted": Planted(
+        "The client is told 202, and its wish is written down later.",
+        "cancelled",
+        Design(cancel=_cancel_unnoted),
+        "a cancel",
+    ),
+    "declined-after-the-cancel": Planted(
+        "An order that is declined after its client cancelled it ends as declined.",
+        "cancelled",
+        Design(refused=_refused_for_its_own_reason),
+        "a cancel, and a declined card",
+    ),
+    "cancel-ends-the-order": Planted(
+        "A cancel ends the order itself instead of leaving that to the saga.",
+        "nothing_left",
+        Design(cancel=_cancel_ends_the_order),
+        "a cancel or a refund",
+    ),
+    "cancel-after-the-end": Planted(
+        "A cancel of a completed order is accepted.",
+        "cancelled",
+        Design(cancel=_cancel_at_any_time),
+        "a cancel or a refund",
+    ),
+    "cancel-after-the-capture": Planted(
+        "A cancelled order that is paid is taken for one that is not confirmed.",
+        "tombstones_and_orphans",
+        Design(turned_back=_turned_back_unasked),
+        "a cancel or a refund",
+    ),
+    "refund-of-a-cancelled-order": Planted(
+        "A refund of an order that is being cancelled is accepted.",
+        "refunds",
+        Design(share_of=_share_without_status, insert_refund=_insert_without_status),
+        "a cancel or a refund",
+    ),
+    "share-after-the-call": Planted(
+        "A refund takes its share of the order when the money is back.",
+        "refunds",
+        Design(insert_refund=_insert_without_share, save_refund=_save_takes_the_share),
+        "two refunds at once",
+    ),
+    "share-is-kept": Planted(
+        "A refund that has failed keeps its share of the order.",
+        "refunds",
+        Design(save_refund=_save_keeps_the_share),
+        "a refused refund",
+    ),
+    "refund-without-fence": Planted(
+        "An outcome of a refund is saved without the claim number and the expected status.",
+        "history",
+        Design(save_refund=_save_refund_without_fence),
+        "a refund",
+    ),
+    "refund-without-lease": Planted(
+        "A claim takes refunds that others have claimed.",
+        "owners",
+        Design(claim_refund=_claim_refund_without_lease),
+        "a refund",
+    ),
+    "refund-without-event": Planted(
+        "A refund ends without its event.",
+        "refunds",
+        Design(save_refund=_save_refund_without_event),
+        "a refund",
+    ),
+    "refund-key-changes": Planted(
+        "Each attempt to refund has a key of its own.",
+        "refunds",
+        Design(calls=_refund_calls(refund_payment=_refund_with_key_of_attempt)),
+        "a refund",
+    ),
+    "no-answer-is-a-failed-refund": Planted(
+        "A refund that gets no answer is taken for a refused one.",
+        "completed",
+        Design(after=_nothing_is_a_refusal),
+        "a refund",
+    ),
+    "pending-is-a-yes": Planted(
+        "A refund that the gateway has not settled counts as done.",
+        "refunds",
+        Design(after=_pending_is_a_yes),
+        "a pending refund",
+    ),
+    "restock-before-the-money": Planted(
+        "The pieces go back before the ledger says that the money is back.",
+        "refunds",
+        Design(calls=_RestocksFirst),
+        "a refused refund",
+    ),
+    "restock-after-the-end": Planted(
+        "A refund has ended before its pieces are asked for.",
+        "refunds",
+        Design(refund_of=_without_restock),
+        "a refund",
+    ),
+    "restock-is-repeated": Planted(
+        "The inventory service does not remember the key of a restock.",
+        "refunds",
+        Design(handle=_forgets_key_of_restock),
+        "a refund",
+    ),
+    "refund-lease-never-ends": Planted(
+        "The refund of a killed process stays claimed.",
+        "stuck",
+        Design(refund_lease_ends=lambda refund: None),
+        "a refund",
     ),
 }

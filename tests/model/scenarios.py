@@ -8,9 +8,12 @@ from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
+from domain.states import Status
 from tests.model import rules, state, world
 from tests.model.design import TODAY, Design
 from tests.model.explore import Exploration, Model, Violation, explore
+from tests.model.ledger import PIECES
+from tests.model.refunds import Wanted
 from tests.model.state import World
 
 
@@ -18,25 +21,69 @@ class Scenario(NamedTuple):
     """Where a world begins, and how much may go wrong in it."""
 
     cards: tuple[str, ...]
-    """One for each client. Each has one key and one order for one piece."""
-    stock: int
-    requests: int
-    """How many times each client sends its request at most."""
+    """One for each client. Each has one key and one order."""
     faults: int
     """Crashes, pauses beyond a lease, and calls whose request or response is late, lost or doubled, together."""
+    stock: int = PIECES
+    requests: int = 1
+    """How many times each client sends its request at most."""
+    cancels: int = 0
+    """How many times each client asks for the cancellation of its order at most."""
+    refunds: tuple[Wanted, ...] = ()
+    at: Status | None = None
+    """If given, where each order stands in the beginning. It has come there without a fault, and nobody works on it."""
+    is_gone: bool = False
+    """Whether the product was deleted meanwhile."""
 
     @property
     def begin(self) -> World:
-        return state.begin(self.cards, stock=self.stock, requests=self.requests, faults=self.faults)
+        world_ = state.begin(
+            self.cards,
+            stock=self.stock,
+            requests=self.requests,
+            faults=self.faults,
+            cancels=self.cancels,
+            wanted=self.refunds,
+        )
+        began = _brought(world_, self.at) if self.at else world_
+        return began._replace(books=began.books._replace(is_gone=self.is_gone))
 
+
+ALL, SOME, ONE_PIECE = Wanted(is_restocked=True), Wanted(amount=400), Wanted(pieces=1, is_restocked=True)
+VISA = ("tok_visa",)
 
 SCENARIOS = {
-    "a sale": Scenario(("tok_visa",), stock=1, requests=2, faults=4),
-    "nothing in stock": Scenario(("tok_visa",), stock=0, requests=2, faults=3),
-    "a declined card": Scenario(("tok_decline_insufficient",), stock=1, requests=2, faults=4),
-    "a refused capture": Scenario(("tok_fail_capture",), stock=1, requests=2, faults=3),
-    "two orders for one piece": Scenario(("tok_visa", "tok_visa"), stock=1, requests=1, faults=2),
+    "a sale": Scenario(VISA, requests=2, faults=3),
+    "nothing in stock": Scenario(VISA, stock=0, requests=2, faults=3),
+    "a declined card": Scenario(("tok_decline_insufficient",), requests=2, faults=4),
+    "a refused capture": Scenario(("tok_fail_capture",), requests=2, faults=2),
+    "two orders for the last pieces": Scenario(VISA * 2, requests=1, faults=1),
+    "a cancel": Scenario(VISA, faults=2, cancels=1),
+    "two cancels, two requests": Scenario(VISA, requests=2, faults=1, cancels=2),
+    "a cancel, and nothing in stock": Scenario(VISA, stock=0, faults=1, cancels=1),
+    "a cancel, and a declined card": Scenario(("tok_decline_insufficient",), faults=2, cancels=1),
+    "a cancel or a refund": Scenario(VISA, faults=2, cancels=2, refunds=(ALL,), at=Status.PAYMENT_CAPTURED),
+    "a cancel, and the refund is pending": Scenario(
+        ("tok_pending_refund",), faults=1, cancels=1, at=Status.PAYMENT_CAPTURED
+    ),
+    "a refund": Scenario(VISA, faults=3, refunds=(ALL._replace(sends=2),), at=Status.COMPLETED),
+    "two refunds at once": Scenario(VISA, faults=2, refunds=(SOME, ALL), at=Status.COMPLETED),
+    "two refunds of a piece": Scenario(VISA, faults=1, refunds=(ONE_PIECE, ONE_PIECE), at=Status.COMPLETED),
+    "a refused refund": Scenario(("tok_fail_refund",), faults=2, refunds=(ALL, SOME), at=Status.COMPLETED),
+    "a pending refund": Scenario(("tok_pending_refund",), faults=2, refunds=(ALL,), at=Status.COMPLETED),
+    "a product that is gone": Scenario(VISA, faults=2, refunds=(ALL,), at=Status.COMPLETED, is_gone=True),
 }
+
+
+def _brought(begin: World, at: Status) -> World:
+    """The world once each order has this status, if nothing goes wrong."""
+    actions = (world.client_sends, world.orchestrator_claims, world.thread_goes_on)
+    now = begin._replace(faults=0)
+    while any(entry is None or entry.status != at for entry in now.entries):
+        now = next(step for action in actions for step in action(TODAY, now)).state
+    entries = tuple(entry and entry._replace(is_leased=False) for entry in now.entries)
+    clients = tuple(client._replace(requests=0) for client in now.clients)
+    return state.canonical(now._replace(clients=clients, entries=entries, threads=(), faults=begin.faults))
 
 
 def check(scenario: Scenario, design: Design = TODAY) -> Exploration[World]:

@@ -10,7 +10,8 @@ from tests.model.books import find
 from tests.model.explore import Violation
 from tests.model.ledger import Entry, Outcome
 from tests.model.network import Request, Response
-from tests.model.state import EDGE, Thread, World
+from tests.model.refunds import Refund, RefundOutcome, Wanted
+from tests.model.state import EDGE, REFUND, Thread, World
 from tests.model.world import What
 
 CALLS = {
@@ -21,6 +22,7 @@ CALLS = {
     "confirm": "confirm the order",
     "cancel": "cancel the order",
     "POST orders": "create the order",
+    "stock": "put the pieces back into stock",
     "POST inventory": "reserve the stock",
     "DELETE inventory": "release the stock",
 }
@@ -62,6 +64,35 @@ def _claims(what: What) -> str:
     return f"An orchestrator claims {_entry(what)}, which is {status}, with claim {_claim(what)}."
 
 
+def _cancels(what: What) -> str:
+    asks = f"{_client(what)} asks for the cancellation of its order, which is {what.before.status}"
+    return f"{asks}. {_answer(what, what.after.cancel_response)}"
+
+
+def _repeats_cancel(what: What) -> str:
+    answer = _answer(what, what.after.cancel_response)
+    return f"{_client(what)} asks for the cancellation again, with the same key. {answer}"
+
+
+def _wants_refund(what: What) -> str:
+    again = "again, with the same key, " if what.before else ""
+    wanted: Wanted = what.after
+    share = f"{wanted.amount} cents" if wanted.amount else f"{wanted.pieces or 'all'} pieces"
+    return f"The shop asks {again}for refund {what.order + 1}: {share}. {_answer(what, wanted.told)}"
+
+
+def _answer(what: What, status: int) -> str:
+    return f"The answer is {status}." if what.is_heard else f"The answer, {status}, is lost."
+
+
+def _settles(what: What) -> str:
+    return "The gateway settles the refunds that it has left pending."
+
+
+def _returns(what: What) -> str:
+    return "The product that was deleted is there again."
+
+
 def _calls(what: What) -> str:
     assert what.request
     assert what.response
@@ -91,7 +122,9 @@ def _writes(what: What) -> str:
     raise ValueError(what.write)
 
 
-def _outcome(outcome: Outcome) -> str:
+def _outcome(outcome: Outcome | RefundOutcome) -> str:
+    if isinstance(outcome, RefundOutcome):
+        return f"{outcome.status}{', to be tried again later' if outcome.waits else ''}"
     undone = f", undone: {', '.join(outcome.undone)}" if outcome.undone else ""
     waits = ", to be tried again later" if outcome.waits else ""
     return f"{outcome.status}{undone}{waits}"
@@ -103,7 +136,7 @@ def _crashes(what: What) -> str:
 
 
 def _lease_ends(what: What) -> str:
-    return f"The lease of claim {what.before.claim_number if what.before else ''} on {_entry(what)} ends."
+    return f"The lease of claim {_claim(what)} on {_entry(what)} ends."
 
 
 def _arrives(what: What) -> str:
@@ -118,6 +151,11 @@ _TELLERS = {
     "replays": _replays,
     "answers abandoned": _answers_abandoned,
     "takes over": _takes_over,
+    "cancels": _cancels,
+    "repeats the cancel": _repeats_cancel,
+    "wants a refund": _wants_refund,
+    "settles": _settles,
+    "returns": _returns,
     "claims": _claims,
     "calls": _calls,
     "writes": _writes,
@@ -132,7 +170,11 @@ def _client(what: What) -> str:
 
 
 def _entry(what: What) -> str:
-    return f"entry {what.order + 1}"
+    return _row(what.thread) if what.thread else f"entry {what.order + 1}"
+
+
+def _row(thread: Thread) -> str:
+    return f"{'refund' if thread.kind == REFUND else 'entry'} {thread.order + 1}"
 
 
 def _claim(what: What) -> int:
@@ -142,7 +184,7 @@ def _claim(what: What) -> int:
 def _actor(thread: Thread | None) -> str:
     assert thread
     name = "The Edge API" if thread.kind == EDGE else "The orchestrator"
-    return f"{name} with claim {thread.seen.claim_number} on entry {thread.order + 1}"
+    return f"{name} with claim {thread.seen.claim_number} on {_row(thread)}"
 
 
 def _call(request: Request) -> str:
@@ -172,12 +214,20 @@ def _books(world: World) -> list[str]:
             f"entry {order}: {_state(entry)}; order: {created.status if created else 'none'}; "
             f"reservation: {reserved.status if reserved else 'none'}; payment: {', '.join(payments) or 'none'}"
         )
+    lines += [f"refund {number}: {_refund(each)}" for number, each in enumerate(world.refunds, 1)]
     lines += [f"on its way: the request to {_call(request)}" for request in world.late]
     return lines
+
+
+def _refund(refund: Refund | None) -> str:
+    if refund is None:
+        return "not written"
+    return f"{refund.status}, claim {refund.claim_number}, of {refund.amount} cents and {refund.pieces} pieces"
 
 
 def _state(entry: Entry | None) -> str:
     if entry is None:
         return "not written"
     undone = f", undone: {', '.join(entry.undone)}" if entry.undone else ""
-    return f"{entry.status}, claim {entry.claim_number}{undone}"
+    wish = ", cancel asked for" if entry.is_cancelled else ""
+    return f"{entry.status}, claim {entry.claim_number}{undone}{wish}"

@@ -27,7 +27,7 @@ def test_a_violation_is_told_in_words() -> None:
         " the answer is lost.",
         "  3. The Edge API with claim 1 on entry 1 commits AUTHORIZATION_FAILED (payment_declined), and answers 402.",
         "  ⇒  nothing_left: AUTHORIZATION_FAILED, and a hold is left",
-        "     stock: 1 of 1",
+        "     stock: 2 of 2",
         "     entry 1: AUTHORIZATION_FAILED, claim 1; order: none; reservation: none; payment: AUTHORIZED 700"
         " (captured 0, refunded 0)",
     ]
