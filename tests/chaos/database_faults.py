@@ -19,11 +19,12 @@ from tests.system.stack import PROJECT
 RETRY_S = 0.2  # after an error, mostly because the database restarts
 RETRIES = 30  # of the operator's command, which takes about 0.5 s
 LOCK = "SELECT id FROM products WHERE sku = %s FOR UPDATE"
-# A poisoned entry refuses every write.
+# A poisoned entry refuses every write of an orchestrator.
 POISON = """
 CREATE TABLE chaos_poison (order_ledger_id uuid PRIMARY KEY);
-CREATE FUNCTION chaos_refuse() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
-  IF EXISTS (SELECT FROM chaos_poison WHERE order_ledger_id = NEW.id) THEN
+CREATE FUNCTION chaos_refuse() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public
+AS $$ BEGIN
+  IF session_user = 'holdfast_orchestrator' AND EXISTS (SELECT FROM chaos_poison WHERE order_ledger_id = NEW.id) THEN
     RAISE EXCEPTION 'this entry is poisoned';
   END IF;
   RETURN NEW;

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg2
 import requests
@@ -18,15 +19,21 @@ from common.schema import migrate
 from local.postgres import EmbeddedPostgres
 from local.terminal import StopRequest
 from tests.books import violations
+from tests.chaos.books import read_books
 from tests.chaos.clientlog import ClientLog
+from tests.chaos.deliveries import compare_events, receipts
 from tests.chaos.disturbances import Disturbances, Network
-from tests.chaos.figures import Figures, add_endings, kills_by_process
+from tests.chaos.figures import Figures, add_deliveries, add_endings, add_wishes, kills_by_process
+from tests.chaos.findings import AUDIT, LEFT, RUN, STOP, WRONG, Finding
 from tests.chaos.fleet import Fleet, Journal
+from tests.chaos.gateway import Settlements
+from tests.chaos.listening import ReceiverProcess, Staff
 from tests.chaos.options import Options
-from tests.chaos.plan import GATEWAY, GIVES_UP, MARKED_WITHIN_S, ORCHESTRATORS, Plan
-from tests.chaos.promises import AUDIT, LEFT, RUN, STOP, WRONG, Finding, compare, promises
+from tests.chaos.plan import GATEWAY, GIVES_UP, MARKED_WITHIN_S, ORCHESTRATORS, WEBHOOKS, Plan
+from tests.chaos.promises import compare
 from tests.chaos.report import Progress
 from tests.chaos.shop import Shop
+from tests.chaos.told import promises
 from tests.system.stack import Stack
 
 LOOKS_EVERY_S = 0.25
@@ -34,6 +41,23 @@ AUDITS_EVERY_S = 5
 REST = 0.02  # the storm ends when all orders have begun and no more than this share is unfinished
 REPLAYS = 200  # orders that are sent once more at the end
 REPLAYED_WITHIN_S = 60
+ON_THIS_MACHINE = {"WEBHOOK_ALLOW_NETWORKS": "127.0.0.1"}
+# What has not ended: orders, refunds, and events that the receiver has not accepted.
+OPEN = """
+SELECT (SELECT count(*) FROM order_ledger WHERE due_at IS NOT NULL),
+  (SELECT count(*) FROM refunds WHERE due_at IS NOT NULL),
+  (SELECT count(*) FROM events) - (SELECT count(*) FROM webhook_deliveries WHERE status = 'succeeded'),
+  (SELECT count(*) FROM events)
+"""
+
+
+class Open(NamedTuple):
+    """What has not ended. `undelivered`: events that the receiver has not accepted; `events`: all of them."""
+
+    orders: int
+    refunds: int
+    undelivered: int
+    events: int
 
 
 class Interrupted(Exception):
@@ -58,6 +82,8 @@ class Run:
             self._quiet()
             self._replay()
             self._shop.close()
+            self._staff.stop()
+            self._settlements.stop()
             codes = self._fleet.stop()
             self._compare(codes)
             self._disturbances.keep_log()
@@ -71,7 +97,7 @@ class Run:
         self._url = self._server.url
         migrate.upgrade(self._url)
         self._journal = parts.enter_context(closing(Journal(self._folder / "storm.jsonl")))
-        self._stack = Stack(self._url, self._folder, proxied=True, LOG_FORMAT="json", **self._pace)
+        self._stack = Stack(self._url, self._folder, proxied=True, LOG_FORMAT="json", **ON_THIS_MACHINE, **self._pace)
         parts.callback(self._stack.proxy.close)
         failing = {"payments_service": {"MOCK_FAILURE_RATE": str(self._options.failure_rate)}}
         self._fleet = Fleet(self._stack, self._journal, failing)
@@ -80,11 +106,24 @@ class Run:
         self._log = parts.enter_context(closing(ClientLog(self._folder / "clients.jsonl")))
         self._shop = Shop(self._stack.proxy.url("web"), self._products(), self._log, self._options.buyers)
         parts.callback(self._shop.close)
+        self._settlements = Settlements(self._stack.url("payments_service"))
+        parts.callback(self._settlements.stop)
+        self._settlements.start()
+        self._listen(parts)
         self._network = Network(self._stack.proxy, self._plan, self._options.vanish_rate)
         self._disturbances = Disturbances(
-            self._plan, self._fleet, self._server, self._journal, self._folder / "postgres.log"
+            self._plan, self._fleet, self._server, self._receiver, self._journal, self._folder / "postgres.log"
         )
         parts.callback(self._disturbances.end)
+
+    def _listen(self, parts: ExitStack) -> None:
+        rate = self._options.receiver_failure_rate
+        self._receiver = ReceiverProcess(self._folder, self._journal, self._options.seed, rate)
+        parts.callback(self._receiver.stop)
+        self._receiver.start()
+        self._staff = Staff(self._stack.proxy.url("web"), self._log)
+        parts.callback(self._staff.stop)
+        self._staff.start(self._receiver.url)
 
     def _products(self) -> dict[str, str]:
         ids = {}
@@ -99,7 +138,7 @@ class Run:
     def _storm(self) -> None:
         began_at = time.monotonic()
         self._shop.open(self._plan.orders(), began_at)
-        self._disturbances.begin(began_at, freeze_s=1.1 * float(self._pace["LEASE_S"]) + 0.5)
+        self._disturbances.begin(began_at, freeze_s=1.1 * self._longest_lease_s() + 0.5)
         with self._audits():
             self._wait("storm", self._is_spent, began_at, self._options.seconds)
             self._shop.begin_no_more()
@@ -107,19 +146,29 @@ class Run:
         self._figures.storm_s = time.monotonic() - began_at
         self._progress.show("calming down")
         self._network.calm()
+        self._receiver.calm()
         self._fleet.calm()
+        self._staff.hurry()
+
+    def _longest_lease_s(self) -> float:
+        return max(float(self._pace["LEASE_S"]), float(self._pace["WEBHOOK_LEASE_S"]))
 
     def _is_spent(self) -> bool:
-        most = max(3, REST * self._options.orders)
-        return self._shop.begun == self._options.orders and self._shop.unanswered + (self._open() or 0) <= most
+        most, still = max(3, REST * self._options.orders), self._open()
+        in_work = self._shop.unanswered + still.orders + still.refunds if still else 0
+        return self._shop.begun == self._options.orders and in_work <= most
 
     def _quiet(self) -> None:
         self._quiet_at, began_at = time.time(), time.monotonic()
-        self._wait("quiet", lambda: self._shop.is_idle and self._open() == 0, began_at, self._options.quiet_s)
+        self._wait("quiet", self._has_ended, began_at, self._options.quiet_s)
         self._figures.quiet_s = time.monotonic() - began_at
 
+    def _has_ended(self) -> bool:
+        still = self._open()
+        return self._shop.is_idle and still is not None and still[:3] == (0, 0, 0) and self._staff.seen == still.events
+
     def _replay(self) -> None:
-        """Send some orders once more: their answers must not change."""
+        """Send some orders once more, and what was asked for afterwards: the answers must not change."""
         begun = itertools.islice(self._plan.orders(), self._shop.begun)
         answered = [order for order in begun if order.behaviour != GIVES_UP]
         self._shop.replay(answered[:: max(1, len(answered) // REPLAYS)])
@@ -138,18 +187,18 @@ class Run:
         still = self._open()
         return (
             f"{self._shop.begun} of {self._options.orders} orders begun, {self._shop.unanswered} unanswered, "
-            f"{'database down' if still is None else f'{still} open'}, {self._kills()} kills, "
+            f"{_counted(still) if still else 'database down'}, {self._kills()} kills, "
             f"{self._journal.total('restart')} restarts"
         )
 
-    def _open(self) -> int | None:
-        """Orders that have not ended; None: the database is down."""
+    def _open(self) -> Open | None:
+        """None: the database is down."""
         quietly = "-c client_min_messages=error"  # a server that shuts down would write into our line
         try:
             connection = psycopg2.connect(self._url, connect_timeout=2, options=quietly)
             with closing(connection), connection.cursor() as cursor:
-                cursor.execute("SELECT count(*) FROM order_ledger WHERE due_at IS NOT NULL")
-                return int(cursor.fetchone()[0])
+                cursor.execute(OPEN)
+                return Open(*cursor.fetchone())
         except psycopg2.Error:
             return None
 
@@ -157,7 +206,8 @@ class Run:
         return sum(number for (what, _), number in self._journal.counts.copy().items() if what.startswith("kill "))
 
     def _trouble(self) -> list[BaseException]:
-        return [*self._shop.trouble, *self._fleet.trouble, *self._disturbances.trouble, *self._audit_trouble]
+        parts = (self._shop, self._fleet, self._disturbances, self._staff, self._settlements)
+        return [*(error for part in parts for error in part.trouble), *self._audit_trouble]
 
     @contextmanager
     def _audits(self) -> Iterator[None]:
@@ -193,7 +243,9 @@ class Run:
         audit = violations(self._url)
         self._add_audit(audit, "at the end")
         figures.audit_rows = sum(map(len, audit.values()))
-        figures.findings += compare(promised, self._url)
+        books, received = read_books(self._url), receipts(self._folder)
+        figures.findings += compare(promised, books)
+        figures.findings += compare_events(received, promised.feed, promised.secrets, books)
         figures.findings += [Finding(RUN, "", repr(error)) for error in self._trouble()]
         figures.findings += [Finding(LEFT, "", sentence) for sentence in self._fleet.left]
         figures.findings += [Finding(STOP, name, f"exit code {code}") for name, code in codes.items() if code != 0]
@@ -208,16 +260,23 @@ class Run:
         figures.kills = kills_by_process(self._journal.counts)
         figures.restarts, figures.freezes = (
             self._journal.total("restart"),
-            self._journal.total("freeze", *ORCHESTRATORS),
+            self._journal.total("freeze", *ORCHESTRATORS, *WEBHOOKS),
         )
         figures.hangs, figures.locks = self._journal.total("freeze", GATEWAY), self._journal.total("lock")
         figures.poisoned, figures.marked = self._journal.total("poison"), self._journal.total("marked")
         figures.longest_restart_s = self._disturbances.longest_outage_s
         figures.mishaps = self._network.mishaps
+        figures.receiver_deaths, figures.staff = self._journal.total("die"), dict(self._staff.done)
         add_endings(figures, self._url, self._quiet_at)
+        add_wishes(figures, promised, books)
+        add_deliveries(figures, received, books)
         figures.save(self._folder / "figures.json")
         with (self._folder / "findings.jsonl").open("w") as lines:
             lines.writelines(json.dumps(asdict(finding)) + "\n" for finding in figures.findings)
+
+
+def _counted(still: Open) -> str:
+    return f"{still.orders} orders and {still.refunds} refunds open, {still.undelivered} events to deliver"
 
 
 def _is_away(error: BaseException) -> bool:
