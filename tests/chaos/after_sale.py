@@ -11,7 +11,7 @@ from tests.chaos.clientlog import WISH, ClientLog
 from tests.chaos.plan import AGAIN, TWICE, Cancel, Order, Refund
 
 COMES_BACK_S = 1.0  # between two attempts at an unanswered request
-AGAIN_S = 5.0  # after the answer, for requests that are sent again
+AGAIN_S = 3.0  # after the answer, for requests that are sent again
 LOOKS_S = (0.5, 1, 2, 4)  # after the answer and between polls; the last one repeats
 REASON = "requested_by_customer"
 
@@ -97,7 +97,7 @@ class AfterSale:
             made = None  # the log has the answer
         if refund.behaviour == AGAIN and not is_last:
             self._buyers.after(AGAIN_S, lambda buyer: self._refund(buyer, order_ledger_id, refund, is_last=True))
-        if made and not is_last:
+        if made:
             self._buyers.after(LOOKS_S[0], lambda buyer: self._look(buyer, str(made.refund_id)))
 
     def _look(self, buyer: Buyer, refund_id: str, looks: int = 1) -> None:

@@ -17,6 +17,7 @@ from tests.chaos.fleet import Journal
 from tests.system.stack import PROJECT, free_port
 
 LOOKS_EVERY_S, RESENDS_EVERY_S = 1.0, 5.0
+MAKES_ENDPOINT_WITHIN_S = 60  # which is done once, because a second try would make a second endpoint
 
 
 class ReceiverProcess:
@@ -63,8 +64,8 @@ class Staff:
     """A thread that follows the feed of events, enables the endpoint again, and has failed deliveries sent again."""
 
     def __init__(self, url: str, log: ClientLog) -> None:
-        session = lambda: recorded(log)  # noqa: E731
-        self._client = HoldfastClient(url, timeout=PATIENCE_S, retry_for=RETRY_FOR_S, trust_env=False, session=session)
+        self._client = self._new_client(url, log, PATIENCE_S)
+        self._first = self._new_client(url, log, (*PATIENCE_S[:1], MAKES_ENDPOINT_WITHIN_S))
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._endpoint = ""
@@ -77,7 +78,8 @@ class Staff:
         self.trouble: list[BaseException] = []
 
     def start(self, receiver_url: str) -> None:
-        self._endpoint = self._client.create_webhook_endpoint(url=receiver_url).id
+        with self._first as client:
+            self._endpoint = client.create_webhook_endpoint(url=receiver_url).id
         self._thread.start()
 
     def hurry(self) -> None:
@@ -89,6 +91,12 @@ class Staff:
         if self._thread.ident:
             self._thread.join(CLOSES_WITHIN_S)
         self._client.close()
+
+    @staticmethod
+    def _new_client(url: str, log: ClientLog, timeout: tuple[float, float]) -> HoldfastClient:
+        return HoldfastClient(
+            url, timeout=timeout, retry_for=RETRY_FOR_S, trust_env=False, session=lambda: recorded(log)
+        )
 
     def _run(self) -> None:
         waited_s = 0.0

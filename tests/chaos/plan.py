@@ -43,7 +43,7 @@ REFUNDS: tuple[tuple[tuple[str, ...], int], ...] = (  # of a completed order
     ((PIECES, AMOUNT, WHOLE_ORDER), 6),
 )
 AT_ONCE_SHARE, EARLY_SHARE, RESTOCK_SHARE = 0.5, 0.1, 0.5
-REFUND_WITHIN_S = 2.0  # of the answer, or of the order's end
+REFUND_WITHIN_S = 1.0  # of the answer, or of the order's end
 LINES = (
     (1, 60),
     (2, 20),
