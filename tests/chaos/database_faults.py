@@ -42,6 +42,14 @@ CURE = "WITH gone AS (DELETE FROM chaos_poison WHERE order_ledger_id = %s) SELEC
 IS_MARKED = "SELECT EXISTS (SELECT FROM audit_attention WHERE order_ledger_id = %s)::text"
 
 
+# A machine that is too busy for its leases has entries set aside that are not poisoned.
+SET_ASIDE = """
+SELECT COALESCE(refund_id, order_ledger_id)::text FROM audit_attention
+WHERE attention_reason LIKE 'claimed % times in a row without an outcome' AND due_at > now() + interval '5 seconds'
+LIMIT 1
+"""
+
+
 class DatabaseFaults:
     """`over`: set when the disturbances end. Every method survives a restart of the database."""
 
@@ -81,15 +89,22 @@ class DatabaseFaults:
         """Remove the cause and make the entry due, as an operator would."""
         while self._first(CURE, id_) is None:
             time.sleep(RETRY_S)
-        environ = {**os.environ, "DATABASE_URL": self._url}
-        command = [sys.executable, "-m", "ops", "attention", "retry", id_]
         for _ in range(RETRIES):
-            if self._first(IS_MARKED, id_) == "false":
-                break
-            if subprocess.run(command, cwd=PROJECT, env=environ, capture_output=True, check=False).returncode == 0:
+            if self._first(IS_MARKED, id_) == "false" or self._is_retried(id_):
                 break
             time.sleep(RETRY_S)
         self._journal.write("cure", id_)
+
+    def retry_set_aside(self) -> None:
+        """Make an entry due that was set aside for five minutes, as an operator would after an outage."""
+        id_ = self._first(SET_ASIDE)
+        if id_ and self._is_retried(id_):
+            self._journal.write("retry", id_)
+
+    def _is_retried(self, id_: str) -> bool:
+        environ = {**os.environ, "DATABASE_URL": self._url}
+        command = [sys.executable, "-m", "ops", "attention", "retry", id_]
+        return subprocess.run(command, cwd=PROJECT, env=environ, capture_output=True, check=False).returncode == 0
 
     def _until_found(self, sql: str) -> str | None:
         while not (found := self._first(sql)):

@@ -62,7 +62,7 @@ VICTIMS = (
 LOCKED_S = (2.0, 8.0)  # up to as long as a caller waits for its answer
 HANGS_S = (6.0, 12.0)  # callers wait for 8 s
 RECEIVER_IS_DOWN_S = (0.5, 5.0)
-MARKED_WITHIN_S = 60  # a poisoned entry has to be marked by then
+MARKED_WITHIN_S = 120  # a poisoned entry has to be marked by then
 
 
 @dataclass(frozen=True)
