@@ -12,6 +12,7 @@ from typing import Any
 from holdfast_client import InvalidWebhook, verify_webhook
 from tests.chaos.books import Books, Row
 from tests.chaos.findings import CHANGED, LOST, OPEN, WRONG, Finding
+from tests.chaos.receiver import ACCEPTED
 
 COMPARED = ("order_ledger_id", "sequence", "status", "refunded_cents")
 
@@ -86,24 +87,23 @@ def _bodies(received: Sequence[Receipt], feed: Mapping[str, Row], events: Mappin
 
 
 def _in_order(received: Sequence[Receipt], events: Mapping[str, Row]) -> Iterator[Finding]:
-    """The first receipts of an order's events follow its sequence."""
-    first: dict[str, list[int]] = defaultdict(list)
-    for id_ in dict.fromkeys(receipt.id for receipt in received):
-        if id_ in events:
-            first[events[id_]["order_ledger_id"]].append(events[id_]["sequence"])
-    for order, sequences in first.items():
-        if sequences != sorted(sequences):
-            yield Finding(WRONG, order, f"its events were received out of order: {sequences}")
+    """Each event of an order is first sent after the one before it was accepted."""
+    accepted: dict[str, int] = defaultdict(int)
+    for receipt in received:
+        if receipt.id not in events:
+            continue
+        order, sequence = events[receipt.id]["order_ledger_id"], events[receipt.id]["sequence"]
+        if sequence > accepted[order] + 1:
+            yield Finding(WRONG, order, f"out of order: event {sequence} came when {accepted[order]} were accepted")
+        elif receipt.fate == ACCEPTED:
+            accepted[order] = max(accepted[order], sequence)
 
 
 def _differs(shown: Row, event: Row) -> bool:
     data = shown["data"]
     code = (data["failure"] or {}).get("code")
-    return (shown["type"], code, data.get("refund_id")) != (
-        event["type"],
-        event["failure_code"],
-        event["refund_id"],
-    ) or any(data[name] != event[name] for name in COMPARED)
+    told = (shown["type"], code, data.get("refund_id"), *(data[name] for name in COMPARED))
+    return told != (event["type"], event["failure_code"], event["refund_id"], *(event[name] for name in COMPARED))
 
 
 def _json(body: str) -> dict[str, Any]:

@@ -57,6 +57,7 @@ PLANTED_DELIVERIES = {
         [*FED, FED[-1] | {"events": [{"id": IDS[1], **event(1)}]}], "", RECEIVED, "changed"
     ),
     "wrong: out of order": (FED, "", [receipt(2), receipt(1)], "out of order"),
+    "wrong: before the first one was accepted": (FED, "", [receipt(1) | {"fate": "500"}, receipt(2)], "out of order"),
     "wrong: forged": (FED, "", [receipt(1), FORGED], "without a valid signature"),
     "wrong: signed with another secret": (
         FED, "", [*RECEIVED, receipt(2, secret=new_secret())], "without a valid signature"
