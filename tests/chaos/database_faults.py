@@ -42,10 +42,18 @@ CURE = "WITH gone AS (DELETE FROM chaos_poison WHERE order_ledger_id = %s) SELEC
 IS_MARKED = "SELECT EXISTS (SELECT FROM audit_attention WHERE order_ledger_id = %s)::text"
 
 
-# A machine that is too busy for its leases has entries set aside that are not poisoned.
-SET_ASIDE = """
+# A sale whose payment was captured cannot be undone with a card that refuses every refund, until its bank gives in.
+ALLOW_REFUNDS = """
+WITH allowed AS (
+  UPDATE payment_authorizations AS payment SET refuses_refund = false FROM order_ledger AS entry
+  WHERE payment.id = entry.payment_authorization_id AND payment.refuses_refund AND entry.status = 'COMPENSATING')
+SELECT true
+"""
+# Nor does a machine that is too busy for its leases finish an order: it is set aside without being poisoned.
+NEEDS_OPERATOR = """
 SELECT COALESCE(refund_id, order_ledger_id)::text FROM audit_attention
-WHERE attention_reason LIKE 'claimed % times in a row without an outcome' AND due_at > now() + interval '5 seconds'
+WHERE (attention_reason LIKE 'claimed % times in a row without an outcome'
+  OR attention_reason LIKE 'void_payment was refused: refund_declined%') AND due_at > now() + interval '5 seconds'
 LIMIT 1
 """
 
@@ -95,9 +103,10 @@ class DatabaseFaults:
             time.sleep(RETRY_S)
         self._journal.write("cure", id_)
 
-    def retry_set_aside(self) -> None:
-        """Make an entry due that was set aside for five minutes, as an operator would after an outage."""
-        id_ = self._first(SET_ASIDE)
+    def operate(self) -> None:
+        """Do what an operator would after an outage for an order that does not end by itself."""
+        self._first(ALLOW_REFUNDS)
+        id_ = self._first(NEEDS_OPERATOR)
         if id_ and self._is_retried(id_):
             self._journal.write("retry", id_)
 

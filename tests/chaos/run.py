@@ -151,7 +151,7 @@ class Run:
         self._figures.quiet_s = time.monotonic() - began_at
 
     def _has_settled(self) -> bool:
-        self._disturbances.database.retry_set_aside()
+        self._disturbances.database.operate()
         return self._has_ended()
 
     def _has_ended(self) -> bool:
