@@ -46,7 +46,8 @@ IS_MARKED = "SELECT EXISTS (SELECT FROM audit_attention WHERE order_ledger_id = 
 ALLOW_REFUNDS = """
 WITH allowed AS (
   UPDATE payment_authorizations AS payment SET refuses_refund = false FROM order_ledger AS entry
-  WHERE payment.id = entry.payment_authorization_id AND payment.refuses_refund AND entry.status = 'COMPENSATING')
+  WHERE payment.id = entry.payment_authorization_id AND payment.refuses_refund AND entry.status = 'COMPENSATING'
+    AND entry.attention_reason LIKE 'void_payment was refused: refund_declined%')
 SELECT true
 """
 # Nor does a machine that is too busy for its leases finish an order: it is set aside without being poisoned.
