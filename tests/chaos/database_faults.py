@@ -44,10 +44,16 @@ IS_MARKED = "SELECT EXISTS (SELECT FROM audit_attention WHERE order_ledger_id = 
 
 # A sale whose payment was captured cannot be undone with a card that refuses every refund, until its bank gives in.
 ALLOW_REFUNDS = """
-WITH allowed AS (
-  UPDATE payment_authorizations AS payment SET refuses_refund = false FROM order_ledger AS entry
-  WHERE payment.id = entry.payment_authorization_id AND payment.refuses_refund AND entry.status = 'COMPENSATING'
-    AND entry.attention_reason LIKE 'void_payment was refused: refund_declined%')
+WITH held AS (
+  SELECT id, payment_authorization_id FROM order_ledger
+  WHERE status = 'COMPENSATING' AND attention_reason LIKE 'void_payment was refused: refund_declined%'
+), allowed AS (
+  UPDATE payment_authorizations SET refuses_refund = false
+  WHERE refuses_refund AND id IN (SELECT payment_authorization_id FROM held)
+), forgotten AS (
+  DELETE FROM payment_idempotency_keys AS refused USING held
+  WHERE refused.scope = 'refund' AND refused.status = 402 AND refused.key = 'refund:' || held.id
+)
 SELECT true
 """
 # Nor does a machine that is too busy for its leases finish an order: it is set aside without being poisoned.
