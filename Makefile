@@ -47,7 +47,7 @@ model: install-test  ## explore every interleaving of the protocol (make model A
 mutants: install-test  ## remove each protection in turn and check that a test fails (ONLY=fence-*: these)
 	@.venv/bin/python -m tests.mutants $(if $(ONLY),--only "$(ONLY)") $(ARGS)
 
-chaos: install-test  ## place orders while everything fails (make chaos ORDERS=10000 SEED=7; see docs/chaos.md)
+chaos: install-test  ## place, cancel and refund orders while everything fails (make chaos ORDERS=10000 SEED=7; see docs/chaos.md)
 	@.venv/bin/python -m tests.chaos
 
 bench: .venv/.installed-bench  ## compare the speed with that of its peers (make bench ARGS="--short"; see benchmarks/README.md)

@@ -37,7 +37,8 @@ class Webhooks:
     def __init__(self, settings: Settings) -> None:
         database = Database(settings.database_url, name="webhooks", size=CONNECTIONS)
         self.claimant = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4()}"
-        store = Store(database, self.claimant, settings.webhook_in_flight_per_endpoint)
+        in_flight, lease_s = settings.webhook_in_flight_per_endpoint, settings.webhook_lease_s
+        store = Store(database, self.claimant, in_flight, lease_s)
         sender = Sender(
             _trusting(settings.ca_bundle),
             settings.webhook_allow_networks,

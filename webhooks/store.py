@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 
 TYPES = list(map(str, EventType))
 BATCH = 500  # events for one endpoint in one transaction
-LEASE_S = 60  # longer than one attempt (15 s) and a slow resolver together
 LOOK_AHEAD = 32  # due deliveries among which a claim looks for some of different orders
 GONE = "the receiver answered 410 Gone"
 TOO_LONG = "no delivery succeeded for five days"
@@ -41,9 +40,12 @@ class Turn:
 class Store:
     """Raises TransientDatabaseError when the database cannot be used now."""
 
-    def __init__(self, database: Database, claimant: str, in_flight: int) -> None:
-        """:param in_flight: deliveries to one endpoint at once; one that fails has one"""
-        self.database, self.claimant, self.in_flight = database, claimant, in_flight
+    def __init__(self, database: Database, claimant: str, in_flight: int, lease_s: float) -> None:
+        """
+        :param in_flight: deliveries to one endpoint at once; one that fails has one
+        :param lease_s: after it, a delivery whose process has died is claimed again
+        """
+        self.database, self.claimant, self.in_flight, self.lease_s = database, claimant, in_flight, lease_s
 
     def fan_out(self) -> int:
         """Make deliveries of new events, at most one batch for each endpoint. :returns: how many events were read"""
@@ -123,7 +125,7 @@ class Store:
             statements.CLAIM,
             endpoint_id=endpoint["id"],
             claimant=self.claimant,
-            lease_s=LEASE_S,
+            lease_s=self.lease_s,
             limit=LOOK_AHEAD,
             in_flight=in_flight,
         )

@@ -128,17 +128,25 @@ class _Connection:
         deadline = time.monotonic() + timeout_s
         try:
             self._socket = socket.create_connection(self._address, timeout_s)
-            self._close = weakref.finalize(self, self._socket.close)  # nothing notifies us when a thread exits
+            self._close_with_owner(self._socket)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls:
                 self._socket.settimeout(_seconds_until(deadline))
                 self._close.detach()
                 self._socket = self._tls.wrap_socket(self._socket, server_hostname=self._address[0])
-                self._close = weakref.finalize(self, self._socket.close)
+                self._close_with_owner(self._socket)
         except TimeoutError as error:
             raise MaxRetryError(None, url, ConnectTimeoutError(error)) from None  # type: ignore[arg-type]
         self._parser = HttpResponseParser(self)
         return self._socket
+
+    def _close_with_owner(self, sock: socket.socket) -> None:
+        """Close the socket when this object is deleted, as nothing notifies us when its thread exits.
+
+        Not when the process exits: a web worker's threads may still be sending then, and would answer with a 500.
+        """
+        self._close = weakref.finalize(self, sock.close)
+        self._close.atexit = False
 
     def _as_bytes(self, method: str, url: str, body: bytes | str | None, headers: Any) -> bytes:
         content = body.encode() if isinstance(body, str) else body or b""

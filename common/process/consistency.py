@@ -19,6 +19,10 @@ class Checked(Protocol):
     @property
     def abandoned_after_s(self) -> float: ...
     @property
+    def webhook_lease_s(self) -> float: ...
+    @property
+    def webhook_timeout_s(self) -> float: ...
+    @property
     def retain_orders_days(self) -> int: ...
     @property
     def retain_keys_days(self) -> int: ...
@@ -43,5 +47,10 @@ def problems(settings: Checked) -> list[str]:
         found.append(
             f"ABANDONED_AFTER_S must not be less than LEASE_S ({settings.lease_s:g}), and is "
             f"{settings.abandoned_after_s:g}: a request would be closed before its client can repeat it"
+        )
+    if settings.webhook_lease_s <= settings.webhook_timeout_s:
+        found.append(
+            f"WEBHOOK_LEASE_S must be more than WEBHOOK_TIMEOUT_S ({settings.webhook_timeout_s:g}), and is "
+            f"{settings.webhook_lease_s:g}: a delivery would be sent again while its receiver may still answer"
         )
     return found

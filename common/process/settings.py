@@ -162,6 +162,12 @@ class Settings:
     webhook_timeout_s: float = setting(
         number(0.1, 15), "15", "webhooks: how long a receiver may take to answer, from the name to the last header"
     )
+    webhook_lease_s: float = setting(
+        number(1, 3600),
+        "60",
+        "webhooks: how long a claimed delivery is left to its process; more than `WEBHOOK_TIMEOUT_S`, as resolving the"
+        " receiver's name takes time too",
+    )
     webhook_poll_interval_s: float = setting(
         number(0.05, 60), "1", "webhooks: how often the process looks for new events and due deliveries"
     )

@@ -1,6 +1,7 @@
 """`make chaos`: send orders through the real system during disturbances. See docs/chaos.md.
 
-`python -m tests.chaos` runs it; `python -m tests.chaos check FOLDER` compares a run's client log with its database.
+`python -m tests.chaos` runs it; `python -m tests.chaos check FOLDER` compares what its clients were told with
+its database.
 """
 
 from __future__ import annotations
@@ -21,9 +22,13 @@ from local.postgres import EmbeddedPostgres
 from local.terminal import StopRequest, foreground
 from tests import credentials
 from tests.chaos import report
+from tests.chaos.books import read_books
+from tests.chaos.deliveries import compare_events, receipts
+from tests.chaos.findings import Finding
 from tests.chaos.options import Options, pace
-from tests.chaos.promises import compare, promises
+from tests.chaos.promises import compare
 from tests.chaos.run import Interrupted, Run
+from tests.chaos.told import promises
 
 RIGHT, WRONG, BAD_SETTING, INTERRUPTED = 0, 1, 2, 128 + signal.SIGINT
 FOLDER = Path("var") / "chaos"
@@ -33,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0: every promise was kept; 1: one was not; 2: invalid options; 130: Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Orders in a storm.")
     commands = parser.add_subparsers(dest="command")
-    check = commands.add_parser("check", help="compare a run's client log with its database again")
+    check = commands.add_parser(
+        "check", help="compare the logs of a run's clients and receiver with its database again"
+    )
     check.add_argument("folder", type=Path, help="of the run")
     check.add_argument("--database", help="its address, if it is not that of the run")
     given = parser.parse_args(arguments)
@@ -67,9 +74,14 @@ def _run() -> int:
 def _check(folder: Path, database: str | None) -> int:
     with ExitStack() as parts:
         url = database or parts.enter_context(EmbeddedPostgres(folder / "postgres")).url
-        findings = compare(promises(folder / "clients.jsonl"), url)
+        findings = _findings(folder, url)
     report.show_findings(findings, report.new_console())
     return WRONG if findings else RIGHT
+
+
+def _findings(folder: Path, url: str) -> list[Finding]:
+    promised, books = promises(folder / "clients.jsonl"), read_books(url)
+    return compare(promised, books) + compare_events(receipts(folder), promised.feed, promised.secrets, books)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ It is the evidence against the ledger, so it is written where the answer arrives
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -15,8 +16,29 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
-BEGIN, PLACE, LOOK = "begin", "place", "look"  # the kinds of lines
-KEPT = ("order_ledger_id", "status", "total_amount_cents", "error")  # of an answer's body
+# The kinds of lines: what a client is about to ask for, and the answers to its calls.
+BEGIN, WISH = "begin", "wish"
+PLACE, LOOK, FIND, CANCEL, REFUND, LOOK_AT_REFUND = "place", "look", "find", "cancel", "refund", "look at refund"
+FEED, ENDPOINT = "feed", "endpoint"
+CALLS = (  # with their methods and paths
+    (PLACE, "POST", "/orders"),
+    (LOOK, "GET", "/orders/[^/]+"),
+    (FIND, "GET", "/orders"),
+    (CANCEL, "POST", "/orders/[^/]+/cancel"),
+    (REFUND, "POST", "/orders/[^/]+/refunds"),
+    (LOOK_AT_REFUND, "GET", "/refunds/[^/]+"),
+    (FEED, "GET", "/events"),
+    (ENDPOINT, "[A-Z]+", "/webhook_endpoints.*"),
+)
+# Of an answer's body, and of its details.
+KEPT = """order_ledger_id status total_amount_cents error refund_id amount_cents items restock failure cancellation
+    refunded_cents events id secret resent""".split()
+KEPT_DETAILS = {
+    "decline_code": "decline_code",
+    "status": "present_status",
+    "use": "use",
+    "remaining_cents": "remaining",
+}
 
 
 class ClientLog:
@@ -49,8 +71,9 @@ class Recorder(HTTPAdapter):
         self._log = log
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        call = PLACE if request.method == "POST" else LOOK
-        name = str(request.headers.get("Idempotency-Key") or str(request.path_url).partition("?")[0].rpartition("/")[2])
+        path = str(request.path_url).partition("?")[0]
+        call = next(name for name, *form in CALLS if re.fullmatch(" ".join(form), f"{request.method} {path}"))
+        name = str(request.headers.get("Idempotency-Key") or path.rpartition("/")[2])
         sent = round(time.time(), 3)
         try:
             response = super().send(request, *args, **kwargs)
@@ -69,5 +92,5 @@ def _facts(response: requests.Response) -> dict[str, Any]:
         return {"unreadable": response.text[:200]}
     facts = {name: body[name] for name in KEPT if name in body}
     details = body.get("details") or {}
-    facts |= {name: details[name] for name in ("decline_code",) if name in details}
+    facts |= {ours: details[name] for name, ours in KEPT_DETAILS.items() if name in details}
     return facts | {"replayed": True} if response.headers.get("Idempotency-Replayed") == "true" else facts

@@ -11,9 +11,10 @@ from pathlib import Path
 from local.postgres import EmbeddedPostgres
 from tests.chaos.database_faults import DatabaseFaults
 from tests.chaos.fleet import Fleet, Journal
+from tests.chaos.listening import ReceiverProcess
 from tests.chaos.plan import Disturbance, Plan
 from tests.faults.network_faults import Cut, Delay, DelayAnswer, DropAnswer, DropRequest, Repeat
-from tests.faults.proxy import OPERATIONS, Call, Fault, Proxy, Rule
+from tests.faults.proxy import NAMED, Call, Fault, Proxy, Rule
 
 LATE_S = 5  # the delay of a request that arrives after its caller was told that the connection broke
 SILENT_S = 12  # callers wait for 8 s and 10 s
@@ -30,8 +31,17 @@ MISHAPS: tuple[tuple[Callable[[], Fault], float], ...] = (  # with their shares 
 class Disturbances:
     """Threads that follow the plan from `begin` to `end`. `log`: where the database's own log is collected."""
 
-    def __init__(self, plan: Plan, fleet: Fleet, server: EmbeddedPostgres, journal: Journal, log: Path) -> None:
-        self._plan, self._fleet, self._server, self._journal, self._log = plan, fleet, server, journal, log
+    def __init__(
+        self,
+        plan: Plan,
+        fleet: Fleet,
+        server: EmbeddedPostgres,
+        receiver: ReceiverProcess,
+        journal: Journal,
+        log: Path,
+    ) -> None:
+        self._plan, self._fleet, self._server, self._receiver = plan, fleet, server, receiver
+        self._journal, self._log = journal, log
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
         self.database = DatabaseFaults(server.url, journal, self._over)
@@ -39,13 +49,14 @@ class Disturbances:
         self.trouble: list[BaseException] = []
 
     def begin(self, began_at: float, freeze_s: float) -> None:
-        """:param freeze_s: how long an orchestrator stays frozen"""
+        """:param freeze_s: how long a process that holds leases stays frozen"""
         for planned, disturb in (
             (self._plan.kills(), self._fleet.kill),
             (self._plan.restarts(), lambda each: self._restart()),
             (self._plan.freezes(), lambda each: self._freeze(each.target, freeze_s)),
             (self._plan.hangs(), lambda each: self._freeze(each.target, each.lasts_s)),
             (self._plan.locks(), lambda each: self.database.lock_product(each.target, each.lasts_s)),
+            (self._plan.receiver_deaths(), lambda each: self._receiver.die(each.lasts_s, self._over)),
             (self._plan.poisons(), lambda each: self.database.poison(each.lasts_s)),
         ):
             thread = threading.Thread(target=self._follow, args=(planned, disturb, began_at), daemon=True)
@@ -90,16 +101,16 @@ class Network:
 
     def __init__(self, proxy: Proxy, plan: Plan, rate: float) -> None:
         self._proxy = proxy
-        chances = {name: plan.chance(f"network of {name}") for name, _, _ in OPERATIONS.values()}
+        chances = {name: plan.chance(f"network of {name}") for name, _, _ in NAMED.values()}
         self._rules: list[tuple[str, Rule]] = []
         for make, share in MISHAPS if rate else ():
 
             def falls(call: Call, share: float = share) -> bool:
                 # One random source for each service: its n-th call has the same fate in every run.
-                return chances[OPERATIONS[call.operation][0]].random() < rate * share
+                return chances[NAMED[call.operation][0]].random() < rate * share
 
             fault = make()
-            self._rules.append((type(fault).__name__, proxy.on(*OPERATIONS, do=fault, when=falls)))
+            self._rules.append((type(fault).__name__, proxy.on(*NAMED, do=fault, when=falls)))
 
     def forget(self) -> None:
         """Drop the proxy's record of calls, which would fill the memory in a long run."""

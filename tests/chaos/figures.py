@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,7 +12,10 @@ from typing import Any
 
 import psycopg2
 
-from tests.chaos.promises import Finding
+from tests.chaos.books import Books
+from tests.chaos.deliveries import Receipt, delays, fates
+from tests.chaos.findings import Finding
+from tests.chaos.told import Promises, Told
 
 # Each entry that has ended: how, why, after how long, and when.
 ENDED = """
@@ -47,6 +51,20 @@ class Figures:
     mishaps: dict[str, int] = field(default_factory=dict)
     answers: dict[str, int] = field(default_factory=dict)
     states: dict[str, int] = field(default_factory=dict)
+    cancels: dict[str, int] = field(default_factory=dict)
+    """Cancellations by answer, and the orders that were cancelled by their end."""
+    refunds: dict[str, int] = field(default_factory=dict)
+    """Refunds by their end, or by the answer that refused them."""
+    restocked: int = 0
+    """Refunds that put pieces back."""
+    events: int = 0
+    deliveries: dict[str, int] = field(default_factory=dict)
+    """Webhooks that were received, by their fate, and how many of them had been received before."""
+    delivery_s: dict[str, float] = field(default_factory=dict)
+    """From an event until it was received for the first time."""
+    receiver_deaths: int = 0
+    staff: dict[str, int] = field(default_factory=dict)
+    """How many deliveries were sent again, and how often the endpoint was enabled again, by the client."""
     settle_s: dict[str, float] = field(default_factory=dict)
     settle_in_quiet_s: dict[str, float] = field(default_factory=dict)
     audits_in_storm: int = 0
@@ -74,6 +92,38 @@ def add_endings(figures: Figures, url: str, quiet_at: float) -> None:
         figures.states[name] = figures.states.get(name, 0) + 1
     figures.settle_s = spread([took for _, _, took, _ in rows])
     figures.settle_in_quiet_s = spread([at - quiet_at for _, _, _, at in rows if at > quiet_at])
+
+
+def add_wishes(figures: Figures, promised: Promises, books: Books) -> None:
+    """Add what became of cancellations and refunds."""
+    for told in promised.cancels.values():
+        _count(figures.cancels, _answer(told))
+    for entry in books.entries:
+        if entry["is_cancelled"]:
+            _count(figures.cancels, "refused" if entry["status"] == "COMPLETED" else "done")
+    ends = {row["id"]: row["status"] for row in books.refunds}
+    for told in promised.refunds.values():
+        for id_ in told.ids("refund_id"):
+            _count(figures.refunds, ends.get(id_, "lost"))
+        if not told.ids("refund_id"):
+            _count(figures.refunds, _answer(told))
+    figures.restocked = sum(bool(row["restocked"]) for row in books.refunds)
+
+
+def add_deliveries(figures: Figures, received: Sequence[Receipt], books: Books) -> None:
+    figures.events = len(books.events)
+    repeated = len(received) - len({receipt.id for receipt in received})
+    figures.deliveries = {**fates(received), "repeated": repeated}
+    figures.delivery_s = spread(delays(received, books.events))
+
+
+def _answer(told: Told) -> str:
+    answer = (told.final or told.refusals or [{}])[0]
+    return str(answer.get("error") or ("accepted" if answer else "unanswered"))
+
+
+def _count(counts: dict[str, int], name: str) -> None:
+    counts[name] = counts.get(name, 0) + 1
 
 
 def spread(values: list[float]) -> dict[str, float]:

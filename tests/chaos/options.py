@@ -11,7 +11,17 @@ from common.process.settings import SettingError, Settings, number, setting, who
 
 # The services' own settings that shape a run. The defaults are those of production, not the short ones of other tests.
 # RETRY_BASE_S is the exception: an undo that failed five times is retried after 300 × RETRY_BASE_S, and QUIET_S is 180.
-PACE = {"RETRY_BASE_S": "0.5", "RETRY_FACTOR": "", "LEASE_S": "", "ABANDONED_AFTER_S": "", "POLL_INTERVAL_S": ""}
+# A receiver that hangs holds up the others for WEBHOOK_TIMEOUT_S, which would be longer than the whole storm.
+PACE = {
+    "RETRY_BASE_S": "0.5",
+    "RETRY_FACTOR": "",
+    "LEASE_S": "",
+    "ABANDONED_AFTER_S": "",
+    "POLL_INTERVAL_S": "",
+    "WEBHOOK_TIMEOUT_S": "2",
+    "WEBHOOK_LEASE_S": "10",
+    "WEBHOOK_POLL_INTERVAL_S": "",
+}
 
 
 def often(text: str) -> float:
@@ -33,6 +43,12 @@ class Options:
     freeze_every_s: float = setting(often, "60", "SIGSTOP to an orchestrator for longer than its lease")
     lock_every_s: float = setting(often, "15", "a transaction locks a product for some seconds")
     hang_every_s: float = setting(often, "45", "SIGSTOP to the payments service for longer than its callers wait")
+    receiver_every_s: float = setting(
+        often, "15", "SIGKILL to the receiver of webhooks, which is down for some seconds"
+    )
+    receiver_failure_rate: float = setting(
+        number(0, 1), "0.06", "share of webhooks that the receiver does not accept, or leaves unanswered"
+    )
     poison_every_s: float = setting(often, "30", "the database refuses every write to one ledger entry")
     failure_rate: float = setting(
         number(0, 1), "0.1", "share of payment calls that fail, half of them after the effect"

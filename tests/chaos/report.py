@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from tests.chaos.figures import Figures
+from tests.chaos.findings import AUDIT, CHANGED, DOUBLED, LEFT, LOST, OPEN, RUN, STOP, WRONG, Finding
 from tests.chaos.options import PACE, Options
 from tests.chaos.plan import HANGS_S, LOCKED_S
-from tests.chaos.promises import AUDIT, CHANGED, DOUBLED, LEFT, LOST, OPEN, RUN, STOP, WRONG, Finding
 
 LINE_EVERY_S = 5  # without a terminal
 SHOWN = 25  # findings; findings.jsonl has all of them
@@ -75,13 +75,18 @@ def _rows(figures: Figures) -> list[tuple[str, str]]:
         ("storm", f"{figures.storm_s:.0f} s, then {figures.quiet_s:.1f} s of quiet until all had ended"),
         ("kills", f"{sum(kills.values())}: {_list(kills)}\n{_list(ways)}"),
         ("database", f"{figures.restarts} crashes, down for up to {figures.longest_restart_s:.1f} s"),
-        ("frozen", f"an orchestrator {figures.freezes} times, for longer than its lease"),
+        ("frozen", f"an orchestrator or webhooks {figures.freezes} times, for longer than its lease"),
         ("gateway", f"hung {figures.hangs} times, for up to {HANGS_S[1]:.0f} s"),
         ("products", f"{figures.locks} locks, for up to {LOCKED_S[1]:.0f} s"),
         ("poisoned", f"{figures.poisoned} entries, {figures.marked} of them marked before the cause was removed"),
         ("network", f"{sum(figures.mishaps.values())} calls failed: {_list(figures.mishaps)}"),
         ("answers", _list(figures.answers)),
         ("ended", "\n".join(f"{number:>6}  {state}" for state, number in sorted(figures.states.items()))),
+        ("cancelled", _list(figures.cancels)),
+        ("refunds", f"{_list(figures.refunds)}; {figures.restocked} put pieces back"),
+        ("events", f"{figures.events}; received: {_list(figures.deliveries)}"),
+        ("receiver", f"killed {figures.receiver_deaths} times; by its staff: {_list(figures.staff)}"),
+        ("to arrive", _spread(figures.delivery_s, "events")),
         ("to settle", _spread(figures.settle_s)),
         ("in quiet", _spread(figures.settle_in_quiet_s)),
         ("audit", f"{figures.audit_rows} rows at the end; {figures.audits_in_storm} audits in the storm"),
@@ -93,17 +98,17 @@ def _list(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {number}" for name, number in sorted(counts.items(), key=lambda item: -item[1]))
 
 
-def _spread(spread: Mapping[str, float]) -> str:
+def _spread(spread: Mapping[str, float], of: str = "orders") -> str:
     if not spread.get("n"):
         return "none"
     times = ", ".join(f"{name} {spread[name]:.2f} s" for name in ("p50", "p99", "max"))
-    return f"{spread['n']:.0f} orders: {times}"
+    return f"{spread['n']:.0f} {of}: {times}"
 
 
 def show_findings(findings: Sequence[Finding], console: Console) -> None:
     """Print the findings, the worst first, and the verdict."""
     if findings:
-        table = Table("Wrong", "Order", "What", box=box.SIMPLE_HEAD, show_edge=False)
+        table = Table("Wrong", "Subject", "What", box=box.SIMPLE_HEAD, show_edge=False)
         for finding in sorted(findings, key=lambda each: KINDS.index(each.kind))[:SHOWN]:
             table.add_row(Text(finding.kind, "red"), finding.subject, finding.detail)
         if len(findings) > SHOWN:

@@ -18,15 +18,22 @@ from common.schema import migrate
 from local.postgres import EmbeddedPostgres
 from local.terminal import StopRequest
 from tests.books import violations
+from tests.chaos.books import read_books
 from tests.chaos.clientlog import ClientLog
+from tests.chaos.deliveries import compare_events, receipts
 from tests.chaos.disturbances import Disturbances, Network
-from tests.chaos.figures import Figures, add_endings, kills_by_process
+from tests.chaos.figures import Figures, add_deliveries, add_endings, add_wishes, kills_by_process
+from tests.chaos.findings import AUDIT, LEFT, RUN, STOP, WRONG, Finding
 from tests.chaos.fleet import Fleet, Journal
+from tests.chaos.gateway import Settlements
+from tests.chaos.listening import ReceiverProcess, Staff
 from tests.chaos.options import Options
-from tests.chaos.plan import GATEWAY, GIVES_UP, MARKED_WITHIN_S, ORCHESTRATORS, Plan
-from tests.chaos.promises import AUDIT, LEFT, RUN, STOP, WRONG, Finding, compare, promises
+from tests.chaos.plan import GATEWAY, GIVES_UP, MARKED_WITHIN_S, ORCHESTRATORS, WEBHOOKS, Plan
+from tests.chaos.promises import compare
 from tests.chaos.report import Progress
 from tests.chaos.shop import Shop
+from tests.chaos.standing import standing
+from tests.chaos.told import promises
 from tests.system.stack import Stack
 
 LOOKS_EVERY_S = 0.25
@@ -34,6 +41,9 @@ AUDITS_EVERY_S = 5
 REST = 0.02  # the storm ends when all orders have begun and no more than this share is unfinished
 REPLAYS = 200  # orders that are sent once more at the end
 REPLAYED_WITHIN_S = 60
+STUCK = "stuck"  # the only rule about time: in the storm, orders wait for processes that are down
+ANSWERS_WITHIN_S = 60  # before the storm: a second, and much longer on a busy machine
+ON_THIS_MACHINE = {"WEBHOOK_ALLOW_NETWORKS": "127.0.0.1"}
 
 
 class Interrupted(Exception):
@@ -58,6 +68,8 @@ class Run:
             self._quiet()
             self._replay()
             self._shop.close()
+            self._staff.stop()
+            self._settlements.stop()
             codes = self._fleet.stop()
             self._compare(codes)
             self._disturbances.keep_log()
@@ -71,7 +83,7 @@ class Run:
         self._url = self._server.url
         migrate.upgrade(self._url)
         self._journal = parts.enter_context(closing(Journal(self._folder / "storm.jsonl")))
-        self._stack = Stack(self._url, self._folder, proxied=True, LOG_FORMAT="json", **self._pace)
+        self._stack = Stack(self._url, self._folder, proxied=True, LOG_FORMAT="json", **ON_THIS_MACHINE, **self._pace)
         parts.callback(self._stack.proxy.close)
         failing = {"payments_service": {"MOCK_FAILURE_RATE": str(self._options.failure_rate)}}
         self._fleet = Fleet(self._stack, self._journal, failing)
@@ -80,18 +92,31 @@ class Run:
         self._log = parts.enter_context(closing(ClientLog(self._folder / "clients.jsonl")))
         self._shop = Shop(self._stack.proxy.url("web"), self._products(), self._log, self._options.buyers)
         parts.callback(self._shop.close)
+        self._settlements = Settlements(self._stack.url("payments_service"))
+        parts.callback(self._settlements.stop)
+        self._settlements.start()
+        self._listen(parts)
         self._network = Network(self._stack.proxy, self._plan, self._options.vanish_rate)
         self._disturbances = Disturbances(
-            self._plan, self._fleet, self._server, self._journal, self._folder / "postgres.log"
+            self._plan, self._fleet, self._server, self._receiver, self._journal, self._folder / "postgres.log"
         )
         parts.callback(self._disturbances.end)
+
+    def _listen(self, parts: ExitStack) -> None:
+        rate = self._options.receiver_failure_rate
+        self._receiver = ReceiverProcess(self._folder, self._journal, self._options.seed, rate)
+        parts.callback(self._receiver.stop)
+        self._receiver.start()
+        self._staff = Staff(self._stack.proxy.url("web"), self._log)
+        parts.callback(self._staff.stop)
+        self._staff.start(self._receiver.url)
 
     def _products(self) -> dict[str, str]:
         ids = {}
         for product in self._plan.products:
             body = {"name": product.sku, "sku": product.sku, "price_cents": product.price_cents}
             url = f"{self._stack.url('inventory_service')}/inventory/products"
-            answer = requests.post(url, json=body | {"initial_stock": product.stock}, timeout=10)
+            answer = requests.post(url, json=body | {"initial_stock": product.stock}, timeout=ANSWERS_WITHIN_S)
             answer.raise_for_status()
             ids[product.sku] = str(answer.json()["id"])
         return ids
@@ -99,7 +124,7 @@ class Run:
     def _storm(self) -> None:
         began_at = time.monotonic()
         self._shop.open(self._plan.orders(), began_at)
-        self._disturbances.begin(began_at, freeze_s=1.1 * float(self._pace["LEASE_S"]) + 0.5)
+        self._disturbances.begin(began_at, freeze_s=1.1 * self._longest_lease_s() + 0.5)
         with self._audits():
             self._wait("storm", self._is_spent, began_at, self._options.seconds)
             self._shop.begin_no_more()
@@ -107,23 +132,41 @@ class Run:
         self._figures.storm_s = time.monotonic() - began_at
         self._progress.show("calming down")
         self._network.calm()
+        self._receiver.calm()
         self._fleet.calm()
+        self._staff.hurry()
+
+    def _longest_lease_s(self) -> float:
+        return max(float(self._pace["LEASE_S"]), float(self._pace["WEBHOOK_LEASE_S"]))
 
     def _is_spent(self) -> bool:
-        most = max(3, REST * self._options.orders)
-        return self._shop.begun == self._options.orders and self._shop.unanswered + (self._open() or 0) <= most
+        still = standing(self._url)
+        if still is None or self._shop.begun < self._options.orders:
+            return False
+        return self._shop.unanswered + still.orders + still.refunds <= max(3, REST * self._options.orders)
 
     def _quiet(self) -> None:
         self._quiet_at, began_at = time.time(), time.monotonic()
-        self._wait("quiet", lambda: self._shop.is_idle and self._open() == 0, began_at, self._options.quiet_s)
+        self._wait("quiet", self._has_settled, began_at, self._options.quiet_s)
         self._figures.quiet_s = time.monotonic() - began_at
 
+    def _has_settled(self) -> bool:
+        self._disturbances.database.operate()
+        return self._has_ended()
+
+    def _has_ended(self) -> bool:
+        still = standing(self._url)
+        return self._shop.is_idle and still is not None and still[:3] == (0, 0, 0) and self._staff.seen == still.events
+
     def _replay(self) -> None:
-        """Send some orders once more: their answers must not change."""
+        """Send some orders once more, and what was asked for afterwards: the answers must not change.
+
+        A refund that was refused before its order had ended may be accepted now.
+        """
         begun = itertools.islice(self._plan.orders(), self._shop.begun)
         answered = [order for order in begun if order.behaviour != GIVES_UP]
         self._shop.replay(answered[:: max(1, len(answered) // REPLAYS)])
-        self._wait("replay", lambda: self._shop.is_idle, time.monotonic(), REPLAYED_WITHIN_S)
+        self._wait("replay", self._has_ended, time.monotonic(), REPLAYED_WITHIN_S)
 
     def _wait(self, phase: str, is_over: Callable[[], bool], began_at: float, limit_s: float) -> None:
         """Wait until it is over, the limit is reached, or the run itself has failed."""
@@ -135,29 +178,19 @@ class Run:
             time.sleep(LOOKS_EVERY_S)
 
     def _standing(self) -> str:
-        still = self._open()
+        still = standing(self._url)
         return (
             f"{self._shop.begun} of {self._options.orders} orders begun, {self._shop.unanswered} unanswered, "
-            f"{'database down' if still is None else f'{still} open'}, {self._kills()} kills, "
+            f"{still or 'database down'}, {self._kills()} kills, "
             f"{self._journal.total('restart')} restarts"
         )
-
-    def _open(self) -> int | None:
-        """Orders that have not ended; None: the database is down."""
-        quietly = "-c client_min_messages=error"  # a server that shuts down would write into our line
-        try:
-            connection = psycopg2.connect(self._url, connect_timeout=2, options=quietly)
-            with closing(connection), connection.cursor() as cursor:
-                cursor.execute("SELECT count(*) FROM order_ledger WHERE due_at IS NOT NULL")
-                return int(cursor.fetchone()[0])
-        except psycopg2.Error:
-            return None
 
     def _kills(self) -> int:
         return sum(number for (what, _), number in self._journal.counts.copy().items() if what.startswith("kill "))
 
     def _trouble(self) -> list[BaseException]:
-        return [*self._shop.trouble, *self._fleet.trouble, *self._disturbances.trouble, *self._audit_trouble]
+        parts = (self._shop, self._fleet, self._disturbances, self._staff, self._settlements)
+        return [*(error for part in parts for error in part.trouble), *self._audit_trouble]
 
     @contextmanager
     def _audits(self) -> Iterator[None]:
@@ -175,7 +208,9 @@ class Run:
         pause_s: float = AUDITS_EVERY_S
         while not over.wait(pause_s):
             try:
-                self._add_audit(violations(self._url, at_rest=False), "in the storm")
+                found = violations(self._url, at_rest=False)
+                found.pop(STUCK, None)
+                self._add_audit(found, "in the storm")
                 self._figures.audits_in_storm += 1
                 pause_s = AUDITS_EVERY_S
             except Exception as error:  # otherwise the thread would die unnoticed and the audits stop
@@ -193,7 +228,9 @@ class Run:
         audit = violations(self._url)
         self._add_audit(audit, "at the end")
         figures.audit_rows = sum(map(len, audit.values()))
-        figures.findings += compare(promised, self._url)
+        books, received = read_books(self._url), receipts(self._folder)
+        figures.findings += compare(promised, books)
+        figures.findings += compare_events(received, promised.feed, promised.secrets, books)
         figures.findings += [Finding(RUN, "", repr(error)) for error in self._trouble()]
         figures.findings += [Finding(LEFT, "", sentence) for sentence in self._fleet.left]
         figures.findings += [Finding(STOP, name, f"exit code {code}") for name, code in codes.items() if code != 0]
@@ -208,13 +245,16 @@ class Run:
         figures.kills = kills_by_process(self._journal.counts)
         figures.restarts, figures.freezes = (
             self._journal.total("restart"),
-            self._journal.total("freeze", *ORCHESTRATORS),
+            self._journal.total("freeze", *ORCHESTRATORS, *WEBHOOKS),
         )
         figures.hangs, figures.locks = self._journal.total("freeze", GATEWAY), self._journal.total("lock")
         figures.poisoned, figures.marked = self._journal.total("poison"), self._journal.total("marked")
         figures.longest_restart_s = self._disturbances.longest_outage_s
         figures.mishaps = self._network.mishaps
+        figures.receiver_deaths, figures.staff = self._journal.total("die"), dict(self._staff.done)
         add_endings(figures, self._url, self._quiet_at)
+        add_wishes(figures, promised, books)
+        add_deliveries(figures, received, books)
         figures.save(self._folder / "figures.json")
         with (self._folder / "findings.jsonl").open("w") as lines:
             lines.writelines(json.dumps(asdict(finding)) + "\n" for finding in figures.findings)

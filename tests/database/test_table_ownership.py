@@ -337,7 +337,7 @@ def test_webhooks_needs_only_its_own_tables(database, ran, connect, roles):
     owner(ORDER, id=order, client="till")
     owner(EVENT, id=f"evt_{order}", client="till", order=order, sequence=1, type="order.authorized")
     ran.clear()
-    store = webhooks.store.Store(database("webhooks"), "me", 4)
+    store = webhooks.store.Store(database("webhooks"), "me", 4, 60)
     assert store.fan_out()
     assert store.due()
     (delivery,) = store.claim(id_, 4)

@@ -67,7 +67,7 @@ def world(database):
 
 @pytest.fixture
 def store(database):
-    return Store(database, "me", 64)
+    return Store(database, "me", 64, 60)
 
 
 @pytest.fixture

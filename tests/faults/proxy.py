@@ -41,6 +41,15 @@ OPERATIONS = {
     "void_by_key": ("payments_service", "POST", "/payments/void"),
     "refund": ("payments_service", "POST", "/payments/refund/[^/]+"),
 }
+AFTER_THE_SALE = {
+    "ask_cancel": ("web", "POST", "/orders/[^/]+/cancel"),
+    "ask_refund": ("web", "POST", "/orders/[^/]+/refunds"),
+    "get_refund": ("web", "GET", "/refunds/[^/]+"),
+    "list_orders": ("web", "GET", "/orders"),
+    "events": ("web", "GET", "/events"),
+    "restock": ("inventory_service", "POST", "/inventory/products/[^/]+/stock"),
+}
+NAMED = OPERATIONS | AFTER_THE_SALE
 OTHER = "other"
 
 
@@ -167,7 +176,7 @@ class Proxy:
         :param about: only calls with this id in the path or the body
         :param when: only calls for which this is true; evaluated once for each call that matches so far
         """
-        assert set(operations) <= {*OPERATIONS, OTHER}, f"no such operation among {operations}"
+        assert set(operations) <= {*NAMED, OTHER}, f"no such operation among {operations}"
         rule = Rule(operations, do, nth, times, about, when)
         with self._lock:
             self._rules.append(rule)
@@ -249,7 +258,7 @@ class Proxy:
 
 def _operation(name: str, method: str, path: str) -> str:
     path = path.partition("?")[0]
-    for operation, (target, its_method, its_path) in OPERATIONS.items():
+    for operation, (target, its_method, its_path) in NAMED.items():
         if (name, method) == (target, its_method) and re.fullmatch(its_path, path):
             return operation
     return OTHER

@@ -20,7 +20,7 @@ from tests.faults.network_faults import (
     DropRequest,
     Repeat,
 )
-from tests.faults.proxy import OPERATIONS, Fault, Proxy
+from tests.faults.proxy import NAMED, Fault, Proxy
 from tests.waiting import eventually
 
 NAMES = ("web", "orders_service", "inventory_service", "payments_service")
@@ -92,9 +92,9 @@ def test_connections_are_kept_alive(proxy: Proxy, participant: Participant, call
     assert len(participant.connections) == 1
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", NAMED)
 def test_operations_are_named_as_in_the_contract(proxy: Proxy, session: requests.Session, operation: str) -> None:
-    name, method, path = OPERATIONS[operation]
+    name, method, path = NAMED[operation]
     session.request(method, proxy.url(name) + path.replace("[^/]+", "7") + "?ids=1,2", timeout=30)
     assert [call.operation for call in proxy.calls()] == [operation]
 

@@ -10,7 +10,7 @@ from webhooks.store import Store
 
 def test_webhooks_go_on_after_the_events_were_renumbered(url: str) -> None:
     database = Database(url, name="test", size=2)
-    world, store = World(database), Store(database, "me", 4)
+    world, store = World(database), Store(database, "me", 4, 60)
     endpoint, other = world.endpoint(), world.endpoint(client="till")
     delivered = world.event(world.order())
     store.fan_out()

@@ -34,6 +34,7 @@ SELECT *, NULLIF(due_at, 'infinity') AS due_at, due_at = 'infinity' AS is_blocke
   extract(epoch FROM NULLIF(due_at, 'infinity') - now())::float AS due_in_s
 FROM webhook_deliveries WHERE endpoint_id = %(endpoint)s ORDER BY order_ledger_id, sequence
 """
+LEASE_S = 60.0
 RETRY_NOW = """
 UPDATE webhook_deliveries SET due_at = now()
 WHERE endpoint_id = %(endpoint)s AND status = 'pending' AND attempts > 0 AND claimed_by IS NULL
@@ -97,13 +98,13 @@ def world(database: Database) -> World:
 
 @pytest.fixture
 def store(database: Database) -> Store:
-    return Store(database, "me", 4)
+    return Store(database, "me", 4, LEASE_S)
 
 
 @pytest.fixture
 def other_store(database: Database) -> Store:
     """The store of another process."""
-    return Store(database, "other", 4)
+    return Store(database, "other", 4, LEASE_S)
 
 
 @pytest.fixture

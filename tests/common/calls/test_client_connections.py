@@ -123,3 +123,17 @@ def test_forked_process_opens_its_own_connection():
         command = [sys.executable, "-c", FORKED, url]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_thread_that_still_works_while_its_process_exits_keeps_its_connection():
+    """The main thread of a web worker ends first."""
+    script = (
+        "import atexit, sys; from common.calls.client import ServiceClient;"
+        "client = ServiceClient('orders', sys.argv[1]); atexit.register(lambda: print(client.ask('GET', '/')));"
+        "print(client.ask('GET', '/'))"
+    )
+    with serving() as url:
+        command = [sys.executable, "-c", script, url]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    first, last = ended.stdout.splitlines()
+    assert first == last, ended.stderr  # with the same port

@@ -41,6 +41,11 @@ def test_lease_covers_two_calls() -> None:
     assert refusal(LEASE_S=str(consistency.SHORTEST_LEASE_S - 1)) == ["LEASE_S"]
 
 
+def test_lease_of_a_delivery_covers_one_attempt() -> None:
+    assert refusal(WEBHOOK_LEASE_S="10", WEBHOOK_TIMEOUT_S="10") == ["WEBHOOK_LEASE_S"]
+    assert load(WEBHOOK_LEASE_S="10", WEBHOOK_TIMEOUT_S="9").webhook_lease_s == 10
+
+
 def test_tests_may_use_shorter_times() -> None:
     assert load(LEASE_S="0.2", ABANDONED_AFTER_S="0.05", APP_ENV="test").lease_s == 0.2
 
