@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from common.database import entry_errors
 from common.database.errors import TransientDatabaseError
 from webhooks.delivery import Answer, Delivery, Outcome, is_success
 from webhooks.schedule import delay_after
@@ -95,17 +96,22 @@ class Dispatcher:
             outcome = self._attempt(delivery)
             if self._store.save(delivery, outcome):
                 _log(delivery, outcome)
-        except TransientDatabaseError as error:
-            log.warning("cannot save a delivery, its claim will be given back: %s", error, extra=_about(delivery))
-            is_stranded = True
-        except Exception:
-            log.exception("a delivery is left to its lease", extra=_about(delivery))
+        except Exception as error:
+            is_stranded = self._handle(delivery, error)
         finally:
             with self._lock:
                 del self._in_flight[delivery.id, delivery.claim_number]
             if is_stranded:
                 self._note_stranded()
             self.wake()
+
+    def _handle(self, delivery: Delivery, error: Exception) -> bool:
+        """:returns: whether to release the claim as soon as the database answers"""
+        if entry_errors.may_be_one_entry(error):
+            self._store.set_aside(delivery.id, error)
+            return False
+        log.warning("cannot save a delivery, its claim will be given back: %s", error, extra=_about(delivery))
+        return True
 
     def _note_stranded(self) -> None:
         with self._lock:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+
+import backoff
 
 from common.api.fields import rfc3339
-from common.database import operator_log
+from common.database import entry_errors, operator_log
 from common.database.database import Database, Row, Transaction
+from common.database.errors import RowsLocked
 from common.events.body import event_body
 from common.json_text import encode
 from common.webhooks.secrets import signature
@@ -16,12 +19,16 @@ from domain.events import EventType
 from webhooks import statements
 from webhooks.delivery import Answer, Delivery, NoAnswer, Outcome, is_success
 from webhooks.schedule import DISABLE_AFTER_S, WARN_AFTER_S, delay_after
+from webhooks.set_aside import SetAside
 
 log = logging.getLogger(__name__)
 
 TYPES = list(map(str, EventType))
 BATCH = 500  # events for one endpoint in one transaction
-LEASE_S = 60  # longer than one attempt (15 s) and a slow resolver together
+LEASE_S = 60  # longer than one attempt (15 s), a slow resolver and the next one together
+LOCK_WAIT_S = (
+    20  # how long to retry the save of an outcome whose rows are locked, before its claim is left to the lease
+)
 LOOK_AHEAD = 100  # due deliveries among which a claim looks for some of different orders
 GONE = "the receiver answered 410 Gone"
 TOO_LONG = "no delivery succeeded for five days"
@@ -29,30 +36,50 @@ USER_AGENT = "Holdfast-Webhooks/1"
 
 
 class Store:
-    """Raises TransientDatabaseError when the database cannot be used now."""
+    """Raises TransientDatabaseError when the database cannot be used now.
+
+    When it refuses one delivery or endpoint only, that one is set aside, and the others go on.
+    """
 
     def __init__(self, database: Database, claimant: str, in_flight: int) -> None:
         """:param in_flight: deliveries to one endpoint at once; one that fails has one"""
         self.database, self.claimant, self.in_flight = database, claimant, in_flight
+        self._deliveries, self._endpoints = SetAside(), SetAside()
 
     def fan_out(self) -> int:
         """Make deliveries of new events, at most one batch for each endpoint. :returns: how many events were read"""
-        return sum(
-            self.database.transact(lambda tx, id_=row["id"]: _fan_out(tx, id_))  # type: ignore[misc]
-            for row in self.database.all(statements.BEHIND, types=TYPES, limit=1)
-        )
+        behind = self.database.all(statements.BEHIND, types=TYPES, limit=1, set_aside=self._endpoints.ids())
+        return sum(self._fan_out(row["id"]) for row in behind)
 
     def due(self) -> list[Row]:
         """The endpoints with due deliveries, the longest overdue first: `id`, `is_failing`."""
         return self.database.all(statements.DUE)
 
     def claim(self, endpoint_id: str, limit: int) -> list[Delivery]:
-        """Claim at most `limit` due deliveries of one endpoint, unless another process is changing its queue."""
-        return self.database.transact(lambda tx: list(self._claim(tx, endpoint_id, limit)))
+        """Claim at most `limit` due deliveries of one endpoint, unless another process is changing its queue.
 
+        When they cannot be claimed together, each is claimed alone.
+        """
+        try:
+            return self._claim_with(statements.CLAIM, endpoint_id, limit, set_aside=self._deliveries.ids())
+        except Exception as error:
+            if not entry_errors.may_be_one_entry(error):
+                raise
+            return self._claim_each(endpoint_id, limit)
+
+    @backoff.on_exception(
+        backoff.expo, RowsLocked, max_time=lambda: LOCK_WAIT_S, factor=0.1, max_value=1, logger=None
+    )  # fmt: skip
     def save(self, delivery: Delivery, outcome: Outcome) -> bool:
-        """Save what became of an attempt. :returns: False if the claim is lost"""
+        """Save what became of an attempt. While rows are locked, try again: without it the receiver is asked again.
+
+        :returns: False if the claim is lost
+        """
         return self.database.transact(lambda tx: _save(tx, delivery, outcome))
+
+    def set_aside(self, delivery_id: str, error: Exception) -> None:
+        """Leave a delivery out for some minutes. If rows stay locked, it is only left to its lease."""
+        _set_aside(self._deliveries, delivery_id, error, "a delivery", "webhook_delivery_id")
 
     def release(self, delivery: Delivery, delay_s: float = 0) -> None:
         """Release a claim without an outcome. It costs no attempt."""
@@ -74,17 +101,49 @@ class Store:
         for row in self.database.all(statements.FAILED_FOR_TOO_LONG, disable_after_s=DISABLE_AFTER_S):
             self.database.transact(lambda tx, id_=row["id"]: _disable(tx, id_, TOO_LONG))  # type: ignore[misc]
 
-    def _claim(self, tx: Transaction, endpoint_id: str, limit: int) -> Iterator[Delivery]:
+    def _fan_out(self, endpoint_id: str) -> int:
+        try:
+            return self.database.transact(lambda tx: _fan_out(tx, endpoint_id))
+        except Exception as error:
+            if not entry_errors.may_be_one_entry(error):
+                raise
+            _set_aside(self._endpoints, endpoint_id, error, "new events for an endpoint", "webhook_endpoint_id")
+            return 0
+
+    def _claim_each(self, endpoint_id: str, limit: int) -> list[Delivery]:
+        claimed: list[Delivery] = []
+        set_aside = self._deliveries.ids()
+        due = self.database.all(
+            statements.DUE_DELIVERIES, endpoint_id=endpoint_id, limit=LOOK_AHEAD, set_aside=set_aside
+        )
+        for row in due:
+            if len(claimed) == limit:
+                break
+            try:
+                claimed += self._claim_with(statements.CLAIM_ONE, endpoint_id, limit, id=row["id"])
+            except Exception as error:
+                if not entry_errors.may_be_one_entry(error):
+                    raise
+                self.set_aside(row["id"], error)
+        return claimed
+
+    def _claim_with(self, statement: str, endpoint_id: str, limit: int, **params: object) -> list[Delivery]:
+        return self.database.transact(lambda tx: list(self._claim(tx, statement, endpoint_id, limit, params)))
+
+    def _claim(
+        self, tx: Transaction, statement: str, endpoint_id: str, limit: int, params: Mapping[str, object]
+    ) -> Iterator[Delivery]:
         endpoint = tx.one(statements.LOCK_UNLESS_BUSY, endpoint_id=endpoint_id)
         if endpoint is None:
             return
         rows = tx.all(
-            statements.CLAIM,
+            statement,
             endpoint_id=endpoint_id,
             claimant=self.claimant,
             lease_s=LEASE_S,
             limit=LOOK_AHEAD,
             in_flight=min(limit, 1 if endpoint["is_failing"] else self.in_flight),
+            **params,
         )
         if not rows:
             return
@@ -92,6 +151,15 @@ class Store:
         address = tx.one(statements.ADDRESS, endpoint_id=endpoint_id) or {}
         for row in rows:
             yield _delivery(row, events.get(row["message_id"]), address, is_failing=endpoint["is_failing"])
+
+
+def _set_aside(where: SetAside, id_: str, error: Exception, what: str, id_name: str) -> None:
+    reason = entry_errors.reason(error)
+    if entry_errors.is_delay(error):
+        log.warning("%s must wait: %s", what, reason, extra={id_name: id_})
+        return
+    where.add(id_)
+    log.error("%s cannot be processed, the others go on: %s", what, reason, exc_info=error, extra={id_name: id_})
 
 
 def _delivery(row: Row, event: Row | None, address: Row, *, is_failing: bool) -> Delivery:

@@ -119,5 +119,5 @@ def test_attempt_that_raises_does_not_end_the_thread(world, store, start, attemp
     monkeypatch.setattr(attempts, "begun", None)  # the attempt fails with an AttributeError
     dispatcher.run_once()
     eventually(lambda: dispatcher.in_flight == 0)
-    assert "left to its lease" in caplog.text
+    assert "a delivery cannot be processed, the others go on: AttributeError" in caplog.text
     assert world.deliveries(endpoint)[0]["status"] == "pending"
