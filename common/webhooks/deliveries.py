@@ -10,12 +10,22 @@ STATUSES = ("pending", "succeeded", "failed")
 MAX_RESPONSE_CHARACTERS = 1024
 # An event that cannot be delivered lets the next one of its order pass after this time.
 BLOCKS_FOR = "interval '1 hour'"
+# Just before, it has one more attempt: a receiver that is back by then gets the events in order.
+LAST_ATTEMPT_AFTER = f"({BLOCKS_FOR} - interval '1 second')"
 
 LOCK = "SELECT status FROM webhook_endpoints WHERE id = %(endpoint_id)s AND deleted_at IS NULL FOR UPDATE"
 
 # Set when the deliveries of an order that have not been attempted are due: now, or once no earlier event blocks them.
 # An earlier event blocks until it has ended, or until an hour after its first attempt.
 SCHEDULE = f"""
+WITH last_attempt AS (
+  UPDATE webhook_deliveries AS blocking SET due_at = first_attempt_at + {LAST_ATTEMPT_AFTER}
+  WHERE endpoint_id = %(endpoint_id)s AND order_ledger_id = ANY (%(order_ledger_ids)s::uuid[]) AND status = 'pending'
+    AND claimed_by IS NULL AND first_attempt_at + {LAST_ATTEMPT_AFTER} > now()
+    AND due_at > first_attempt_at + {BLOCKS_FOR} AND EXISTS (
+      SELECT FROM webhook_deliveries AS later
+      WHERE later.endpoint_id = blocking.endpoint_id AND later.order_ledger_id = blocking.order_ledger_id
+        AND later.sequence > blocking.sequence AND later.status = 'pending'))
 UPDATE webhook_deliveries AS waiting SET due_at = (
   SELECT GREATEST(now(), max(COALESCE(earlier.first_attempt_at + {BLOCKS_FOR}, 'infinity')))
   FROM webhook_deliveries AS earlier

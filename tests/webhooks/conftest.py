@@ -159,6 +159,7 @@ def start(url, tmp_path):
         assert process.poll() is None, log.read_text()
         return process
 
+    run.log = log
     yield run
     for process in started:
         process.terminate()

@@ -88,6 +88,31 @@ def test_failed_event_lets_the_next_one_pass_after_an_hour(world, store, endpoin
     assert set(ids(store.claim(endpoint, 10))) == {first}
 
 
+@pytest.mark.parametrize("arrives", ["before", "later"])
+def test_failed_event_has_one_more_attempt_before_the_next_one_passes(world, store, endpoint, arrives):
+    """The receiver may be back. The regular attempt would come long after the next event."""
+    order = world.order()
+    first = world.event(order, 1)
+    if arrives == "before":
+        world.event(order, 2)
+    store.fan_out()
+    world.set_delivery(first, "attempts = 3")
+    store.save(store.claim(endpoint, 10)[0], NO)
+    if arrives == "later":
+        assert world.deliveries(endpoint)[0]["due_in_s"] > 3600
+        world.event(order, 2)
+        store.fan_out()
+    blocking, waiting = world.deliveries(endpoint)
+    assert waiting["due_in_s"] - 2 <= blocking["due_in_s"] < waiting["due_in_s"] <= 3600
+    world.set_delivery(first, "first_attempt_at = now() - interval '1 hour', due_at = now()")
+    world.set_delivery(waiting["event_id"], "due_at = now()")
+    (again,) = store.claim(endpoint, 10)
+    assert again.message_id == first
+    store.save(again, NO)
+    assert world.deliveries(endpoint)[0]["due_in_s"] > 3600, "then its schedule goes on"
+    assert ids(store.claim(endpoint, 10)) == [waiting["event_id"]]
+
+
 def test_event_that_arrives_behind_a_failed_one_waits_for_it(world, store, endpoint):
     order = world.order()
     world.event(order, 1)
