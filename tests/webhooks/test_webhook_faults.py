@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import signal
 import time
+import uuid
 from contextlib import closing
+from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
 
+from common.database.database import Database
+from common.schema import migrate
 from common.schema.roles import role_of
 from local import roles
 from tests.faults.test_17_clock_off import SITECUSTOMIZE
 from tests.pgbouncer import pgbouncer
 from tests.severable import Severable
 from tests.waiting import eventually
+from tests.webhooks.conftest import World
 
 WAITS = """
 SELECT count(*) AS n FROM pg_stat_activity WHERE application_name = 'webhooks' AND wait_event_type = 'Lock'
@@ -162,3 +167,41 @@ def test_pooler_in_transaction_mode(start, world, receiver, url, tmp_path):
         process.terminate()
         assert process.wait(30) == 0
     assert [heard.id for heard in receiver.heard] == events
+
+
+def test_database_that_is_not_migrated(start, receiver, postgres):
+    """Row 75: the process says so and waits."""
+    name = f"scratch_{uuid.uuid4().hex}"
+    new_url = urlsplit(postgres.url)._replace(path=f"/{name}").geturl()
+    with closing(psycopg2.connect(postgres.url)) as owner, owner.cursor() as cursor:
+        owner.autocommit = True
+        cursor.execute(f"CREATE DATABASE {name}")
+        process = start(**roles.address(new_url, "webhooks"))
+        eventually(lambda: "The database lacks migrations of this release" in start.log.read_text())
+        migrate.upgrade(new_url)
+        with closing(Database(new_url, name="test", size=2)) as database:
+            world = World(database)
+            endpoint = world.endpoint(f"{receiver.url}/hook")
+            world.event(world.order())
+            eventually(lambda: all_succeeded(world, endpoint, 1))
+        process.terminate()
+        assert process.wait(30) == 0
+        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_log_has_no_secret(start, world, receiver):
+    """Row 45: neither the secret, nor the URL's path, nor what the receiver answers."""
+    endpoint = world.endpoint(f"{receiver.url}/canary?token=canary")
+    elsewhere = world.endpoint("http://nowhere.invalid/canary")
+    receiver.answer, receiver.text = lambda _: 500, b"canary"
+    world.event(world.order())
+    process = start(LOG_LEVEL="DEBUG")
+    eventually(lambda: all(world.deliveries(each) and world.deliveries(each)[0]["attempts"] for each in world.secrets))
+    assert world.deliveries(endpoint)[0]["response_body"] == "canary"
+    assert "nowhere.invalid" in world.deliveries(elsewhere)[0]["error"], "its owner is told"
+    process.terminate()
+    assert process.wait(30) == 0
+    log = start.log.read_text()
+    assert "a delivery failed and will be retried" in log
+    for secret in ("canary", "whsec_", "ada@shop.example", *(each[10:30] for each in world.secrets.values())):
+        assert secret not in log

@@ -232,6 +232,20 @@ def test_claims_that_the_process_knows_nothing_of_are_released(world, store, end
     assert {row["id"] for row in world.deliveries(endpoint) if row["claimed_by"]} == {known.id}
 
 
+def test_longest_overdue_endpoint_and_delivery_come_first(world, store, endpoint, queue, due):
+    """A retry is not held up by new events, however many there are."""
+    (retry,) = queue(1)
+    flooded = world.endpoint("https://flooded.example/")
+    for _ in range(20):
+        queue(1)
+    for number, row in enumerate(world.deliveries(flooded) + world.deliveries(endpoint)):
+        world.set_delivery(row["event_id"], f"due_at = now() - interval '{number} ms'")
+    world.set_delivery(retry, "attempts = 2, first_attempt_at = now(), due_at = now() - interval '1 minute'")
+    world.database.all("UPDATE webhook_deliveries SET due_at = now() WHERE endpoint_id = %(id)s", id=flooded)
+    assert due() == [endpoint, flooded]
+    assert ids(store.claim(endpoint, 1)) == [retry]
+
+
 # The state of an endpoint
 
 
