@@ -72,7 +72,7 @@ def stack(new_url: str, tmp_path: Path) -> Iterator[Stack]:
 def test_every_answer_says_that_the_database_is_not_migrated(stack: Stack, sql: Sql, new_url: str, whose: str) -> None:
     if whose == "another program's":
         sql(ANOTHER_PROGRAM)
-    names = (*WEB_PROCESSES, "orchestrator", "webhooks")
+    names = (*WEB_PROCESSES, "orchestrator")
     for name in names:
         stack.launch(name)
     for name in WEB_PROCESSES:
