@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from common.database.database import Database
 from common.database.errors import DatabaseUnavailable
 from tests.waiting import eventually
 from webhooks.delivery import Answer
@@ -95,6 +96,22 @@ def test_no_more_is_claimed_than_there_are_threads(world, store, attempts, start
     assert dispatcher.run_once() == 3
     assert dispatcher.run_once() == 0
     assert dispatcher.in_flight == 3
+
+
+def test_one_connection_is_enough_for_all_threads(world, store, attempts, start, url, monkeypatch):
+    database = Database(url, name="small", size=1)
+    monkeypatch.setattr(store, "database", database)
+    urls = [f"https://shop-{number}.example/" for number in range(16)]
+    attempts.hold(*urls)
+    endpoints = [world.endpoint(url) for url in urls]
+    world.event(world.order())
+    store.fan_out()
+    assert start(threads=16).run_once() == 16
+    for held in attempts.go.values():
+        held.set()
+    eventually(lambda: all(world.deliveries(each)[0]["status"] == "succeeded" for each in endpoints))
+    assert len(attempts.begun) == 16
+    database.close()
 
 
 def test_claim_is_given_back_when_the_outcome_cannot_be_saved(world, store, start, monkeypatch):

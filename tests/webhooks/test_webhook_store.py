@@ -234,16 +234,19 @@ def test_claims_that_the_process_knows_nothing_of_are_released(world, store, end
 
 def test_longest_overdue_endpoint_and_delivery_come_first(world, store, endpoint, queue, due):
     """A retry is not held up by new events, however many there are."""
-    (retry,) = queue(1)
-    flooded = world.endpoint("https://flooded.example/")
-    for _ in range(20):
+    others = [world.endpoint(f"https://flooded-{number}.example/") for number in range(3)]
+    last, first, second = others
+    for _ in range(10):
         queue(1)
-    for number, row in enumerate(world.deliveries(flooded) + world.deliveries(endpoint)):
-        world.set_delivery(row["event_id"], f"due_at = now() - interval '{number} ms'")
-    world.set_delivery(retry, "attempts = 2, first_attempt_at = now(), due_at = now() - interval '1 minute'")
-    world.database.all("UPDATE webhook_deliveries SET due_at = now() WHERE endpoint_id = %(id)s", id=flooded)
-    assert due() == [endpoint, flooded]
-    assert ids(store.claim(endpoint, 1)) == [retry]
+    overdue_s = {endpoint: 1, first: 9, second: 5, last: 0}
+    for each, seconds in overdue_s.items():
+        world.database.all(
+            f"UPDATE webhook_deliveries SET due_at = now() - interval '{seconds} s' WHERE endpoint_id = %(id)s", id=each
+        )
+    retry = world.deliveries(first)[7]["event_id"]
+    world.set_delivery(retry, "attempts = 2, first_attempt_at = now(), due_at = due_at - interval '1 s'")
+    assert due() == [first, second, endpoint, last]
+    assert ids(store.claim(first, 1)) == [retry]
 
 
 # The state of an endpoint
