@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from common.database import entry_errors
 from common.database.errors import TransientDatabaseError
-from orchestrator import entry_errors
 from orchestrator.saga import Saga
 from orchestrator.store import Store
 

@@ -8,9 +8,10 @@ from collections.abc import Collection, Sequence
 
 import backoff
 
+from common.database import entry_errors
 from common.database.database import Database, Row
 from common.database.errors import DatabaseBusy
-from orchestrator import abandoned, entries, entry_errors
+from orchestrator import abandoned, entries
 from orchestrator.entries import Entries
 from orchestrator.group_commit import GroupCommit
 from orchestrator.saga import Saga, SagaT

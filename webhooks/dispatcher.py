@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+from common.database import entry_errors
 from common.database.errors import TransientDatabaseError
 from webhooks.delivery import Answer, Claim, Delivery, Done, Outcome, is_success
 from webhooks.schedule import delay_after
@@ -116,10 +117,9 @@ class Dispatcher:
     def _turn(self, endpoint_id: str, done: Sequence[Done]) -> int:
         try:
             turn = self._store.turn(endpoint_id, done, *self._free(done))
-        except TransientDatabaseError:
-            raise
-        except Exception:
-            log.exception("cannot save outcomes together", extra={"webhook_endpoint_id": endpoint_id})
+        except Exception as error:
+            if not entry_errors.may_be_one_entry(error):
+                raise
             for each in done:
                 self._save(each)
             return 0
@@ -137,10 +137,13 @@ class Dispatcher:
         try:
             if self._store.save(*done):
                 _log(*done)
-        except TransientDatabaseError:
-            raise
-        except Exception:
-            log.exception("a delivery is left to its lease", extra=_about(done[0]))
+        except Exception as error:
+            if not entry_errors.may_be_one_entry(error):
+                raise
+            if entry_errors.is_delay(error):
+                self._put_back([done])  # its rows are locked: it is saved later
+                return
+            self._store.set_aside(done[0].id, error)
         self._forget(done[0])
 
     def _submit(self, claimed: Sequence[Delivery]) -> int:
@@ -163,8 +166,8 @@ class Dispatcher:
     def _work(self, delivery: Delivery) -> None:
         try:
             outcome = self._attempt(delivery)
-        except Exception:
-            log.exception("a delivery is left to its lease", extra=_about(delivery))
+        except Exception as error:
+            self._store.set_aside(delivery.id, error)
             self._forget(delivery)
         else:
             self._put_back([(delivery, outcome)])

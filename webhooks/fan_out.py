@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from common.database import entry_errors
 from common.database.errors import TransientDatabaseError
 from webhooks.store import Store
 
@@ -32,9 +33,7 @@ class FanOut:
     def run_once(self) -> int:
         """Make deliveries of what is new. :returns: how many events were read"""
         try:
-            if time.monotonic() >= self._look_after_at:
-                self._store.look_after_endpoints()
-                self._look_after_at = time.monotonic() + LOOK_AFTER_EVERY_S
+            self._look_after_endpoints()
             read = self._store.fan_out()
         except TransientDatabaseError as error:
             log.warning("cannot make deliveries, will retry: %s", error)
@@ -42,3 +41,15 @@ class FanOut:
         if read:
             self._wake()
         return read
+
+    def _look_after_endpoints(self) -> None:
+        """Now and then. What the database refuses here holds up no delivery."""
+        if time.monotonic() < self._look_after_at:
+            return
+        self._look_after_at = time.monotonic() + LOOK_AFTER_EVERY_S
+        try:
+            self._store.look_after_endpoints()
+        except Exception as error:
+            if not entry_errors.may_be_one_entry(error):
+                raise
+            log.error("cannot look after the webhook endpoints: %s", entry_errors.reason(error))

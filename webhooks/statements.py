@@ -9,7 +9,7 @@ from __future__ import annotations
 from common.events import body
 from common.webhooks import deliveries
 
-SCHEDULE = deliveries.SCHEDULE
+SCHEDULE, LAST_ATTEMPT = deliveries.SCHEDULE, deliveries.LAST_ATTEMPT
 # All that changes the queue of an endpoint begins with this.
 LOCK = """
 SELECT id, client, event_types, url, status = 'enabled' AND deleted_at IS NULL AS is_open,
@@ -35,7 +35,7 @@ _NEXT = f"""
 # Endpoints with events for which no deliveries have been made.
 BEHIND = f"""
 SELECT id FROM webhook_endpoints AS endpoint
-WHERE status = 'enabled' AND deleted_at IS NULL AND EXISTS (SELECT FROM {_NEXT})
+WHERE status = 'enabled' AND deleted_at IS NULL AND id <> ALL (%(set_aside)s::text[]) AND EXISTS (SELECT FROM {_NEXT})
 """
 # The next events of each type by the index on it, and of these the first ones. All types are read, so that the cursor
 # moves past those that the endpoint does not want.
@@ -68,12 +68,15 @@ FROM webhook_endpoints AS endpoint, LATERAL (
   WHERE endpoint_id = endpoint.id AND status = 'pending' ORDER BY due_at LIMIT 1) AS first
 WHERE status = 'enabled' AND deleted_at IS NULL AND first.due_at <= now() ORDER BY first.due_at
 """
+_DUE = "endpoint_id = %(endpoint_id)s AND status = 'pending' AND due_at <= now()"
+_NOT_SET_ASIDE = "id <> ALL (%(set_aside)s::uuid[])"
 # Within one order, the earliest event only, and none while another one is in flight. An endpoint has at most
-# `in_flight` deliveries under way, in all processes together. An expired lease is taken over.
-CLAIM = """
+# `in_flight` deliveries under way, in all processes together. An expired lease is taken over. A row that another
+# session has locked is left out.
+_CLAIM = f"""
 WITH due AS (
   SELECT id, order_ledger_id, sequence, due_at FROM webhook_deliveries AS delivery
-  WHERE endpoint_id = %(endpoint_id)s AND status = 'pending' AND due_at <= now() AND NOT EXISTS (
+  WHERE {_DUE} AND {{which}} AND NOT EXISTS (
     SELECT FROM webhook_deliveries AS other WHERE other.endpoint_id = delivery.endpoint_id
       AND other.order_ledger_id = delivery.order_ledger_id AND other.status = 'pending'
       AND other.claimed_until > now())
@@ -85,12 +88,20 @@ WITH due AS (
   SELECT id FROM first_of_order ORDER BY due_at LIMIT GREATEST(0, %(in_flight)s::bigint - (
     SELECT count(*) FROM webhook_deliveries
     WHERE endpoint_id = %(endpoint_id)s AND claimed_until IS NOT NULL AND claimed_until > now()))
+), free AS (
+  SELECT id FROM webhook_deliveries WHERE id IN (SELECT id FROM chosen) FOR UPDATE SKIP LOCKED
 )
 UPDATE webhook_deliveries AS delivery SET claimed_by = %(claimant)s, claim_number = claim_number + 1,
   claimed_until = now() + %(lease_s)s * interval '1 second', due_at = now() + %(lease_s)s * interval '1 second',
   first_attempt_at = COALESCE(first_attempt_at, now())
-FROM chosen WHERE delivery.id = chosen.id
+FROM free WHERE delivery.id = free.id
 RETURNING delivery.id, endpoint_id, event_id, message_id, type, order_ledger_id, attempts, claim_number, created_at
+"""
+CLAIM = _CLAIM.format(which=_NOT_SET_ASIDE)
+# The same for one delivery, when several of them cannot be claimed together.
+CLAIM_ONE = _CLAIM.format(which="id = %(id)s")
+DUE_DELIVERIES = f"""
+SELECT id FROM webhook_deliveries WHERE {_DUE} AND {_NOT_SET_ASIDE} ORDER BY due_at LIMIT %(limit)s
 """
 EVENTS = f"{body.READ} WHERE e.id = ANY (%(ids)s::text[])"
 
@@ -122,10 +133,12 @@ UPDATE webhook_deliveries SET due_at = now() + %(delay_s)s * interval '1 second'
   claimed_until = NULL
 WHERE id = %(id)s AND claim_number = %(claim_number)s AND claimed_by IS NOT NULL
 """
-# The claims of this process that it knows nothing of: the connection was lost while it claimed.
+# The claims of this process that it knows nothing of: the connection was lost while it claimed. One that another
+# session has locked is left to its lease.
 RELEASE_STRANDED = """
 UPDATE webhook_deliveries SET due_at = now() + interval '1 second', claimed_by = NULL, claimed_until = NULL
-WHERE claimed_by = %(claimant)s AND claimed_until IS NOT NULL AND id <> ALL (%(in_flight)s::uuid[])
+WHERE id IN (SELECT id FROM webhook_deliveries WHERE claimed_by = %(claimant)s AND claimed_until IS NOT NULL
+  AND id <> ALL (%(in_flight)s::uuid[]) FOR UPDATE SKIP LOCKED)
 """
 
 # Endpoints that have failed for longer than the next of these times, without one success.
@@ -134,7 +147,8 @@ UPDATE webhook_endpoints AS endpoint SET warnings = late.number
 FROM (
   SELECT id, (SELECT count(*) FROM unnest(%(after_s)s::integer[]) AS after_s
     WHERE failing_since <= now() - after_s * interval '1 second')::integer AS number
-  FROM webhook_endpoints WHERE status = 'enabled' AND deleted_at IS NULL AND failing_since IS NOT NULL) AS late
+  FROM webhook_endpoints WHERE status = 'enabled' AND deleted_at IS NULL AND failing_since IS NOT NULL
+  FOR UPDATE SKIP LOCKED) AS late
 WHERE endpoint.id = late.id AND endpoint.warnings < late.number
 RETURNING endpoint.id, client, failing_since
 """

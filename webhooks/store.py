@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from common.api.fields import rfc3339
-from common.database import operator_log
+from common.database import entry_errors, operator_log
 from common.database.database import Database, Row, Transaction
 from common.events.body import event_body
 from common.json_text import encode
@@ -17,6 +17,7 @@ from domain.events import EventType
 from webhooks import statements
 from webhooks.delivery import Answer, Delivery, Done, Outcome, is_success
 from webhooks.schedule import DISABLE_AFTER_S, WARN_AFTER_S, delay_after
+from webhooks.set_aside import SetAside
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +47,12 @@ class Store:
         :param lease_s: after it, a delivery whose process has died is claimed again
         """
         self.database, self.claimant, self.in_flight, self.lease_s = database, claimant, in_flight, lease_s
+        self._deliveries, self._endpoints = SetAside(), SetAside()
 
     def fan_out(self) -> int:
         """Make deliveries of new events, at most one batch for each endpoint. :returns: how many events were read"""
-        return sum(
-            self.database.transact(lambda tx, id_=row["id"]: _fan_out(tx, id_))  # type: ignore[misc]
-            for row in self.database.all(statements.BEHIND, types=TYPES, limit=1)
-        )
+        behind = self.database.all(statements.BEHIND, types=TYPES, limit=1, set_aside=self._endpoints.ids())
+        return sum(self._fan_out(row["id"]) for row in behind)
 
     def due(self) -> list[Row]:
         """The endpoints with due deliveries, the longest overdue first: `id`, `is_failing`."""
@@ -60,8 +60,17 @@ class Store:
 
     def claim(self, endpoint_id: str, limit: int, limit_if_failing: int | None = None) -> Sequence[Delivery]:
         """Claim due deliveries of one endpoint, unless another process is changing its queue. See `turn`."""
-        turn = self.turn(endpoint_id, [], limit, limit_if_failing)
+        try:
+            turn = self.turn(endpoint_id, [], limit, limit_if_failing)
+        except Exception as error:
+            if not entry_errors.may_be_one_entry(error):
+                raise
+            return self._claim_each(endpoint_id, limit, limit_if_failing)
         return turn.claimed if turn else []
+
+    def set_aside(self, delivery_id: str, error: Exception) -> None:
+        """Leave a delivery out for some minutes. If rows stay locked, it is only left to its lease."""
+        _set_aside(self._deliveries, delivery_id, error, "a delivery", "webhook_delivery_id")
 
     def save(self, delivery: Delivery, outcome: Outcome) -> bool:
         """Save what became of one attempt. :returns: False if the claim is lost"""
@@ -75,19 +84,21 @@ class Store:
         limit: int,
         limit_if_failing: int | None = None,
         lock: str = statements.LOCK_UNLESS_BUSY,
+        only: str | None = None,
     ) -> Turn | None:
         """Save outcomes of one endpoint, and claim its next due deliveries, in one transaction.
 
         :param limit: claim at most so many
         :param limit_if_failing: the limit where the endpoint has failed since its last success
         :param lock: how to lock the endpoint's queue
+        :param only: claim this delivery, or none
         :returns: None while another process is changing the endpoint's queue; nothing was done
         """
         limits = limit, limit if limit_if_failing is None else limit_if_failing
 
         def turn(tx: Transaction) -> Turn | None:
             endpoint = tx.one(lock, endpoint_id=endpoint_id)
-            return self._turn(tx, endpoint, done, *limits) if endpoint else None
+            return self._turn(tx, endpoint, done, *limits, only) if endpoint else None
 
         return self.database.transact(turn)
 
@@ -111,18 +122,50 @@ class Store:
         for row in self.database.all(statements.FAILED_FOR_TOO_LONG, disable_after_s=DISABLE_AFTER_S):
             self.database.transact(lambda tx, id_=row["id"]: _disable(tx, id_, TOO_LONG))  # type: ignore[misc]
 
-    def _turn(self, tx: Transaction, endpoint: Row, done: Sequence[Done], limit: int, limit_if_failing: int) -> Turn:
+    def _fan_out(self, endpoint_id: str) -> int:
+        try:
+            return self.database.transact(lambda tx: _fan_out(tx, endpoint_id))
+        except Exception as error:
+            if not entry_errors.may_be_one_entry(error):
+                raise
+            _set_aside(self._endpoints, endpoint_id, error, "new events for an endpoint", "webhook_endpoint_id")
+            return 0
+
+    def _claim_each(self, endpoint_id: str, limit: int, limit_if_failing: int | None) -> list[Delivery]:
+        claimed: list[Delivery] = []
+        due = self.database.all(
+            statements.DUE_DELIVERIES, endpoint_id=endpoint_id, limit=LOOK_AHEAD, set_aside=self._deliveries.ids()
+        )
+        for row in due:
+            if len(claimed) == limit:
+                break
+            try:
+                turn = self.turn(endpoint_id, [], limit, limit_if_failing, only=row["id"])
+                claimed += turn.claimed if turn else []
+            except Exception as error:
+                if not entry_errors.may_be_one_entry(error):
+                    raise
+                self.set_aside(row["id"], error)
+        return claimed
+
+    def _turn(
+        self, tx: Transaction, endpoint: Row, done: Sequence[Done], limit: int, limit_if_failing: int, only: str | None
+    ) -> Turn:
         ids = _save(tx, endpoint["id"], done) if done else set()
         saved = [each for each in done if each[0].id in ids]
         is_failing = _note_successes(tx, endpoint, [outcome for _, outcome in saved])
         in_flight = min(limit_if_failing, 1) if is_failing else min(limit, self.in_flight)
         is_open = endpoint["is_open"] and not any(_is_gone(outcome) for _, outcome in saved)
-        claimed = list(self._claim(tx, endpoint, in_flight, is_failing)) if is_open and in_flight > 0 else []
+        claimed = list(self._claim(tx, endpoint, in_flight, is_failing, only)) if is_open and in_flight > 0 else []
         return Turn(ids, claimed)
 
-    def _claim(self, tx: Transaction, endpoint: Row, in_flight: int, is_failing: bool) -> Iterator[Delivery]:
+    def _claim(
+        self, tx: Transaction, endpoint: Row, in_flight: int, is_failing: bool, only: str | None
+    ) -> Iterator[Delivery]:
+        which = {"id": only} if only else {"set_aside": self._deliveries.ids()}
         rows = tx.all(
-            statements.CLAIM,
+            statements.CLAIM_ONE if only else statements.CLAIM,
+            **which,
             endpoint_id=endpoint["id"],
             claimant=self.claimant,
             lease_s=self.lease_s,
@@ -133,6 +176,15 @@ class Store:
         events = {row["id"]: row for row in tx.all(statements.EVENTS, ids=ids)} if ids else {}
         for row in rows:
             yield _delivery(row, events.get(row["event_id"]), endpoint, is_failing=is_failing)
+
+
+def _set_aside(where: SetAside, id_: str, error: Exception, what: str, id_name: str) -> None:
+    reason = entry_errors.reason(error)
+    if entry_errors.is_delay(error):
+        log.warning("%s must wait: %s", what, reason, extra={id_name: id_})
+        return
+    where.add(id_)
+    log.error("%s cannot be processed, the others go on: %s", what, reason, exc_info=error, extra={id_name: id_})
 
 
 def _delivery(row: Row, event: Row | None, endpoint: Row, *, is_failing: bool) -> Delivery:
@@ -176,8 +228,8 @@ def _fan_out(tx: Transaction, endpoint_id: str) -> int:
             order_ledger_ids=orders,
             sequences=[event["sequence"] for event in wanted],
         )
-        if added < len(wanted):  # some were there, and may have ended
-            tx.execute(statements.SCHEDULE, endpoint_id=endpoint_id, order_ledger_ids=sorted(set(orders)))
+        schedule = statements.SCHEDULE if added < len(wanted) else statements.LAST_ATTEMPT  # some may have ended
+        tx.execute(schedule, endpoint_id=endpoint_id, order_ledger_ids=sorted(set(orders)))
     last = events[-1]
     tx.execute(statements.MOVE_CURSOR, endpoint_id=endpoint_id, xid=last["xid"], position=last["position"])
     return len(events)

@@ -10,6 +10,8 @@ STATUSES = ("pending", "succeeded", "failed")
 MAX_RESPONSE_CHARACTERS = 1024
 # An event that cannot be delivered lets the next one of its order pass after this time.
 BLOCKS_FOR = "interval '1 hour'"
+# Just before, it has one more attempt: a receiver that is back by then gets the events in order.
+LAST_ATTEMPT_AFTER = f"({BLOCKS_FOR} - interval '1 second')"
 
 LOCK = "SELECT status FROM webhook_endpoints WHERE id = %(endpoint_id)s AND deleted_at IS NULL FOR UPDATE"
 
@@ -20,7 +22,18 @@ DUE_AT = f"""(
   FROM webhook_deliveries AS earlier
   WHERE earlier.endpoint_id = waiting.endpoint_id AND earlier.order_ledger_id = waiting.order_ledger_id
     AND earlier.sequence < waiting.sequence AND earlier.status = 'pending')"""
+# Of the events that block another one, and would not be attempted again while they do.
+LAST_ATTEMPT = f"""
+UPDATE webhook_deliveries AS blocking SET due_at = first_attempt_at + {LAST_ATTEMPT_AFTER}
+WHERE endpoint_id = %(endpoint_id)s AND order_ledger_id = ANY (%(order_ledger_ids)s::uuid[]) AND status = 'pending'
+  AND claimed_by IS NULL AND first_attempt_at + {LAST_ATTEMPT_AFTER} > now()
+  AND due_at > first_attempt_at + {BLOCKS_FOR} AND EXISTS (
+    SELECT FROM webhook_deliveries AS later
+    WHERE later.endpoint_id = blocking.endpoint_id AND later.order_ledger_id = blocking.order_ledger_id
+      AND later.sequence > blocking.sequence AND later.status = 'pending')
+"""
 SCHEDULE = f"""
+WITH last_attempt AS ({LAST_ATTEMPT})
 UPDATE webhook_deliveries AS waiting SET due_at = {DUE_AT}
 WHERE endpoint_id = %(endpoint_id)s AND order_ledger_id = ANY (%(order_ledger_ids)s::uuid[]) AND status = 'pending'
   AND first_attempt_at IS NULL

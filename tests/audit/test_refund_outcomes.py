@@ -100,6 +100,29 @@ def test_refund_that_the_gateway_refuses_changes_nothing(watched, sold):
     requested(watched, order)
 
 
+def test_request_that_arrives_after_its_refund_failed_is_refused(watched, sold):
+    order, _ = sold(token="fail_refund")
+    watched.faults["refund"] = ["request"]
+    refund = requested(watched, order)
+    watched.work()
+    assert shown(watched, refund)["status"] == "FAILED"
+    assert set(watched.arrive_late()) == {402}
+    assert sums(watched, order) == (0, 0, 0, 0)
+
+
+def test_request_that_arrives_after_another_refund_adds_nothing(watched, sold):
+    """The first request of a part of the order is late: the order has been refunded completely."""
+    order, product = sold()
+    watched.faults["refund"] = ["request"]
+    requested(watched, order, amount_cents=100)
+    watched.work()
+    requested(watched, order, restock=True)
+    watched.work()
+    assert set(watched.arrive_late()) == {200}
+    assert sums(watched, order) == (2500, 2500, 2, 2500)
+    assert watched.stock(product) == 10
+
+
 def test_pending_refund_succeeds_when_the_gateway_settles_it(watched, sold):
     order, product = sold(token="pending_refund")
     refund = requested(watched, order, restock=True)

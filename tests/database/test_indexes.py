@@ -83,9 +83,9 @@ PARAMETERS = {
     | {"id": ORDER, "order_ledger_id": ORDER, "user_id": NEW, "total_amount_cents": 999, "currency": "USD"}
     | {"fingerprint": DIGEST},
     webhooks.statements: {"endpoint_id": "we_1", "order_ledger_ids": [ORDER], "limit": 500, "event_ids": ["evt_1"]}
+    | {"set_aside": []}
     | {"types": ["order.failed"], "sequences": [1], "xid": "1", "position": 1, "in_flight": [], "claimant": "worker"}
-    | {"lease_s": 60, "ids": ["evt_5"], "status": "failed", "retry_in_s": None, "response_status": 500}
-    | {"response_body": "no", "error": None, "id": ORDER, "claim_number": 0, "reason": "why", "delay_s": 0}
+    | {"lease_s": 60, "ids": ["evt_5"], "id": ORDER, "claim_number": 0, "reason": "why", "delay_s": 0}
     | {"after_s": [3600], "disable_after_s": 432_000},
     edge_api.webhook_statements: {"id": "we_1", "client": "shop", "url": "https://shop.example", "event_types": ["*"]}
     | {"description": None, "max_endpoints": 50, "status": "enabled", "number": 2, "secret": "whsec_"}
@@ -128,9 +128,13 @@ def statements_of_idempotency():
     return first.statements + again.statements
 
 
-NUMBER = {webhooks.statements.CLAIM: {"in_flight": 4}}  # of another type than elsewhere
+# Of another type than elsewhere.
+OWN = {claim: {"in_flight": 4} for claim in (webhooks.statements.CLAIM, webhooks.statements.CLAIM_ONE)} | {
+    webhooks.statements.SAVE: {"ids": [ORDER], "claim_numbers": [0], "statuses": ["failed"], "retries_in_s": [None]}
+    | {"response_statuses": [500], "response_bodies": ["no"], "errors": [None]}
+}
 CASES = [
-    pytest.param(text, parameters | NUMBER.get(text, {}), id=f"{module.__name__}.{name}")
+    pytest.param(text, parameters | OWN.get(text, {}), id=f"{module.__name__}.{name}")
     for module, parameters in PARAMETERS.items()
     for name, text in statements_of(module).items()
 ]

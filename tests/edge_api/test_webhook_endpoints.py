@@ -274,6 +274,7 @@ def test_delivery_in_flight_is_left_alone(call, endpoint, path, world, store):
     (claimed,) = store.claim(endpoint["id"], 1)
     again = call("POST", f"{path}/deliveries/{claimed.id}/resend")
     assert (again.status_code, again.json["next_attempt_at"]) == (202, None)
+    assert world.deliveries(endpoint["id"])[0]["first_attempt_at"], "its attempt goes on"
     assert store.save(claimed, Answer(204))
 
 

@@ -13,6 +13,7 @@ from holdfast_client import verify_webhook
 from tests import credentials
 from tests.docs.pages import PROJECT, blocks
 from tests.system.conftest import place
+from tests.system.stack import free_port
 from tests.waiting import eventually
 from tests.webhooks.receiver import Receiver
 
@@ -81,6 +82,24 @@ def test_the_recipe_of_the_documentation_computes_the_signature(stack, receiver,
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert f"v1,{found.stdout.strip()}" == heard.headers["webhook-signature"]
+
+
+def test_delivery_is_received_and_verified_with_the_commands_of_the_documentation(stack, tmp_path):
+    """They print the header, and then what `openssl` computes."""
+    page = blocks("docs/webhooks.md")
+    (receive,) = [block.text for block in page if block.language == "bash"]
+    (recipe,) = [block.text for block in page if "openssl" in block.text]
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "credentials.env").write_text(f"HOLDFAST_API_KEY={credentials.EDGE_KEY}\n")
+    receive = receive.replace("127.0.0.1:8000", stack.url("web").removeprefix("http://")).replace(
+        "9000", str(free_port())
+    )
+    found = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", f"{receive}\n{recipe}"], cwd=tmp_path, capture_output=True, text=True,
+        check=True, timeout=60,
+    )  # fmt: skip
+    *_, header, computed = found.stdout.splitlines()
+    assert header == f"v1,{computed}"
 
 
 def test_example_of_the_documentation_has_the_signature_of_the_specification(tmp_path):

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import ssl
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from common.calls.transport import trusting
 from common.database.database import Database, Row
 from common.webhooks.secrets import new_id, new_secret
+from local import roles
+from tests.waiting import eventually
+from tests.webhooks.receiver import Receiver
 from webhooks.store import Store
 
+PROJECT = Path(__file__).resolve().parents[2]
+QUICK = {
+    "APP_ENV": "test",
+    "LOG_LEVEL": "INFO",
+    "WEBHOOK_ALLOW_NETWORKS": "127.0.0.0/8",
+    "WEBHOOK_POLL_INTERVAL_S": "0.05",
+    "WEBHOOK_TIMEOUT_S": "2",
+}
 ORDER = """
 INSERT INTO order_ledger (id, client, client_request_id, fingerprint, user_id, email, total_amount_cents, currency,
   request_id, status, due_at, reference, metadata)
@@ -38,6 +54,10 @@ LEASE_S = 60.0
 RETRY_NOW = """
 UPDATE webhook_deliveries SET due_at = now()
 WHERE endpoint_id = %(endpoint)s AND status = 'pending' AND attempts > 0 AND claimed_by IS NULL
+"""
+LET_TIME_PASS = """
+UPDATE webhook_deliveries SET due_at = now(), claimed_until = CASE WHEN claimed_by IS NOT NULL THEN now() END
+WHERE endpoint_id = %(endpoint)s AND status = 'pending' AND due_at < 'infinity'
 """
 
 
@@ -80,6 +100,10 @@ class World:
     def let_retries_be_due(self, endpoint: str) -> None:
         self.database.all(RETRY_NOW, endpoint=endpoint)
 
+    def let_time_pass(self, endpoint: str) -> None:
+        """End each lease, and make each delivery due that waits for a time."""
+        self.database.all(LET_TIME_PASS, endpoint=endpoint)
+
     def set_endpoint(self, endpoint: str, assignment: str) -> None:
         self.database.all(f"UPDATE webhook_endpoints SET {assignment} WHERE id = %(id)s", id=endpoint)
 
@@ -117,3 +141,35 @@ def due(store: Store) -> Callable[[], list[str]]:
 def tls() -> ssl.SSLContext:
     """How a process without further settings verifies receivers."""
     return trusting()
+
+
+@pytest.fixture
+def start(url, tmp_path):
+    """`start(WEBHOOK_TIMEOUT_S="1")`: the process, with the role of its own. It is stopped with the test."""
+    started = []
+    log = tmp_path / "webhooks.log"
+
+    def run(**environ):
+        settings = {**os.environ, **QUICK, **roles.address(url, "webhooks"), **environ}
+        with log.open("ab") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "webhooks"], cwd=PROJECT, env=settings, stdout=file, stderr=file
+            )
+        started.append(process)
+        eventually(lambda: f'"process_id": {process.pid}' in log.read_text() or process.poll() is not None, 60)
+        assert process.poll() is None, log.read_text()
+        return process
+
+    run.log = log
+    yield run
+    for process in started:
+        process.terminate()
+    assert [process.wait(30) for process in started] == [
+        -signal.SIGKILL if process.returncode == -signal.SIGKILL else 0 for process in started
+    ], log.read_text()
+
+
+@pytest.fixture
+def receiver():
+    with Receiver() as receiver:
+        yield receiver

@@ -33,6 +33,7 @@ class Receiver(ThreadingHTTPServer):
     def __init__(self, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.heard: list[Received] = []
+        self.answered: list[Received] = []
         self.answer: Callable[[Received], int | None] = lambda _: 204
         self.headers: dict[str, str] = {}
         self.text = b""
@@ -76,6 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(self.server.text)))
         self.end_headers()
         self.wfile.write(self.server.text)
+        self.server.answered.append(received)
 
     def log_message(self, *_: object) -> None:
         pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import ipaddress
 import socket
 import threading
@@ -136,6 +137,39 @@ def test_what_is_not_http_is_no_answer(sender, raw, answer):
 
 def test_endless_headers_are_given_up(sender, raw):
     assert reason(sender.post(raw(b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 20_000), {}, b"{}"))
+
+
+def test_answer_without_end_is_read_to_its_first_kibibyte(sender):
+    """And the connection is closed, which the receiver notices."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        ended = threading.Event()
+
+        def flood():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                with suppress(OSError):
+                    while True:
+                        connection.sendall(b"400\r\n" + b"x" * 1024 + b"\r\n")
+            ended.set()
+
+        threading.Thread(target=flood, daemon=True).start()
+        outcome = sender.post(f"http://127.0.0.1:{listener.getsockname()[1]}/", {}, b"{}")
+        assert outcome == Answer(200, "x" * 1024)
+        assert ended.wait(20)
+
+
+def test_one_huge_header_is_given_up(sender, raw):
+    assert "more than 65536 bytes" in reason(sender.post(raw(b"HTTP/1.1 200 OK\r\nx: " + b"y" * 200_000), {}, b"{}"))
+
+
+def test_compressed_answer_is_kept_as_it_is(sender, receiver):
+    receiver.text, receiver.headers = gzip.compress(b"x" * 1_000_000), {"Content-Encoding": "gzip"}
+    outcome = sender.post(f"{receiver.url}/", {}, b"{}")
+    assert isinstance(outcome, Answer)
+    assert len(outcome.body) <= 1024
+    assert "xxx" not in outcome.body
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from contextlib import closing
 import psycopg2
 import pytest
 
+from common.database.database import Database
 from common.database.errors import DatabaseUnavailable
 from tests.waiting import eventually
 from webhooks.delivery import Answer
@@ -112,6 +113,23 @@ def test_no_more_is_claimed_than_there_are_threads(world, store, attempts, start
     assert dispatcher.in_flight == 3
 
 
+def test_one_connection_is_enough_for_all_threads(world, store, attempts, start, url, monkeypatch):
+    database = Database(url, name="small", size=1)
+    monkeypatch.setattr(store, "database", database)
+    urls = [f"https://shop-{number}.example/" for number in range(16)]
+    attempts.hold(*urls)
+    endpoints = [world.endpoint(url) for url in urls]
+    world.event(world.order())
+    store.fan_out()
+    dispatcher = start(threads=16)
+    assert dispatcher.run_once() == 16
+    for held in attempts.go.values():
+        held.set()
+    run_until(dispatcher, lambda: all(world.deliveries(each)[0]["status"] == "succeeded" for each in endpoints))
+    assert len(attempts.begun) == 16
+    database.close()
+
+
 def test_outcome_is_saved_once_the_database_answers_again(world, store, attempts, start, monkeypatch):
     endpoint = world.endpoint()
     world.event(world.order())
@@ -159,7 +177,7 @@ def test_outcome_that_cannot_be_saved_costs_the_others_nothing(world, store, att
     dispatcher.run_once()
     run_until_idle(dispatcher)
     assert sorted(row["status"] for row in world.deliveries(endpoint)) == ["pending", "succeeded", "succeeded"]
-    assert "left to its lease" in caplog.text
+    assert "cannot be processed, the others go on" in caplog.text
 
 
 def test_outcomes_are_saved_when_the_process_stops(world, store, attempts, start):
@@ -195,5 +213,5 @@ def test_attempt_that_raises_does_not_end_the_thread(world, store, start, attemp
     monkeypatch.setattr(attempts, "begun", None)  # the attempt fails with an AttributeError
     dispatcher.run_once()
     eventually(lambda: dispatcher.in_flight == 0)
-    assert "left to its lease" in caplog.text
+    assert "a delivery cannot be processed, the others go on: AttributeError" in caplog.text
     assert world.deliveries(endpoint)[0]["status"] == "pending"

@@ -2,61 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from local import roles
 from tests.waiting import eventually
-from tests.webhooks.receiver import Receiver
+from tests.webhooks.conftest import PROJECT
 from tests.webhooks.test_signature import by_openssl
-
-PROJECT = Path(__file__).resolve().parents[2]
-QUICK = {
-    "APP_ENV": "test",
-    "LOG_LEVEL": "INFO",
-    "WEBHOOK_ALLOW_NETWORKS": "127.0.0.0/8",
-    "WEBHOOK_POLL_INTERVAL_S": "0.05",
-    "WEBHOOK_TIMEOUT_S": "2",
-}
-Start = Callable[..., subprocess.Popen[bytes]]
-
-
-@pytest.fixture
-def start(url, tmp_path):
-    """`start(WEBHOOK_TIMEOUT_S="1")`: the process, with the role of its own. It is stopped with the test."""
-    started = []
-    log = tmp_path / "webhooks.log"
-
-    def run(**environ):
-        settings = {**os.environ, **QUICK, **roles.address(url, "webhooks"), **environ}
-        with log.open("ab") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "webhooks"], cwd=PROJECT, env=settings, stdout=file, stderr=file
-            )
-        started.append(process)
-        eventually(lambda: f'"process_id": {process.pid}' in log.read_text() or process.poll() is not None, 60)
-        assert process.poll() is None, log.read_text()
-        return process
-
-    yield run
-    for process in started:
-        process.terminate()
-    assert [process.wait(30) for process in started] == [
-        -signal.SIGKILL if process.returncode == -signal.SIGKILL else 0 for process in started
-    ], log.read_text()
-
-
-@pytest.fixture
-def receiver():
-    with Receiver() as receiver:
-        yield receiver
 
 
 def ended(world, endpoint, count):

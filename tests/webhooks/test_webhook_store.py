@@ -88,6 +88,31 @@ def test_failed_event_lets_the_next_one_pass_after_an_hour(world, store, endpoin
     assert set(ids(store.claim(endpoint, 10))) == {first}
 
 
+@pytest.mark.parametrize("arrives", ["before", "later"])
+def test_failed_event_has_one_more_attempt_before_the_next_one_passes(world, store, endpoint, arrives):
+    """The receiver may be back. The regular attempt would come long after the next event."""
+    order = world.order()
+    first = world.event(order, 1)
+    if arrives == "before":
+        world.event(order, 2)
+    store.fan_out()
+    world.set_delivery(first, "attempts = 3")
+    store.save(store.claim(endpoint, 10)[0], NO)
+    if arrives == "later":
+        assert world.deliveries(endpoint)[0]["due_in_s"] > 3600
+        world.event(order, 2)
+        store.fan_out()
+    blocking, waiting = world.deliveries(endpoint)
+    assert waiting["due_in_s"] - 2 <= blocking["due_in_s"] < waiting["due_in_s"] <= 3600
+    world.set_delivery(first, "first_attempt_at = now() - interval '1 hour', due_at = now()")
+    world.set_delivery(waiting["event_id"], "due_at = now()")
+    (again,) = store.claim(endpoint, 10)
+    assert again.message_id == first
+    store.save(again, NO)
+    assert world.deliveries(endpoint)[0]["due_in_s"] > 3600, "then its schedule goes on"
+    assert ids(store.claim(endpoint, 10)) == [waiting["event_id"]]
+
+
 def test_event_that_arrives_behind_a_failed_one_waits_for_it(world, store, endpoint):
     order = world.order()
     world.event(order, 1)
@@ -205,6 +230,23 @@ def test_claims_that_the_process_knows_nothing_of_are_released(world, store, end
     known, _lost = store.claim(endpoint, 10)
     store.release_stranded([known.id])
     assert {row["id"] for row in world.deliveries(endpoint) if row["claimed_by"]} == {known.id}
+
+
+def test_longest_overdue_endpoint_and_delivery_come_first(world, store, endpoint, queue, due):
+    """A retry is not held up by new events, however many there are."""
+    others = [world.endpoint(f"https://flooded-{number}.example/") for number in range(3)]
+    last, first, second = others
+    for _ in range(10):
+        queue(1)
+    overdue_s = {endpoint: 1, first: 9, second: 5, last: 0}
+    for each, seconds in overdue_s.items():
+        world.database.all(
+            f"UPDATE webhook_deliveries SET due_at = now() - interval '{seconds} s' WHERE endpoint_id = %(id)s", id=each
+        )
+    retry = world.deliveries(first)[7]["event_id"]
+    world.set_delivery(retry, "attempts = 2, first_attempt_at = now(), due_at = due_at - interval '1 s'")
+    assert due() == [first, second, endpoint, last]
+    assert ids(store.claim(first, 1)) == [retry]
 
 
 # The state of an endpoint

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from common.database import entry_errors
 from common.database.database import Database
 from common.database.errors import CommitOutcomeUnknown, DatabaseBusy, DatabaseUnavailable
-from orchestrator import entry_errors
 
 
 def raised(database: Database, sql: str, code: str = "P0001") -> Exception:
