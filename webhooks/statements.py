@@ -44,7 +44,7 @@ SELECT event.id, event.xid::text AS xid, event.position, event.type, event.order
 FROM webhook_endpoints AS endpoint, {_NEXT}
 WHERE endpoint.id = %(endpoint_id)s ORDER BY event.xid, event.position LIMIT %(limit)s
 """
-# Of new events of one order, the later ones wait for the first.
+# Of new events of one order, the later ones wait for the first. `is_blocked`: an earlier event has failed so far.
 ADD = f"""
 INSERT INTO webhook_deliveries (endpoint_id, event_id, message_id, type, order_ledger_id, sequence, due_at)
 SELECT endpoint_id, event_id, event_id, type, order_ledger_id, sequence,
@@ -53,7 +53,7 @@ SELECT endpoint_id, event_id, event_id, type, order_ledger_id, sequence,
 FROM (SELECT %(endpoint_id)s::text AS endpoint_id, new.*
   FROM unnest(%(event_ids)s::text[], %(types)s::text[], %(order_ledger_ids)s::uuid[], %(sequences)s::integer[])
     AS new (event_id, type, order_ledger_id, sequence)) AS waiting
-ON CONFLICT (event_id, endpoint_id) DO NOTHING
+ON CONFLICT (event_id, endpoint_id) DO NOTHING RETURNING due_at > now() AND due_at < 'infinity' AS is_blocked
 """
 MOVE_CURSOR = """
 UPDATE webhook_endpoints SET cursor_xid = %(xid)s::text::xid8, cursor_position = %(position)s

@@ -220,7 +220,7 @@ def _fan_out(tx: Transaction, endpoint_id: str) -> int:
     wanted = [event for event in events if {"*", event["type"]} & set(endpoint["event_types"])]
     if wanted:
         orders = [event["order_ledger_id"] for event in wanted]
-        added = tx.execute(
+        added = tx.all(
             statements.ADD,
             endpoint_id=endpoint_id,
             event_ids=[event["id"] for event in wanted],

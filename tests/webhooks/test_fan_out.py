@@ -64,3 +64,17 @@ def test_deleted_event_takes_its_deliveries_with_it(world, store, database):
     store.fan_out()
     database.all("DELETE FROM events WHERE id = %(id)s", id=event)
     assert world.deliveries(endpoint) == []
+
+
+def test_event_that_comes_late_gives_the_one_that_blocks_it_another_attempt(world, store):
+    """The next attempt of the first event is in two hours, and it blocks the second for one hour."""
+    endpoint, order = world.endpoint(), world.order()
+    first = world.event(order)
+    store.fan_out()
+    world.set_delivery(
+        first, "attempts = 4, first_attempt_at = now() - interval '40 minutes', due_at = now() + interval '2 hours'"
+    )
+    world.event(order, 2)
+    store.fan_out()
+    blocking, waiting = world.deliveries(endpoint)
+    assert 0 < blocking["due_in_s"] < waiting["due_in_s"] <= 20 * 60
