@@ -9,7 +9,7 @@ from __future__ import annotations
 from common.events import body
 from common.webhooks import deliveries
 
-SCHEDULE, LAST_ATTEMPT = deliveries.SCHEDULE, deliveries.LAST_ATTEMPT
+SCHEDULE = deliveries.SCHEDULE
 # All that changes the queue of an endpoint begins with this.
 LOCK = """
 SELECT id, client, event_types, url, status = 'enabled' AND deleted_at IS NULL AS is_open,

@@ -228,8 +228,8 @@ def _fan_out(tx: Transaction, endpoint_id: str) -> int:
             order_ledger_ids=orders,
             sequences=[event["sequence"] for event in wanted],
         )
-        schedule = statements.SCHEDULE if added < len(wanted) else statements.LAST_ATTEMPT  # some may have ended
-        tx.execute(schedule, endpoint_id=endpoint_id, order_ledger_ids=sorted(set(orders)))
+        if len(added) < len(wanted) or any(row["is_blocked"] for row in added):  # those that were there may have ended
+            tx.execute(statements.SCHEDULE, endpoint_id=endpoint_id, order_ledger_ids=sorted(set(orders)))
     last = events[-1]
     tx.execute(statements.MOVE_CURSOR, endpoint_id=endpoint_id, xid=last["xid"], position=last["position"])
     return len(events)
