@@ -129,6 +129,7 @@ class Settings:
     notify_coalesce_ms: int = setting(
         whole(0, 10_000), "0", "Edge API: at most one notification in this time from each worker; 0: one for each order"
     )
+    payment_gateway: str = setting(choice("simulated"), "simulated", "payments: what moves the money")
     mock_latency_ms: int = setting(whole(0, 60_000), "0", "payments: slept in every call that moves money")
     mock_failure_rate: float = setting(
         number(0, 1), "0", "payments: share of these calls that answers 503, half of them after the effect"

@@ -27,7 +27,7 @@ import orchestrator.refund_statements
 import orchestrator.statements
 import orchestrator.store
 import orders_service.operations as orders
-import payments_service.operations as payments
+import payments_service.statements
 import webhooks.statements
 import webhooks.store
 from common.api.errors import ApiError, Busy
@@ -42,6 +42,8 @@ from domain.states import Status
 from edge_api import commands
 from edge_api.commands import Command
 from orchestrator.entries import REFUNDS
+from payments_service.gateways.simulated import SimulatedGateway
+from payments_service.operations import AtOnce, settle_refunds, show
 from tests.database.statements import statements_of
 from tests.database.test_identity import AUTHORIZE, PLACE
 from tests.webhooks.conftest import EVENT, ORDER
@@ -165,31 +167,30 @@ def test_orders_service_needs_only_its_own_tables(database, ran):
 
 def test_payments_service_needs_only_its_own_tables(database, ran):
     service_database = database("payments_service")
+    at_once = AtOnce(service_database, SimulatedGateway())
 
     def authorize(key, token="tok_visa"):
         money = {"user_id": new_id(), "amount_cents": 9, "currency": "USD"}
         body = money | {"payment_token": token, "idempotency_key": key}
-        payments.authorize(service_database, body, body)
+        at_once.authorize(body, body)
         return service_database.one("SELECT id FROM payment_authorizations WHERE idempotency_key = %(key)s", key=key)[
             "id"
         ]
 
     captured, delayed, voided = authorize("a1"), authorize("a3", "pending_refund"), authorize("a2")
     rest = {"amount_cents": None, "reason": None}
-    payments.capture(service_database, captured, {"idempotency_key": "c", **rest}, {"idempotency_key": "c"})
-    payments.refund(service_database, captured, {"idempotency_key": "r", **rest}, {"idempotency_key": "r"})
-    payments.show(service_database, captured)
-    payments.capture(service_database, delayed, {"idempotency_key": "c3", **rest}, {"idempotency_key": "c3"})
-    payments.refund(service_database, delayed, {"idempotency_key": "r3", **rest}, {"idempotency_key": "r3"})
-    assert payments.settle_refunds(service_database) == {"settled_count": 1}
+    at_once.capture(captured, {"idempotency_key": "c", **rest}, {"idempotency_key": "c"})
+    at_once.refund(captured, {"idempotency_key": "r", **rest}, {"idempotency_key": "r"})
+    show(service_database, captured)
+    at_once.capture(delayed, {"idempotency_key": "c3", **rest}, {"idempotency_key": "c3"})
+    at_once.refund(delayed, {"idempotency_key": "r3", **rest}, {"idempotency_key": "r3"})
+    assert settle_refunds(service_database) == {"settled_count": 1}
     for number, each in enumerate((voided, f"auth_{'0' * 24}")):
-        payments.void(
-            service_database, each, {"idempotency_key": f"v{number}", **rest}, {"idempotency_key": f"v{number}"}
-        )
+        at_once.void(each, {"idempotency_key": f"v{number}", **rest}, {"idempotency_key": f"v{number}"})
     for key in ("a2", "never seen"):
         sent = {"idempotency_key": f"v {key}", "authorization_key": key}
-        payments.void_by_key(service_database, sent | rest, sent)
-    assert never_ran(payments, ran) == set()
+        at_once.void_by_key(sent | rest, sent)
+    assert never_ran(payments_service.statements, ran) == set()
 
 
 ENTRY = {"fingerprint": "f", "user_id": new_id(), "email": "a@b.example", "currency": "USD", "total": 9} | {

@@ -16,7 +16,7 @@ from werkzeug.test import TestResponse
 
 from common.process.settings import Settings
 from payments_service.app import create_app
-from payments_service.gateway import Gateway
+from payments_service.gateways.simulated import SimulatedGateway
 from tests import credentials
 
 USER = "7b9d2c2e-1111-4222-8333-123456789abc"
@@ -115,7 +115,7 @@ def chance() -> Scripted:
 @pytest.fixture(scope="session")
 def unreliable_app(payments_settings: Settings, chance: Scripted) -> Flask:
     """A service with a failure rate of one half: a draw below 0.25 loses the request, below 0.5 the answer."""
-    return create_app(payments_settings, Gateway(latency_s=0, failure_rate=0.5, chance=chance))
+    return create_app(payments_settings, SimulatedGateway(latency_s=0, failure_rate=0.5, chance=chance))
 
 
 @pytest.fixture
