@@ -19,6 +19,7 @@ from payments_service.errors import (
     AlreadyVoided,
     AuthorizationNotFound,
     NothingToRefund,
+    OtherGateway,
     PaymentDeclined,
     RefundDeclined,
 )
@@ -41,7 +42,7 @@ Body = dict[str, Any]
 AUTHORIZATION_ID = re.compile(r"auth_[0-9A-Za-z]{24}")
 CAPTURE_REFUSED = "capture_refused"
 """The decline code of a capture that the gateway refuses without saying why."""
-KEPT = {"refuses_capture": False, "refuses_refund": False, "delays_refund": False}
+KEPT = {"refuses_capture": False, "refuses_refund": False, "delays_refund": False, "gateway": None}
 """The columns that a gateway may keep with a payment, as they are without its word."""
 
 
@@ -65,9 +66,11 @@ def add_authorization(tx: Transaction, id_: str, held: Body, answer: Yes | No) -
     return StoredResponse.dumped(200, schemas.Authorization, row)
 
 
-def capturable(tx: Transaction, authorization_id: str, asked: int | None) -> tuple[Row, int]:
+def capturable(
+    tx: Transaction, authorization_id: str, asked: int | None, gateway: str | None = None
+) -> tuple[Row, int]:
     """Lock a hold. :returns: the payment, and the amount to capture"""
-    payment = lock(tx, authorization_id)
+    payment = lock(tx, authorization_id, gateway)
     if payment["status"] == VOIDED:
         raise AlreadyVoided()
     if payment["capture_id"]:
@@ -82,43 +85,48 @@ def capture(tx: Transaction, payment: Row, amount_cents: int, answer: Yes | No) 
     return StoredResponse.dumped(200, schemas.Capture, row)
 
 
-def void_by_id(tx: Transaction, authorization_id: str, reason: str | None) -> StoredResponse:
+def void_by_id(
+    tx: Transaction, authorization_id: str, reason: str | None, gateway: str | None = None
+) -> StoredResponse:
     """Void a hold. An unknown id is refused and gets a tombstone, so that no authorization can appear under it."""
     payment = tx.one(LOCK_BY_ID, id=authorization_id)
     if payment is None:
         tx.execute(INSERT_TOMBSTONE_OF_ID, id=authorization_id, key=f"† {authorization_id}", reason=reason)
         return StoredResponse.refusal(AuthorizationNotFound())
-    return StoredResponse.dumped(200, schemas.Void, _void(tx, payment, reason))
+    return StoredResponse.dumped(200, schemas.Void, _void(tx, payment, reason, gateway))
 
 
-def void_by_key(tx: Transaction, key: str, reason: str | None) -> StoredResponse:
+def void_by_key(tx: Transaction, key: str, reason: str | None, gateway: str | None = None) -> StoredResponse:
     row = tx.one(INSERT_TOMBSTONE, id=new_id("auth"), key=key, reason=reason)
     if row is None:
-        row = _void_found(tx, key, reason)
+        row = _void_found(tx, key, reason, gateway)
     return StoredResponse.dumped(200, schemas.VoidByKey, row)
 
 
-def _void_found(tx: Transaction, key: str, reason: str | None) -> Row:
+def _void_found(tx: Transaction, key: str, reason: str | None, gateway: str | None) -> Row:
     (found,) = tx.all(LOCK_BY_KEY, key=key)  # no code deletes rows of this table
     if found["status"] == DECLINED:
         return {"id": None, "voided_at": found["created_at"]}  # nothing was ever held
     if found["amount_cents"] is None:
         return {**found, "id": None}  # a tombstone
-    return _void(tx, found, reason)
+    return _void(tx, found, reason, gateway)
 
 
-def _void(tx: Transaction, payment: Row, reason: str | None) -> Row:
+def _void(tx: Transaction, payment: Row, reason: str | None, gateway: str | None) -> Row:
     if payment["capture_id"]:
         raise AlreadyCaptured(capture_id=payment["capture_id"])
     if payment["status"] == VOIDED:
         return payment
+    of_gateway(payment, gateway)
     (voided,) = tx.all(VOID, id=payment["id"], reason=reason)
     return voided
 
 
-def refundable(tx: Transaction, authorization_id: str, asked: int | None) -> tuple[Row, int]:
+def refundable(
+    tx: Transaction, authorization_id: str, asked: int | None, gateway: str | None = None
+) -> tuple[Row, int]:
     """Lock captured money. :returns: the payment, and the amount to refund"""
-    payment = lock(tx, authorization_id)
+    payment = lock(tx, authorization_id, gateway)
     if payment["status"] == VOIDED:
         raise AlreadyVoided()
     left = (payment["captured_amount_cents"] or 0) - payment["refunded_amount_cents"] - payment["pending_refund_cents"]
@@ -138,10 +146,17 @@ def refund(tx: Transaction, refund: Row, answer: Yes | No | Pending) -> StoredRe
     return StoredResponse.dumped(200, schemas.Refund, row)
 
 
-def lock(tx: Transaction, authorization_id: str) -> Row:
+def lock(tx: Transaction, authorization_id: str, gateway: str | None) -> Row:
     payment = tx.one(LOCK_BY_ID, id=authorization_id)
     if payment is None:
         raise AuthorizationNotFound()
+    return of_gateway(payment, gateway)
+
+
+def of_gateway(payment: Row, gateway: str | None) -> Row:
+    """The payment, if it belongs to this gateway. None: the simulated one. :raises OtherGateway:"""
+    if payment["gateway"] != gateway:
+        raise OtherGateway(payment["gateway"] or "simulated")
     return payment
 
 

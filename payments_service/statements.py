@@ -6,9 +6,9 @@
 INSERT_AUTHORIZATION = """
     INSERT INTO payment_authorizations
         (id, idempotency_key, user_id, amount_cents, currency, status, decline_code, refuses_capture, refuses_refund,
-        delays_refund, created_at)
+        delays_refund, gateway, created_at)
     VALUES (%(id)s, %(idempotency_key)s, %(user_id)s, %(amount_cents)s, %(currency)s, %(status)s, %(decline_code)s,
-        %(refuses_capture)s, %(refuses_refund)s, %(delays_refund)s, clock_timestamp())
+        %(refuses_capture)s, %(refuses_refund)s, %(delays_refund)s, %(gateway)s, clock_timestamp())
     ON CONFLICT DO NOTHING
     RETURNING *"""
 # Take a key out of use before an authorize with it arrives. No row: the key is taken.

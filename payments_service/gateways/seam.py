@@ -25,17 +25,21 @@ class Yes:
 class No:
     code: str = ""
     """Why, as `decline_code`. Empty: the gateway does not say."""
+    captured_cents: int = 0
+    """Of a void: what was captured, which is why it is refused."""
 
 
 @dataclass(frozen=True)
 class Pending:
-    pass
+    gateway_id: str = ""
+    """Of the refund, to ask for it later."""
 
 
 @dataclass(frozen=True)
 class Nothing:
     reason: str
     """For operators."""
+    retry_after_s: int | None = None
 
 
 class Gateway(Protocol):
@@ -49,3 +53,20 @@ class Gateway(Protocol):
 
     def refund(self, payment: Row, refund: Row) -> Yes | No | Pending | Nothing:
         """Return `amount_cents` of the refund from what was captured."""
+
+
+class RemoteGateway(Gateway, Protocol):
+    """A gateway with books of its own. It is asked while no transaction is open.
+
+    Each payment has the `gateway_id` that `open` returned. All requests about it name that id, so the gateway itself
+    decides between two of them, and none depends on how long it remembers an idempotency key.
+    """
+
+    name: str
+    """Is kept with each payment."""
+
+    def open(self, payment: Row) -> Yes | No | Nothing:
+        """Make the place for a hold, which holds nothing yet. *Yes* keeps its `gateway_id`."""
+
+    def void(self, payment: Row) -> Yes | No | Nothing:
+        """End the hold for good, or the place that could have got one. *No* says what was captured."""

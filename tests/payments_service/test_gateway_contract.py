@@ -21,7 +21,7 @@ def simulated(unreliable, chance):
     return SimulatedWorld(unreliable, chance)
 
 
-@pytest.fixture(params=["simulated"])
+@pytest.fixture(params=["simulated", "over_stripe"])
 def world(request):
     return request.getfixturevalue(request.param)
 
