@@ -59,7 +59,11 @@ class InSteps:
         def check(tx: Transaction) -> tuple[Row, int]:
             return books.capturable(tx, authorization_id, body["amount_cents"], self._gateway.name)
 
-        begun = self._begin(call, lambda tx: (_hold_of(tx, check(tx)[0]), check(tx)[1]))
+        def begin(tx: Transaction) -> tuple[Row, int]:
+            payment, amount = check(tx)
+            return _hold_of(tx, payment), amount
+
+        begun = self._begin(call, begin)
         if isinstance(begun, StoredResponse):
             return begun
         answer = _answered(self._gateway.capture(*begun))
