@@ -5,6 +5,9 @@ PIP = -m pip install --quiet --disable-pip-version-check --no-deps
 # Only what the lock files name is installed, if its hash is right. A wheel runs no code when it is installed.
 LOCKED = $(PIP) --require-hashes --only-binary :all: --requirement
 
+# `make run PAYMENT_GATEWAY=stripe` needs Stripe's library as well.
+STRIPE = $(if $(filter stripe,$(PAYMENT_GATEWAY)),.venv/.installed-stripe)
+
 .DEFAULT_GOAL := help
 .PHONY: help install install-test run demo check audit attention keys reset test model mutants chaos bench lint types lock security clean
 
@@ -17,7 +20,7 @@ install: .venv/.installed  ## make .venv with everything that `make run` and `ma
 install-test: .venv/.installed-test  ## add what the tests and checks need
 	@:
 
-run: install  ## start everything on this machine, until Ctrl-C (PORT=9000 make run: on other ports)
+run: install $(STRIPE)  ## start everything on this machine, until Ctrl-C (PORT=9000 make run: on other ports)
 	@.venv/bin/python -m local run
 
 demo: install  ## show what the running system does, step by step
@@ -90,6 +93,10 @@ endif
 
 .venv/.installed-test: .venv/.installed locked/test.txt
 	@.venv/bin/python $(LOCKED) locked/test.txt
+	@touch $@
+
+.venv/.installed-stripe: .venv/.installed locked/stripe.txt
+	@.venv/bin/python $(LOCKED) locked/stripe.txt
 	@touch $@
 
 .venv/.installed-bench: .venv/.installed locked/bench.txt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import socket
 import sys
 from collections.abc import Mapping
@@ -23,6 +24,11 @@ DEFAULTS = {
     "PORT": "8000",
     "PYTHONUNBUFFERED": "1",  # otherwise the output of a process appears late, in blocks
 }
+
+
+DOUBLE = "stripe_double"
+"""The stand-in for Stripe. It runs where PAYMENT_GATEWAY is stripe and no key of Stripe's is given."""
+OF_DOUBLE = "sk_test_double"
 
 
 class PortTaken(Exception):
@@ -47,6 +53,10 @@ class Plan:
         commands = dict(parse_procfile(procfile.read_text()).processes)
         release = commands.pop("release", "")
         env = _environment(environ)
+        if needs_double := env.get("PAYMENT_GATEWAY") == "stripe" and "STRIPE_API_KEY" not in env:
+            commands[DOUBLE] = (
+                f"python -m stripe_double {shlex.quote(str(procfile.parent / 'var' / 'stripe.sqlite'))} $PORT"
+            )
         Settings.load({**env, "DATABASE_URL": env.get("DATABASE_URL") or "postgresql://not.needed.yet"})
         highest = 65535 - PORT_STEP * (len(commands) - 1)
         if int(env["PORT"]) > highest:
@@ -54,6 +64,7 @@ class Plan:
         ports = {name: int(env["PORT"]) + PORT_STEP * i for i, name in enumerate(commands)}
         plan = cls(release, commands, ports, env)
         participants = {f"{name.upper()}_URL": plan.url(name) for name in plan.services() if name != "web"}
+        env |= {"STRIPE_API_KEY": OF_DOUBLE, "STRIPE_API_BASE": plan.url(DOUBLE)} if needs_double else {}
         return cls(release, commands, ports, participants | env)  # an address in the environment wins
 
     def services(self) -> list[str]:
@@ -69,7 +80,7 @@ class Plan:
         :raises PortTaken: one cannot
         """
         host = self.environ["BIND_HOST"]
-        for name in self.services():
+        for name in (*self.services(), *({DOUBLE} & self.commands.keys())):
             with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # like gunicorn, because of TIME_WAIT
                 try:

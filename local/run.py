@@ -17,7 +17,7 @@ from common.process.settings import SettingError
 from common.schema.reaching import DatabaseUnreachable, check_reachable
 from local import credentials, roles
 from local.binaries import PostgresError
-from local.plan import Plan, PortTaken
+from local.plan import DOUBLE, Plan, PortTaken
 from local.postgres import EmbeddedPostgres
 from local.processes import how_it_ended, run_together
 from local.release import release
@@ -48,7 +48,7 @@ To create a product, order two of it, and see the result, paste this into a seco
     -H 'Content-Type: application/json' -H "Idempotency-Key: $NAME" \\
     -d '{{"user_id": "5f0c1e0a-52cf-4f0a-9c0e-0f6d3b1c7a11", "email": "ada@shop.example",
          "items": [{{"product_id": "'$PRODUCT'", "quantity": 2}}],
-         "payment": {{"method": "card", "token": "tok_visa"}}}}' \\
+         "payment": {{"method": "card", "token": "{token}"}}}}' \\
     | python3 -c 'import json, sys; print(json.load(sys.stdin)["order_ledger_id"])')
 
   curl -s "{web}/orders/$ORDER?wait=10" -H "Authorization: Bearer $HOLDFAST_API_KEY"
@@ -154,8 +154,11 @@ def _banner(served: Served) -> str:
     lines = [f"  {names[name]:<20} {plan.url(name)}  (API: {plan.url(name)}/docs)" for name in plan.services()]
     # DATABASE_URL may contain a password. The embedded database has none.
     lines += [f"  {'database':<20} " + ("as in DATABASE_URL" if plan.environ.get("DATABASE_URL") else f"psql '{url}'")]
+    if DOUBLE in plan.commands:
+        lines.append(f"  {'Stripe':<20} {plan.url(DOUBLE)}  (a stand-in: no money moves)")
+    token = "pm_card_visa" if plan.environ.get("PAYMENT_GATEWAY") == "stripe" else "tok_visa"
     web, inventory = plan.url("web"), plan.url("inventory_service")
     return BANNER.format(
-        places="\n".join(lines), web=web, inventory=inventory,
+        places="\n".join(lines), web=web, inventory=inventory, token=token,
         secrets=shlex.quote(str(secrets.resolve())), python=shlex.quote(sys.executable),
     )  # fmt: skip

@@ -79,6 +79,8 @@ DELETES = (
     "DELETE FROM order_items WHERE order_id = ANY (%(order_ids)s::uuid[])",
     "DELETE FROM orders WHERE id = ANY (%(order_ids)s::uuid[])",
     "DELETE FROM payment_refunds WHERE authorization_id = ANY (%(payment_ids)s)",
+    "DELETE FROM gateway_refunds WHERE authorization_id = ANY (%(payment_ids)s)",
+    "DELETE FROM gateway_holds WHERE authorization_key = ANY (%(authorize_keys)s)",
     "DELETE FROM payment_authorizations WHERE id = ANY (%(payment_ids)s)",
     *DELETE_PAYMENT_KEYS,
     "DELETE FROM set_aside_refunds WHERE refund_id = ANY (%(refund_ids)s::uuid[])",

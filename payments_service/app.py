@@ -8,19 +8,34 @@ from common.api.guards import service_guard
 from common.api.service import create_service
 from common.database.clock import DatabaseClock
 from common.database.database import Database
-from common.process.settings import Settings
-from payments_service.gateway import Gateway
-from payments_service.routes import OF_SIMULATION, Context, api
+from common.process.settings import SettingError, Settings
+from payments_service.gateways.simulated import SimulatedGateway
+from payments_service.operations import AtOnce
+from payments_service.remote import InSteps
+from payments_service.routes import OF_SIMULATION, Context, Payments, api
 
 
-def create_app(settings: Settings | None = None, gateway: Gateway | None = None) -> Flask:
+def create_app(settings: Settings | None = None, gateway: SimulatedGateway | None = None) -> Flask:
     """The WSGI application; settings from the environment unless given.
 
     :raises SettingError: a setting is missing or out of range
     """
     settings = settings or Settings.load(process="payments_service")
-    gateway = gateway or Gateway(settings.mock_latency_ms / 1000, settings.mock_failure_rate)
     database = Database(settings.database_url, name="payments_service", size=settings.web_threads)
+    payments = AtOnce(database, gateway) if gateway else _payments(settings, database)
     guard = service_guard(settings.service_token_keys, "payments_service", DatabaseClock(database))
-    served = api.without(OF_SIMULATION) if settings.app_env == "production" else api
-    return create_service("payments_service", served, Context(database, gateway), settings, database, guard)
+    is_test = settings.payment_gateway == "simulated" and settings.app_env != "production"
+    served = api if is_test else api.without(OF_SIMULATION)
+    return create_service("payments_service", served, Context(database, payments), settings, database, guard)
+
+
+def _payments(settings: Settings, database: Database) -> Payments:
+    if settings.payment_gateway == "stripe":
+        try:
+            from payments_service.gateways.stripe_api import StripeGateway  # noqa: PLC0415  # 40 MB that others save
+        except ImportError as error:
+            raise SettingError(
+                "PAYMENT_GATEWAY is stripe, and its library is not installed: pip install -r locked/stripe.txt"
+            ) from error
+        return InSteps(database, StripeGateway(settings.stripe_api_key, settings.stripe_api_base))
+    return AtOnce(database, SimulatedGateway(settings.mock_latency_ms / 1000, settings.mock_failure_rate))

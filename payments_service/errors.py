@@ -63,3 +63,10 @@ class GatewayError(ApiError):
     """The gateway did not answer. The request may or may not have taken effect. Send the same request again."""
 
     status, code, retry_after = 503, "gateway_error", 1
+
+
+class OtherGateway(GatewayError):
+    """The payment belongs to another gateway than the one in use. Set PAYMENT_GATEWAY to that one until it is done."""
+
+    def __init__(self, gateway: str) -> None:
+        super().__init__(f"The payment belongs to the gateway {gateway}, and PAYMENT_GATEWAY is another one.")

@@ -53,6 +53,7 @@ payment_authorizations = Table(
     time_column("voided_at", nullable=True),
     Column("void_reason", Text),
     time_column("created_at"),
+    Column("gateway", Text),  # null: the simulated one
     CheckConstraint(is_one_of("status", STATUSES), name="status"),
     CheckConstraint(f"amount_cents BETWEEN 1 AND {MAX_CENTS}", name="amount"),
     CheckConstraint(
@@ -97,6 +98,42 @@ payment_refunds = Table(
     CheckConstraint("status = 'REFUNDED' OR settled_at IS NULL", name="settled_at"),
     Index(None, "authorization_id"),
     Index("ix_payment_refunds_pending", "id", postgresql_where=text("status = 'PENDING'")),
+)
+
+# What a remote gateway was asked to hold. A row is written before the gateway is asked. `gateway_id` is known before
+# money is held, and `closed_at` keeps a later request from leaving. A row without an amount is a tombstone: its key was
+# voided first.
+gateway_holds = Table(
+    "gateway_holds",
+    metadata,
+    Column("authorization_key", identifier(255), primary_key=True),
+    Column("authorization_id", identifier(), nullable=False, unique=True),
+    Column("gateway", Text, nullable=False),
+    Column("gateway_id", identifier(), unique=True),
+    cents_column("amount_cents", nullable=True),
+    Column("currency", String(3)),
+    Column("fingerprint", String(64)),
+    time_column("closed_at", nullable=True),
+    time_column("created_at"),
+    CheckConstraint(
+        "num_nulls(amount_cents, currency, fingerprint) = 0"
+        " OR num_nulls(amount_cents, currency, fingerprint, gateway_id) = 4 AND closed_at IS NOT NULL",
+        name="asked",
+    ),
+)
+
+# What it was asked to refund. The refund is a row of payment_refunds as soon as the gateway has returned the money.
+gateway_refunds = Table(
+    "gateway_refunds",
+    metadata,
+    Column("id", identifier(), primary_key=True),
+    Column("authorization_id", identifier(), nullable=False, index=True),
+    Column("idempotency_key", identifier(255), nullable=False, unique=True),
+    Column("fingerprint", String(64), nullable=False),
+    cents_column("amount_cents"),
+    Column("gateway_id", identifier(), unique=True),
+    time_column("created_at"),
+    CheckConstraint("amount_cents > 0", name="amount"),
 )
 
 payment_idempotency_keys = idempotency_table(IDEMPOTENCY_TABLE)

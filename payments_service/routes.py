@@ -1,9 +1,9 @@
-"""The routes of the payments service: load → operation → dump. Calls that move money pass the simulated gateway."""
+"""The routes of the payments service: load → operation → dump. Calls that move money ask the gateway."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from common.api.access import callers
 from common.api.errors import IdempotencyKeyReused, InvalidStatusTransition, RequestInProgress
@@ -11,6 +11,7 @@ from common.api.idempotency import StoredResponse
 from common.api.routes import Api, PathId
 from common.database.database import Database
 from payments_service import operations, schemas
+from payments_service.books import AUTHORIZATION_ID, Body
 from payments_service.errors import (
     AlreadyCaptured,
     AlreadyVoided,
@@ -19,12 +20,11 @@ from payments_service.errors import (
     PaymentDeclined,
     RefundDeclined,
 )
-from payments_service.gateway import Gateway
 
 
 class AuthorizationId(PathId):
     regex = r"(?!(?:authorize|void)$)[^/]+"  # these two are separate routes, without GET
-    pattern = f"^{operations.AUTHORIZATION_ID.pattern}$"
+    pattern = f"^{AUTHORIZATION_ID.pattern}$"
 
 
 api = Api(
@@ -38,10 +38,20 @@ OF_SIMULATION = "settle_refunds"
 ANY_TIME = (GatewayError, IdempotencyKeyReused, RequestInProgress)
 
 
+class Payments(Protocol):
+    """The operations that move money, with one of the gateways."""
+
+    def authorize(self, body: Body, sent: Body) -> StoredResponse: ...
+    def capture(self, authorization_id: str, body: Body, sent: Body) -> StoredResponse: ...
+    def void(self, authorization_id: str, body: Body, sent: Body) -> StoredResponse: ...
+    def void_by_key(self, body: Body, sent: Body) -> StoredResponse: ...
+    def refund(self, authorization_id: str, body: Body, sent: Body) -> StoredResponse: ...
+
+
 @dataclass(frozen=True)
 class Context:
     database: Database
-    gateway: Gateway
+    payments: Payments
 
 
 @api.route(
@@ -61,7 +71,7 @@ def authorize(context: Context, body: dict[str, Any], sent: dict[str, Any]) -> S
     `decline_` is declined. `fail_capture` authorizes, and then refuses every capture, `fail_refund` every refund. With
     `pending_refund` each refund is pending until it is settled. Tokens are not stored.
     """
-    return context.gateway.call(lambda: operations.authorize(context.database, body, sent))
+    return context.payments.authorize(body, sent)
 
 
 @api.route(
@@ -78,7 +88,7 @@ def capture(context: Context, authorization_id: str, body: dict[str, Any], sent:
 
     Possible once for each authorization. Without `amount_cents` it captures all. The rest is no longer held.
     """
-    return context.gateway.call(lambda: operations.capture(context.database, authorization_id, body, sent))
+    return context.payments.capture(authorization_id, body, sent)
 
 
 @api.route(
@@ -95,7 +105,7 @@ def void(context: Context, authorization_id: str, body: dict[str, Any], sent: di
 
     Repeating the call, even with another key, returns the same answer. An unknown id is refused and remembered.
     """
-    return context.gateway.call(lambda: operations.void(context.database, authorization_id, body, sent))
+    return context.payments.void(authorization_id, body, sent)
 
 
 @api.route(
@@ -113,7 +123,7 @@ def void_by_key(context: Context, body: dict[str, Any], sent: dict[str, Any]) ->
     `authorization_key` is the `idempotency_key` of that call. If the call arrives later, it is refused with
     `already_voided`. `authorization_id` is null if nothing is held, or if the card was declined.
     """
-    return context.gateway.call(lambda: operations.void_by_key(context.database, body, sent))
+    return context.payments.void_by_key(body, sent)
 
 
 @api.route(
@@ -131,7 +141,7 @@ def refund(context: Context, authorization_id: str, body: dict[str, Any], sent: 
     Without `amount_cents` it refunds all that is left. A payment may be refunded in parts, each with its own key.
     A gateway may need days: the refund is then `PENDING`, and the same call returns it as `REFUNDED` later.
     """
-    return context.gateway.call(lambda: operations.refund(context.database, authorization_id, body, sent))
+    return context.payments.refund(authorization_id, body, sent)
 
 
 @api.route("POST", "/payments/simulate/settle_refunds", access=callers(), answer=schemas.Settled)

@@ -134,12 +134,26 @@ def once(
 def _replay(
     tx: Transaction, table: str, scope: str, key: str, fingerprint: Fingerprint, scope_column: str
 ) -> StoredResponse:
+    response = stored(tx, table, scope, key, fingerprint, scope_column)
+    if response is None:
+        raise RequestInProgress()
+    return response
+
+
+def stored(
+    tx: Transaction, table: str, scope: str, key: str, fingerprint: Fingerprint, scope_column: str = "scope"
+) -> StoredResponse | None:
+    """The first response to a request, or None if it has none yet.
+
+    :raises IdempotencyKeyReused: the key was used for another request
+    :raises RequestExpired: the first response is no longer kept
+    """
     row = tx.one(
         f"SELECT fingerprint, status, body FROM {table} WHERE {scope_column} = %(scope)s AND key = %(key)s",
         scope=scope, key=key,
     )  # fmt: skip
     if row is None:
-        raise RequestInProgress()
+        return None
     if not fingerprint.matches(row["fingerprint"]):
         raise IdempotencyKeyReused()
     if row["status"] is None:

@@ -122,6 +122,12 @@ def secret_list(text: str) -> tuple[str, ...]:
     return secrets
 
 
+def stripe_key(text: str) -> str:
+    if text and not re.fullmatch(r"(sk|rk)_(test|live)_[0-9A-Za-z_]{1,250}", text):
+        raise ValueError("a key of Stripe that begins with sk_test_, rk_test_, sk_live_ or rk_live_")
+    return text
+
+
 def networks(text: str) -> tuple[Network, ...]:
     """Networks and single addresses, separated by commas. Large parts of the Internet would include clients."""
     try:

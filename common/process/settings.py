@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
-from common.process import addresses, consistency, production
+from common.process import addresses, consistency, gateway, production
 from common.process.parsers import (
     Network,
     ca_bundle,
@@ -22,6 +22,7 @@ from common.process.parsers import (
     networks,
     number,
     secret_list,
+    stripe_key,
     whole,
 )
 
@@ -128,6 +129,12 @@ class Settings:
     )
     notify_coalesce_ms: int = setting(
         whole(0, 10_000), "0", "Edge API: at most one notification in this time from each worker; 0: one for each order"
+    )
+    payment_gateway: str = setting(choice("simulated", "stripe"), "simulated", "payments: what moves the money")
+    stripe_api_key: str = setting(stripe_key, "", "payments: the secret or restricted key of the Stripe account")
+    stripe_api_base: str = setting(http_url, "https://api.stripe.com", "payments: where Stripe is")
+    stripe_live_key: str = setting(
+        choice("production", "allow"), "production", "payments: `allow`: a live key may be used outside production"
     )
     mock_latency_ms: int = setting(whole(0, 60_000), "0", "payments: slept in every call that moves money")
     mock_failure_rate: float = setting(
@@ -251,6 +258,8 @@ class Settings:
         if not problems:
             settings = cls(**(values | _databases(values, process)))
             problems = consistency.problems(settings)
+            if process == "payments_service":
+                problems += gateway.problems(settings)
             if settings.app_env == "production":
                 problems += production.problems(settings, environ, settings.database_names(process))
         if problems:

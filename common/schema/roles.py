@@ -62,6 +62,8 @@ RIGHTS: dict[str, dict[str, str]] = {
         " void_reason, voided_at, refunded_amount_cents, pending_refund_cents)",
         "payment_refunds": "SELECT, INSERT, UPDATE (status, settled_at)",
         "payment_idempotency_keys": "SELECT, INSERT, UPDATE (status, body)",
+        "gateway_holds": "SELECT, INSERT, UPDATE (gateway_id, closed_at)",
+        "gateway_refunds": "SELECT, INSERT, UPDATE (gateway_id)",
     },
     "orchestrator": {
         # Neither the e-mail address nor the response to the client.

@@ -101,6 +101,13 @@ INSERT INTO payment_authorizations (id, idempotency_key, user_id, amount_cents, 
     FROM generate_series(1, %(last)s) n;
 INSERT INTO payment_refunds
     SELECT 're_' || n, 'auth_' || n, 999 FROM generate_series(1, %(last)s) n WHERE pg_temp.is_failed(n);
+INSERT INTO gateway_holds (authorization_key, authorization_id, gateway, gateway_id, amount_cents, currency,
+        fingerprint)
+    SELECT 'authorize:' || pg_temp.id('order', n), 'auth_' || n, 'stripe', 'pi_' || n, 999, 'USD', md5(n::text)
+    FROM generate_series(1, %(last)s) n;
+INSERT INTO gateway_refunds
+    SELECT 're_' || n, 'auth_' || n, 'refund:' || n, md5(n::text), 999, 're_g' || n
+    FROM generate_series(1, %(last)s) n WHERE pg_temp.is_failed(n);
 INSERT INTO payment_idempotency_keys
     SELECT 'capture', 'k' || n, md5(n::text), 200, '{}' FROM generate_series(1, %(last)s) n;
 INSERT INTO refused_requests

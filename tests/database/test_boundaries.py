@@ -30,6 +30,7 @@ MAY_IMPORT = {service: {service} | RUN_TIME for service in SERVICES} | {
     "local": RUN_TIME | {"holdfast_client", "ops"},
     "benchmarks": RUN_TIME | {"edge_api", "local", "orchestrator"},
     "supply_chain": set(),
+    "stripe_double": set(),
 }
 # Other readers of the environment: the settings, the check for honcho, and code that starts processes.
 MAY_READ_THE_ENVIRONMENT = {"common/process/settings.py", "ops/migrate.py", "ops/service_token.py"}

@@ -67,6 +67,14 @@ CHECKS = {
         "status": [{"status": "LOST"}],
         "settled_at": [{"status": "PENDING", "settled_at": NOW}],
     },
+    "gateway_holds": {
+        "asked": [
+            {"amount_cents": None},
+            {"amount_cents": None, "currency": None, "fingerprint": None, "closed_at": NOW},
+            {"amount_cents": None, "currency": None, "fingerprint": None, "gateway_id": None},
+        ]
+    },
+    "gateway_refunds": {"amount": [{"amount_cents": 0}]},
     "payment_idempotency_keys": {"answer": [{"status": 200}, {"body": "{}"}]},
     "order_ledger": {
         "status": [{"status": "LOST", "payment_authorization_id": "auth_1"}],
@@ -201,6 +209,12 @@ UNIQUE_CASES = [
     ("payment_authorizations", "uq_payment_authorizations_capture_id", {"id": "auth_2", "idempotency_key": "k2"}),
     ("payment_refunds", "pk_payment_refunds", {"idempotency_key": "k2"}),
     ("payment_refunds", "uq_payment_refunds_idempotency_key", {"id": "re_2"}),
+    ("gateway_holds", "pk_gateway_holds", {"authorization_id": "auth_2", "gateway_id": "pi_2"}),
+    ("gateway_holds", "uq_gateway_holds_authorization_id", {"authorization_key": "k2", "gateway_id": "pi_2"}),
+    ("gateway_holds", "uq_gateway_holds_gateway_id", {"authorization_key": "k2", "authorization_id": "auth_2"}),
+    ("gateway_refunds", "pk_gateway_refunds", {"idempotency_key": "k2", "gateway_id": "re_g2"}),
+    ("gateway_refunds", "uq_gateway_refunds_idempotency_key", {"id": "re_2", "gateway_id": "re_g2"}),
+    ("gateway_refunds", "uq_gateway_refunds_gateway_id", {"id": "re_2", "idempotency_key": "k2"}),
     ("payment_idempotency_keys", "pk_payment_idempotency_keys", {"fingerprint": "1" * 64}),
     ("order_ledger", "pk_order_ledger", {"client_request_id": "k2"}),
     ("order_ledger", "uq_order_ledger_client_client_request_id", {"id": OTHER_ID}),

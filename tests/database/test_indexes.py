@@ -15,7 +15,8 @@ import inventory_service.operations
 import orchestrator.refund_statements
 import orchestrator.statements
 import orders_service.operations
-import payments_service.operations
+import payments_service.remote_statements
+import payments_service.statements
 import webhooks.statements
 from common.api import idempotency
 from domain.states import authorize_key
@@ -92,10 +93,12 @@ PARAMETERS = {
     | {"message_id": "evt_test", "delivery_id": ORDER, "endpoint_id": "we_1", "order_ledger_ids": [ORDER]}
     | {"ids": [ORDER], "created_at": "2026-01-01T00:00:00Z", "after": ORDER, "until": "2100-01-01T00:00:00Z"}
     | {"limit": 100},
-    payments_service.operations: {"id": "auth_5", "key": KEY, "idempotency_key": KEY, "user_id": NEW}
+    payments_service.statements: {"id": "auth_5", "key": KEY, "idempotency_key": KEY, "user_id": NEW}
     | {"amount_cents": 1, "currency": "USD", "status": "AUTHORIZED", "decline_code": None, "refuses_capture": False}
     | {"refuses_refund": False, "delays_refund": False, "ids": ["auth_5"], "body": "{}"}
-    | {"reason": None, "capture_id": "cap_new", "authorization_id": "auth_5"},
+    | {"reason": None, "capture_id": "cap_new", "authorization_id": "auth_5", "gateway": None},
+    payments_service.remote_statements: {"key": KEY, "id": "auth_5", "gateway": "stripe", "gateway_id": "pi_5"}
+    | {"amount_cents": 1, "currency": "USD", "fingerprint": DIGEST, "authorization_id": "auth_5"},
 }
 
 

@@ -3,6 +3,7 @@
 tests/security/test_roles.py shows that they allow nothing else.
 """
 
+import json
 import uuid
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -27,7 +28,8 @@ import orchestrator.refund_statements
 import orchestrator.statements
 import orchestrator.store
 import orders_service.operations as orders
-import payments_service.operations as payments
+import payments_service.remote_statements
+import payments_service.statements
 import webhooks.statements
 import webhooks.store
 from common.api.errors import ApiError, Busy
@@ -42,6 +44,10 @@ from domain.states import Status
 from edge_api import commands
 from edge_api.commands import Command
 from orchestrator.entries import REFUNDS
+from payments_service.gateways.seam import Pending, Yes
+from payments_service.gateways.simulated import SimulatedGateway
+from payments_service.operations import AtOnce, settle_refunds, show
+from payments_service.remote import InSteps
 from tests.database.statements import statements_of
 from tests.database.test_identity import AUTHORIZE, PLACE
 from tests.webhooks.conftest import EVENT, ORDER
@@ -165,31 +171,73 @@ def test_orders_service_needs_only_its_own_tables(database, ran):
 
 def test_payments_service_needs_only_its_own_tables(database, ran):
     service_database = database("payments_service")
+    at_once = AtOnce(service_database, SimulatedGateway())
 
     def authorize(key, token="tok_visa"):
         money = {"user_id": new_id(), "amount_cents": 9, "currency": "USD"}
         body = money | {"payment_token": token, "idempotency_key": key}
-        payments.authorize(service_database, body, body)
+        at_once.authorize(body, body)
         return service_database.one("SELECT id FROM payment_authorizations WHERE idempotency_key = %(key)s", key=key)[
             "id"
         ]
 
     captured, delayed, voided = authorize("a1"), authorize("a3", "pending_refund"), authorize("a2")
     rest = {"amount_cents": None, "reason": None}
-    payments.capture(service_database, captured, {"idempotency_key": "c", **rest}, {"idempotency_key": "c"})
-    payments.refund(service_database, captured, {"idempotency_key": "r", **rest}, {"idempotency_key": "r"})
-    payments.show(service_database, captured)
-    payments.capture(service_database, delayed, {"idempotency_key": "c3", **rest}, {"idempotency_key": "c3"})
-    payments.refund(service_database, delayed, {"idempotency_key": "r3", **rest}, {"idempotency_key": "r3"})
-    assert payments.settle_refunds(service_database) == {"settled_count": 1}
+    at_once.capture(captured, {"idempotency_key": "c", **rest}, {"idempotency_key": "c"})
+    at_once.refund(captured, {"idempotency_key": "r", **rest}, {"idempotency_key": "r"})
+    show(service_database, captured)
+    at_once.capture(delayed, {"idempotency_key": "c3", **rest}, {"idempotency_key": "c3"})
+    at_once.refund(delayed, {"idempotency_key": "r3", **rest}, {"idempotency_key": "r3"})
+    assert settle_refunds(service_database) == {"settled_count": 1}
     for number, each in enumerate((voided, f"auth_{'0' * 24}")):
-        payments.void(
-            service_database, each, {"idempotency_key": f"v{number}", **rest}, {"idempotency_key": f"v{number}"}
-        )
+        at_once.void(each, {"idempotency_key": f"v{number}", **rest}, {"idempotency_key": f"v{number}"})
     for key in ("a2", "never seen"):
         sent = {"idempotency_key": f"v {key}", "authorization_key": key}
-        payments.void_by_key(service_database, sent | rest, sent)
-    assert never_ran(payments, ran) == set()
+        at_once.void_by_key(sent | rest, sent)
+    assert never_ran(payments_service.statements, ran) == set()
+
+
+class Obliging:
+    """A remote gateway that answers yes to everything, and leaves a refund pending first."""
+
+    name = "obliging"
+    refunds = iter((Pending("re_g1"), Yes()))
+
+    def open(self, payment):
+        return Yes({"gateway_id": "pi_1"})
+
+    def authorize(self, payment, token):
+        return Yes()
+
+    def capture(self, payment, amount_cents):
+        return Yes()
+
+    def void(self, payment):
+        return Yes()
+
+    def refund(self, payment, refund):
+        return next(self.refunds)
+
+
+def test_payments_service_needs_only_its_own_tables_with_a_remote_gateway(database, ran):
+    in_steps = InSteps(database("payments_service"), Obliging())
+    body = {
+        "user_id": new_id(),
+        "amount_cents": 9,
+        "currency": "USD",
+        "payment_token": "t",
+        "idempotency_key": "remote a",
+    }
+    rest = {"amount_cents": None, "reason": None}
+    authorization_id = json.loads(in_steps.authorize(body, body).body)["authorization_id"]
+    in_steps.capture(authorization_id, {"idempotency_key": "remote c", **rest}, {"idempotency_key": "remote c"})
+    for _ in range(2):
+        in_steps.refund(authorization_id, {"idempotency_key": "remote r", **rest}, {"idempotency_key": "remote r"})
+    void = {"idempotency_key": "remote v", "authorization_key": "remote b"}
+    in_steps.void_by_key(void | rest, void)
+    with pytest.raises(ApiError):
+        in_steps.authorize(body | {"idempotency_key": "remote b"}, body | {"idempotency_key": "remote b"})
+    assert never_ran(payments_service.remote_statements, ran) == set()
 
 
 ENTRY = {"fingerprint": "f", "user_id": new_id(), "email": "a@b.example", "currency": "USD", "total": 9} | {

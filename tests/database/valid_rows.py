@@ -42,6 +42,23 @@ VALID = {
         "captured_at": NOW,
     },
     "payment_refunds": {"id": "re_1", "authorization_id": "auth_1", "idempotency_key": "k1", "amount_cents": 1},
+    "gateway_holds": {
+        "authorization_key": "k1",
+        "authorization_id": "auth_1",
+        "gateway": "stripe",
+        "gateway_id": "pi_1",
+        "amount_cents": 999,
+        "currency": "USD",
+        "fingerprint": DIGEST,
+    },
+    "gateway_refunds": {
+        "id": "re_1",
+        "authorization_id": "auth_1",
+        "idempotency_key": "k1",
+        "fingerprint": DIGEST,
+        "amount_cents": 1,
+        "gateway_id": "re_g1",
+    },
     "payment_idempotency_keys": {"scope": "capture", "key": "k1", "fingerprint": DIGEST},
     "order_ledger": {
         "id": ID,

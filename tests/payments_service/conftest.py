@@ -16,8 +16,9 @@ from werkzeug.test import TestResponse
 
 from common.process.settings import Settings
 from payments_service.app import create_app
-from payments_service.gateway import Gateway
+from payments_service.gateways.simulated import SimulatedGateway
 from tests import credentials
+from tests.payments_service.stripe_worlds import KEY, Double, StripeWorld, double
 
 USER = "7b9d2c2e-1111-4222-8333-123456789abc"
 
@@ -115,13 +116,34 @@ def chance() -> Scripted:
 @pytest.fixture(scope="session")
 def unreliable_app(payments_settings: Settings, chance: Scripted) -> Flask:
     """A service with a failure rate of one half: a draw below 0.25 loses the request, below 0.5 the answer."""
-    return create_app(payments_settings, Gateway(latency_s=0, failure_rate=0.5, chance=chance))
+    return create_app(payments_settings, SimulatedGateway(latency_s=0, failure_rate=0.5, chance=chance))
 
 
 @pytest.fixture
 def unreliable(unreliable_app: Flask, url: str, chance: Scripted) -> Iterator[Payments]:
     yield Payments(unreliable_app, url)
     del chance.__dict__["draw"]
+
+
+@pytest.fixture(scope="session")
+def stripe_double(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
+    with double(tmp_path_factory.mktemp("stripe")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def stripe_app(migrated_url: str, stripe_double: Double) -> Flask:
+    stripe = {"PAYMENT_GATEWAY": "stripe", "STRIPE_API_KEY": KEY, "STRIPE_API_BASE": stripe_double.url}
+    usual = {"DATABASE_URL": migrated_url, "LOG_LEVEL": "ERROR", "WEB_THREADS": "12", **credentials.SETTINGS}
+    return create_app(Settings.load({**usual, **stripe}, "payments_service"))
+
+
+@pytest.fixture
+def over_stripe(stripe_app: Flask, stripe_double: Double, url: str) -> Iterator[StripeWorld]:
+    """The payments service with Stripe behind it. Every answer of the double has the form that Stripe publishes."""
+    stripe_double.clear()
+    yield StripeWorld(Payments(stripe_app, url), stripe_double)
+    assert stripe_double.wrong == []
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from common.process.settings import SettingError
 from payments_service.app import create_app
 from payments_service.errors import GatewayError
-from payments_service.gateway import Gateway
+from payments_service.gateways.simulated import SimulatedGateway
 
 LOSE_REQUEST, LOSE_ANSWER, WORK = 0.1, 0.4, 0.9  # draws, for a failure rate of one half
 
@@ -68,7 +68,7 @@ def test_reading_does_not_fail(unreliable, chance):
 
 def effects(failure_rate, calls=2000):
     """Return how many calls were answered, and how many took effect."""
-    gateway = Gateway(0, failure_rate, chance=random.Random(20261122))
+    gateway = SimulatedGateway(0, failure_rate, chance=random.Random(20261122))
     answered, done = 0, []
     for _ in range(calls):
         try:
@@ -102,7 +102,7 @@ def test_latency_is_slept_in_calls_that_move_money_outside_any_transaction(payme
         busy = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'payments_service' AND xact_start IS NOT NULL"
         slept.append((seconds, payments.sql(busy)))
 
-    slow = type(payments)(create_app(payments_settings, Gateway(0.25, 0, sleep=sleep)), payments.url)
+    slow = type(payments)(create_app(payments_settings, SimulatedGateway(0.25, 0, sleep=sleep)), payments.url)
     authorization_id = slow.captured()
     slow.refund(authorization_id)
     slow.void(authorization_id)

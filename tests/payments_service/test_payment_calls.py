@@ -290,7 +290,7 @@ def test_void_of_an_unknown_id_leaves_a_tombstone(payments, monkeypatch):
     assert again.data == first.data
     assert again.headers["Idempotency-Replayed"] == "true"
     assert refusal(payments.void(UNKNOWN)) == (404, "authorization_not_found", {})
-    monkeypatch.setattr(operations, "_new_id", lambda _: UNKNOWN)
+    monkeypatch.setattr(operations, "new_id", lambda _: UNKNOWN)
     assert refusal(payments.authorize()) == (409, "already_voided", {})
     assert payments.sql("SELECT id, status, void_reason FROM payment_authorizations") == [
         {"id": UNKNOWN, "status": "VOIDED", "void_reason": "order failed"}

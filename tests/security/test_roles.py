@@ -35,7 +35,10 @@ NEEDED = {
         "products": "SIU", "product_versions": "SI", "inventory_adjustments": "SI",
         "order_reservations": "SIU", "inventory_reservations": "SIU", "inventory_idempotency_keys": "SIU",
     },
-    "payments_service": {"payment_authorizations": "SIU", "payment_refunds": "SIU", "payment_idempotency_keys": "SIU"},
+    "payments_service": {
+        "payment_authorizations": "SIU", "payment_refunds": "SIU", "payment_idempotency_keys": "SIU",
+        "gateway_holds": "SIU", "gateway_refunds": "SIU",
+    },
     "orchestrator": {
         "order_ledger": "SU", "order_ledger_items": "S", "order_ledger_history": "S", "outbox": "SU",
         "set_aside_entries": "SIU", "refunds": "SU", "refund_items": "S", "set_aside_refunds": "SIU",
@@ -76,6 +79,8 @@ PROTECTED = {
     "payments_service": {
         "payment_authorizations": "amount_cents currency idempotency_key user_id",
         "payment_refunds": "amount_cents idempotency_key authorization_id",
+        "gateway_holds": "authorization_key authorization_id amount_cents currency",
+        "gateway_refunds": "id authorization_id idempotency_key amount_cents",
     },
 }
 COLUMNS = "SELECT column_name FROM information_schema.columns WHERE table_name = %(table)s ORDER BY ordinal_position"

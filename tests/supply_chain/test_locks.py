@@ -25,9 +25,11 @@ from supply_chain.locked import entries, lock_files
 
 PROJECT = Path(__file__).resolve().parents[2]
 LOCKS = {str(path.relative_to(PROJECT)): entries(path) for path in lock_files(PROJECT)}
-EXTRAS = {"requirements.txt": [], "locked/local.txt": ["local"], "locked/bench.txt": ["local", "bench"]} | {
-    "locked/test.txt": ["local", "bench", "test"]
-}
+EXTRAS = (
+    {"requirements.txt": [], "locked/local.txt": ["local"], "locked/bench.txt": ["local", "bench"]}
+    | {"locked/test.txt": ["local", "bench", "stripe", "test"]}
+    | {"locked/stripe.txt": ["stripe"]}
+)
 PLATFORMS = [
     {"sys_platform": "linux", "platform_system": "Linux", "platform_machine": "x86_64"},
     {"sys_platform": "linux", "platform_system": "Linux", "platform_machine": "aarch64"},
@@ -63,7 +65,7 @@ def wanted(lock: str) -> list[Requirement]:
     project = tomllib.loads((PROJECT / "holdfast_client" / "pyproject.toml").read_text())["project"]
     client = [*project["dependencies"], *project["optional-dependencies"]["cli"]]
     ours = requirements("\n".join([content["options"]["install_requires"], *extras]))
-    return ours + ([Requirement(each) for each in client] if extras else [])
+    return ours + ([Requirement(each) for each in client] if "local" in EXTRAS[lock] else [])
 
 
 def versions(lock: str, environment: dict[str, str]) -> dict[str, str]:
@@ -178,7 +180,8 @@ def test_build_backend_is_locked() -> None:
 
 
 def test_make_installs_only_from_lock_files_and_this_repository() -> None:
-    targets = [".venv/.installed", ".venv/.installed-test", ".venv/.installed-bench", ".venv/.installed-tools"]
+    targets = [".venv/.installed", ".venv/.installed-test", ".venv/.installed-stripe", ".venv/.installed-bench"]
+    targets += [".venv/.installed-tools"]
     made = subprocess.run(
         ["make", "--always-make", "--dry-run", *targets], cwd=PROJECT, capture_output=True, text=True, check=True
     )

@@ -8,7 +8,8 @@ import edge_api.webhook_statements
 import inventory_service.operations
 import orchestrator.store
 import orders_service.operations
-import payments_service.operations
+import payments_service.remote_statements
+import payments_service.statements
 import webhooks.statements
 from common.api import idempotency
 from common.database.errors import DatabaseUnavailable
@@ -17,7 +18,8 @@ from tests.database.statements import statements_of
 
 MODULES = (
     edge_api.store, orchestrator.store, inventory_service.operations, orders_service.operations,
-    payments_service.operations, idempotency, edge_api.webhook_statements, webhooks.statements,
+    payments_service.statements, payments_service.remote_statements, idempotency, edge_api.webhook_statements,
+    webhooks.statements,
 )  # fmt: skip
 LONGEST_NAME = 63  # PostgreSQL truncates longer names
 INSERT = "INSERT INTO t (name) VALUES (%(name)s)"

@@ -49,6 +49,10 @@ DEFAULTS = dict.fromkeys([*OWN_ADDRESSES.values(), "ORCHESTRATOR_DATABASE_DIRECT
     "DECLINES_PER_HOUR": 20,
     "TRUSTED_PROXIES": (),
     "NOTIFY_COALESCE_MS": 0,
+    "PAYMENT_GATEWAY": "simulated",
+    "STRIPE_API_KEY": "",
+    "STRIPE_API_BASE": "https://api.stripe.com",
+    "STRIPE_LIVE_KEY": "production",
     "MOCK_LATENCY_MS": 0,
     "MOCK_FAILURE_RATE": 0.0,
     "WORKER_THREADS": 16,
@@ -128,6 +132,10 @@ BAD_VALUES = (
     + [("TRUSTED_PROXIES", value) for value in ["0.0.0.0/1,128.0.0.0/1", "8.0.0.0/8,9.0.0.0/8", "2000::/3"]]
     + [("LOG_FORMAT", value) for value in ["JSON", "xml"]]
     + [(name, value) for name in SETTINGS if name.endswith("SERVICE_URL") for value in BAD_URL]
+    + [("PAYMENT_GATEWAY", value) for value in ["Simulated", "paypal"]]
+    + [("STRIPE_API_KEY", value) for value in ["pk_test_1", "sk_test_", "sk_1", "sk_test_a b"]]
+    + [("STRIPE_LIVE_KEY", value) for value in ["yes", "Allow"]]
+    + [("STRIPE_API_BASE", value) for value in BAD_URL]
     + [("APP_ENV", value) for value in ["prod", "Production", "live"]]
     + [(name, __file__) for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")]
     + [("SERVICE_TOKEN_KEYS", value) for value in ["k" * 31, f"{KEY},short", f"{KEY} {KEY}", "k" * 256]]

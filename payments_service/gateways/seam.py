@@ -1,0 +1,72 @@
+"""What the payments service asks of a gateway, and the four answers that there are.
+
+*Yes*: the money moved as asked, now or by an earlier request. *No*: it did not and will not, whoever asks again.
+*Pending*: the gateway accepted the request and decides later. *Nothing*: everything else. The money may have moved, so
+the same question is asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Row = Mapping[str, Any]
+"""A payment or a refund, as the books have it."""
+
+
+@dataclass(frozen=True)
+class Yes:
+    keeps: Mapping[str, Any] = field(default_factory=dict)
+    """Columns of the payment that the gateway wants to find there later."""
+
+
+@dataclass(frozen=True)
+class No:
+    code: str = ""
+    """Why, as `decline_code`. Empty: the gateway does not say."""
+    captured_cents: int = 0
+    """Of a void: what was captured, which is why it is refused."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    gateway_id: str = ""
+    """Of the refund, to ask for it later."""
+
+
+@dataclass(frozen=True)
+class Nothing:
+    reason: str
+    """For operators."""
+    retry_after_s: int | None = None
+
+
+class Gateway(Protocol):
+    """Moves money. It never raises: whatever happens is one of its answers."""
+
+    def authorize(self, payment: Row, token: str) -> Yes | No | Nothing:
+        """Hold `amount_cents` on the card that the token stands for. The token is kept nowhere."""
+
+    def capture(self, payment: Row, amount_cents: int) -> Yes | No | Nothing:
+        """Take this much of the hold. The rest is no longer held."""
+
+    def refund(self, payment: Row, refund: Row) -> Yes | No | Pending | Nothing:
+        """Return `amount_cents` of the refund from what was captured."""
+
+
+class RemoteGateway(Gateway, Protocol):
+    """A gateway with books of its own. It is asked while no transaction is open.
+
+    Each payment has the `gateway_id` that `open` returned. All requests about it name that id, so the gateway itself
+    decides between two of them, and none depends on how long it remembers an idempotency key.
+    """
+
+    name: str
+    """Is kept with each payment."""
+
+    def open(self, payment: Row) -> Yes | No | Nothing:
+        """Make the place for a hold, which holds nothing yet. *Yes* keeps its `gateway_id`."""
+
+    def void(self, payment: Row) -> Yes | No | Nothing:
+        """End the hold for good, or the place that could have got one. *No* says what was captured."""

@@ -1,0 +1,158 @@
+"""The HTTP of the double: authentication, idempotency keys, faults, and the control of all of it."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, request
+
+from stripe_double import payments
+from stripe_double.errors import Refusal, invalid
+from stripe_double.store import Object, Store, opened
+
+KEYS_LIVE_S = 24 * 3600
+CHANCE = random.SystemRandom()
+API_VERSION = "2026-08-26.dahlia"
+Operation = Callable[..., Object]
+# Operation → what happens instead of, before, or after it.
+INSTEAD = {
+    "429": (429, {"type": "api_error", "code": "rate_limit", "message": "Too many requests."}),
+    "409": (409, {"type": "idempotency_error", "code": "idempotency_key_in_use", "message": "The key is in use."}),
+    "500": (500, {"type": "api_error", "message": "Something went wrong."}),
+    "401": (401, {"type": "invalid_request_error", "message": "Invalid API Key provided."}),
+    "403": (403, {"type": "invalid_request_error", "message": "The key does not have the required permissions."}),
+}
+LOST_BEFORE, LOST_AFTER, UNREADABLE = "lost_before", "lost_after", "unreadable"
+ROUTES: tuple[tuple[str, str, str, Operation], ...] = (
+    ("POST", "/v1/payment_intents", "create", payments.create),
+    ("GET", "/v1/payment_intents", "list", payments.intents),
+    ("GET", "/v1/payment_intents/<id_>", "retrieve", payments.retrieve),
+    ("POST", "/v1/payment_intents/<id_>/confirm", "confirm", payments.confirm),
+    ("POST", "/v1/payment_intents/<id_>/capture", "capture", payments.capture),
+    ("POST", "/v1/payment_intents/<id_>/cancel", "cancel", payments.cancel),
+    ("POST", "/v1/refunds", "refund", payments.refund),
+    ("GET", "/v1/refunds", "list_refunds", payments.refunds),
+    ("GET", "/v1/refunds/<id_>", "retrieve_refund", payments.retrieve_refund),
+)
+
+
+def create_app(path: Path, seen: Callable[[str, int, Object], None] = lambda *_: None) -> Flask:
+    """:param path: of the SQLite file
+    :param seen: gets operation, status and body of each answer
+    """
+    app = Flask(__name__)
+    for method, rule, name, operation in ROUTES:
+        app.add_url_rule(rule, name, _view(path, name, operation, seen), methods=[method])
+    app.add_url_rule("/_control/<verb>", "control", lambda verb: _control(path, verb), methods=["POST"])
+    return app
+
+
+def _view(path: Path, name: str, operation: Operation, seen: Callable[[str, int, Object], None]) -> Any:
+    def view(**ids: str) -> Response:
+        with opened(path) as store:
+            fault = _fault(store, name)
+            if fault in INSTEAD:
+                status, error = INSTEAD[fault]
+                answer = _answer(status, json.dumps({"error": error}))
+                if fault == "429":
+                    answer.headers.update({"Retry-After": "2", "Stripe-Should-Retry": "true"})
+            elif fault == LOST_BEFORE:
+                return _lost()
+            else:
+                answer = _once(store, name, operation, ids)
+        seen(name, answer.status_code, answer.get_json())
+        if fault == LOST_AFTER:
+            return _lost()
+        return Response("<html>", 200) if fault == UNREADABLE else answer
+
+    return view
+
+
+def _fault(store: Store, name: str) -> str:
+    for number, kind, rate in store.faults(name):
+        if CHANCE.random() < rate:
+            store.use_fault(number)
+            return kind
+    return ""
+
+
+def _once(store: Store, name: str, operation: Operation, ids: dict[str, str]) -> Response:
+    """Run the operation, or repeat the answer that the key already has, be it an error."""
+    if not re.fullmatch(r"Bearer (sk|rk)_test_\w+", request.headers.get("Authorization", "")):
+        return _answer(401, json.dumps({"error": INSTEAD["401"][1]}))
+    params = _nested(request.form if request.method == "POST" else request.args)
+    key = request.headers.get("Idempotency-Key") if request.method == "POST" else None
+    sent = json.dumps([request.path, params], sort_keys=True)
+    store.forget_keys(before=store.now() - KEYS_LIVE_S)
+    if key and (known := store.answered(key)):
+        if known[0] != sent:
+            message = "Keys for idempotent requests can only be used with the same parameters."
+            return _answer(400, json.dumps({"error": {"type": "idempotency_error", "message": message}}))
+        return _answer(known[1], known[2], {"Idempotent-Replayed": "true"})
+    try:
+        if unknown := sorted(set(params) - payments.PARAMS.get(name, set())):
+            raise invalid(f"Received unknown parameter: {unknown[0]}", code="parameter_unknown", param=unknown[0])
+        status, body = 200, operation(store, params, **ids)
+    except Refusal as refusal:
+        status, body = refusal.status, refusal.body
+    text = json.dumps(body)
+    if key:
+        store.remember(key, sent, status, text)
+    return _answer(status, text)
+
+
+def _answer(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
+    own = {"Request-Id": "req_double", "Stripe-Version": request.headers.get("Stripe-Version", API_VERSION)}
+    return Response(text, status, {**own, **(headers or {})}, mimetype="application/json")
+
+
+def _lost() -> Response:
+    """Close the connection without an answer, as far as the caller can tell."""
+    request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+    return Response()
+
+
+def _nested(form: Any) -> dict[str, Any]:
+    """`metadata[a]=b` and `types[0]=c` as Stripe reads them."""
+    nested: dict[str, Any] = {}
+    for name, value in form.items():
+        outer, _, inner = name.partition("[")
+        if not inner:
+            nested[name] = value
+        elif inner[:-1].isdigit() or inner == "]":
+            nested.setdefault(outer, []).append(value)
+        else:
+            nested.setdefault(outer, {})[inner[:-1]] = value
+    return nested
+
+
+def _control(path: Path, verb: str) -> dict[str, Any]:
+    body = request.get_json(silent=True) or {}
+    with opened(path) as store:
+        match verb:
+            case "fault":
+                store.add_fault(body["operation"], body["kind"], body.get("rate", 1.0), body.get("times"))
+            case "end_faults":
+                store.end_faults()
+            case "advance":
+                store.advance(body["seconds"])
+            case "forget_keys":
+                store.forget_keys(before=store.now() + 1)
+            case "end_refunds":
+                payments.end_refunds(store, body["status"])
+            case "clear":
+                store.clear()
+        intents = [payments.find(store, each["id"]) for each in store.all("payment_intent")]
+        returned = [each for each in store.all("refund") if each["status"] == "succeeded"]
+        return {
+            "intents": len(intents),
+            "held": sum(each["amount_capturable"] for each in intents),
+            "captured": sum(each["amount_received"] for each in intents),
+            "refunded": sum(each["amount"] for each in returned),
+        }

@@ -1,0 +1,78 @@
+"""Whole orders with Stripe behind the payments service: real processes, and the double in Stripe's place."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from holdfast_client import PaymentDeclined
+from tests.payments_service.stripe_worlds import KEY, Double, double
+from tests.system.conftest import place
+from tests.system.stack import Stack
+
+Start = Callable[..., Stack]
+Settle = Callable[..., None]
+
+
+@pytest.fixture
+def stripe(tmp_path: Path) -> Iterator[Double]:
+    with double(tmp_path) as running:
+        yield running
+        assert running.wrong == []
+
+
+@pytest.fixture
+def stack(start: Start, stripe: Double) -> Stack:
+    return start(PAYMENT_GATEWAY="stripe", STRIPE_API_KEY=KEY, STRIPE_API_BASE=stripe.url)
+
+
+def money(stripe: Double) -> tuple[int, int, int]:
+    sums = stripe.control("look")
+    return sums["held"], sums["captured"], sums["refunded"]
+
+
+def test_sale_decline_no_stock_and_refund(stack: Stack, stripe: Double, settle: Settle) -> None:
+    product, sold_out = stack.product(stock=10), stack.product(stock=0)
+    buyer = {"user_id": uuid.uuid4(), "email": "a@b.example"}
+    with stack.client() as client:
+
+        def order(product_id: str, token: str = "pm_card_visa") -> str:
+            items = [{"product_id": product_id, "quantity": 1}]
+            return client.place_order(**buyer, items=items, payment_token=token).order_ledger_id
+
+        sold = client.get_order(order(product), wait=20)
+        assert sold.status == "COMPLETED"
+        assert money(stripe) == (0, sold.total_amount_cents, 0)
+        with pytest.raises(PaymentDeclined) as declined:
+            order(product, "pm_card_visa_chargeDeclinedInsufficientFunds")
+        assert declined.value.details["decline_code"] == "insufficient_funds"
+        assert client.get_order(order(sold_out), wait=20).status == "FAILED"
+        assert money(stripe) == (0, sold.total_amount_cents, 0)
+    refund = requests.post(
+        f"{stack.url('web')}/orders/{sold.order_ledger_id}/refunds",
+        json={"reason": "other"},
+        headers={"Idempotency-Key": "r"},
+        timeout=30,
+    ).json()
+    ended = requests.get(f"{stack.url('web')}/refunds/{refund['refund_id']}?wait=20", timeout=30).json()
+    assert ended["status"] == "SUCCEEDED"
+    settle()
+    assert money(stripe) == (0, sold.total_amount_cents, sold.total_amount_cents)
+
+
+def test_orders_while_stripe_loses_one_request_or_answer_in_five(stack: Stack, stripe: Double, settle: Settle) -> None:
+    product, scarce = stack.product(stock=100), stack.product(stock=5)
+    for kind in ("lost_before", "lost_after"):
+        stripe.fault("any", kind, rate=0.1)
+    placed = place(stack, product, 30, token="pm_card_visa") | place(stack, scarce, 10, token="pm_card_visa")
+    assert len(set(placed.values())) == 40
+    settle(120)
+    with stack.client() as client:
+        orders = [client.get_order(id_) for id_ in placed.values()]
+    held, captured, refunded = money(stripe)
+    completed = sum(each.total_amount_cents for each in orders if each.status == "COMPLETED")
+    assert (held, captured - refunded) == (0, completed)
