@@ -7,7 +7,7 @@ back when it fails, in the transaction of the change (edge_api/refund_models.py)
 from __future__ import annotations
 
 from orchestrator import statements
-from orchestrator.statements import _NO_LOCK_WAIT, _NOT_SET_ASIDE, _OUTCOME, _TAKE
+from orchestrator.statements import _NO_LOCK_WAIT, _NOT_SET_ASIDE, _OUTCOME, _RETRY_AT, _TAKE
 
 
 def _of_refunds(statement: str) -> str:
@@ -76,7 +76,7 @@ WITH {_NO_LOCK_WAIT}, given AS (
 )
 UPDATE refunds AS entry SET status = given.status, status_detail = given.detail, restocked = given.restocked,
   not_restocked = given.not_restocked, retry_count = given.retry_count, failure_code = given.failure_code,
-  failure_message = given.failure_message, {_OUTCOME},
+  failure_message = given.failure_message, {_OUTCOME.format(retry_at=_RETRY_AT)},
   updated_at = CASE WHEN has_advanced THEN now() ELSE entry.updated_at END
 FROM no_lock_wait, given, (SELECT count(*) FROM locked) AS orders
 WHERE entry.id = given.id AND entry.claim_number = given.claim_number AND entry.status = given.expected_status

@@ -73,23 +73,28 @@ SELECT GREATEST(extract(epoch FROM due_at - now()), 0)::float AS seconds
 FROM order_ledger AS entry WHERE due_at < 'infinity' AND {_NOT_SET_ASIDE} ORDER BY due_at LIMIT 1
 """
 
+_RETRY_AT = "now() + retry_in_s * interval '1 second'"
 # What an outcome changes of a claim, of any kind of entry. One that continues keeps its claim, and its lease is renewed
 # when a call could outlast it. One that waits is released and due later. One that has ended is never due again.
 _OUTCOME = """unproductive_claims = 0, attention_reason = given.attention,
     needs_attention_at = CASE WHEN given.attention IS NOT NULL THEN COALESCE(entry.needs_attention_at, now()) END,
-    next_retry_at = now() + retry_in_s * interval '1 second',
+    next_retry_at = {retry_at},
     claimed_by = CASE WHEN NOT is_terminal AND retry_in_s IS NULL THEN claimed_by END,
     claimed_until = CASE WHEN is_terminal OR retry_in_s IS NOT NULL THEN NULL
       WHEN claimed_until < now() + %(renew_below_s)s * interval '1 second'
       THEN now() + %(lease_s)s * interval '1 second' ELSE claimed_until END,
     due_at = CASE WHEN is_terminal THEN NULL
-      WHEN retry_in_s IS NOT NULL THEN now() + retry_in_s * interval '1 second'
+      WHEN retry_in_s IS NOT NULL THEN {retry_at}
       WHEN claimed_until < now() + %(renew_below_s)s * interval '1 second'
       THEN GREATEST(due_at, now() + %(lease_s)s * interval '1 second') ELSE due_at END"""
 
 # An order that fails after its client cancelled it fails for that reason.
 _FAILURE = """CASE WHEN entry.cancel_requested_at IS NOT NULL AND given.status IN ('FAILED', 'AUTHORIZATION_FAILED')
       THEN {cancelled} ELSE given.{column} END"""
+
+# An order that was cancelled during the call turns back at once. One that is turning back waits for its retry.
+_TURNS_BACK = "entry.cancel_requested_at IS NOT NULL AND given.status NOT IN ('COMPENSATING', 'AWAITING_AUTHORIZATION')"
+_RETRY_UNLESS_CANCELLED_AT = f"CASE WHEN {_TURNS_BACK} THEN now() ELSE {_RETRY_AT} END"
 
 # Save the outcomes for claimed entries. The outbox event of one that has ended is closed with it.
 SAVE = f"""
@@ -102,7 +107,7 @@ WITH {_NO_LOCK_WAIT}, given AS (
     retry_count = given.retry_count, compensating_from = given.compensating_from, undone = given.undone,
     failure_code = {_FAILURE.format(column="failure_code", cancelled="'cancelled'")},
     failure_message = {_FAILURE.format(column="failure_message", cancelled="'The client cancelled the order.'")},
-    updated_at = now(), {_OUTCOME}
+    updated_at = now(), {_OUTCOME.format(retry_at=_RETRY_UNLESS_CANCELLED_AT)}
   FROM no_lock_wait, given
   WHERE entry.id = given.id AND entry.claim_number = given.claim_number AND entry.status = given.expected_status
   RETURNING entry.id, entry.claim_number, entry.status, is_terminal,
