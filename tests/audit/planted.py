@@ -3,7 +3,8 @@
 The books have these orders: completed, failed (no stock), refunded, declined, abandoned, held (not yet authorized),
 authorized, created, reserved, captured, turned_back (no stock, and nothing undone yet). Of three more completed ones a
 piece was refunded: returned (and put back into stock), not_returned (the refund failed), returning (the gateway has not
-settled it). The ids of the refunds are those names with `refund_` before them.
+settled it). The ids of the refunds are those names with `refund_` before them. Each event has a
+delivery to one endpoint.
 """
 
 from __future__ import annotations
@@ -92,7 +93,13 @@ def another_told(entry_id: str, sequence: int, kind: str, status: str, position:
 
 
 def untold(of: str, where: str = "true") -> str:
-    return f"DELETE FROM events WHERE order_ledger_id = %({of})s AND {where};"
+    """Delete events and, as the foreign key does, their deliveries."""
+    return f"""WITH gone AS (DELETE FROM events WHERE order_ledger_id = %({of})s AND {where} RETURNING id)
+        DELETE FROM webhook_deliveries USING gone WHERE event_id = gone.id;"""
+
+
+def delivery(of: str, change: str, sequence: int = 1) -> str:
+    return f"UPDATE webhook_deliveries SET {change} WHERE order_ledger_id = %({of})s AND sequence = {sequence};"
 
 
 def step(entry_id: str, was: str, to: str) -> str:
@@ -331,6 +338,21 @@ PLANTED: dict[str, list[tuple[str, str]]] = {
         ("tells of refund 11111111-", told("returned", f"refund_id = {OF_STRANGER}", "refund.succeeded")),
         ("tells of refund NULL", another_told("%(completed)s", 3, "refund.failed", "COMPLETED")),
     ],
+    "deliveries": [
+        (", which does not exist", delivery("completed", "event_id = 'evt_x', message_id = 'evt_x'")),
+        (", which does not exist", without("events WHERE order_ledger_id = %(completed)s")),
+        ("order.authorized, and of no event", delivery("completed", "event_id = NULL")),
+        ("is sent as evt_x", delivery("completed", "message_id = 'evt_x'")),
+        ("is for client other, and", "UPDATE webhook_endpoints SET client = 'other'"),
+        ("is for client NULL, and", without("webhook_endpoints")),
+        ("is of type order.failed, and", delivery("completed", "type = 'order.failed'")),
+        ("is of order_ledger 11111111-", delivery("completed", f"order_ledger_id = {OF_STRANGER}")),
+        ("is of order_ledger NULL, and", delivery("completed", "order_ledger_id = NULL")),
+        ("has sequence 7, and", delivery("completed", "sequence = 7")),
+        ("2 deliveries of event", "INSERT INTO webhook_deliveries (endpoint_id, event_id, message_id, type,"
+            " order_ledger_id, sequence) SELECT endpoint_id, event_id, message_id, type, order_ledger_id, sequence"
+            " FROM webhook_deliveries WHERE order_ledger_id = %(completed)s"),
+    ],
 }  # fmt: skip
 
 DELETED_EVENTS = "INSERT INTO deleted_events VALUES ('shop', 'order.completed', '3', 1, now());"
@@ -353,7 +375,12 @@ HARMLESS = [
     untold("completed", "sequence = 1") + DELETED_EVENTS,
     untold("completed") + untold("failed") + DELETED_EVENTS,
     entry("completed", "has_events = false") + untold("completed"),
-    entry("completed", "has_events = false") + untold("completed", "sequence = 1") + told("completed", "sequence = 1"),
+    entry("completed", "has_events = false")
+    + untold("completed", "sequence = 1")
+    + told("completed", "sequence = 1")
+    + delivery("completed", "sequence = 1", 2),
+    delivery("completed", "status = 'failed', due_at = NULL, ended_at = now()"),
+    "UPDATE webhook_endpoints SET event_types = '{order.failed}', deleted_at = now()",
     untold("returned") + DELETED_EVENTS.replace("order.completed", "refund.succeeded"),
     order("captured", "status = 'CONFIRMED'"),
     payment("reserved", CAPTURED),

@@ -16,8 +16,11 @@ from tests.database.crowd import DUE, fill
 
 ORDERS = 20_000
 BY_INDEX = ("Index Scan", "Index Only Scan", "Bitmap Index Scan")
-# What cannot be written, and the last deleted events of each client. No refunds are made here.
-TINY = {"set_aside_entries", "set_aside_refunds", "refunds", "refund_items", "deleted_events"}
+# What cannot be written, the last deleted events of each client, and the endpoints. No refunds and deliveries are made.
+TINY = {
+    "set_aside_entries", "set_aside_refunds", "refunds", "refund_items", "deleted_events", "webhook_endpoints",
+    "webhook_deliveries",
+}  # fmt: skip
 QUADRATIC = (
     "SELECT * FROM order_ledger l JOIN payment_authorizations a ON a.amount_cents > l.total_amount_cents",
     "SELECT (SELECT count(*) FROM orders o WHERE o.status = l.client) FROM order_ledger l",

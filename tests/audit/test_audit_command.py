@@ -113,7 +113,7 @@ def test_json_has_every_violation(url: str, world: SmallWorld) -> None:
     assert not report["healthy"]
     assert (report["orders_checked"], report["open_orders"], report["needs_attention"]) == (1, 1, 1)
     assert {name for name, found in report["found"].items() if found} == {"stock"}
-    assert len(report["found"]) == 13
+    assert len(report["found"]) == 14
     assert [row["check_name"] for row in report["violations"]] == ["stock"]
     assert [row["attention_reason"] for row in report["attention"]] == ["why not"]
 

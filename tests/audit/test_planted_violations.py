@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from common.database.database import Database
 from domain.states import Status
 from tests.audit.planted import HARMLESS, PLANTED
 from tests.audit.small_world import SmallWorld
 from tests.database.conftest import Sql, Trial
+from tests.waiting import eventually
+from webhooks.store import Store
 
 Books = tuple[str, dict[str, str]]
 Plant = Callable[[str], list[tuple[Any, ...]]]
@@ -40,6 +43,16 @@ UPDATE refunds SET due_at = now() + interval '1 hour' WHERE due_at IS NOT NULL
 """
 # Completed orders with a refund: the key of both, and the token that decides how the refund ends.
 REFUNDS = {"returned": "tok_visa", "not_returned": "fail_refund", "returning": "pending_refund"}
+ENDPOINT = """
+INSERT INTO webhook_endpoints (id, client, url, event_types, cursor_xid)
+SELECT 'we_1', min(client), 'https://shop.example', '{*}', '3' FROM order_ledger
+"""
+WITHOUT_DELIVERY = """
+SELECT 1 FROM events LEFT JOIN webhook_deliveries AS d ON d.event_id = events.id WHERE d.id IS NULL LIMIT 1
+"""
+TEST_DELIVERY = """
+INSERT INTO webhook_deliveries (endpoint_id, message_id, type, due_at) VALUES ('we_1', 'evt_1', 'webhook.test', now())
+"""
 REFUND_IDS = "SELECT 'refund_' || idempotency_key, id::text FROM refunds"
 
 
@@ -83,12 +96,22 @@ def refund_some(world: SmallWorld) -> None:
         world.sql(NOT_DUE)
 
 
+def deliver(world: SmallWorld, url: str) -> None:
+    """Make a delivery of each event, and one of a test event."""
+    world.sql(ENDPOINT)
+    with closing(Database(url, name="deliveries", size=1)) as database:
+        store = Store(database, "me", in_flight=1, lease_s=60)
+        eventually(lambda: (store.fan_out() or True) and not world.sql(WITHOUT_DELIVERY))
+    world.sql(TEST_DELIVERY)
+
+
 @pytest.fixture(scope="module")
 def books(new_migrated_database: Callable[[], str]) -> Books:
     """The address of a database with an order in every state; the ids of the orders and their product."""
     url = new_migrated_database()
     with closing(SmallWorld(url)) as world, world.network():
         product = fill(world)
+        deliver(world, url)
         ids = dict(world.sql("SELECT client_request_id, id::text FROM order_ledger") + world.sql(REFUND_IDS))
     return url, ids | {"product": product}
 
