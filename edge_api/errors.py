@@ -26,7 +26,7 @@ class UnknownProduct(ApiError):
 
 
 class RequestAbandoned(ApiError):
-    """This request was closed because nobody came back in time; nothing is held. A new order needs a new key."""
+    """Nobody came back in time, or the order was cancelled; nothing is held. A new order needs a new key."""
 
     status, code, is_final = 409, "request_abandoned", True
 

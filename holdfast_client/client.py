@@ -61,7 +61,7 @@ class HoldfastClient(ProductCalls, RefundCalls, EventCalls, WebhookCalls):
             the call and pass it here if the order must survive a restart of your process. By default each call
             makes a new key.
         :raises PaymentDeclined: the payment was refused; nothing is held
-        :raises RequestAbandoned: the server closed an unfinished request with this key; nothing is held
+        :raises RequestAbandoned: the server closed an unfinished request with this key, or its order was cancelled
         :raises UnknownProduct: a product does not exist
         :raises CurrencyMismatch: the products have another currency, or several
         :raises ValidationError: the request is not valid

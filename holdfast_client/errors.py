@@ -48,8 +48,8 @@ class PaymentDeclined(HoldfastError):
 class RequestAbandoned(HoldfastError):
     """An earlier request with this key was never finished, and the server has closed it; nothing is held or charged.
 
-    This happens when a request is interrupted and nobody repeats it for a minute. The card was not declined: place
-    the order again with a new idempotency key.
+    This happens when a request is interrupted and nobody repeats it for a minute, or when its order is cancelled. The
+    card was not declined: place the order again with a new idempotency key.
     """
 
 
