@@ -22,4 +22,4 @@ class TooManyEndpoints(ApiError):
 
 
 class TooManyRotations(RateLimited):
-    """The secret was rotated ten times within 24 hours. Rotate it again after Retry-After."""
+    """The secret was rotated nine times within 24 hours. Rotate it again after Retry-After."""
