@@ -20,6 +20,7 @@ from common.api.fields import (
     one_line,
 )
 from common.api.idempotency import WELL_FORMED
+from domain.refunds import REASONS
 from domain.states import Status
 from edge_api.cursor import Cursor
 from edge_api.metadata import Metadata
@@ -89,9 +90,6 @@ class Waiting(Schema):
         validate=validate.Range(0, MAX_WAIT_S),
         metadata={"description": "answer when the order is in a terminal state, or after this many seconds"},
     )
-
-
-REASONS = ("requested_by_customer", "duplicate", "fraudulent", "out_of_stock", "other")
 
 
 class Cancel(Schema):

@@ -42,7 +42,7 @@ class Store:
         except Exception as error:
             if not entry_errors.may_be_one_entry(error):
                 raise
-            log.warning("cannot claim orders together, claiming each alone: %s", entry_errors.reason(error))
+            log.warning("cannot claim entries together, claiming each alone: %s", entry_errors.reason(error))
             rows = self._claim_each(limit)
         if writable_again := [row["id"] for row in rows if row["was_set_aside"]]:
             self.database.all(self._of.sql.IS_WRITABLE_AGAIN, ids=writable_again)
