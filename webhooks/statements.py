@@ -13,7 +13,7 @@ SCHEDULE = deliveries.SCHEDULE
 # All that changes the queue of an endpoint begins with this.
 LOCK = """
 SELECT id, client, event_types, url, status = 'enabled' AND deleted_at IS NULL AS is_open,
-  failing_since IS NOT NULL AS is_failing,
+  failing_since IS NOT NULL AS is_failing, last_success_at IS NULL AS is_new,
   (last_success_at < now() - interval '1 minute') IS NOT FALSE AS is_success_old,
   extract(epoch FROM now())::bigint AS timestamp, ARRAY(
     SELECT secret FROM webhook_secrets

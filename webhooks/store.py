@@ -43,7 +43,7 @@ class Store:
 
     def __init__(self, database: Database, claimant: str, in_flight: int, lease_s: float) -> None:
         """
-        :param in_flight: deliveries to one endpoint at once; one that fails has one
+        :param in_flight: deliveries to one endpoint at once; one that fails, and a new one, have one
         :param lease_s: after it, a delivery whose process has died is claimed again
         """
         self.database, self.claimant, self.in_flight, self.lease_s = database, claimant, in_flight, lease_s
@@ -89,7 +89,7 @@ class Store:
         """Save outcomes of one endpoint, and claim its next due deliveries, in one transaction.
 
         :param limit: claim at most so many
-        :param limit_if_failing: the limit where the endpoint has failed since its last success
+        :param limit_if_failing: the limit where the endpoint has failed since its last success, or has had none
         :param lock: how to lock the endpoint's queue
         :param only: claim this delivery, or none
         :returns: None while another process is changing the endpoint's queue; nothing was done
@@ -255,20 +255,23 @@ def _outcome_columns(delivery: Delivery, outcome: Outcome) -> tuple[object, ...]
 
 
 def _note_successes(tx: Transaction, endpoint: Row, outcomes: Sequence[Outcome]) -> bool:
-    """Note on the endpoint whether its receiver works. :returns: whether it has failed since its last success"""
-    is_failing = bool(endpoint["is_failing"])
+    """Note on the endpoint whether its receiver works.
+
+    :returns: whether it has failed since its last success, or has had none
+    """
+    is_failing, is_new = bool(endpoint["is_failing"]), bool(endpoint["is_new"])
     succeeded = [is_success(outcome) for outcome in outcomes]
     if any(succeeded):
         if is_failing or endpoint["is_success_old"]:
             tx.execute(statements.SUCCEEDED, endpoint_id=endpoint["id"])
-        is_failing = False
+        is_failing = is_new = False
     if succeeded and not succeeded[-1]:
         if not is_failing:
             tx.execute(statements.FAILED, endpoint_id=endpoint["id"])
         is_failing = True
     if any(map(_is_gone, outcomes)):
         _disable(tx, endpoint["id"], GONE)
-    return is_failing
+    return is_failing or is_new
 
 
 def _is_gone(outcome: Outcome) -> bool:

@@ -41,8 +41,8 @@ VALUES (%(id)s, %(client)s, %(order)s, %(sequence)s, %(type)s, 'AUTHORIZED', 0) 
 """
 ENDPOINT = """
 WITH endpoint AS (
-  INSERT INTO webhook_endpoints (id, client, url, event_types, cursor_xid)
-  VALUES (%(id)s, %(client)s, %(url)s, %(event_types)s, pg_snapshot_xmin(pg_current_snapshot())) RETURNING id)
+  INSERT INTO webhook_endpoints (id, client, url, event_types, last_success_at, cursor_xid)
+  VALUES (%(id)s, %(client)s, %(url)s, %(event_types)s, now(), pg_snapshot_xmin(pg_current_snapshot())) RETURNING id)
 INSERT INTO webhook_secrets (endpoint_id, number, secret) SELECT id, 1, %(secret)s FROM endpoint
 """
 DELIVERIES = """
@@ -81,6 +81,7 @@ class World:
     def endpoint(
         self, url: str = "https://shop.example/hook", client: str = "shop", event_types: tuple[str, ...] = ("*",)
     ) -> str:
+        """An endpoint whose receiver has worked so far, so it may have several deliveries in flight."""
         id_, secret = new_id("we_"), new_secret()
         self.secrets[id_] = secret
         self.database.all(ENDPOINT, id=id_, client=client, url=url, event_types=list(event_types), secret=secret)

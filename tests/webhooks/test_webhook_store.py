@@ -198,6 +198,16 @@ def test_an_endpoint_that_fails_has_one_in_flight(store, endpoint, queue):
     assert len(store.claim(endpoint, 10)) == 2
 
 
+def test_a_new_endpoint_has_one_in_flight_until_its_first_success(world, store, endpoint, queue):
+    world.set_endpoint(endpoint, "last_success_at = NULL")
+    for _ in range(3):
+        queue(1)
+    (claimed,) = store.claim(endpoint, 10)
+    assert store.claim(endpoint, 10) == []
+    store.save(claimed, YES)
+    assert len(store.claim(endpoint, 10)) == 2
+
+
 def test_two_processes_never_have_two_events_of_one_order(world, store, other_store, endpoint, queue):
     """Both claim at the same time, while each event becomes due again."""
     events, together = queue(4), threading.Barrier(2)
@@ -271,7 +281,7 @@ def test_failures_begin_with_the_first_one_and_end_with_a_success(world, store, 
     world.set_delivery(event, "due_at = now()")
     store.save(store.claim(endpoint, 10)[0], NO)
     assert world.row(endpoint)["failing_since"] == since is not None
-    world.set_endpoint(endpoint, "warnings = 2")
+    world.set_endpoint(endpoint, "warnings = 2, last_success_at = NULL")
     world.set_delivery(event, "due_at = now()")
     store.save(store.claim(endpoint, 10)[0], YES)
     row = world.row(endpoint)
