@@ -44,15 +44,16 @@ SELECT event.id, event.xid::text AS xid, event.position, event.type, event.order
 FROM webhook_endpoints AS endpoint, {_NEXT}
 WHERE endpoint.id = %(endpoint_id)s ORDER BY event.xid, event.position LIMIT %(limit)s
 """
-# Of new events of one order, the later ones wait for the first. `is_blocked`: an earlier event has failed so far.
+# Of new events of one order, the later ones wait for the first. Of two deliveries, that of the later event is newer.
+# `is_blocked`: an earlier event has failed so far.
 ADD = f"""
-INSERT INTO webhook_deliveries (endpoint_id, event_id, message_id, type, order_ledger_id, sequence, due_at)
-SELECT endpoint_id, event_id, event_id, type, order_ledger_id, sequence,
+INSERT INTO webhook_deliveries (endpoint_id, event_id, message_id, type, order_ledger_id, sequence, created_at, due_at)
+SELECT endpoint_id, event_id, event_id, type, order_ledger_id, sequence, now() + number * interval '1 microsecond',
   CASE WHEN row_number() OVER (PARTITION BY order_ledger_id ORDER BY sequence) > 1 THEN 'infinity'
     ELSE {deliveries.DUE_AT} END
 FROM (SELECT %(endpoint_id)s::text AS endpoint_id, new.*
   FROM unnest(%(event_ids)s::text[], %(types)s::text[], %(order_ledger_ids)s::uuid[], %(sequences)s::integer[])
-    AS new (event_id, type, order_ledger_id, sequence)) AS waiting
+    WITH ORDINALITY AS new (event_id, type, order_ledger_id, sequence, number)) AS waiting
 ON CONFLICT (event_id, endpoint_id) DO NOTHING RETURNING due_at > now() AND due_at < 'infinity' AS is_blocked
 """
 MOVE_CURSOR = """

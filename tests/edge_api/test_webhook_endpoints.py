@@ -258,6 +258,12 @@ def test_deliveries_are_listed_newest_first_with_a_filter_and_pages(call, path, 
     assert call("GET", f"{path}/deliveries", status="lost").status_code == 400
 
 
+def test_deliveries_that_were_made_together_are_listed_newest_first(call, path, deliver):
+    events = deliver(6)
+    listed = [each["event_id"] for each in call("GET", f"{path}/deliveries").json["deliveries"]]
+    assert listed == events[::-1]
+
+
 def test_one_delivery_is_sent_again(call, endpoint, path, deliver, store):
     (event,) = deliver(1)
     (shown,) = call("GET", f"{path}/deliveries").json["deliveries"]
