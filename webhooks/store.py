@@ -154,8 +154,11 @@ class Store:
         ids = _save(tx, endpoint["id"], done) if done else set()
         saved = [each for each in done if each[0].id in ids]
         is_failing = _note_successes(tx, endpoint, [outcome for _, outcome in saved])
+        is_gone = any(_is_gone(outcome) and delivery.url == endpoint["url"] for delivery, outcome in saved)
+        if is_gone:
+            _disable(tx, endpoint["id"], GONE)
         in_flight = min(limit_if_failing, 1) if is_failing else min(limit, self.in_flight)
-        is_open = endpoint["is_open"] and not any(_is_gone(outcome) for _, outcome in saved)
+        is_open = endpoint["is_open"] and not is_gone
         claimed = list(self._claim(tx, endpoint, in_flight, is_failing, only)) if is_open and in_flight > 0 else []
         return Turn(ids, claimed)
 
@@ -269,8 +272,6 @@ def _note_successes(tx: Transaction, endpoint: Row, outcomes: Sequence[Outcome])
         if not is_failing:
             tx.execute(statements.FAILED, endpoint_id=endpoint["id"])
         is_failing = True
-    if any(map(_is_gone, outcomes)):
-        _disable(tx, endpoint["id"], GONE)
     return is_failing or is_new
 
 

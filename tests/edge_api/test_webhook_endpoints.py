@@ -167,6 +167,25 @@ def test_disabled_and_enabled_again(call, endpoint, path, world):
     assert (enabled["status"], enabled["disabled_at"], enabled["failing_since"]) == ("enabled", None, None)
 
 
+def test_corrected_url_has_five_days_again(call, endpoint, path, world, store):
+    world.set_endpoint(endpoint["id"], "failing_since = now() - interval '6 days', warnings = 3")
+    assert call("PATCH", path, {"description": "soon"}).json["failing_since"] is not None
+    assert call("PATCH", path, {"url": "https://corrected.example/"}).json["failing_since"] is None
+    store.look_after_endpoints()
+    assert call("GET", path).json["status"] == "enabled"
+
+
+def test_410_of_the_former_url_does_not_disable_the_endpoint(call, endpoint, path, world, store):
+    world.event(world.order())
+    store.fan_out()
+    (in_flight,) = store.claim(endpoint["id"], 1)
+    call("PATCH", path, {"url": "https://corrected.example/"})
+    assert store.save(in_flight, Answer(410))
+    assert call("GET", path).json["status"] == "enabled"
+    (delivery,) = call("GET", f"{path}/deliveries").json["deliveries"]
+    assert (delivery["status"], delivery["response_status"]) == ("pending", 410)
+
+
 def test_deleted_endpoint_is_gone_with_its_secrets(call, endpoint, path, world, store, deliver):
     deliver(1)
     assert call("DELETE", path).json == {"id": endpoint["id"], "deleted": True}
