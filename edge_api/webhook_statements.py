@@ -8,7 +8,9 @@ _ENDPOINT = """id, url, event_types, description, status, disabled_at, disabled_
   created_at, updated_at"""
 _DELIVERY = """delivery.id, endpoint_id AS webhook_endpoint_id, message_id AS event_id, type AS event_type,
   order_ledger_id, sequence, status, attempts,
-  CASE WHEN claimed_until IS NULL OR claimed_until <= now() THEN NULLIF(due_at, 'infinity') END AS next_attempt_at,
+  CASE WHEN (claimed_until IS NULL OR claimed_until <= now())
+    AND (SELECT status FROM webhook_endpoints AS endpoint WHERE endpoint.id = delivery.endpoint_id) = 'enabled'
+    THEN NULLIF(due_at, 'infinity') END AS next_attempt_at,
   last_attempt_at, response_status, response_body, error, created_at, ended_at"""
 _OWN = "client = %(client)s AND deleted_at IS NULL"
 

@@ -293,6 +293,22 @@ def test_one_delivery_is_sent_again(call, endpoint, path, deliver, store):
     assert (missing.status_code, missing.json["error"]) == (404, "not_found")
 
 
+def test_deliveries_of_a_disabled_endpoint_wait_until_it_is_enabled(call, endpoint, path, deliver, store):
+    deliver(1, status=500)
+    (pending,) = call("GET", f"{path}/deliveries").json["deliveries"]
+    call("PATCH", path, {"status": "disabled"})
+    made = call("POST", f"{path}/test")
+    again = call("POST", f"{path}/deliveries/{pending['id']}/resend")
+    assert (made.status_code, again.status_code) == (202, 202)
+    listed = call("GET", f"{path}/deliveries").json["deliveries"]
+    shown = [each["next_attempt_at"] for each in (made.json, again.json, *listed)]
+    assert shown == [None] * 4
+    assert attempt(store, endpoint) == []
+    call("PATCH", path, {"status": "enabled"})
+    assert all(each["next_attempt_at"] for each in call("GET", f"{path}/deliveries").json["deliveries"])
+    assert set(attempt(store, endpoint)) == {pending["event_id"], made.json["event_id"]}
+
+
 def test_delivery_in_flight_is_left_alone(call, endpoint, path, world, store):
     world.event(world.order())
     store.fan_out()
