@@ -113,7 +113,7 @@ class Dispatcher:
         try:
             return sum(self._turn(id_, endpoints[id_]) for id_ in tuple(endpoints))
         except TransientDatabaseError:
-            self._put_back([each for each in done if self._is_in_flight(each[0])])
+            self._keep([each for each in done if self._is_in_flight(each[0])])
             raise
 
     def _turn(self, endpoint_id: str, done: Sequence[Done]) -> int:
@@ -126,7 +126,7 @@ class Dispatcher:
                 self._save(each)
             return 0
         if turn is None:
-            self._put_back(done)  # another process has the endpoint's row for a moment
+            self._keep(done)  # another process has the endpoint's row for a moment
             return 0
         for delivery, outcome in done:
             self._forget(delivery)
@@ -143,7 +143,7 @@ class Dispatcher:
             if not entry_errors.may_be_one_entry(error):
                 raise
             if entry_errors.is_delay(error):
-                self._put_back([done])  # its rows are locked: it is saved later
+                self._keep([done])  # its rows are locked: it is saved later
                 return
             self._store.set_aside(done[0].id, error)
         self._forget(done[0])
@@ -175,7 +175,7 @@ class Dispatcher:
             self._store.set_aside(delivery.id, error)
             self._forget(delivery)
         else:
-            self._put_back([(delivery, outcome)])
+            self._keep([(delivery, outcome)])
         self._woken.set()
 
     def _is_in_flight(self, delivery: Delivery) -> bool:
@@ -186,7 +186,7 @@ class Dispatcher:
         with self._lock:
             del self._in_flight[delivery.claim]
 
-    def _put_back(self, done: Sequence[Done]) -> None:
+    def _keep(self, done: Sequence[Done]) -> None:
         with self._lock:
             self._done |= {each[0].claim: each for each in done}
 

@@ -63,8 +63,7 @@ WHERE id = %(endpoint_id)s
 
 # Endpoints with due deliveries, the longest overdue first.
 DUE = """
-SELECT id, failing_since IS NOT NULL AS is_failing
-FROM webhook_endpoints AS endpoint, LATERAL (
+SELECT id FROM webhook_endpoints AS endpoint, LATERAL (
   SELECT due_at FROM webhook_deliveries
   WHERE endpoint_id = endpoint.id AND status = 'pending' ORDER BY due_at LIMIT 1) AS first
 WHERE status = 'enabled' AND deleted_at IS NULL AND first.due_at <= now() ORDER BY first.due_at
@@ -128,11 +127,6 @@ UPDATE webhook_endpoints SET failing_since = now() WHERE id = %(endpoint_id)s
 DISABLE = """
 UPDATE webhook_endpoints SET status = 'disabled', disabled_at = now(), disabled_reason = %(reason)s, updated_at = now()
 WHERE id = %(endpoint_id)s AND status = 'enabled' AND deleted_at IS NULL RETURNING id, client
-"""
-RELEASE = """
-UPDATE webhook_deliveries SET due_at = now() + %(delay_s)s * interval '1 second', claimed_by = NULL,
-  claimed_until = NULL
-WHERE id = %(id)s AND claim_number = %(claim_number)s AND claimed_by IS NOT NULL
 """
 # The claims of this process that it knows nothing of: the connection was lost while it claimed. One that another
 # session has locked is left to its lease.

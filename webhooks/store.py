@@ -55,7 +55,7 @@ class Store:
         return sum(self._fan_out(row["id"]) for row in behind)
 
     def due(self) -> list[Row]:
-        """The endpoints with due deliveries, the longest overdue first: `id`, `is_failing`."""
+        """The endpoints with due deliveries, the longest overdue first: `id`."""
         return self.database.all(statements.DUE)
 
     def claim(self, endpoint_id: str, limit: int, limit_if_failing: int | None = None) -> Sequence[Delivery]:
@@ -96,16 +96,11 @@ class Store:
         """
         limits = limit, limit if limit_if_failing is None else limit_if_failing
 
-        def turn(tx: Transaction) -> Turn | None:
+        def work(tx: Transaction) -> Turn | None:
             endpoint = tx.one(lock, endpoint_id=endpoint_id)
-            return self._turn(tx, endpoint, done, *limits, only) if endpoint else None
+            return self._save_and_claim(tx, endpoint, done, *limits, only) if endpoint else None
 
-        return self.database.transact(turn)
-
-    def release(self, delivery: Delivery, delay_s: float = 0) -> None:
-        """Release a claim without an outcome. It costs no attempt."""
-        claim = {"id": delivery.id, "claim_number": delivery.claim_number}
-        self.database.all(statements.RELEASE, **claim, delay_s=delay_s)
+        return self.database.transact(work)
 
     def release_stranded(self, in_flight: Collection[str]) -> None:
         """Release every claim of this process except those on these deliveries."""
@@ -148,7 +143,7 @@ class Store:
                 self.set_aside(row["id"], error)
         return claimed
 
-    def _turn(
+    def _save_and_claim(
         self, tx: Transaction, endpoint: Row, done: Sequence[Done], limit: int, limit_if_failing: int, only: str | None
     ) -> Turn:
         ids = _save(tx, endpoint["id"], done) if done else set()

@@ -228,12 +228,6 @@ def test_two_processes_never_have_two_events_of_one_order(world, store, other_st
         assert len(claimed["me"] + claimed["other"]) <= 1
 
 
-def test_released_claim_is_due_at_once(store, other_store, endpoint, queue):
-    queue(1)
-    store.release(store.claim(endpoint, 10)[0])
-    assert len(other_store.claim(endpoint, 10)) == 1
-
-
 def test_claims_that_the_process_knows_nothing_of_are_released(world, store, endpoint, queue):
     queue(1)
     queue(1)
