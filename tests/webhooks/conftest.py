@@ -16,7 +16,9 @@ import pytest
 from common.calls.transport import trusting
 from common.database.database import Database, Row
 from common.webhooks.secrets import new_id, new_secret
+from edge_api.app import create_app
 from local import roles
+from tests.credentials import edge_headers
 from tests.waiting import eventually
 from tests.webhooks.receiver import Receiver
 from webhooks.store import Store
@@ -168,6 +170,19 @@ def start(url, tmp_path):
     assert [process.wait(30) for process in started] == [
         -signal.SIGKILL if process.returncode == -signal.SIGKILL else 0 for process in started
     ], log.read_text()
+
+
+@pytest.fixture
+def shown(settings):
+    """`shown(endpoint)`: the endpoint as its owner sees it, and its deliveries."""
+
+    def get(endpoint):
+        client, path = create_app(settings()).test_client(), f"/webhook_endpoints/{endpoint}"
+        answers = [client.get(each, headers=edge_headers()) for each in (path, f"{path}/deliveries")]
+        assert [answer.status_code for answer in answers] == [200, 200]
+        return answers[0].json, answers[1].json["deliveries"]
+
+    return get
 
 
 @pytest.fixture

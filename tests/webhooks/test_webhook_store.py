@@ -256,11 +256,13 @@ def test_longest_overdue_endpoint_and_delivery_come_first(world, store, endpoint
 # The state of an endpoint
 
 
-def test_410_disables_the_endpoint_and_keeps_its_events(world, store, endpoint, queue, due):
+def test_410_disables_the_endpoint_and_keeps_its_events(world, store, endpoint, queue, due, shown):
     queue(1)
     store.save(store.claim(endpoint, 10)[0], Answer(410))
-    row = world.row(endpoint)
-    assert (row["status"], row["disabled_reason"]) == ("disabled", "the receiver answered 410 Gone")
+    disabled, (delivery,) = shown(endpoint)
+    assert (disabled["status"], disabled["disabled_reason"]) == ("disabled", "the receiver answered 410 Gone")
+    assert disabled["disabled_at"] is not None
+    assert (delivery["status"], delivery["response_status"], delivery["next_attempt_at"]) == ("pending", 410, None)
     world.set_delivery(world.deliveries(endpoint)[0]["event_id"], "due_at = now()")
     assert due() == [] == store.claim(endpoint, 10)
     assert world.deliveries(endpoint)[0]["status"] == "pending"
@@ -293,11 +295,12 @@ def test_warnings_come_before_an_endpoint_is_disabled(world, store, endpoint, ca
         assert world.row(endpoint)["status"] == "enabled"
 
 
-def test_five_days_without_a_success_disable_an_endpoint(world, store, endpoint, caplog, database):
+def test_five_days_without_a_success_disable_an_endpoint(world, store, endpoint, caplog, database, shown):
     caplog.set_level("WARNING")
     world.set_endpoint(endpoint, "failing_since = now() - interval '5 days'")
     store.look_after_endpoints()
-    assert world.row(endpoint)["disabled_reason"] == "no delivery succeeded for five days"
+    disabled, _ = shown(endpoint)
+    assert (disabled["status"], disabled["disabled_reason"]) == ("disabled", "no delivery succeeded for five days")
     assert "was disabled" in caplog.text
     (noted,) = database.all(
         "SELECT details FROM operator_log WHERE action = 'webhook_endpoint.disabled' AND details ->> 'id' = %(id)s",
