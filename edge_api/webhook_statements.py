@@ -8,7 +8,9 @@ _ENDPOINT = """id, url, event_types, description, status, disabled_at, disabled_
   created_at, updated_at"""
 _DELIVERY = """delivery.id, endpoint_id AS webhook_endpoint_id, message_id AS event_id, type AS event_type,
   order_ledger_id, sequence, status, attempts,
-  CASE WHEN claimed_until IS NULL OR claimed_until <= now() THEN NULLIF(due_at, 'infinity') END AS next_attempt_at,
+  CASE WHEN (claimed_until IS NULL OR claimed_until <= now())
+    AND (SELECT status FROM webhook_endpoints AS endpoint WHERE endpoint.id = delivery.endpoint_id) = 'enabled'
+    THEN NULLIF(due_at, 'infinity') END AS next_attempt_at,
   last_attempt_at, response_status, response_body, error, created_at, ended_at"""
 _OWN = "client = %(client)s AND deleted_at IS NULL"
 
@@ -22,13 +24,14 @@ RETURNING {_ENDPOINT}
 ENDPOINTS = f"SELECT {_ENDPOINT} FROM webhook_endpoints WHERE {_OWN} ORDER BY created_at, id"
 ENDPOINT = f"SELECT {_ENDPOINT} FROM webhook_endpoints WHERE id = %(id)s AND {_OWN}"
 LOCK_ENDPOINT = f"{ENDPOINT} FOR UPDATE"
+# Another URL is another receiver: it has not failed yet.
 CHANGE_ENDPOINT = f"""
 UPDATE webhook_endpoints SET url = %(url)s, event_types = %(event_types)s::text[], description = %(description)s,
   status = %(status)s, updated_at = now(),
   disabled_at = CASE WHEN %(status)s = 'disabled' THEN COALESCE(disabled_at, now()) END,
   disabled_reason = CASE WHEN %(status)s = 'disabled' THEN COALESCE(disabled_reason, 'disabled by its owner') END,
-  failing_since = CASE WHEN %(status)s = status THEN failing_since END,
-  warnings = CASE WHEN %(status)s = status THEN warnings ELSE 0 END
+  failing_since = CASE WHEN %(status)s = status AND %(url)s = url THEN failing_since END,
+  warnings = CASE WHEN %(status)s = status AND %(url)s = url THEN warnings ELSE 0 END
 WHERE id = %(id)s RETURNING {_ENDPOINT}
 """
 DELETE_ENDPOINT = "UPDATE webhook_endpoints SET deleted_at = now(), updated_at = now() WHERE id = %(id)s"

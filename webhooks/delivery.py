@@ -22,7 +22,7 @@ class Delivery:
     headers: dict[str, str]
     body: bytes
     is_failing: bool
-    """Whether the endpoint has failed since its last success."""
+    """Whether the endpoint has failed since its last success, or has had none."""
 
     @property
     def claim(self) -> Claim:

@@ -13,6 +13,7 @@ from common.database import entry_errors
 from common.database.errors import TransientDatabaseError
 from webhooks.delivery import Answer, Claim, Delivery, Done, Outcome, is_success
 from webhooks.schedule import delay_after
+from webhooks.slow import SlowEndpoints
 from webhooks.store import Store
 
 LONGEST_PAUSE_S = 1.0  # while the database does not answer
@@ -24,8 +25,8 @@ class Dispatcher:
     """The loop that claims deliveries, and saves what became of them.
 
     One transaction saves the outcomes of an endpoint that have come in and claims its next deliveries, so the busier an
-    endpoint is, the less a delivery costs. Endpoints that fail, and so may be slow, have at most half of the threads.
-    They cannot hold up the others.
+    endpoint is, the less a delivery costs. An endpoint that is slow or failing has one delivery in flight, and those
+    endpoints together have at most half of the threads. They cannot hold up the others.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Dispatcher:
         self._done: dict[Claim, Done] = {}
         self._has_stranded_claims = False
         self._look_at = 0.0  # when to look for endpoints with due deliveries
+        self._slow = SlowEndpoints()
         self._claiming = threading.Lock()
         self._woken = threading.Event()
         self.stopping = threading.Event()
@@ -95,7 +97,7 @@ class Dispatcher:
         return sum(self._claim(row["id"]) for row in self._store.due())
 
     def _claim(self, endpoint_id: str) -> int:
-        free, free_if_failing = self._free()
+        free, free_if_failing = self._free(endpoint_id)
         if free <= 0:
             self._look_at = 0.0  # look again as soon as a thread is free
             return 0
@@ -111,12 +113,12 @@ class Dispatcher:
         try:
             return sum(self._turn(id_, endpoints[id_]) for id_ in tuple(endpoints))
         except TransientDatabaseError:
-            self._put_back([each for each in done if self._is_in_flight(each[0])])
+            self._keep([each for each in done if self._is_in_flight(each[0])])
             raise
 
     def _turn(self, endpoint_id: str, done: Sequence[Done]) -> int:
         try:
-            turn = self._store.turn(endpoint_id, done, *self._free(done))
+            turn = self._store.turn(endpoint_id, done, *self._free(endpoint_id, done))
         except Exception as error:
             if not entry_errors.may_be_one_entry(error):
                 raise
@@ -124,7 +126,7 @@ class Dispatcher:
                 self._save(each)
             return 0
         if turn is None:
-            self._put_back(done)  # another process has the endpoint's row for a moment
+            self._keep(done)  # another process has the endpoint's row for a moment
             return 0
         for delivery, outcome in done:
             self._forget(delivery)
@@ -141,7 +143,7 @@ class Dispatcher:
             if not entry_errors.may_be_one_entry(error):
                 raise
             if entry_errors.is_delay(error):
-                self._put_back([done])  # its rows are locked: it is saved later
+                self._keep([done])  # its rows are locked: it is saved later
                 return
             self._store.set_aside(done[0].id, error)
         self._forget(done[0])
@@ -153,24 +155,27 @@ class Dispatcher:
             self._executor.submit(self._work, delivery)
         return len(claimed)
 
-    def _free(self, done: Sequence[Done] = ()) -> tuple[int, int]:
-        """How many threads there are for deliveries of an endpoint, and for those of one that fails."""
+    def _free(self, endpoint_id: str, done: Sequence[Done] = ()) -> tuple[int, int]:
+        """How many deliveries an endpoint may have in flight, and how many if it is failing."""
         if self.stopping.is_set():
             return 0, 0
+        slow, ended = self._slow.ids(), {delivery.claim for delivery, _ in done}
         with self._lock:
-            free = self._threads - len(self._in_flight) + len(done)
-            failing = sum(delivery.is_failing for delivery in self._in_flight.values())
-        failing -= sum(delivery.is_failing for delivery, _ in done)
-        return free, min(free, max(self._threads // 2, 1) - failing)
+            others = [delivery for claim, delivery in self._in_flight.items() if claim not in ended]
+        free = self._threads - len(others)
+        slow_or_failing = sum(delivery.is_failing or delivery.endpoint_id in slow for delivery in others)
+        free_if_failing = min(free, 1, max(self._threads // 2, 1) - slow_or_failing)
+        return free_if_failing if endpoint_id in slow else free, free_if_failing
 
     def _work(self, delivery: Delivery) -> None:
         try:
-            outcome = self._attempt(delivery)
+            with self._slow.timed(delivery):
+                outcome = self._attempt(delivery)
         except Exception as error:
             self._store.set_aside(delivery.id, error)
             self._forget(delivery)
         else:
-            self._put_back([(delivery, outcome)])
+            self._keep([(delivery, outcome)])
         self._woken.set()
 
     def _is_in_flight(self, delivery: Delivery) -> bool:
@@ -181,7 +186,7 @@ class Dispatcher:
         with self._lock:
             del self._in_flight[delivery.claim]
 
-    def _put_back(self, done: Sequence[Done]) -> None:
+    def _keep(self, done: Sequence[Done]) -> None:
         with self._lock:
             self._done |= {each[0].claim: each for each in done}
 

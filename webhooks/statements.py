@@ -13,7 +13,7 @@ SCHEDULE = deliveries.SCHEDULE
 # All that changes the queue of an endpoint begins with this.
 LOCK = """
 SELECT id, client, event_types, url, status = 'enabled' AND deleted_at IS NULL AS is_open,
-  failing_since IS NOT NULL AS is_failing,
+  failing_since IS NOT NULL AS is_failing, last_success_at IS NULL AS is_new,
   (last_success_at < now() - interval '1 minute') IS NOT FALSE AS is_success_old,
   extract(epoch FROM now())::bigint AS timestamp, ARRAY(
     SELECT secret FROM webhook_secrets
@@ -44,15 +44,16 @@ SELECT event.id, event.xid::text AS xid, event.position, event.type, event.order
 FROM webhook_endpoints AS endpoint, {_NEXT}
 WHERE endpoint.id = %(endpoint_id)s ORDER BY event.xid, event.position LIMIT %(limit)s
 """
-# Of new events of one order, the later ones wait for the first. `is_blocked`: an earlier event has failed so far.
+# Of new events of one order, the later ones wait for the first. Of two deliveries, that of the later event is newer.
+# `is_blocked`: an earlier event has failed so far.
 ADD = f"""
-INSERT INTO webhook_deliveries (endpoint_id, event_id, message_id, type, order_ledger_id, sequence, due_at)
-SELECT endpoint_id, event_id, event_id, type, order_ledger_id, sequence,
+INSERT INTO webhook_deliveries (endpoint_id, event_id, message_id, type, order_ledger_id, sequence, created_at, due_at)
+SELECT endpoint_id, event_id, event_id, type, order_ledger_id, sequence, now() + number * interval '1 microsecond',
   CASE WHEN row_number() OVER (PARTITION BY order_ledger_id ORDER BY sequence) > 1 THEN 'infinity'
     ELSE {deliveries.DUE_AT} END
 FROM (SELECT %(endpoint_id)s::text AS endpoint_id, new.*
   FROM unnest(%(event_ids)s::text[], %(types)s::text[], %(order_ledger_ids)s::uuid[], %(sequences)s::integer[])
-    AS new (event_id, type, order_ledger_id, sequence)) AS waiting
+    WITH ORDINALITY AS new (event_id, type, order_ledger_id, sequence, number)) AS waiting
 ON CONFLICT (event_id, endpoint_id) DO NOTHING RETURNING due_at > now() AND due_at < 'infinity' AS is_blocked
 """
 MOVE_CURSOR = """
@@ -62,8 +63,7 @@ WHERE id = %(endpoint_id)s
 
 # Endpoints with due deliveries, the longest overdue first.
 DUE = """
-SELECT id, failing_since IS NOT NULL AS is_failing
-FROM webhook_endpoints AS endpoint, LATERAL (
+SELECT id FROM webhook_endpoints AS endpoint, LATERAL (
   SELECT due_at FROM webhook_deliveries
   WHERE endpoint_id = endpoint.id AND status = 'pending' ORDER BY due_at LIMIT 1) AS first
 WHERE status = 'enabled' AND deleted_at IS NULL AND first.due_at <= now() ORDER BY first.due_at
@@ -127,11 +127,6 @@ UPDATE webhook_endpoints SET failing_since = now() WHERE id = %(endpoint_id)s
 DISABLE = """
 UPDATE webhook_endpoints SET status = 'disabled', disabled_at = now(), disabled_reason = %(reason)s, updated_at = now()
 WHERE id = %(endpoint_id)s AND status = 'enabled' AND deleted_at IS NULL RETURNING id, client
-"""
-RELEASE = """
-UPDATE webhook_deliveries SET due_at = now() + %(delay_s)s * interval '1 second', claimed_by = NULL,
-  claimed_until = NULL
-WHERE id = %(id)s AND claim_number = %(claim_number)s AND claimed_by IS NOT NULL
 """
 # The claims of this process that it knows nothing of: the connection was lost while it claimed. One that another
 # session has locked is left to its lease.

@@ -43,7 +43,7 @@ class Store:
 
     def __init__(self, database: Database, claimant: str, in_flight: int, lease_s: float) -> None:
         """
-        :param in_flight: deliveries to one endpoint at once; one that fails has one
+        :param in_flight: deliveries to one endpoint at once; one that fails, and a new one, have one
         :param lease_s: after it, a delivery whose process has died is claimed again
         """
         self.database, self.claimant, self.in_flight, self.lease_s = database, claimant, in_flight, lease_s
@@ -55,7 +55,7 @@ class Store:
         return sum(self._fan_out(row["id"]) for row in behind)
 
     def due(self) -> list[Row]:
-        """The endpoints with due deliveries, the longest overdue first: `id`, `is_failing`."""
+        """The endpoints with due deliveries, the longest overdue first: `id`."""
         return self.database.all(statements.DUE)
 
     def claim(self, endpoint_id: str, limit: int, limit_if_failing: int | None = None) -> Sequence[Delivery]:
@@ -89,23 +89,18 @@ class Store:
         """Save outcomes of one endpoint, and claim its next due deliveries, in one transaction.
 
         :param limit: claim at most so many
-        :param limit_if_failing: the limit where the endpoint has failed since its last success
+        :param limit_if_failing: the limit where the endpoint has failed since its last success, or has had none
         :param lock: how to lock the endpoint's queue
         :param only: claim this delivery, or none
         :returns: None while another process is changing the endpoint's queue; nothing was done
         """
         limits = limit, limit if limit_if_failing is None else limit_if_failing
 
-        def turn(tx: Transaction) -> Turn | None:
+        def work(tx: Transaction) -> Turn | None:
             endpoint = tx.one(lock, endpoint_id=endpoint_id)
-            return self._turn(tx, endpoint, done, *limits, only) if endpoint else None
+            return self._save_and_claim(tx, endpoint, done, *limits, only) if endpoint else None
 
-        return self.database.transact(turn)
-
-    def release(self, delivery: Delivery, delay_s: float = 0) -> None:
-        """Release a claim without an outcome. It costs no attempt."""
-        claim = {"id": delivery.id, "claim_number": delivery.claim_number}
-        self.database.all(statements.RELEASE, **claim, delay_s=delay_s)
+        return self.database.transact(work)
 
     def release_stranded(self, in_flight: Collection[str]) -> None:
         """Release every claim of this process except those on these deliveries."""
@@ -148,14 +143,17 @@ class Store:
                 self.set_aside(row["id"], error)
         return claimed
 
-    def _turn(
+    def _save_and_claim(
         self, tx: Transaction, endpoint: Row, done: Sequence[Done], limit: int, limit_if_failing: int, only: str | None
     ) -> Turn:
         ids = _save(tx, endpoint["id"], done) if done else set()
         saved = [each for each in done if each[0].id in ids]
         is_failing = _note_successes(tx, endpoint, [outcome for _, outcome in saved])
+        is_gone = any(_is_gone(outcome) and delivery.url == endpoint["url"] for delivery, outcome in saved)
+        if is_gone:
+            _disable(tx, endpoint["id"], GONE)
         in_flight = min(limit_if_failing, 1) if is_failing else min(limit, self.in_flight)
-        is_open = endpoint["is_open"] and not any(_is_gone(outcome) for _, outcome in saved)
+        is_open = endpoint["is_open"] and not is_gone
         claimed = list(self._claim(tx, endpoint, in_flight, is_failing, only)) if is_open and in_flight > 0 else []
         return Turn(ids, claimed)
 
@@ -255,20 +253,21 @@ def _outcome_columns(delivery: Delivery, outcome: Outcome) -> tuple[object, ...]
 
 
 def _note_successes(tx: Transaction, endpoint: Row, outcomes: Sequence[Outcome]) -> bool:
-    """Note on the endpoint whether its receiver works. :returns: whether it has failed since its last success"""
-    is_failing = bool(endpoint["is_failing"])
+    """Note on the endpoint whether its receiver works.
+
+    :returns: whether it has failed since its last success, or has had none
+    """
+    is_failing, is_new = bool(endpoint["is_failing"]), bool(endpoint["is_new"])
     succeeded = [is_success(outcome) for outcome in outcomes]
     if any(succeeded):
         if is_failing or endpoint["is_success_old"]:
             tx.execute(statements.SUCCEEDED, endpoint_id=endpoint["id"])
-        is_failing = False
+        is_failing = is_new = False
     if succeeded and not succeeded[-1]:
         if not is_failing:
             tx.execute(statements.FAILED, endpoint_id=endpoint["id"])
         is_failing = True
-    if any(map(_is_gone, outcomes)):
-        _disable(tx, endpoint["id"], GONE)
-    return is_failing
+    return is_failing or is_new
 
 
 def _is_gone(outcome: Outcome) -> bool:

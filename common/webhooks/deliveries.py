@@ -13,8 +13,6 @@ BLOCKS_FOR = "interval '1 hour'"
 # Just before, it has one more attempt: a receiver that is back by then gets the events in order.
 LAST_ATTEMPT_AFTER = f"({BLOCKS_FOR} - interval '1 second')"
 
-LOCK = "SELECT status FROM webhook_endpoints WHERE id = %(endpoint_id)s AND deleted_at IS NULL FOR UPDATE"
-
 # When a delivery that has not been attempted is due: now, or once no earlier event of its order blocks it. An earlier
 # event blocks until it has ended, or until an hour after its first attempt.
 DUE_AT = f"""(

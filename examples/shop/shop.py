@@ -15,6 +15,7 @@ holdfast = HoldfastClient(os.environ["HOLDFAST_URL"], os.environ["HOLDFAST_API_K
 SECRET = os.environ["HOLDFAST_WEBHOOK_SECRET"]
 TABLES = """CREATE TABLE IF NOT EXISTS sales (reference TEXT PRIMARY KEY, status TEXT, sequence INTEGER DEFAULT 0);
 CREATE TABLE IF NOT EXISTS webhooks (id TEXT PRIMARY KEY)"""
+UPDATE = "UPDATE sales SET status = :type, sequence = :sequence WHERE reference = :reference AND sequence < :sequence"
 
 
 @contextmanager
@@ -53,8 +54,7 @@ def receive():
         event = verify_webhook(request.headers, request.get_data(), SECRET)
     except InvalidWebhook:
         abort(400)
-    change = (event["type"], event["data"]["sequence"], event["data"]["reference"], event["data"]["sequence"])
     with transaction() as database:  # the id is kept together with the work: what arrives twice is done once
         if database.execute("INSERT OR IGNORE INTO webhooks VALUES (?)", (request.headers["webhook-id"],)).rowcount:
-            database.execute("UPDATE sales SET status = ?, sequence = ? WHERE reference = ? AND sequence < ?", change)
+            database.execute(UPDATE, {"reference": None, "sequence": None, **event["data"], "type": event["type"]})
     return "", 204

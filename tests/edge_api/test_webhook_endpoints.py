@@ -167,6 +167,25 @@ def test_disabled_and_enabled_again(call, endpoint, path, world):
     assert (enabled["status"], enabled["disabled_at"], enabled["failing_since"]) == ("enabled", None, None)
 
 
+def test_corrected_url_has_five_days_again(call, endpoint, path, world, store):
+    world.set_endpoint(endpoint["id"], "failing_since = now() - interval '6 days', warnings = 3")
+    assert call("PATCH", path, {"description": "soon"}).json["failing_since"] is not None
+    assert call("PATCH", path, {"url": "https://corrected.example/"}).json["failing_since"] is None
+    store.look_after_endpoints()
+    assert call("GET", path).json["status"] == "enabled"
+
+
+def test_410_of_the_former_url_does_not_disable_the_endpoint(call, endpoint, path, world, store):
+    world.event(world.order())
+    store.fan_out()
+    (in_flight,) = store.claim(endpoint["id"], 1)
+    call("PATCH", path, {"url": "https://corrected.example/"})
+    assert store.save(in_flight, Answer(410))
+    assert call("GET", path).json["status"] == "enabled"
+    (delivery,) = call("GET", f"{path}/deliveries").json["deliveries"]
+    assert (delivery["status"], delivery["response_status"]) == ("pending", 410)
+
+
 def test_deleted_endpoint_is_gone_with_its_secrets(call, endpoint, path, world, store, deliver):
     deliver(1)
     assert call("DELETE", path).json == {"id": endpoint["id"], "deleted": True}
@@ -258,6 +277,12 @@ def test_deliveries_are_listed_newest_first_with_a_filter_and_pages(call, path, 
     assert call("GET", f"{path}/deliveries", status="lost").status_code == 400
 
 
+def test_deliveries_that_were_made_together_are_listed_newest_first(call, path, deliver):
+    events = deliver(6)
+    listed = [each["event_id"] for each in call("GET", f"{path}/deliveries").json["deliveries"]]
+    assert listed == events[::-1]
+
+
 def test_one_delivery_is_sent_again(call, endpoint, path, deliver, store):
     (event,) = deliver(1)
     (shown,) = call("GET", f"{path}/deliveries").json["deliveries"]
@@ -266,6 +291,22 @@ def test_one_delivery_is_sent_again(call, endpoint, path, deliver, store):
     assert attempt(store, endpoint) == [event]
     missing = call("POST", f"{path}/deliveries/{NO_DELIVERY}/resend")
     assert (missing.status_code, missing.json["error"]) == (404, "not_found")
+
+
+def test_deliveries_of_a_disabled_endpoint_wait_until_it_is_enabled(call, endpoint, path, deliver, store):
+    deliver(1, status=500)
+    (pending,) = call("GET", f"{path}/deliveries").json["deliveries"]
+    call("PATCH", path, {"status": "disabled"})
+    made = call("POST", f"{path}/test")
+    again = call("POST", f"{path}/deliveries/{pending['id']}/resend")
+    assert (made.status_code, again.status_code) == (202, 202)
+    listed = call("GET", f"{path}/deliveries").json["deliveries"]
+    shown = [each["next_attempt_at"] for each in (made.json, again.json, *listed)]
+    assert shown == [None] * 4
+    assert attempt(store, endpoint) == []
+    call("PATCH", path, {"status": "enabled"})
+    assert all(each["next_attempt_at"] for each in call("GET", f"{path}/deliveries").json["deliveries"])
+    assert set(attempt(store, endpoint)) == {pending["event_id"], made.json["event_id"]}
 
 
 def test_delivery_in_flight_is_left_alone(call, endpoint, path, world, store):

@@ -7,12 +7,14 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import requests
 
+from common.webhooks.secrets import signature
 from tests.credentials import EDGE_KEY
 from tests.system.running import Running
 from tests.system.stack import PROJECT, Stack, free_port
@@ -61,6 +63,14 @@ class Shop:
         assert answers == {402 if token.startswith("decline") else 200}
         return cart
 
+    def answers_a_test(self) -> int:
+        """Send what `POST /webhook_endpoints/{id}/test` makes Holdfast send. :returns: the status"""
+        body = {"type": "webhook.test", "timestamp": "2026-09-21T13:33:20Z", "data": {"webhook_endpoint_id": "we_1"}}
+        content, now = json.dumps(body).encode(), int(time.time())
+        signed = signature([self.environ["HOLDFAST_WEBHOOK_SECRET"]], "evt_test", now, content)
+        headers = {"webhook-id": "evt_test", "webhook-timestamp": str(now), "webhook-signature": signed}
+        return requests.post(f"{self.url}/holdfast", data=content, headers=headers, timeout=30).status_code
+
     def shows(self, cart: str, status: str) -> bool:
         return f"{cart}: {status}" in requests.get(self.url, timeout=10).text
 
@@ -79,6 +89,7 @@ def test_shop_sells_and_learns_how_each_order_ends(shop: Shop) -> None:
     with ExitStack() as processes:
         opened = shop.open()
         processes.callback(opened.clean_up)
+        assert shop.answers_a_test() == 204
         listener = shop.listen()
         processes.callback(listener.clean_up)
         sold, failed, declined = shop.buy("tok_visa"), shop.buy("fail_capture"), shop.buy("decline_expired")

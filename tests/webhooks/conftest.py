@@ -16,7 +16,9 @@ import pytest
 from common.calls.transport import trusting
 from common.database.database import Database, Row
 from common.webhooks.secrets import new_id, new_secret
+from edge_api.app import create_app
 from local import roles
+from tests.credentials import edge_headers
 from tests.waiting import eventually
 from tests.webhooks.receiver import Receiver
 from webhooks.store import Store
@@ -41,8 +43,8 @@ VALUES (%(id)s, %(client)s, %(order)s, %(sequence)s, %(type)s, 'AUTHORIZED', 0) 
 """
 ENDPOINT = """
 WITH endpoint AS (
-  INSERT INTO webhook_endpoints (id, client, url, event_types, cursor_xid)
-  VALUES (%(id)s, %(client)s, %(url)s, %(event_types)s, pg_snapshot_xmin(pg_current_snapshot())) RETURNING id)
+  INSERT INTO webhook_endpoints (id, client, url, event_types, last_success_at, cursor_xid)
+  VALUES (%(id)s, %(client)s, %(url)s, %(event_types)s, now(), pg_snapshot_xmin(pg_current_snapshot())) RETURNING id)
 INSERT INTO webhook_secrets (endpoint_id, number, secret) SELECT id, 1, %(secret)s FROM endpoint
 """
 DELIVERIES = """
@@ -81,6 +83,7 @@ class World:
     def endpoint(
         self, url: str = "https://shop.example/hook", client: str = "shop", event_types: tuple[str, ...] = ("*",)
     ) -> str:
+        """An endpoint whose receiver has worked so far, so it may have several deliveries in flight."""
         id_, secret = new_id("we_"), new_secret()
         self.secrets[id_] = secret
         self.database.all(ENDPOINT, id=id_, client=client, url=url, event_types=list(event_types), secret=secret)
@@ -167,6 +170,19 @@ def start(url, tmp_path):
     assert [process.wait(30) for process in started] == [
         -signal.SIGKILL if process.returncode == -signal.SIGKILL else 0 for process in started
     ], log.read_text()
+
+
+@pytest.fixture
+def shown(settings):
+    """`shown(endpoint)`: the endpoint as its owner sees it, and its deliveries."""
+
+    def get(endpoint):
+        client, path = create_app(settings()).test_client(), f"/webhook_endpoints/{endpoint}"
+        answers = [client.get(each, headers=edge_headers()) for each in (path, f"{path}/deliveries")]
+        assert [answer.status_code for answer in answers] == [200, 200]
+        return answers[0].json, answers[1].json["deliveries"]
+
+    return get
 
 
 @pytest.fixture

@@ -100,6 +100,82 @@ def test_endpoints_that_fail_have_at_most_half_of_the_threads(world, store, atte
     assert len([each for each in attempts.begun if each.url in urls]) == 2
 
 
+@pytest.fixture
+def clock(monkeypatch):
+    """`clock[0]` is the time by which attempts are slow."""
+    clock = [0.0]
+    monkeypatch.setattr("webhooks.slow.monotonic", lambda: clock[0])
+    return clock
+
+
+def make_due_before(world, *endpoints):
+    for each in endpoints:
+        world.database.all(
+            "UPDATE webhook_deliveries SET due_at = due_at - interval '1 minute'"
+            " WHERE endpoint_id = %(id)s AND status = 'pending' AND claimed_by IS NULL",
+            id=each,
+        )
+
+
+def test_receivers_that_hang_have_at_most_half_of_the_threads(world, store, attempts, start, clock):
+    """They have not failed yet."""
+    urls = [f"https://hanging-{number}.example/" for number in range(5)]
+    attempts.hold(*urls)
+    hanging = [world.endpoint(url) for url in urls]
+    world.event(world.order())
+    store.fan_out()
+    dispatcher = start(threads=10)
+    dispatcher.run_once()
+    eventually(lambda: len(attempts.begun) == 5)
+    clock[0] = 2.5
+    quick = world.endpoint("https://quick.example/")
+    for _ in range(4):
+        world.event(world.order())
+    store.fan_out()
+    make_due_before(world, *hanging)
+    dispatcher.wake()
+    run_until(dispatcher, lambda: {row["status"] for row in world.deliveries(quick)} == {"succeeded"})
+    assert [len(attempts.to(url)) for url in urls] == [1] * 5
+
+
+def test_receivers_that_succeed_slowly_have_at_most_half_of_the_threads(world, store, attempts, start, clock):
+    urls = [f"https://slow-{number}.example/" for number in range(2)]
+    attempts.hold(*urls)
+    slow, quick = [world.endpoint(url) for url in urls], world.endpoint("https://quick.example/", client="other")
+    for _ in range(12):
+        world.event(world.order())
+    store.fan_out()
+    dispatcher = start(threads=8)
+    assert dispatcher.run_once() == 8
+    eventually(lambda: len(attempts.begun) == 8)
+    clock[0] = 2.5
+    first = list(attempts.go.values())
+    attempts.hold(*urls)
+    for held in first:
+        held.set()
+    world.event(world.order("other"), client="other")
+    store.fan_out()
+    make_due_before(world, *slow)
+    dispatcher.wake()
+    run_until(dispatcher, lambda: {row["status"] for row in world.deliveries(quick)} == {"succeeded"})
+    run_until(dispatcher, lambda: len(attempts.begun) == 8 + 2 + 1)
+    assert [len(attempts.to(url)) for url in urls] == [5, 5], "one in flight for each"
+
+
+def test_new_receivers_that_hang_have_at_most_half_of_the_threads(world, store, attempts, start):
+    urls = [f"https://new-{number}.example/" for number in range(5)]
+    attempts.hold(*urls)
+    for url in urls:
+        world.set_endpoint(world.endpoint(url), "last_success_at = NULL")
+    quick = world.endpoint("https://quick.example/")
+    for _ in range(4):
+        world.event(world.order())
+    store.fan_out()
+    dispatcher = start(threads=8)
+    run_until(dispatcher, lambda: {row["status"] for row in world.deliveries(quick)} == {"succeeded"})
+    assert sum(len(attempts.to(url)) for url in urls) == 4
+
+
 def test_no_more_is_claimed_than_there_are_threads(world, store, attempts, start):
     urls = [f"https://shop-{number}.example/" for number in range(5)]
     attempts.hold(*urls)

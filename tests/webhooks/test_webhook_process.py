@@ -106,12 +106,15 @@ def test_two_processes_deliver_each_event_once(start, world, receiver):
     assert sorted(heard.id for heard in receiver.heard) == sorted(events)
 
 
-def test_address_that_is_not_public_is_refused_with_the_reason(start, world, receiver):
+def test_address_that_is_not_public_is_refused_with_the_reason(start, world, receiver, shown):
     endpoint = world.endpoint(f"{receiver.url}/hook")
     world.event(world.order())
     start(WEBHOOK_ALLOW_NETWORKS="")
     eventually(lambda: world.deliveries(endpoint) and world.deliveries(endpoint)[0]["attempts"])
-    assert "127.0.0.0/8 (loopback)" in world.deliveries(endpoint)[0]["error"]
+    failing, (delivery,) = shown(endpoint)
+    assert "127.0.0.0/8 (loopback)" in delivery["error"]
+    assert (delivery["attempts"], delivery["response_status"]) == (1, None)
+    assert failing["failing_since"] is not None
     assert receiver.heard == []
 
 

@@ -198,6 +198,16 @@ def test_an_endpoint_that_fails_has_one_in_flight(store, endpoint, queue):
     assert len(store.claim(endpoint, 10)) == 2
 
 
+def test_a_new_endpoint_has_one_in_flight_until_its_first_success(world, store, endpoint, queue):
+    world.set_endpoint(endpoint, "last_success_at = NULL")
+    for _ in range(3):
+        queue(1)
+    (claimed,) = store.claim(endpoint, 10)
+    assert store.claim(endpoint, 10) == []
+    store.save(claimed, YES)
+    assert len(store.claim(endpoint, 10)) == 2
+
+
 def test_two_processes_never_have_two_events_of_one_order(world, store, other_store, endpoint, queue):
     """Both claim at the same time, while each event becomes due again."""
     events, together = queue(4), threading.Barrier(2)
@@ -216,12 +226,6 @@ def test_two_processes_never_have_two_events_of_one_order(world, store, other_st
         for thread in threads:
             thread.join()
         assert len(claimed["me"] + claimed["other"]) <= 1
-
-
-def test_released_claim_is_due_at_once(store, other_store, endpoint, queue):
-    queue(1)
-    store.release(store.claim(endpoint, 10)[0])
-    assert len(other_store.claim(endpoint, 10)) == 1
 
 
 def test_claims_that_the_process_knows_nothing_of_are_released(world, store, endpoint, queue):
@@ -252,11 +256,13 @@ def test_longest_overdue_endpoint_and_delivery_come_first(world, store, endpoint
 # The state of an endpoint
 
 
-def test_410_disables_the_endpoint_and_keeps_its_events(world, store, endpoint, queue, due):
+def test_410_disables_the_endpoint_and_keeps_its_events(world, store, endpoint, queue, due, shown):
     queue(1)
     store.save(store.claim(endpoint, 10)[0], Answer(410))
-    row = world.row(endpoint)
-    assert (row["status"], row["disabled_reason"]) == ("disabled", "the receiver answered 410 Gone")
+    disabled, (delivery,) = shown(endpoint)
+    assert (disabled["status"], disabled["disabled_reason"]) == ("disabled", "the receiver answered 410 Gone")
+    assert disabled["disabled_at"] is not None
+    assert (delivery["status"], delivery["response_status"], delivery["next_attempt_at"]) == ("pending", 410, None)
     world.set_delivery(world.deliveries(endpoint)[0]["event_id"], "due_at = now()")
     assert due() == [] == store.claim(endpoint, 10)
     assert world.deliveries(endpoint)[0]["status"] == "pending"
@@ -271,7 +277,7 @@ def test_failures_begin_with_the_first_one_and_end_with_a_success(world, store, 
     world.set_delivery(event, "due_at = now()")
     store.save(store.claim(endpoint, 10)[0], NO)
     assert world.row(endpoint)["failing_since"] == since is not None
-    world.set_endpoint(endpoint, "warnings = 2")
+    world.set_endpoint(endpoint, "warnings = 2, last_success_at = NULL")
     world.set_delivery(event, "due_at = now()")
     store.save(store.claim(endpoint, 10)[0], YES)
     row = world.row(endpoint)
@@ -289,11 +295,12 @@ def test_warnings_come_before_an_endpoint_is_disabled(world, store, endpoint, ca
         assert world.row(endpoint)["status"] == "enabled"
 
 
-def test_five_days_without_a_success_disable_an_endpoint(world, store, endpoint, caplog, database):
+def test_five_days_without_a_success_disable_an_endpoint(world, store, endpoint, caplog, database, shown):
     caplog.set_level("WARNING")
     world.set_endpoint(endpoint, "failing_since = now() - interval '5 days'")
     store.look_after_endpoints()
-    assert world.row(endpoint)["disabled_reason"] == "no delivery succeeded for five days"
+    disabled, _ = shown(endpoint)
+    assert (disabled["status"], disabled["disabled_reason"]) == ("disabled", "no delivery succeeded for five days")
     assert "was disabled" in caplog.text
     (noted,) = database.all(
         "SELECT details FROM operator_log WHERE action = 'webhook_endpoint.disabled' AND details ->> 'id' = %(id)s",
