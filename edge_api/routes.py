@@ -113,7 +113,7 @@ def list_events(edge: Edge, query: dict[str, Any]) -> Row:
     status=202,
     idempotency_key=True,
     sent=True,
-    errors=(OrderNotFound, OrderNotCancellable),
+    errors=(OrderNotFound, OrderNotCancellable, errors.RequestExpired),
 )
 def cancel_order(edge: Edge, order_ledger_id: str, idempotency_key: str, body: Row, sent: Row) -> StoredResponse:
     """Cancel an order that is not completed.

@@ -88,7 +88,7 @@ class Waiting(Schema):
     wait = Seconds(
         load_default=0.0,
         validate=validate.Range(0, MAX_WAIT_S),
-        metadata={"description": "answer when the order is in a terminal state, or after this many seconds"},
+        metadata={"description": "answer when the order or refund has ended, or after this many seconds"},
     )
 
 

@@ -210,7 +210,7 @@ class Event:
 
     `type`: `order.authorized`, `order.authorization_failed`, `order.completed`, `order.failed`, `order.cancelled`,
     `refund.succeeded` or `refund.failed`; a newer server may have more. `sequence` counts the events of an order from
-    1. `refund_id` is given in events about a refund.
+    1. `refund_id` is given in events about a refund. `raw` is the event as the server sent it.
     """
 
     id: str
@@ -228,6 +228,7 @@ class Event:
     currency: str
     failure: Failure | None
     refund_id: str | None
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
 
     @classmethod
     def from_json(cls, event: Mapping[str, Any]) -> Event:
@@ -249,6 +250,7 @@ class Event:
             currency=_text(data["currency"]),
             failure=Failure(_text(failure["code"]), str(failure.get("message", ""))) if failure else None,
             refund_id=data.get("refund_id"),
+            raw=event,
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
 from urllib.parse import quote
 
 import requests
@@ -41,12 +40,26 @@ class WebhookCalls(Calls):
         """:raises NotFound: there is no such endpoint, or it belongs to another client"""
         return self._call("GET", _path(endpoint_id), _endpoint)
 
-    def change_webhook_endpoint(self, endpoint_id: str, **changes: Any) -> WebhookEndpoint:
-        """Change `url`, `event_types`, `description` or `status` (`enabled`, `disabled`).
+    def change_webhook_endpoint(
+        self,
+        endpoint_id: str,
+        *,
+        url: str | None = None,
+        event_types: Sequence[str] | None = None,
+        description: str | None = None,
+        status: str | None = None,
+    ) -> WebhookEndpoint:
+        """Change what is given. What is None stays as it is.
 
+        :param description: an empty one deletes it
+        :param status: `enabled` or `disabled`
         :raises NotFound: there is no such endpoint, or it belongs to another client
         :raises ValidationError: a field cannot have this value
         """
+        types = None if event_types is None else list(event_types)
+        changes = given(url=url, event_types=types, status=status)
+        if description is not None:
+            changes["description"] = description or None
         return self._call("PATCH", _path(endpoint_id), _endpoint, json=changes)
 
     def delete_webhook_endpoint(self, endpoint_id: str) -> None:

@@ -36,10 +36,9 @@ Holdfast is up. Ctrl-C stops it.
 To create a product, order two of it, and see the result, paste this into a second terminal:
 
   . {secrets}
-  TOKEN=$({python} -m ops service-token inventory)
   NAME=$(python3 -c 'import uuid; print(uuid.uuid4())')
 
-  PRODUCT=$(curl -s {inventory}/inventory/products -H "Authorization: Bearer $TOKEN" \\
+  PRODUCT=$(curl -s {web}/products -H "Authorization: Bearer $HOLDFAST_API_KEY" \\
     -H 'Content-Type: application/json' \\
     -d '{{"name": "Coffee", "sku": "COFFEE-'$NAME'", "price_cents": 1250, "initial_stock": 10}}' \\
     | python3 -c 'import json, sys; print(json.load(sys.stdin)["id"])')
@@ -157,8 +156,5 @@ def _banner(served: Served) -> str:
     if DOUBLE in plan.commands:
         lines.append(f"  {'Stripe':<20} {plan.url(DOUBLE)}  (a stand-in: no money moves)")
     token = "pm_card_visa" if plan.environ.get("PAYMENT_GATEWAY") == "stripe" else "tok_visa"
-    web, inventory = plan.url("web"), plan.url("inventory_service")
-    return BANNER.format(
-        places="\n".join(lines), web=web, inventory=inventory, token=token,
-        secrets=shlex.quote(str(secrets.resolve())), python=shlex.quote(sys.executable),
-    )  # fmt: skip
+    where = shlex.quote(str(secrets.resolve()))
+    return BANNER.format(places="\n".join(lines), web=plan.url("web"), token=token, secrets=where)

@@ -10,7 +10,7 @@ from itertools import islice
 import click
 
 from holdfast_client.cli.connection import Connection, pass_connection
-from holdfast_client.cli.feed import LOOK_EVERY_S, as_body, events_since, follow, newest_place
+from holdfast_client.cli.feed import LOOK_EVERY_S, events_since, follow, newest_place
 from holdfast_client.cli.output import FORMAT, JSONL, STREAM_FORMAT, TABLE, cell, notice, show_all, show_line
 from holdfast_client.cli.stopping import until_stopped
 from holdfast_client.cli.values import when
@@ -95,5 +95,4 @@ def _show(event: Event, output: str) -> None:
 
 
 def _row(event: Event, output: str) -> dict[str, object]:
-    body = {"id": event.id, **as_body(event)}
-    return {**body, **body["data"]} if output == TABLE else body
+    return {**event.raw, **event.raw["data"]} if output == TABLE else dict(event.raw)

@@ -6,9 +6,8 @@ import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any
 
-from holdfast_client.cli.output import notice, rfc3339
+from holdfast_client.cli.output import notice
 from holdfast_client.client import HoldfastClient
 from holdfast_client.errors import Unavailable
 from holdfast_client.models import Event
@@ -62,23 +61,3 @@ def follow(client: HoldfastClient, after: str | None, *, types: Types = None) ->
             notice("No answer from Holdfast. Trying again.")
             time.sleep(PAUSE_WITHOUT_ANSWER_S)
         yield None
-
-
-def as_body(event: Event) -> dict[str, Any]:
-    """`{"type", "timestamp", "data"}`, as the Edge API and webhooks have it."""
-    data: dict[str, Any] = {
-        "order_ledger_id": event.order_ledger_id,
-        "order_id": event.order_id,
-        "client_request_id": event.client_request_id,
-        "reference": event.reference,
-        "metadata": dict(event.metadata),
-        "status": event.status,
-        "sequence": event.sequence,
-        "total_amount_cents": event.total_amount_cents,
-        "refunded_cents": event.refunded_cents,
-        "currency": event.currency,
-        "failure": {"code": event.failure.code, "message": event.failure.message} if event.failure else None,
-    }
-    if event.refund_id is not None:
-        data["refund_id"] = event.refund_id
-    return {"type": event.type, "timestamp": rfc3339(event.timestamp), "data": data}

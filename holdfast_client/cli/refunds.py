@@ -1,4 +1,4 @@
-"""`holdfast orders refund` and `holdfast orders refunds`, and how to make events about refunds happen."""
+"""`holdfast orders refund` and `holdfast orders refunds`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from holdfast_client.cli.connection import Connection, pass_connection
 from holdfast_client.cli.failures import Failed
 from holdfast_client.cli.orders import TIMEOUT, WAIT
 from holdfast_client.cli.output import FORMAT, as_row, notice, show_all, show_one
-from holdfast_client.cli.trigger import RECIPES, Place
 from holdfast_client.cli.values import KEY, REASON, order_line
 from holdfast_client.client import LONGEST_SERVER_WAIT_S, HoldfastClient
 from holdfast_client.models import Line, Refund
@@ -93,16 +92,3 @@ def _ended(client: HoldfastClient, refund_id: str, timeout: float) -> Refund:
         if made.is_terminal or time.monotonic() >= deadline:
             return made
         time.sleep(LOOK_EVERY_S)
-
-
-def _refunded(token: str) -> Any:
-    def recipe(client: HoldfastClient, place: Place) -> str:
-        order_ledger_id = place(token)
-        client.wait_until_terminal(order_ledger_id)
-        client.refund(order_ledger_id, reason="other")
-        return order_ledger_id
-
-    return recipe
-
-
-RECIPES |= {"refund.succeeded": _refunded("tok_visa"), "refund.failed": _refunded("fail_refund")}

@@ -11,7 +11,6 @@ import click
 
 from holdfast_client.cli.connection import Connection, pass_connection
 from holdfast_client.cli.failures import Failed
-from holdfast_client.cli.feed import as_body
 from holdfast_client.cli.output import FORMAT, TABLE, notice, show_one
 from holdfast_client.cli.values import METADATA
 from holdfast_client.client import HoldfastClient
@@ -25,9 +24,11 @@ APPEARS_WITHIN_S = 60
 LOOK_EVERY_S = 0.2
 Place = Callable[[str], str]
 """Places an order with this card, and returns its order_ledger_id, also after a decline."""
+Recipe = Callable[[HoldfastClient, Place], str]
+"""Makes an event happen, and returns the order_ledger_id of its order."""
 
 
-def _with_card(token: str) -> Callable[[HoldfastClient, Place], str]:
+def _with_card(token: str) -> Recipe:
     return lambda client, place: place(token)
 
 
@@ -43,12 +44,24 @@ def _cancelled(client: HoldfastClient, place: Place) -> str:
     raise Failed(f"{TRIES} orders were completed before they could be cancelled.", "Try again.")
 
 
-RECIPES: dict[str, Callable[[HoldfastClient, Place], str]] = {
+def _refunded(token: str) -> Recipe:
+    def recipe(client: HoldfastClient, place: Place) -> str:
+        order_ledger_id = place(token)
+        client.wait_until_terminal(order_ledger_id)
+        client.refund(order_ledger_id, reason="other")
+        return order_ledger_id
+
+    return recipe
+
+
+RECIPES: dict[str, Recipe] = {
     "order.authorized": _with_card("tok_visa"),
     "order.completed": _with_card("tok_visa"),
     "order.failed": _with_card("fail_capture"),
     "order.authorization_failed": _with_card("decline_insufficient"),
     "order.cancelled": _cancelled,
+    "refund.succeeded": _refunded("tok_visa"),
+    "refund.failed": _refunded("fail_refund"),
 }
 """Event type → what makes it happen."""
 
@@ -83,7 +96,7 @@ def trigger(
         product = product_id or _product(client)
         place = _placing(client, product, reference, dict(metadata) or None)
         event = _appearing(client, event_type, recipe(client, place))
-    body = {"id": event.id, **as_body(event)}
+    body = dict(event.raw)
     show_one({**body, **body["data"]} if output == TABLE else body, output, COLUMNS if output == TABLE else ())
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import requests
 
-from holdfast_client.cli.feed import as_body
 from holdfast_client.models import Event
 from holdfast_client.webhooks import SECRET_PREFIX
 
@@ -49,7 +48,7 @@ class Delivery:
 
 
 class Sender:
-    """Posts single events to the address, as Standard Webhooks has it."""
+    """Posts single events to the address, as Standard Webhooks specifies."""
 
     def __init__(self, url: str, secret: str, *, now: Callable[[], float] = time.time) -> None:
         self._url, self._secret, self._now = url, secret, now
@@ -57,7 +56,7 @@ class Sender:
         self._session.trust_env = False  # a proxy cannot reach this machine's ports
 
     def send(self, event: Event) -> Answer:
-        body = json.dumps(as_body(event), ensure_ascii=False, separators=(",", ":")).encode()
+        body = json.dumps(_body(event), ensure_ascii=False, separators=(",", ":")).encode()
         timestamp = int(self._now())
         headers = {
             "Content-Type": "application/json",
@@ -129,6 +128,11 @@ def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
     key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
     content = f"{message_id}.{timestamp}.".encode() + body
     return f"v1,{base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()}"
+
+
+def _body(event: Event) -> dict[str, Any]:
+    """What Holdfast posts: the event without its id, with every field of this server, known here or not."""
+    return {name: value for name, value in event.raw.items() if name != "id"}
 
 
 def as_line(delivery: Delivery, delay_s: float | None) -> dict[str, Any]:

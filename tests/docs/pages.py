@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -30,15 +32,20 @@ def blocks(page: str) -> list[Block]:
 
 
 def script(page: str, base_port: int) -> str:
-    """Join all shell and Python blocks of a page; the first failing command ends the script."""
-    parts = ["set -euo pipefail", *filter(None, (_runnable(block) for block in blocks(page)))]
+    """Join all shell and Python blocks of a page; the first failing command ends the script.
+
+    Python blocks that follow each other are one program.
+    """
+    runs = groupby(blocks(page), key=lambda block: block.language)
+    parts = ["set -euo pipefail", *filter(None, (_runnable(language, run) for language, run in runs))]
     return ADDRESS.sub(lambda found: f"{found[1]}{base_port + int(found[2])}", "\n".join(parts))
 
 
-def _runnable(block: Block) -> str:
-    if block.language == "sh":
-        return TOO_LONG.sub(r"make -n \1", RUNNING_ALREADY.sub("", block.text))
-    if block.language == "python":
+def _runnable(language: str, run: Iterable[Block]) -> str:
+    text = "".join(block.text for block in run)
+    if language == "sh":
+        return TOO_LONG.sub(r"make -n \1", RUNNING_ALREADY.sub("", text))
+    if language == "python":
         exported = "export PRODUCT HOLDFAST_API_KEY"
-        return f"{exported}\n.venv/bin/python -W error - <<'END_OF_PYTHON'\n{block.text}END_OF_PYTHON\n"
+        return f"{exported}\n.venv/bin/python -W error - <<'END_OF_PYTHON'\n{text}END_OF_PYTHON\n"
     return ""

@@ -66,9 +66,11 @@ def test_event_is_read_whole(fake: responses.RequestsMock) -> None:
         timestamp=datetime(2026, 11, 22, 10, 0, 0, 1, tzinfo=UTC),
         failure=Failure("insufficient_stock", "Sold out."),
         refund_id=None,
+        raw={},
         **{name: value for name, value in DATA.items() if name != "failure"},  # type: ignore[arg-type]
     )
     assert second.refund_id == PRODUCT
+    assert second.raw == event(2, refund_id=PRODUCT)
 
 
 def test_pages_are_read_when_they_are_needed_until_one_is_empty(fake: responses.RequestsMock) -> None:

@@ -33,7 +33,8 @@ def test_endpoint_from_its_beginning_to_its_end(client):
     assert made.secret not in repr(made)
     assert client.get_webhook_endpoint(made.id) == client.webhook_endpoints()[0]
     changed = client.change_webhook_endpoint(made.id, status="disabled", event_types=["order.failed"])
-    assert (changed.status, changed.event_types) == ("disabled", ("order.failed",))
+    assert (changed.status, changed.event_types, changed.description) == ("disabled", ("order.failed",), "shop")
+    assert client.change_webhook_endpoint(made.id, description="").description is None
     assert client.rotate_webhook_secret(made.id).secret not in (None, made.secret)
     test = client.test_webhook_endpoint(made.id)
     assert (test.event_type, test.status, test.order_ledger_id) == ("webhook.test", "pending", None)

@@ -97,9 +97,10 @@ def fake() -> Iterator[responses.RequestsMock]:
 
 def test_webhook_is_signed_and_has_the_body_of_the_feed(fake: responses.RequestsMock) -> None:
     fake.post(SHOP, status=204)
-    assert Sender(SHOP, SECRET).send(an_event(7, refund_id=PRODUCT)).is_yes
+    data = {"refund_id": PRODUCT, "of_a_newer_server": [1]}
+    assert Sender(SHOP, SECRET).send(an_event(7, **data)).is_yes
     request = fake.calls[0].request
-    body = {name: value for name, value in event(7, refund_id=PRODUCT).items() if name != "id"}
+    body = {name: value for name, value in event(7, **data).items() if name != "id"}
     assert verify_webhook(request.headers, request.body or b"", SECRET) == body
     assert request.headers["webhook-id"] == event(7)["id"]
 
