@@ -18,6 +18,7 @@ from webhooks.store import Store
 
 LONGEST_PAUSE_S = 1.0  # while the database does not answer
 SAVE_WITHIN_S, TRY_AGAIN_EVERY_S = 5.0, 0.1  # after the last attempt of a process that stops
+NONE = 0, 0  # the limits of a turn that claims nothing
 log = logging.getLogger(__name__)
 
 
@@ -104,7 +105,10 @@ class Dispatcher:
         return self._submit(self._store.claim(endpoint_id, free, free_if_failing))
 
     def _settle(self) -> int:
-        """Save the outcomes that have come in, and claim the next deliveries of the same endpoints."""
+        """Save the outcomes that have come in, and claim the next deliveries of the same endpoints.
+
+        When it is time to look for others, nothing is claimed here, so that the longest overdue endpoint comes first.
+        """
         with self._lock:
             done, self._done = list(self._done.values()), {}
         endpoints: dict[str, list[Done]] = {}
@@ -118,7 +122,8 @@ class Dispatcher:
 
     def _turn(self, endpoint_id: str, done: Sequence[Done]) -> int:
         try:
-            turn = self._store.turn(endpoint_id, done, *self._free(endpoint_id, done))
+            is_time_to_look = time.monotonic() >= self._look_at
+            turn = self._store.turn(endpoint_id, done, *(NONE if is_time_to_look else self._free(endpoint_id, done)))
         except Exception as error:
             if not entry_errors.may_be_one_entry(error):
                 raise
@@ -158,7 +163,7 @@ class Dispatcher:
     def _free(self, endpoint_id: str, done: Sequence[Done] = ()) -> tuple[int, int]:
         """How many deliveries an endpoint may have in flight, and how many if it is failing."""
         if self.stopping.is_set():
-            return 0, 0
+            return NONE
         slow, ended = self._slow.ids(), {delivery.claim for delivery, _ in done}
         with self._lock:
             others = [delivery for claim, delivery in self._in_flight.items() if claim not in ended]

@@ -189,6 +189,32 @@ def test_no_more_is_claimed_than_there_are_threads(world, store, attempts, start
     assert dispatcher.in_flight == 3
 
 
+def test_quick_endpoints_with_a_backlog_hold_up_no_other(world, store, attempts, start):
+    """They have all threads. The next free one goes to the endpoint that has waited longest."""
+    busy = [world.endpoint(f"https://busy-{number}.example/") for number in range(2)]
+    attempts.hold("https://busy-0.example/", "https://busy-1.example/")
+    for _ in range(5):
+        world.event(world.order())
+    store.fan_out()
+    dispatcher = start(threads=2)
+    run_until(dispatcher, lambda: len(attempts.begun) == 2)
+    world.endpoint("https://waits.example/")
+    waiting = world.event(world.order())
+    store.fan_out()
+    world.set_delivery(waiting, "due_at = now() + interval '1 hour'")
+    world.database.all(
+        "UPDATE webhook_deliveries SET due_at = now() - interval '1 hour' WHERE message_id = %(id)s"
+        " AND endpoint_id <> ALL (%(busy)s)",
+        id=waiting,
+        busy=busy,
+    )
+    dispatcher.run_once()  # no thread is free
+    for held in attempts.go.values():
+        held.set()
+    run_until(dispatcher, lambda: len(attempts.begun) >= 4)
+    assert "https://waits.example/" in [delivery.url for delivery in attempts.begun[2:4]]
+
+
 def test_one_connection_is_enough_for_all_threads(world, store, attempts, start, url, monkeypatch):
     database = Database(url, name="small", size=1)
     monkeypatch.setattr(store, "database", database)
