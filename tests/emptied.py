@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 LARGE_BYTES = 1_000_000
-EMPTY = f"""
+_EMPTY = """
 DO $$
 DECLARE
   tables text[] := ARRAY(SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public'
@@ -19,7 +19,7 @@ BEGIN
   SET LOCAL session_replication_role = replica; -- no triggers, no foreign keys
   EXECUTE 'LOCK TABLE ' || array_to_string(tables, ', ') || ' IN EXCLUSIVE MODE';
   FOREACH each IN ARRAY tables LOOP
-    IF pg_relation_size(each) > {LARGE_BYTES} THEN
+    IF pg_relation_size(each) > {bytes} THEN
       EXECUTE 'TRUNCATE ' || each || ' CASCADE';
     ELSIF pg_relation_size(each) > 0 THEN
       EXECUTE 'DELETE FROM ' || each;
@@ -27,6 +27,9 @@ BEGIN
   END LOOP;
 END $$
 """
+EMPTY = _EMPTY.format(bytes=LARGE_BYTES)
+# The files are new, too: DELETE leaves them as large as they were.
+EMPTY_WITH_NEW_FILES = _EMPTY.format(bytes=-1)
 
 
 def empty_tables(cursor: Any) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from local.binaries import server_account
+from tests.emptied import EMPTY_WITH_NEW_FILES
 from tests.faults.shared_stack import ORCHESTRATORS, SharedStack
 from tests.waiting import eventually
 
@@ -43,6 +44,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @contextmanager
 def tables_on(stack: SharedStack, disk: Path) -> Iterator[None]:
+    stack.sql(EMPTY_WITH_NEW_FILES)
     stack.sql(f"CREATE TABLESPACE small LOCATION '{disk}'")
     stack.sql(MOVE.format("pg_default", "small"))
     try:
