@@ -50,7 +50,7 @@ class OrderNotRefundable(ApiError):
 
 
 class RefundExceedsRemaining(ApiError):
-    """Less is left to refund. `details.remaining_cents` says how much, `details.items` of which products too many."""
+    """Less is left to refund: `details.remaining_cents`. `details.items` lists products with too many pieces."""
 
     status, code = 409, "refund_exceeds_remaining"
 

@@ -6,23 +6,13 @@ back when it fails, in the transaction of the change (edge_api/refund_models.py)
 
 from __future__ import annotations
 
-from orchestrator import statements
-from orchestrator.statements import _NO_LOCK_WAIT, _NOT_SET_ASIDE, _OUTCOME, _RETRY_AT, _TAKE
+from orchestrator import entry_statements as shared
 
+_REFUNDS = {"table": "refunds", "aside": "set_aside_refunds", "entry_id": "refund_id"}
 
-def _of_refunds(statement: str) -> str:
-    """The same statement for refunds."""
-    for order, refund in (
-        ("order_ledger_id", "refund_id"), ("set_aside_entries", "set_aside_refunds"), ("order_ledger", "refunds"),
-    ):  # fmt: skip
-        statement = statement.replace(order, refund)
-    return statement
-
-
-_REFUND_NOT_SET_ASIDE = _of_refunds(_NOT_SET_ASIDE)
 _CLAIM_REFUNDS = f"""
 ), claimed AS (
-  UPDATE refunds SET {_TAKE}
+  UPDATE refunds SET {shared.TAKE}
   FROM due WHERE refunds.id = due.id
   RETURNING refunds.id, order_ledger_id, claim_number, request_id, amount_cents, restock, status, restocked,
     not_restocked, failure_code, failure_message, retry_count, attention_reason, unproductive_claims, created_at,
@@ -44,7 +34,7 @@ FROM claimed JOIN order_ledger l ON l.id = order_ledger_id ORDER BY claimed.crea
 CLAIM = f"""
 WITH due AS (
   SELECT id, unproductive_claims >= %(max_claims)s AS is_poison
-  FROM refunds AS entry WHERE due_at <= now() AND {_REFUND_NOT_SET_ASIDE}
+  FROM refunds AS entry WHERE due_at <= now() AND {shared.NOT_SET_ASIDE.format(**_REFUNDS)}
   ORDER BY due_at LIMIT %(limit)s FOR UPDATE OF entry SKIP LOCKED
 {_CLAIM_REFUNDS}"""
 
@@ -54,18 +44,18 @@ WITH due AS (
   SELECT id, unproductive_claims >= %(max_claims)s AS is_poison
   FROM refunds WHERE id = %(id)s AND due_at <= now() FOR UPDATE SKIP LOCKED
 {_CLAIM_REFUNDS}"""
-DUE = _of_refunds(statements.DUE)
-NEXT_DUE = _of_refunds(statements.NEXT_DUE)
-RELEASE = _of_refunds(statements.RELEASE)
-STRANDED = _of_refunds(statements.STRANDED)
-SET_ASIDE = _of_refunds(statements.SET_ASIDE)
-SET_ASIDE_UNWRITABLE = _of_refunds(statements.SET_ASIDE_UNWRITABLE)
-IS_WRITABLE_AGAIN = _of_refunds(statements.IS_WRITABLE_AGAIN)
+DUE = shared.DUE.format(**_REFUNDS)
+NEXT_DUE = shared.NEXT_DUE.format(**_REFUNDS)
+RELEASE = shared.RELEASE.format(**_REFUNDS)
+STRANDED = shared.STRANDED.format(**_REFUNDS)
+SET_ASIDE = shared.SET_ASIDE.format(**_REFUNDS)
+SET_ASIDE_UNWRITABLE = shared.SET_ASIDE_UNWRITABLE.format(**_REFUNDS)
+IS_WRITABLE_AGAIN = shared.IS_WRITABLE_AGAIN.format(**_REFUNDS)
 
 # Save the outcomes for claimed refunds, as for orders. `updated_at` is the time of the last progress. The end of a
 # refund changes its order. Everybody locks orders before their refunds, in the order of their ids.
 SAVE = f"""
-WITH {_NO_LOCK_WAIT}, given AS (
+WITH {shared.NO_LOCK_WAIT}, given AS (
   SELECT * FROM json_to_recordset(%(entries)s) AS given (id uuid, claim_number integer, expected_status text,
     status text, detail text, restocked uuid[], not_restocked uuid[], has_advanced boolean, retry_count integer,
     failure_code text, failure_message text, attention text, retry_in_s double precision, is_terminal boolean)
@@ -76,7 +66,7 @@ WITH {_NO_LOCK_WAIT}, given AS (
 )
 UPDATE refunds AS entry SET status = given.status, status_detail = given.detail, restocked = given.restocked,
   not_restocked = given.not_restocked, retry_count = given.retry_count, failure_code = given.failure_code,
-  failure_message = given.failure_message, {_OUTCOME.format(retry_at=_RETRY_AT)},
+  failure_message = given.failure_message, {shared.OUTCOME.format(retry_at=shared.RETRY_AT)},
   updated_at = CASE WHEN has_advanced THEN now() ELSE entry.updated_at END
 FROM no_lock_wait, given, (SELECT count(*) FROM locked) AS orders
 WHERE entry.id = given.id AND entry.claim_number = given.claim_number AND entry.status = given.expected_status

@@ -1,5 +1,4 @@
-"""Note which products the inventory service refused to take back, so that their refunds can end. Note late texts for
-erasure.
+"""The products that a refund could not put back into stock, and the erasure of notes that come late.
 
 Revision ID: holdfast_0019
 Revises: holdfast_0018

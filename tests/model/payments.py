@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from common.api.errors import ValidationFailed
-from payments_service import gateway
 from payments_service.errors import (
     AlreadyCaptured,
     AlreadyVoided,
@@ -16,6 +15,7 @@ from payments_service.errors import (
     PaymentDeclined,
     RefundDeclined,
 )
+from payments_service.gateways import simulated
 from payments_service.operations import CAPTURE_REFUSED
 from tests.model.books import Books, Handled, Movement, Payment, answer, find, once, put, refused
 from tests.model.network import Request, Response
@@ -37,15 +37,15 @@ def _authorize(books: Books, body: dict[str, Any]) -> Handled:
     if any(payment.key == body["idempotency_key"] for payment in books.payments):
         raise AlreadyVoided()  # by a tombstone: an authorization has a stored answer
     payment, token = _new_payment(books, body["idempotency_key"]), body["payment_token"]
-    if code := gateway.decline_code(token):
+    if code := simulated.decline_code(token):
         payment = payment._replace(status="DECLINED", amount=body["amount_cents"])
         return _declined(books, payment, code)
     payment = payment._replace(
         status="AUTHORIZED",
         amount=body["amount_cents"],
-        refuses_capture=gateway.refuses_capture(token),
-        refuses_refund=gateway.refuses_refund(token),
-        delays_refund=gateway.delays_refund(token),
+        refuses_capture=simulated.refuses_capture(token),
+        refuses_refund=simulated.refuses_refund(token),
+        delays_refund=simulated.delays_refund(token),
     )
     return _changed(books, payment, amount_cents=payment.amount, currency=body["currency"])
 
