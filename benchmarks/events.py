@@ -56,7 +56,8 @@ FROM (
 """
 SOME = """
 SELECT id, order_ledger_id::text FROM events WHERE client = 'bench'
-  AND position IN (SELECT floor(random() * (SELECT max(position) FROM events))::bigint FROM generate_series(1, %s))
+  AND position IN (SELECT floor(random() * (SELECT max(position) FROM events WHERE xid = '3'))::bigint
+    FROM generate_series(1, %s))
 """
 NEWEST = "SELECT id FROM events WHERE client = 'bench' ORDER BY id DESC LIMIT 1"
 # Name → the question, given an event of the client and its newest one.
