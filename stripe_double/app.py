@@ -83,7 +83,7 @@ def _view(path: Path, name: str, operation: Operation, seen: Seen) -> Any:
 def _fault(store: Store, name: str) -> str:
     for number, kind, rate in store.faults(name):
         if CHANCE.random() < rate:
-            store.use_fault(number)
+            store.use_fault(number, kind)
             return kind
     return ""
 

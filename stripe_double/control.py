@@ -11,7 +11,7 @@ PENDING = "pending"
 
 
 def control(store: Store, verb: str, body: Object) -> Object:
-    """:returns: of `look`: the sums of money; of every other verb: nothing"""
+    """:returns: of `look`: the sums of money, and how often each fault was met; of every other verb: nothing"""
     match verb:
         case "fault":
             store.add_fault(body["operation"], body["kind"], body.get("rate", 1.0), body.get("times"))
@@ -50,4 +50,5 @@ def _sums(store: Store) -> Object:
         "held": sum(each["amount_capturable"] for each in intents),
         "captured": sum(each["amount_received"] for each in intents),
         "refunded": sum(each["amount"] for each in returned),
+        "faults": store.setting("faults met"),
     }

@@ -108,8 +108,10 @@ class Store:
         )
         return list(rows)
 
-    def use_fault(self, number: int) -> None:
+    def use_fault(self, number: int, kind: str) -> None:
         self._connection.execute("UPDATE faults SET times = times - 1 WHERE number = ?", (number,))
+        met = self.setting("faults met")
+        self.set("faults met", {**met, kind: met.get(kind, 0) + 1})
 
     def end_faults(self) -> None:
         self._connection.execute("DELETE FROM faults")
