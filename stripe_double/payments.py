@@ -92,6 +92,8 @@ def capture(store: Store, params: Params, id_: str) -> Object:
     amount = int(params.get("amount_to_capture") or intent["amount_capturable"])
     if amount > intent["amount_capturable"]:
         raise invalid("The amount is larger than what is held.", code="amount_too_large", param="amount_to_capture")
+    if intent["payment_method"] == cards.REFUSES_CAPTURE:
+        raise declined(intent, "card_declined", "generic_decline")
     charge = store.find(intent["latest_charge"]) or {}
     store.save(charge | {"captured": True, "amount_captured": amount, "payment_method_details": _details()})
     intent = store.save(intent | {"status": "succeeded", "amount_capturable": 0, "amount_received": amount})
