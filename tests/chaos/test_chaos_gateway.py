@@ -20,7 +20,8 @@ AT_GATEWAY = "money at the gateway:"
 
 def held(store: Store, authorization: str = "auth_1", order: str = ID, amount: int = 999) -> str:
     of = {"holdfast_key": f"authorize:{order}", "holdfast_authorization": authorization}
-    made = payments.create(store, {"amount": str(amount), "currency": "usd", "capture_method": "manual", "metadata": of})
+    sale = {"amount": str(amount), "currency": "usd", "capture_method": "manual", "metadata": of}
+    made = payments.create(store, sale)
     payments.confirm(store, {"payment_method": "pm_card_visa"}, made["id"])
     return str(made["id"])
 

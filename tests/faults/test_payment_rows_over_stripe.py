@@ -1,7 +1,7 @@
 """The rows of the catalogue that touch payments, with Stripe behind the payments service.
 
-The rows' own tests run here once more: their fixtures are those of `over_stripe`. Then answers are lost at Stripe and at
-the payments service at once.
+The rows' own tests run here once more: their fixtures are those of `over_stripe`. Then answers are lost at Stripe and
+at the payments service at once.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def accepted(proxied: ProxiedOverStripe, **changes: str | int) -> str:
 def test_answers_lost_on_both_sides_move_the_money_once(
     proxied: ProxiedOverStripe, kind: str, fault: type[Fault]
 ) -> None:
-    """At Stripe twice for each operation, at the payments service once for each call; and each order ends in its way."""
+    """At Stripe twice for each operation, at the payments service once for each call."""
     for operation in AT_STRIPE:
         proxied.stripe.fault(operation, kind, times=2)
     for call in AT_PAYMENTS:
