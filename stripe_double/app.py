@@ -7,6 +7,7 @@ import random
 import re
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ INSTEAD = {
     "401": (401, {"type": "invalid_request_error", "message": "Invalid API Key provided."}),
     "403": (403, {"type": "invalid_request_error", "message": "The key does not have the required permissions."}),
 }
-LOST_BEFORE, LOST_AFTER, UNREADABLE = "lost_before", "lost_after", "unreadable"
+LOST_BEFORE, LOST_AFTER, UNREADABLE, SILENT = "lost_before", "lost_after", "unreadable", "silent"
 ROUTES: tuple[tuple[str, str, str, Operation], ...] = (
     ("POST", "/v1/payment_intents", "create", payments.create),
     ("GET", "/v1/payment_intents", "list", payments.intents),
@@ -64,20 +65,25 @@ def _view(path: Path, name: str, operation: Operation, seen: Seen) -> Any:
         with opened(path) as store:
             fault = _fault(store, name)
             if fault in INSTEAD:
-                status, error = INSTEAD[fault]
-                answer = _answer(status, json.dumps({"error": error}))
-                if fault == "429":
-                    answer.headers.update({"Retry-After": "2", "Stripe-Should-Retry": "true"})
-            elif fault == LOST_BEFORE:
-                return _lost()
-            else:
+                answer = _instead(fault)
+            elif fault not in (LOST_BEFORE, SILENT):
                 answer = _once(store, name, operation, ids)
+        if fault == SILENT:
+            request.environ["werkzeug.socket"].recv(1)  # until the caller hangs up
+        if fault in (LOST_BEFORE, SILENT):
+            return _lost()
         seen(name, answer.status_code, answer.get_json())
         if fault == LOST_AFTER:
             return _lost()
         return Response("<html>", 200) if fault == UNREADABLE else answer
 
     return view
+
+
+def _instead(fault: str) -> Response:
+    status, error = INSTEAD[fault]
+    more = {"Retry-After": "2", "Stripe-Should-Retry": "true"} if fault == "429" else {}
+    return _answer(status, json.dumps({"error": error}), more)
 
 
 def _fault(store: Store, name: str) -> str:
@@ -124,7 +130,8 @@ def _answer(status: int, text: str, headers: dict[str, str] | None = None) -> Re
 
 def _lost() -> Response:
     """Close the connection without an answer, as far as the caller can tell."""
-    request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+    with suppress(OSError):  # it is closed already
+        request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
     return Response()
 
 
