@@ -1,4 +1,4 @@
-"""The HTTP of the double: authentication, idempotency keys, faults, and the control of all of it."""
+"""The HTTP of the double: authentication, idempotency keys and faults."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ import random
 import re
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, request
 
 from stripe_double import payments
+from stripe_double.control import control
 from stripe_double.errors import Refusal, invalid
+from stripe_double.events import API_VERSION
 from stripe_double.store import Object, Store, opened
 
 KEYS_LIVE_S = 24 * 3600
+REQUEST_ID = "req_double"
 CHANCE = random.SystemRandom()
-API_VERSION = "2026-08-26.dahlia"
+EXPANDABLE = {"latest_charge"}
+Seen = Callable[[str, int, Object], object]
 Operation = Callable[..., Object]
 # Operation → what happens instead of, before, or after it.
 INSTEAD = {
@@ -28,7 +33,7 @@ INSTEAD = {
     "401": (401, {"type": "invalid_request_error", "message": "Invalid API Key provided."}),
     "403": (403, {"type": "invalid_request_error", "message": "The key does not have the required permissions."}),
 }
-LOST_BEFORE, LOST_AFTER, UNREADABLE = "lost_before", "lost_after", "unreadable"
+LOST_BEFORE, LOST_AFTER, UNREADABLE, SILENT = "lost_before", "lost_after", "unreadable", "silent"
 ROUTES: tuple[tuple[str, str, str, Operation], ...] = (
     ("POST", "/v1/payment_intents", "create", payments.create),
     ("GET", "/v1/payment_intents", "list", payments.intents),
@@ -42,30 +47,31 @@ ROUTES: tuple[tuple[str, str, str, Operation], ...] = (
 )
 
 
-def create_app(path: Path, seen: Callable[[str, int, Object], None] = lambda *_: None) -> Flask:
+def create_app(path: Path, seen: Seen, wake: Callable[[], object]) -> Flask:
     """:param path: of the SQLite file
     :param seen: gets operation, status and body of each answer
+    :param wake: is called when there may be webhooks to send
     """
     app = Flask(__name__)
     for method, rule, name, operation in ROUTES:
         app.add_url_rule(rule, name, _view(path, name, operation, seen), methods=[method])
-    app.add_url_rule("/_control/<verb>", "control", lambda verb: _control(path, verb), methods=["POST"])
+    app.add_url_rule("/_control/<verb>", "control", lambda verb: _controlled(path, verb), methods=["POST"])
+    app.teardown_request(lambda _: wake())
     return app
 
 
-def _view(path: Path, name: str, operation: Operation, seen: Callable[[str, int, Object], None]) -> Any:
+def _view(path: Path, name: str, operation: Operation, seen: Seen) -> Any:
     def view(**ids: str) -> Response:
         with opened(path) as store:
             fault = _fault(store, name)
             if fault in INSTEAD:
-                status, error = INSTEAD[fault]
-                answer = _answer(status, json.dumps({"error": error}))
-                if fault == "429":
-                    answer.headers.update({"Retry-After": "2", "Stripe-Should-Retry": "true"})
-            elif fault == LOST_BEFORE:
-                return _lost()
-            else:
+                answer = _instead(fault)
+            elif fault not in (LOST_BEFORE, SILENT):
                 answer = _once(store, name, operation, ids)
+        if fault == SILENT:
+            request.environ["werkzeug.socket"].recv(1)  # until the caller hangs up
+        if fault in (LOST_BEFORE, SILENT):
+            return _lost()
         seen(name, answer.status_code, answer.get_json())
         if fault == LOST_AFTER:
             return _lost()
@@ -74,10 +80,16 @@ def _view(path: Path, name: str, operation: Operation, seen: Callable[[str, int,
     return view
 
 
+def _instead(fault: str) -> Response:
+    status, error = INSTEAD[fault]
+    more = {"Retry-After": "2", "Stripe-Should-Retry": "true"} if fault == "429" else {}
+    return _answer(status, json.dumps({"error": error}), more)
+
+
 def _fault(store: Store, name: str) -> str:
     for number, kind, rate in store.faults(name):
         if CHANCE.random() < rate:
-            store.use_fault(number)
+            store.use_fault(number, kind)
             return kind
     return ""
 
@@ -98,7 +110,11 @@ def _once(store: Store, name: str, operation: Operation, ids: dict[str, str]) ->
     try:
         if unknown := sorted(set(params) - payments.PARAMS.get(name, set())):
             raise invalid(f"Received unknown parameter: {unknown[0]}", code="parameter_unknown", param=unknown[0])
-        status, body = 200, operation(store, params, **ids)
+        expand = params.pop("expand", [])
+        if refused := sorted(set(expand) - EXPANDABLE):
+            raise invalid(f"This property cannot be expanded ({refused[0]}).", param="expand")
+        store.request = {"id": REQUEST_ID, "idempotency_key": key}
+        status, body = 200, payments.expanded(store, operation(store, params, **ids), expand)
     except Refusal as refusal:
         status, body = refusal.status, refusal.body
     text = json.dumps(body)
@@ -108,13 +124,14 @@ def _once(store: Store, name: str, operation: Operation, ids: dict[str, str]) ->
 
 
 def _answer(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
-    own = {"Request-Id": "req_double", "Stripe-Version": request.headers.get("Stripe-Version", API_VERSION)}
+    own = {"Request-Id": REQUEST_ID, "Stripe-Version": request.headers.get("Stripe-Version", API_VERSION)}
     return Response(text, status, {**own, **(headers or {})}, mimetype="application/json")
 
 
 def _lost() -> Response:
     """Close the connection without an answer, as far as the caller can tell."""
-    request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+    with suppress(OSError):  # it is closed already
+        request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
     return Response()
 
 
@@ -132,27 +149,6 @@ def _nested(form: Any) -> dict[str, Any]:
     return nested
 
 
-def _control(path: Path, verb: str) -> dict[str, Any]:
-    body = request.get_json(silent=True) or {}
+def _controlled(path: Path, verb: str) -> Object:
     with opened(path) as store:
-        match verb:
-            case "fault":
-                store.add_fault(body["operation"], body["kind"], body.get("rate", 1.0), body.get("times"))
-            case "end_faults":
-                store.end_faults()
-            case "advance":
-                store.advance(body["seconds"])
-            case "forget_keys":
-                store.forget_keys(before=store.now() + 1)
-            case "end_refunds":
-                payments.end_refunds(store, body["status"])
-            case "clear":
-                store.clear()
-        intents = [payments.find(store, each["id"]) for each in store.all("payment_intent")]
-        returned = [each for each in store.all("refund") if each["status"] == "succeeded"]
-        return {
-            "intents": len(intents),
-            "held": sum(each["amount_capturable"] for each in intents),
-            "captured": sum(each["amount_received"] for each in intents),
-            "refunded": sum(each["amount"] for each in returned),
-        }
+        return control(store, verb, request.get_json(silent=True) or {})

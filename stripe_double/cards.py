@@ -16,5 +16,7 @@ ASKS_THE_CUSTOMER = "pm_card_authenticationRequired"
 PENDING_REFUND = "pm_card_pendingRefund"
 REFUSES_REFUND = "pm_card_doubleRefusesRefunds"
 """Not one of Stripe's: a dispute, or an account without the balance, refuses the refund of a real card."""
-ACCEPTED = {"pm_card_visa", "pm_card_mastercard", ASKS_THE_CUSTOMER, PENDING_REFUND, REFUSES_REFUND}
+REFUSES_CAPTURE = "pm_card_doubleRefusesCapture"
+"""Not one of Stripe's either: the bank refuses to pay what it has held."""
+ACCEPTED = {"pm_card_visa", "pm_card_mastercard", ASKS_THE_CUSTOMER, PENDING_REFUND, REFUSES_REFUND, REFUSES_CAPTURE}
 KNOWN = ACCEPTED | set(DECLINED)

@@ -25,6 +25,7 @@ from tests.chaos import report
 from tests.chaos.books import read_books
 from tests.chaos.deliveries import compare_events, receipts
 from tests.chaos.findings import Finding
+from tests.chaos.money_at_gateway import FILE, about_gateway
 from tests.chaos.options import Options, pace
 from tests.chaos.promises import compare
 from tests.chaos.run import Interrupted, Run
@@ -81,7 +82,8 @@ def _check(folder: Path, database: str | None) -> int:
 
 def _findings(folder: Path, url: str) -> list[Finding]:
     promised, books = promises(folder / "clients.jsonl"), read_books(url)
-    return compare(promised, books) + compare_events(receipts(folder), promised.feed, promised.secrets, books)
+    events = compare_events(receipts(folder), promised.feed, promised.secrets, books)
+    return [*compare(promised, books), *events, *about_gateway(folder / FILE, books)]
 
 
 if __name__ == "__main__":

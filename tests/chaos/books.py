@@ -51,6 +51,13 @@ SELECT r.id::text, r.idempotency_key AS key, r.order_ledger_id::text, r.amount_c
     GROUP BY product_id) back), '{}') AS restocked
 FROM refunds r
 """
+# What we believe of the gateway's money.
+PAYMENTS = """
+SELECT id, CASE status WHEN 'AUTHORIZED' THEN amount_cents ELSE 0 END AS held,
+  COALESCE(captured_amount_cents, 0) AS captured, refunded_amount_cents AS refunded
+FROM payment_authorizations
+"""
+RETURNED = "SELECT id, amount_cents FROM payment_refunds"
 EVENTS = """
 SELECT id, type, order_ledger_id::text, sequence, status, refunded_cents, failure_code, refund_id::text,
   extract(epoch FROM at)::float AS at
@@ -70,6 +77,9 @@ class Books:
     events: dict[str, Row]
     """By id."""
     undelivered: list[Row]
+    payments: list[Row]
+    returned: list[Row]
+    """The refunds of the payments service."""
 
     @cached_property
     def refunds_by_key(self) -> dict[str, list[Row]]:
@@ -88,6 +98,8 @@ def read_books(url: str) -> Books:
             refunds=list(_rows(cursor, REFUNDS)),
             events={row["id"]: row for row in _rows(cursor, EVENTS)},
             undelivered=list(_rows(cursor, UNDELIVERED)),
+            payments=list(_rows(cursor, PAYMENTS)),
+            returned=list(_rows(cursor, RETURNED)),
         )
 
 

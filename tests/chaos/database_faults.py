@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
@@ -54,7 +54,8 @@ WITH held AS (
   DELETE FROM payment_idempotency_keys AS refused USING held
   WHERE refused.scope = 'refund' AND refused.status = 402 AND refused.key = 'refund:' || held.id
 )
-SELECT true
+SELECT COALESCE(string_agg(gateway_id, ' '), '')
+FROM held JOIN gateway_holds ON authorization_id = payment_authorization_id
 """
 # Nor does a machine that is too busy for its leases finish an order: it is set aside without being poisoned.
 NEEDS_OPERATOR = """
@@ -66,10 +67,15 @@ LIMIT 1
 
 
 class DatabaseFaults:
-    """`over`: set when the disturbances end. Every method survives a restart of the database."""
+    """`over`: set when the disturbances end. Every method survives a restart of the database.
 
-    def __init__(self, url: str, journal: Journal, over: threading.Event) -> None:
-        self._url, self._journal, self._over = url, journal, over
+    `allow_refunds`: called with a gateway's id of a payment whose bank gives in.
+    """
+
+    def __init__(
+        self, url: str, journal: Journal, over: threading.Event, allow_refunds: Callable[[str], None]
+    ) -> None:
+        self._url, self._journal, self._over, self._allow_refunds = url, journal, over, allow_refunds
         self.unmarked: list[str] = []
         """Entries that were poisoned for their full time but never marked."""
         with self._cursor() as cursor:
@@ -112,7 +118,8 @@ class DatabaseFaults:
 
     def operate(self) -> None:
         """Do what an operator would after an outage for an order that does not end by itself."""
-        self._first(ALLOW_REFUNDS)
+        for gateway_id in (self._first(ALLOW_REFUNDS) or "").split():
+            self._allow_refunds(gateway_id)
         id_ = self._first(NEEDS_OPERATOR)
         if id_ and self._is_retried(id_):
             self._journal.write("retry", id_)

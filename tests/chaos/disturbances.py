@@ -11,6 +11,7 @@ from pathlib import Path
 from local.postgres import EmbeddedPostgres
 from tests.chaos.database_faults import DatabaseFaults
 from tests.chaos.fleet import Fleet, Journal
+from tests.chaos.gateway import Gateway
 from tests.chaos.listening import ReceiverProcess
 from tests.chaos.plan import Disturbance, Plan
 from tests.faults.network_faults import Cut, Delay, DelayAnswer, DropAnswer, DropRequest, Repeat
@@ -37,6 +38,7 @@ class Disturbances:
         fleet: Fleet,
         server: EmbeddedPostgres,
         receiver: ReceiverProcess,
+        gateway: Gateway,
         journal: Journal,
         log: Path,
     ) -> None:
@@ -44,7 +46,7 @@ class Disturbances:
         self._journal, self._log = journal, log
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
-        self.database = DatabaseFaults(server.url, journal, self._over)
+        self.database = DatabaseFaults(server.url, journal, self._over, gateway.allow_refunds)
         self.longest_outage_s = 0.0
         self.trouble: list[BaseException] = []
 

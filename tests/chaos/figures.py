@@ -49,6 +49,8 @@ class Figures:
     marked: int = 0
     """Poisoned entries that were marked while they were poisoned."""
     mishaps: dict[str, int] = field(default_factory=dict)
+    gateway: dict[str, Any] = field(default_factory=dict)
+    """The sums of money in the gateway's own books, and its failed calls by kind."""
     answers: dict[str, int] = field(default_factory=dict)
     states: dict[str, int] = field(default_factory=dict)
     cancels: dict[str, int] = field(default_factory=dict)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, fields
 from typing import Any
 
-from common.process.settings import SettingError, Settings, number, setting, whole
+from common.process.settings import SettingError, Settings, choice, number, setting, whole
+from tests.chaos.cards import SIMULATED, STRIPE
 
 # The services' own settings that shape a run. The defaults are those of production, not the short ones of other tests.
 # RETRY_BASE_S is the exception: an undo that failed five times is retried after 300 × RETRY_BASE_S, and QUIET_S is 180.
@@ -54,6 +55,10 @@ class Options:
         number(0, 1), "0.1", "share of payment calls that fail, half of them after the effect"
     )
     vanish_rate: float = setting(number(0, 1), "0.02", "share of calls between processes that are lost")
+    payment_gateway: str = setting(
+        choice(SIMULATED, STRIPE), SIMULATED, "`stripe`: the double stands in for Stripe, and its books are compared"
+    )
+    stripe_webhooks: int = setting(whole(0, 1), "0", "1: the double sends webhooks, each twice and out of order")
     quiet_s: float = setting(number(1, 86_400), "180", "everything must have ended by then")
 
     @classmethod

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import TypeVar
 
+from tests.chaos.cards import TOKENS
 from tests.chaos.options import Options
 from tests.system.stack import WEB_PROCESSES
 
@@ -18,15 +19,6 @@ WEBHOOKS = ("webhooks.1", "webhooks.2")
 GATEWAY = "payments_service"
 PLENTY, SCARCE = 8, 3  # products of each kind
 SCARCE_SHARE = 0.05  # of all lines; once the product is sold out, one such line refuses the whole basket
-TOKENS = (  # with their percentage of the orders
-    ("tok_visa", 78),
-    ("tok_fail_refund", 3),
-    ("tok_pending_refund", 3),
-    ("tok_fail_capture", 8),
-    ("tok_decline_insufficient", 3),
-    ("tok_decline_expired", 3),
-    ("tok_decline_stolen", 2),
-)
 PATIENT, TWICE, AGAIN, GIVES_UP = "patient", "twice at once", "again later", "gives up"
 BEHAVIOURS = ((PATIENT, 74), (TWICE, 10), (AGAIN, 10), (GIVES_UP, 6))
 AGAIN_AND_AGAIN = ((PATIENT, 60), (TWICE, 20), (AGAIN, 20))  # of cancellations and refunds
@@ -151,7 +143,7 @@ class Plan:
                 key=f"chaos-{self._options.seed}-{number:06}",
                 user_id=str(uuid.UUID(int=chance.getrandbits(128), version=4)),
                 lines=lines,
-                token=_one_of(TOKENS, chance),
+                token=_one_of(TOKENS[self._options.payment_gateway], chance),
                 behaviour=_one_of(BEHAVIOURS, chance),
                 total_amount_cents=sum(prices[sku] * quantity for sku, quantity in lines),
             )

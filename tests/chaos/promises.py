@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.chaos.books import Books
 from tests.chaos.cancel_promises import about_cancels
+from tests.chaos.cards import REFUSED
 from tests.chaos.findings import CHANGED, DOUBLED, LOST, OPEN, WRONG, Finding
 from tests.chaos.plan import GIVES_UP
 from tests.chaos.refund_promises import about_refunds, returned_cents, unasked
@@ -86,7 +87,7 @@ def _outcome(key: str, told: Told, entry: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(
             WRONG, key, f"the total is {entry['total_amount_cents']}, and should be {begin['total_amount_cents']}"
         )
-    if begin and status == "COMPLETED" and ("decline" in begin["token"] or "fail_capture" in begin["token"]):
+    if begin and status == "COMPLETED" and begin["token"] in REFUSED:
         yield Finding(WRONG, key, f"COMPLETED with {begin['token']}")
     for answer in told.final[-1:]:
         if (answer["answer"] == 202) == (status == "AUTHORIZATION_FAILED"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tests.chaos.cards import REFUSING_REFUNDS
 from tests.chaos.findings import CHANGED, DOUBLED, LOST, OPEN, WRONG, Finding
 from tests.chaos.told import Told
 
@@ -95,7 +96,7 @@ def _ended(key: str, told: Told, row: Row, token: str) -> Iterator[Finding]:
         return
     for seen in {look["status"] for look in told.looks if look["status"] in TERMINAL} - {status}:
         yield Finding(CHANGED, key, f"the client saw the refund as {seen}, and the books say {status}")
-    if (status == "FAILED") != ("fail_refund" in token):
+    if (status == "FAILED") != (token in REFUSING_REFUNDS):
         yield Finding(WRONG, key, f"refund {status} with {token}")
     succeeded = status == "SUCCEEDED"
     due = row["amount_cents"] if succeeded else 0

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -77,6 +78,7 @@ def _rows(figures: Figures) -> list[tuple[str, str]]:
         ("database", f"{figures.restarts} crashes, down for up to {figures.longest_restart_s:.1f} s"),
         ("frozen", f"an orchestrator or webhooks {figures.freezes} times, for longer than its lease"),
         ("gateway", f"hung {figures.hangs} times, for up to {HANGS_S[1]:.0f} s"),
+        *_gateway(figures.gateway),
         ("products", f"{figures.locks} locks, for up to {LOCKED_S[1]:.0f} s"),
         ("poisoned", f"{figures.poisoned} entries, {figures.marked} of them marked before the cause was removed"),
         ("network", f"{sum(figures.mishaps.values())} calls failed: {_list(figures.mishaps)}"),
@@ -92,6 +94,13 @@ def _rows(figures: Figures) -> list[tuple[str, str]]:
         ("audit", f"{figures.audit_rows} rows at the end; {figures.audits_in_storm} audits in the storm"),
         ("promises", ", ".join(f"{figures.count(kind)} {kind}" for kind in KINDS[:5])),
     ]
+
+
+def _gateway(gateway: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if not gateway:
+        return []
+    money = {name: number for name, number in gateway.items() if name != "faults"}
+    return [("its books", _list(money)), ("its faults", _list(gateway["faults"]))]
 
 
 def _list(counts: Mapping[str, int]) -> str:

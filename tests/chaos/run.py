@@ -25,8 +25,9 @@ from tests.chaos.disturbances import Disturbances, Network
 from tests.chaos.figures import Figures, add_deliveries, add_endings, add_wishes, kills_by_process
 from tests.chaos.findings import AUDIT, LEFT, RUN, STOP, WRONG, Finding
 from tests.chaos.fleet import Fleet, Journal
-from tests.chaos.gateway import Settlements
+from tests.chaos.gateway import Settlements, gateway_of
 from tests.chaos.listening import ReceiverProcess, Staff
+from tests.chaos.money_at_gateway import FILE, about_gateway
 from tests.chaos.options import Options
 from tests.chaos.plan import GATEWAY, GIVES_UP, MARKED_WITHIN_S, ORCHESTRATORS, WEBHOOKS, Plan
 from tests.chaos.promises import compare
@@ -83,22 +84,31 @@ class Run:
         self._url = self._server.url
         migrate.upgrade(self._url)
         self._journal = parts.enter_context(closing(Journal(self._folder / "storm.jsonl")))
-        self._stack = Stack(self._url, self._folder, proxied=True, LOG_FORMAT="json", **ON_THIS_MACHINE, **self._pace)
+        self._gateway = gateway_of(self._options, self._folder)
+        parts.callback(self._gateway.stop)
+        environ = {"LOG_FORMAT": "json", **ON_THIS_MACHINE, **self._pace, **self._gateway.environ}
+        self._stack = Stack(self._url, self._folder, proxied=True, **environ)
         parts.callback(self._stack.proxy.close)
-        failing = {"payments_service": {"MOCK_FAILURE_RATE": str(self._options.failure_rate)}}
-        self._fleet = Fleet(self._stack, self._journal, failing)
+        self._gateway.start(self._stack.url("payments_service"))
+        self._fleet = Fleet(self._stack, self._journal, self._gateway.storm)
         parts.callback(self._fleet.stop)
         self._fleet.start()
         self._log = parts.enter_context(closing(ClientLog(self._folder / "clients.jsonl")))
         self._shop = Shop(self._stack.proxy.url("web"), self._products(), self._log, self._options.buyers)
         parts.callback(self._shop.close)
-        self._settlements = Settlements(self._stack.url("payments_service"))
+        self._settlements = Settlements(self._gateway.settle)
         parts.callback(self._settlements.stop)
         self._settlements.start()
         self._listen(parts)
         self._network = Network(self._stack.proxy, self._plan, self._options.vanish_rate)
         self._disturbances = Disturbances(
-            self._plan, self._fleet, self._server, self._receiver, self._journal, self._folder / "postgres.log"
+            self._plan,
+            self._fleet,
+            self._server,
+            self._receiver,
+            self._gateway,
+            self._journal,
+            self._folder / "postgres.log",
         )
         parts.callback(self._disturbances.end)
 
@@ -133,6 +143,7 @@ class Run:
         self._progress.show("calming down")
         self._network.calm()
         self._receiver.calm()
+        self._gateway.calm()
         self._fleet.calm()
         self._staff.hurry()
 
@@ -231,6 +242,8 @@ class Run:
         books, received = read_books(self._url), receipts(self._folder)
         figures.findings += compare(promised, books)
         figures.findings += compare_events(received, promised.feed, promised.secrets, books)
+        figures.findings += about_gateway(self._folder / FILE, books)
+        figures.gateway = self._gateway.figures()
         figures.findings += [Finding(RUN, "", repr(error)) for error in self._trouble()]
         figures.findings += [Finding(LEFT, "", sentence) for sentence in self._fleet.left]
         figures.findings += [Finding(STOP, name, f"exit code {code}") for name, code in codes.items() if code != 0]

@@ -2,66 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from tests.chaos.conftest import ENDS_WITHIN_S, SHORT, figures
 from tests.chaos.options import Options
 from tests.chaos.plan import Plan
-from tests.system.running import PROJECT, Running, descendants, is_alive
+from tests.system.running import Running, descendants, is_alive
 from tests.waiting import eventually
 
-SHORT = {
-    "SEED": "48",
-    "ORDERS": "120",
-    "RATE": "10",
-    "SECONDS": "60",  # on a busy machine, processes that are killed so often start more slowly than they are killed
-    "KILL_EVERY_S": "1.5",
-    "RESTART_EVERY_S": "6",
-    "FREEZE_EVERY_S": "6",
-    "LOCK_EVERY_S": "6",
-    "HANG_EVERY_S": "12",
-    "POISON_EVERY_S": "6",
-    "LEASE_S": "2",
-    "RETRY_BASE_S": "0.1",
-    "ABANDONED_AFTER_S": "5",
-    "POLL_INTERVAL_S": "0.5",
-    "WEBHOOK_TIMEOUT_S": "1",
-    "WEBHOOK_LEASE_S": "2",
-    "WEBHOOK_POLL_INTERVAL_S": "0.2",
-    "RECEIVER_EVERY_S": "6",
-}
 AGAIN = """ORDERS SEED RATE SECONDS KILL_EVERY_S RESTART_EVERY_S FREEZE_EVERY_S LOCK_EVERY_S HANG_EVERY_S
     RECEIVER_EVERY_S POISON_EVERY_S RETRY_BASE_S LEASE_S ABANDONED_AFTER_S POLL_INTERVAL_S WEBHOOK_TIMEOUT_S
     WEBHOOK_LEASE_S WEBHOOK_POLL_INTERVAL_S""".split()
-ENDS_WITHIN_S = 600  # a minute, and much longer on a busy machine
-
-
-@pytest.fixture
-def storm(tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    """`storm(ORDERS="10")`: the running command; its folder is in `tmp_path`."""
-    started: list[Running] = []
-
-    def begin(**environ: str) -> Running:
-        command = [sys.executable, "-m", "tests.chaos"]
-        environ = {**SHORT, "PYTHONPATH": str(PROJECT), **environ}
-        started.append(Running(command, tmp_path / "output", cwd=tmp_path, **environ))
-        return started[-1]
-
-    yield begin
-    for each in started:
-        each.clean_up()
-
-
-def figures(folder: Path) -> dict[str, Any]:
-    (found,) = folder.glob("var/chaos/*/figures.json")
-    return dict(json.loads(found.read_text()))
 
 
 def test_disturbed_system_keeps_every_promise(storm: Callable[..., Running], tmp_path: Path) -> None:

@@ -86,6 +86,13 @@ def test_error_that_is_no_refusal_is_asked_again(payments, world, double, author
     assert world.money() == end
 
 
+def test_silent_stripe_is_no_decline(payments, world, double):
+    double.fault("create", "silent", times=1)
+    assert said(payments.authorize("a", token=CARD)) == (503, "gateway_error")
+    assert payments.authorize("a", token=CARD).status_code == 200
+    assert world.money() == Money(held=1000)
+
+
 def test_refused_key_is_an_error_in_the_log_once_and_is_not_shown(payments, double, url, caplog):
     fresh = type(payments)(create_app(stripe_settings(url, STRIPE_API_KEY=KEY, STRIPE_API_BASE=double.url)), url)
     double.fault("create", "401")
