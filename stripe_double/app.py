@@ -1,4 +1,4 @@
-"""The HTTP of the double: authentication, idempotency keys, faults, and the control of all of it."""
+"""The HTTP of the double: authentication, idempotency keys and faults."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from typing import Any
 from flask import Flask, Response, request
 
 from stripe_double import payments
+from stripe_double.control import control
 from stripe_double.errors import Refusal, invalid
+from stripe_double.events import API_VERSION
 from stripe_double.store import Object, Store, opened
 
 KEYS_LIVE_S = 24 * 3600
+REQUEST_ID = "req_double"
 CHANCE = random.SystemRandom()
-API_VERSION = "2026-08-26.dahlia"
+EXPANDABLE = {"latest_charge"}
+Seen = Callable[[str, int, Object], object]
 Operation = Callable[..., Object]
 # Operation → what happens instead of, before, or after it.
 INSTEAD = {
@@ -42,18 +46,20 @@ ROUTES: tuple[tuple[str, str, str, Operation], ...] = (
 )
 
 
-def create_app(path: Path, seen: Callable[[str, int, Object], None] = lambda *_: None) -> Flask:
+def create_app(path: Path, seen: Seen, wake: Callable[[], object]) -> Flask:
     """:param path: of the SQLite file
     :param seen: gets operation, status and body of each answer
+    :param wake: is called when there may be webhooks to send
     """
     app = Flask(__name__)
     for method, rule, name, operation in ROUTES:
         app.add_url_rule(rule, name, _view(path, name, operation, seen), methods=[method])
-    app.add_url_rule("/_control/<verb>", "control", lambda verb: _control(path, verb), methods=["POST"])
+    app.add_url_rule("/_control/<verb>", "control", lambda verb: _controlled(path, verb), methods=["POST"])
+    app.teardown_request(lambda _: wake())
     return app
 
 
-def _view(path: Path, name: str, operation: Operation, seen: Callable[[str, int, Object], None]) -> Any:
+def _view(path: Path, name: str, operation: Operation, seen: Seen) -> Any:
     def view(**ids: str) -> Response:
         with opened(path) as store:
             fault = _fault(store, name)
@@ -98,7 +104,11 @@ def _once(store: Store, name: str, operation: Operation, ids: dict[str, str]) ->
     try:
         if unknown := sorted(set(params) - payments.PARAMS.get(name, set())):
             raise invalid(f"Received unknown parameter: {unknown[0]}", code="parameter_unknown", param=unknown[0])
-        status, body = 200, operation(store, params, **ids)
+        expand = params.pop("expand", [])
+        if refused := sorted(set(expand) - EXPANDABLE):
+            raise invalid(f"This property cannot be expanded ({refused[0]}).", param="expand")
+        store.request = {"id": REQUEST_ID, "idempotency_key": key}
+        status, body = 200, payments.expanded(store, operation(store, params, **ids), expand)
     except Refusal as refusal:
         status, body = refusal.status, refusal.body
     text = json.dumps(body)
@@ -108,7 +118,7 @@ def _once(store: Store, name: str, operation: Operation, ids: dict[str, str]) ->
 
 
 def _answer(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
-    own = {"Request-Id": "req_double", "Stripe-Version": request.headers.get("Stripe-Version", API_VERSION)}
+    own = {"Request-Id": REQUEST_ID, "Stripe-Version": request.headers.get("Stripe-Version", API_VERSION)}
     return Response(text, status, {**own, **(headers or {})}, mimetype="application/json")
 
 
@@ -132,27 +142,6 @@ def _nested(form: Any) -> dict[str, Any]:
     return nested
 
 
-def _control(path: Path, verb: str) -> dict[str, Any]:
-    body = request.get_json(silent=True) or {}
+def _controlled(path: Path, verb: str) -> Object:
     with opened(path) as store:
-        match verb:
-            case "fault":
-                store.add_fault(body["operation"], body["kind"], body.get("rate", 1.0), body.get("times"))
-            case "end_faults":
-                store.end_faults()
-            case "advance":
-                store.advance(body["seconds"])
-            case "forget_keys":
-                store.forget_keys(before=store.now() + 1)
-            case "end_refunds":
-                payments.end_refunds(store, body["status"])
-            case "clear":
-                store.clear()
-        intents = [payments.find(store, each["id"]) for each in store.all("payment_intent")]
-        returned = [each for each in store.all("refund") if each["status"] == "succeeded"]
-        return {
-            "intents": len(intents),
-            "held": sum(each["amount_capturable"] for each in intents),
-            "captured": sum(each["amount_received"] for each in intents),
-            "refunded": sum(each["amount"] for each in returned),
-        }
+        return control(store, verb, request.get_json(silent=True) or {})

@@ -2,7 +2,8 @@
 
 The document is https://github.com/stripe/openapi, `spec3.json`, under the MIT licence (LICENSE.openapi).
 
-An expandable field is kept as an id only: we never expand. Descriptions are left out. Everything else is as published.
+An expandable field is kept as an id only, except those that we expand. Descriptions are left out. Everything else is as
+published.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-OBJECTS = ("charge", "error", "payment_intent", "refund")
+OBJECTS = ("charge", "error", "event", "payment_intent", "refund")
+EXPANDED = (("payment_intent", "latest_charge"),)
 FILE = Path(__file__).with_name("openapi.json")
 
 
@@ -24,6 +26,9 @@ def excerpt(spec: dict[str, Any]) -> dict[str, Any]:
         name = wanted.pop()
         if name not in kept:
             kept[name] = _without_expansions(schemas[name])
+            for field in (field for owner, field in EXPANDED if owner == name):
+                published = schemas[name]["properties"][field]
+                kept[name]["properties"][field] = {part: published[part] for part in ("anyOf", "nullable")}
             wanted += _references(kept[name])
     return {"info": spec["info"], "components": {"schemas": dict(sorted(kept.items()))}}
 

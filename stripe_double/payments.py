@@ -6,7 +6,8 @@ import secrets
 from typing import Any
 
 from stripe_double import cards
-from stripe_double.errors import declined, invalid, missing, unexpected_state
+from stripe_double.errors import Refusal, declined, invalid, missing, unexpected_state
+from stripe_double.events import tell
 from stripe_double.store import Object, Store
 
 Params = dict[str, Any]
@@ -15,7 +16,8 @@ LARGEST_AMOUNT = 99_999_999
 PAGE = {"limit", "starting_after"}
 PARAMS: dict[str, set[str]] = {
     "create": {"amount", "currency", "capture_method", "allowed_payment_method_types", "description", "metadata"},
-    "confirm": {"payment_method", "error_on_requires_action"},
+    "retrieve": {"expand"},
+    "confirm": {"payment_method", "error_on_requires_action", "expand"},
     "capture": {"amount_to_capture"},
     "cancel": {"cancellation_reason"},
     "refund": {"payment_intent", "amount", "metadata", "reason"},
@@ -71,18 +73,16 @@ def confirm(store: Store, params: Params, id_: str) -> Object:
     if method not in cards.KNOWN:
         raise missing("PaymentMethod", method, "payment_method")
     if method in cards.DECLINED:
-        code, decline_code = cards.DECLINED[method]
-        failed = {"type": "card_error", "code": code, "decline_code": decline_code, "message": "It was declined."}
-        intent = store.save(intent | {"status": "requires_payment_method", "last_payment_error": failed})
-        raise declined(intent, code, decline_code)
+        raise _failed(store, intent, *cards.DECLINED[method])
     if method == cards.ASKS_THE_CUSTOMER:
         if params.get("error_on_requires_action") == "true":
-            raise declined(intent, "authentication_required", "authentication_required")
+            raise _failed(store, intent, "authentication_required", "authentication_required")
         action = {"type": "use_stripe_sdk", "use_stripe_sdk": {}}
         return store.save(intent | {"status": "requires_action", "payment_method": method, "next_action": action})
     charge = store.save(_charge(store, intent, method))
     held = {"status": "requires_capture", "amount_capturable": intent["amount"]}
-    return store.save(intent | held | {"payment_method": method, "latest_charge": charge["id"]})
+    intent = store.save(intent | held | {"payment_method": method, "latest_charge": charge["id"]})
+    return tell(store, "payment_intent.amount_capturable_updated", intent)
 
 
 def capture(store: Store, params: Params, id_: str) -> Object:
@@ -93,15 +93,16 @@ def capture(store: Store, params: Params, id_: str) -> Object:
     if amount > intent["amount_capturable"]:
         raise invalid("The amount is larger than what is held.", code="amount_too_large", param="amount_to_capture")
     charge = store.find(intent["latest_charge"]) or {}
-    store.save(charge | {"captured": True, "amount_captured": amount})
-    return store.save(intent | {"status": "succeeded", "amount_capturable": 0, "amount_received": amount})
+    store.save(charge | {"captured": True, "amount_captured": amount, "payment_method_details": _details()})
+    intent = store.save(intent | {"status": "succeeded", "amount_capturable": 0, "amount_received": amount})
+    return tell(store, "payment_intent.succeeded", intent)
 
 
 def cancel(store: Store, params: Params, id_: str) -> Object:
     intent = find(store, id_)
     if intent["status"] not in OPEN:
         raise unexpected_state(intent, "cancel")
-    return store.save(_canceled(store, intent, params.get("cancellation_reason")))
+    return _canceled(store, intent, params.get("cancellation_reason"))
 
 
 def retrieve(store: Store, _: Params, id_: str) -> Object:
@@ -115,8 +116,13 @@ def find(store: Store, id_: str) -> Object:
         raise missing("payment_intent", id_, "id")
     charge = store.find(intent["latest_charge"]) if intent["latest_charge"] else None
     if intent["status"] == "requires_capture" and charge and store.now() >= charge["created"] + HOLD_S:
-        return store.save(_canceled(store, intent, "automatic"))
+        return _canceled(store, intent, "automatic")
     return intent
+
+
+def expanded(store: Store, intent: Object, names: list[str]) -> Object:
+    """The PaymentIntent with the objects in the place of their ids. Stripe can expand more than the double."""
+    return intent | {name: store.find(intent[name]) if intent[name] else None for name in names}
 
 
 def refund(store: Store, params: Params) -> Object:
@@ -124,8 +130,7 @@ def refund(store: Store, params: Params) -> Object:
     charge = store.find(intent["latest_charge"]) if intent["latest_charge"] else None
     if intent["status"] != "succeeded" or charge is None:
         raise invalid("This PaymentIntent has no successful charge to refund.", param="payment_intent")
-    returned = [each for each in _refunds_of(store, intent["id"]) if each["status"] not in ("failed", "canceled")]
-    left = charge["amount_captured"] - sum(each["amount"] for each in returned)
+    left = charge["amount_captured"] - charge["amount_refunded"]
     amount = int(params.get("amount", left))
     if left == 0:
         raise invalid("The charge has already been refunded.", code="charge_already_refunded")
@@ -145,7 +150,9 @@ def refund(store: Store, params: Params) -> Object:
         "reason": params.get("reason"),
         "status": "pending" if intent["payment_method"] == cards.PENDING_REFUND else "succeeded",
     }
-    return store.save(made)
+    store.save(made)
+    _count_refunds(store, charge)
+    return tell(store, "refund.created", made)
 
 
 def retrieve_refund(store: Store, _: Params, id_: str) -> Object:
@@ -167,20 +174,32 @@ def intents(store: Store, params: Params) -> Object:
 
 def refunds(store: Store, params: Params) -> Object:
     of = params.get("payment_intent")
-    found = _refunds_of(store, of) if of else store.all("refund")
+    found = store.refunds_of(of) if of else store.all("refund")
     return _page(found, params, "/v1/refunds")
 
 
-def end_refunds(store: Store, status: str) -> None:
-    """Settle every pending refund, or let it fail."""
+def end_refunds(store: Store, status: str, from_: str = "pending") -> None:
+    """Settle every refund of a status, or let it fail. A refund that has succeeded can fail days later."""
     for each in store.all("refund"):
-        if each["status"] == "pending":
-            more = {"failure_reason": "unknown"} if status == "failed" else {}
-            store.save(each | {"status": status, **more})
+        if each["status"] == from_:
+            failure = {"failure_reason": "unknown", "failure_balance_transaction": f"txn_{secrets.token_hex(12)}"}
+            ended = store.save(each | {"status": status, **(failure if status == "failed" else {})})
+            _count_refunds(store, store.find(each["charge"]) or {})
+            tell(store, "refund.updated", ended)
+            if status == "failed":
+                tell(store, "refund.failed", ended)
 
 
-def _refunds_of(store: Store, intent_id: str) -> list[Object]:
-    return [each for each in store.all("refund") if each["payment_intent"] == intent_id]
+def allow_refunds(store: Store, id_: str) -> None:
+    """Let a payment that refuses its refunds take them from now on."""
+    store.save(find(store, id_) | {"payment_method": "pm_card_visa"})
+    store.forget_refusals(about=id_)
+
+
+def _count_refunds(store: Store, charge: Object) -> None:
+    made = [each for each in store.refunds_of(charge["payment_intent"]) if each["status"] not in ("failed", "canceled")]
+    returned = sum(each["amount"] for each in made)
+    store.save(charge | {"amount_refunded": returned, "refunded": returned == charge["amount_captured"]})
 
 
 def _page(found: list[Object], params: Params, url: str) -> Object:
@@ -192,9 +211,17 @@ def _page(found: list[Object], params: Params, url: str) -> Object:
 
 
 def _canceled(store: Store, intent: Object, reason: str | None) -> Object:
-    return intent | {
-        "status": "canceled", "amount_capturable": 0, "canceled_at": store.now(), "cancellation_reason": reason
-    }  # fmt: skip
+    if charge := store.find(intent["latest_charge"]) if intent["latest_charge"] else None:
+        store.save(charge | {"payment_method_details": _details()})
+    ended = {"status": "canceled", "amount_capturable": 0, "canceled_at": store.now(), "cancellation_reason": reason}
+    return tell(store, "payment_intent.canceled", store.save(intent | ended))
+
+
+def _failed(store: Store, intent: Object, code: str, decline_code: str) -> Refusal:
+    error = {"type": "card_error", "code": code, "decline_code": decline_code, "message": "It was declined."}
+    intent = store.save(intent | {"status": "requires_payment_method", "last_payment_error": error})
+    tell(store, "payment_intent.payment_failed", intent)
+    return declined(intent, code, decline_code)
 
 
 def _charge(store: Store, intent: Object, method: str) -> Object:
@@ -215,6 +242,12 @@ def _charge(store: Store, intent: Object, method: str) -> Object:
         "paid": True,
         "payment_intent": intent["id"],
         "payment_method": method,
+        "payment_method_details": _details(capture_before=store.now() + HOLD_S),
         "refunded": False,
         "status": "succeeded",
     }
+
+
+def _details(**more: int) -> Object:
+    card = {"brand": "visa", "exp_month": 12, "exp_year": 2040, "funding": "credit", "last4": "4242", **more}
+    return {"type": "card", "card": card}

@@ -10,10 +10,12 @@ from stripe.params import (
     PaymentIntentConfirmParams,
     PaymentIntentCreateParams,
     PaymentIntentListParams,
+    PaymentIntentRetrieveParams,
     RefundCreateParams,
     RefundListParams,
 )
 
+from stripe_double import cards
 from stripe_double.payments import PARAMS
 from tests.payments_service.stripe_worlds import KEY
 
@@ -24,6 +26,7 @@ OF_LIBRARY = {
     "capture": PaymentIntentCaptureParams,
     "cancel": PaymentIntentCancelParams,
     "refund": RefundCreateParams,
+    "retrieve": PaymentIntentRetrieveParams,
     "list": PaymentIntentListParams,
     "list_refunds": RefundListParams,
 }
@@ -95,6 +98,44 @@ def test_hold_ends_by_itself_after_seven_days(api, held, double):
     double.control("advance", seconds=7 * 86_400)
     ended = api.payment_intents.retrieve(id_)
     assert (ended.status, ended.cancellation_reason) == ("canceled", "automatic")
+
+
+def test_charge_in_the_place_of_its_id_says_until_when_the_money_is_held(api, double):
+    expand = {"expand": ["latest_charge"]}
+    intent = api.payment_intents.create(NEW)
+    assert api.payment_intents.retrieve(intent.id, expand).latest_charge is None
+    confirmed = api.payment_intents.confirm(intent.id, {"payment_method": "pm_card_visa", **expand})
+    charge = confirmed.latest_charge
+    assert charge.payment_method_details.card.capture_before == charge.created + 7 * 86_400
+    assert api.payment_intents.retrieve(intent.id).latest_charge == charge.id
+    api.payment_intents.capture(intent.id)
+    captured = api.payment_intents.retrieve(intent.id, expand).latest_charge
+    assert (captured.amount_captured, "capture_before" in captured.payment_method_details.card) == (1000, False)
+    with pytest.raises(stripe.InvalidRequestError, match="cannot be expanded"):
+        api.payment_intents.retrieve(intent.id, {"expand": ["customer"]})
+
+
+def test_refund_that_succeeded_can_fail_later(api, held, double):
+    id_ = held()
+    api.payment_intents.capture(id_)
+    refund = api.refunds.create({"payment_intent": id_, "amount": 400})
+    double.control("end_refunds", status="failed")
+    assert api.refunds.retrieve(refund.id).status == "succeeded"
+    double.control("end_refunds", **{"from": "succeeded", "status": "failed"})
+    failed = api.refunds.retrieve(refund.id)
+    assert (failed.status, failed.failure_reason) == ("failed", "unknown")
+    assert failed.failure_balance_transaction
+    assert double.control("look")["refunded"] == 0
+    assert api.refunds.create({"payment_intent": id_}).amount == 1000, "the money can be refunded again"
+
+
+def test_payment_that_refuses_its_refunds_takes_them_when_it_is_allowed(api, held, double):
+    id_, key = held(cards.REFUSES_REFUND), {"idempotency_key": "k"}
+    api.payment_intents.capture(id_)
+    with pytest.raises(stripe.InvalidRequestError):
+        api.refunds.create({"payment_intent": id_}, key)
+    double.control("allow_refunds", payment_intent=id_)
+    assert api.refunds.create({"payment_intent": id_}, key).status == "succeeded"
 
 
 def test_lists_have_pages(api, held):
