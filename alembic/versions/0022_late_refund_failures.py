@@ -142,6 +142,7 @@ ALTER TABLE refunds
     OR restock AND status NOT IN ('REQUESTED', 'FAILED') AND NOT not_restocked && restocked)
 """)
     op.execute("ALTER TABLE gateway_refunds DROP COLUMN look_at, DROP COLUMN noted_at")
+    op.execute("DROP INDEX ix_payment_refunds_failed")
     op.execute("""
 ALTER TABLE payment_refunds
   DROP COLUMN failed_at,
