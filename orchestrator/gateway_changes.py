@@ -1,5 +1,5 @@
-"""What the payment gateway changes by itself, in the ledger: refunds that fail after they had succeeded, refunds that it
-has decided, and holds that it is about to end.
+"""Write to the ledger what the payment gateway changes by itself: refunds that fail after they had succeeded, refunds
+that it has decided, and holds that it is about to end.
 
 The payments service tells of a failed refund until it is noted here, so nothing is lost if this process dies.
 """
@@ -52,7 +52,9 @@ class GatewayChanges:
             log.warning("cannot ask what the gateway has changed, will retry: %s", answer)
             return False
         self._noted = [
-            failed["refund_id"] for failed in answer.body["failed_refunds"] if self._is_failed(failed["idempotency_key"])
+            failed["refund_id"]
+            for failed in answer.body["failed_refunds"]
+            if self._is_failed(failed["idempotency_key"])
         ]
         decided = [id_ for key in answer.body["decided_refunds"] if (id_ := refund_of_payment_key(key))]
         if decided and self._database.all(sql.ASK_NOW, ids=decided):
@@ -64,7 +66,7 @@ class GatewayChanges:
         return answer.body["has_more"] is True
 
     def _is_failed(self, key: str) -> bool:
-        """Whether the refund's failure is known to the ledger, now or since earlier. Its saga may not have ended yet."""
+        """Whether the ledger knows of the refund's failure. It cannot yet while the refund's saga goes on."""
         id_ = refund_of_payment_key(key)
         return id_ is None or self._database.transact(lambda tx: _fail(tx, id_))
 

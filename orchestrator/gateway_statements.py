@@ -10,7 +10,8 @@ WITH locked AS (
   FOR NO KEY UPDATE
 )
 UPDATE refunds SET status = 'FAILED', status_detail = %(code)s, failure_code = %(code)s, failure_message = %(message)s,
-  needs_attention_at = now(), attention_reason = concat_ws('; ', attention_reason, %(message)s::text), updated_at = now()
+  needs_attention_at = now(), updated_at = now(),
+  attention_reason = concat_ws('; ', attention_reason, %(message)s::text)
 FROM (SELECT count(*) FROM locked) AS orders
 WHERE id = %(id)s AND status = 'SUCCEEDED'
 RETURNING id

@@ -383,7 +383,7 @@ HARMLESS = [
     # The payments service is one commit ahead: the refund is done, and the orchestrator has not saved that yet.
     movement("returning", "status = 'REFUNDED'")
     + payment("returning", "refunded_amount_cents = 1250, pending_refund_cents = 0"),
-    # The payments service knows first that the gateway has failed a refund after it had succeeded; and so does the order.
+    # The payments service knows first that the gateway has failed a refund after it had succeeded, and then the order.
     failed_at_the_gateway("50 minutes"),
     FAILED_LATER,
     # A product that was refused, before and after an operator puts its pieces back by hand.

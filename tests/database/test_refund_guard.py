@@ -133,7 +133,9 @@ def test_piece_that_is_in_stock_again_stays_refunded_when_the_refund_fails_later
     add(id=OTHER_ID, amount_cents=999)
 
 
-@pytest.mark.parametrize("change", [{"failure_code": "x"}, {"restocked": "{}"}, {"not_restocked": "{" + OTHER_ID + "}"}])
+@pytest.mark.parametrize(
+    "change", [{"failure_code": "x"}, {"restocked": "{}"}, {"not_restocked": "{" + OTHER_ID + "}"}]
+)
 def test_refund_fails_later_for_that_reason_only_and_keeps_its_pieces(order, add, change):
     add(amount_cents=400, pieces=1, restock=True)
     move(order, "PAYMENT_REFUNDED")

@@ -120,7 +120,9 @@ def test_events_go_with_their_order_and_are_noted(world, clock, retain, url):
     assert violations(url) == {}
 
 
-@pytest.mark.parametrize(("types", "is_told"), [("{*}", True), ("{order.completed}", True), ("{order.cancelled}", False)])
+@pytest.mark.parametrize(
+    ("types", "is_told"), [("{*}", True), ("{order.completed}", True), ("{order.cancelled}", False)]
+)
 def test_endpoint_that_was_not_sent_a_deleted_event_is_named(world, placed, url, capsys, types, is_told):
     endpoint = "INSERT INTO webhook_endpoints (id, client, url, event_types, cursor_xid) VALUES"
     world.sql(f"{endpoint} ('we_behind', 'shop', 'https://shop.example', %(types)s, '1')", types=types)

@@ -1,4 +1,4 @@
-"""What Stripe changes by itself: refunds that fail after they had succeeded, messages about refunds, and holds that end."""
+"""What Stripe changes by itself: refunds that fail after they had succeeded, its messages, and holds that end."""
 
 from __future__ import annotations
 

@@ -65,9 +65,7 @@ def test_sale_decline_no_stock_and_refund(stack: Stack, stripe: Double, settle: 
     assert money(stripe) == (0, sold.total_amount_cents, sold.total_amount_cents)
 
 
-def test_refund_that_fails_days_later_is_told_to_the_shop(
-    start: Start, stripe: Double, settle: Settle
-) -> None:
+def test_refund_that_fails_days_later_is_told_to_the_shop(start: Start, stripe: Double, settle: Settle) -> None:
     """Stripe's message lets the next question come at once. The order, its events and the books agree again."""
     secret = "whsec_of_this_test"
     stack = start(
@@ -85,8 +83,7 @@ def test_refund_that_fails_days_later_is_told_to_the_shop(
         assert client.get_refund(refund.refund_id, wait=20).status == "SUCCEEDED"
         stripe.control("end_refunds", status="failed", **{"from": "succeeded"})
         eventually(lambda: client.get_refund(refund.refund_id).status == "FAILED")
-        failure = client.get_refund(refund.refund_id).failure
-        assert failure and failure.code == "refund_failed_later"
+        assert getattr(client.get_refund(refund.refund_id).failure, "code", None) == "refund_failed_later"
         assert client.get_order(order.order_ledger_id).refunded_cents == 0
         told = [event.type for event in client.events(order_ledger_id=order.order_ledger_id)]
         assert told == ["order.authorized", "order.completed", "refund.succeeded", "refund.failed"]
