@@ -50,8 +50,8 @@ events = Table(
     ),
     # One index for the feed and its filter by type: the feed of all types is merged from one range for each.
     Index(None, "client", "type", "xid", "position"),
-    # A refund ends once.
-    Index("uq_events_refund_id", "refund_id", unique=True, postgresql_where=text("refund_id IS NOT NULL")),
+    # A refund succeeds once, and fails once.
+    Index("uq_events_refund_id_type", "refund_id", "type", unique=True, postgresql_where=text("refund_id IS NOT NULL")),
 )
 
 # The newest event of each client and type that `ops retain` has deleted, so that the feed and the audit know.

@@ -67,9 +67,14 @@ refunds = Table(
         "restock OR restocked = '{}' AND status <> 'RESTOCKED'",
         name="restock",
     ),
-    CheckConstraint("restocked = '{}' OR status NOT IN ('REQUESTED', 'FAILED')", name="money_comes_first"),
+    # A refund that the gateway has failed after it had succeeded keeps its pieces in stock.
     CheckConstraint(
-        "not_restocked = '{}' OR restock AND status NOT IN ('REQUESTED', 'FAILED') AND NOT not_restocked && restocked",
+        "restocked = '{}' OR status <> 'REQUESTED' AND (status <> 'FAILED' OR failure_code = 'refund_failed_later')",
+        name="money_comes_first",
+    ),
+    CheckConstraint(
+        "not_restocked = '{}' OR restock AND status <> 'REQUESTED'"
+        " AND (status <> 'FAILED' OR failure_code = 'refund_failed_later') AND NOT not_restocked && restocked",
         name="not_restocked",
     ),
     Index(None, "order_ledger_id", "created_at"),
@@ -102,9 +107,10 @@ set_aside_refunds = Table(
 
 # The database itself takes a refund's share of the order, gives it back, and adds to the order's sums, in the
 # transaction of the change that it follows from. The share is taken from the order's row, so that its constraints bound
-# all refunds together, whatever runs at once. A refund that the state machine does not allow is refused. The functions
-# have the owner's rights: no role of a process may write these columns. A note on an order whose personal data has been
-# erased (ops/erasure.py) is noted for erasure, too.
+# all refunds together, whatever runs at once. A refund that the state machine does not allow is refused. One that the
+# gateway has failed after it had succeeded gives its money back, but no piece that is in stock again: one that could be
+# refunded twice could be put back twice. The functions have the owner's rights: no role of a process may write these
+# columns. A note on an order whose personal data has been erased (ops/erasure.py) is noted for erasure, too.
 REFUND_GUARD = """
 CREATE FUNCTION refund_guard() RETURNS trigger LANGUAGE plpgsql
   SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -132,6 +138,8 @@ BEGIN
       WHEN 'PAYMENT_REFUNDED' THEN NEW.status = 'RESTOCKED' AND NEW.restock
         OR NEW.status = 'SUCCEEDED' AND NOT NEW.restock OR NEW.status = 'PAYMENT_REFUNDED'
       WHEN 'RESTOCKED' THEN NEW.status = 'SUCCEEDED'
+      WHEN 'SUCCEEDED' THEN NEW.status = 'FAILED' AND NEW.failure_code = 'refund_failed_later'
+        AND (NEW.restocked, NEW.not_restocked) = (OLD.restocked, OLD.not_restocked)
       ELSE false END)
       OR NEW.claim_number < OLD.claim_number OR NOT NEW.restocked @> OLD.restocked
       OR NOT NEW.not_restocked @> OLD.not_restocked
@@ -146,11 +154,13 @@ BEGIN
       WHERE id = NEW.order_ledger_id RETURNING * INTO entry;
     PERFORM public.add_event(entry, 'refund.succeeded', NEW.id);
   ELSIF NEW.status = 'FAILED' THEN
-    UPDATE public.order_ledger SET refund_reserved_cents = refund_reserved_cents - NEW.amount_cents
+    UPDATE public.order_ledger SET refund_reserved_cents = refund_reserved_cents - NEW.amount_cents,
+      refunded_cents = refunded_cents - CASE OLD.status WHEN 'SUCCEEDED' THEN NEW.amount_cents ELSE 0 END,
+      updated_at = CASE OLD.status WHEN 'SUCCEEDED' THEN now() ELSE updated_at END
       WHERE id = NEW.order_ledger_id RETURNING * INTO entry;
     UPDATE public.order_ledger_items AS line SET refunded_quantity = refunded_quantity - item.quantity
       FROM public.refund_items AS item WHERE item.refund_id = NEW.id AND line.order_ledger_id = NEW.order_ledger_id
-      AND line.product_id = item.product_id;
+      AND line.product_id = item.product_id AND item.product_id <> ALL (NEW.restocked);
     PERFORM public.add_event(entry, 'refund.failed', NEW.id);
   END IF;
   RETURN NULL;

@@ -281,7 +281,7 @@ class Refund:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the refund has ended; its status never changes again."""
+        """Whether it has ended. A bank may still send the money back days later: `SUCCEEDED` becomes `FAILED`."""
         return self.status in ("SUCCEEDED", "FAILED")
 
     @classmethod

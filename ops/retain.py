@@ -25,10 +25,15 @@ def run(environ: Mapping[str, str] | None, *, seconds: float) -> int:
         periods = Periods.of(settings)
         erasure.complete(batches)
         _retain(batches, periods)
-        pending = erasure.pending(connection)
+        pending, missed = erasure.pending(connection), retained_events.missed(connection)
         if batches.done.total():
             _record(connection, periods, batches.done)
     sys.stdout.write(_summary(batches, pending))
+    for endpoint in missed:
+        sys.stderr.write(
+            f"The webhook endpoint {endpoint['id']} ({endpoint['status']}) was not sent all events before they were"
+            " deleted. Its client has to compare its orders with GET /orders.\n"
+        )
     return 0
 
 

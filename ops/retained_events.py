@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from common.database.database import Row
 from common.database.transaction import Transaction
 from domain.events import EventType
 from ops.batches import Batches
@@ -52,6 +53,21 @@ SELECT count(*) AS events FROM gone
 DELETE_OF_ORDERS = f"""
 WITH gone AS (DELETE FROM events WHERE order_ledger_id = ANY (%(ids)s::uuid[]) {RETURNING}) {NOTE}
 """
+# Endpoints that come past an event that is deleted, because they are disabled or far behind.
+MISSED = """
+SELECT endpoint.id, endpoint.status FROM webhook_endpoints AS endpoint
+WHERE deleted_at IS NULL AND EXISTS (
+  SELECT FROM deleted_events AS gone WHERE gone.client = endpoint.client
+    AND (gone.type = ANY (endpoint.event_types) OR '*' = ANY (endpoint.event_types))
+    AND (gone.xid, gone.position) > (endpoint.cursor_xid, endpoint.cursor_position))
+ORDER BY endpoint.id
+"""
+
+
+def missed(connection: Any) -> list[Row]:
+    """The `id` and `status` of each webhook endpoint that will never get events which are deleted."""
+    with within(connection, timeout_s=TIMEOUT_S) as tx:
+        return tx.all(MISSED)
 
 
 def delete(batches: Batches, days: int) -> None:

@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import uuid
+from collections.abc import Mapping
 
 from common.calls.client import ServiceClient
 from common.credentials.service_tokens import Issuer
@@ -26,6 +27,7 @@ from domain import refunds, states
 from orchestrator.dispatcher import Dispatcher
 from orchestrator.engine import Engine
 from orchestrator.entries import ORDERS, REFUNDS, Entries
+from orchestrator.gateway_changes import EVERY_S, GatewayChanges
 from orchestrator.listener import Listener
 from orchestrator.participants import Participant, Participants
 from orchestrator.saga import RetryPolicy
@@ -45,7 +47,8 @@ class Orchestrator:
         database = Database(settings.database_url, name="orchestrator", size=CONNECTIONS)
         self.claimant = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4()}"
         self.threads = Threads(log)
-        participants = _participants(settings, database)
+        clients = _clients(settings, database)
+        participants = _participants(settings, clients)
         policy = RetryPolicy(
             settings.retry_base_s, settings.retry_factor, settings.retry_max_attempts, settings.retry_jitter
         )
@@ -59,6 +62,9 @@ class Orchestrator:
         self._refunds = dispatcher(REFUNDS, max(settings.worker_threads // SHARE_OF_REFUNDS, 1), "refund")
         warn_once(database)
         wake = {states.CHANNEL: self._orders.wake, refunds.CHANNEL: self._refunds.wake}
+        self._gateway_changes = GatewayChanges(
+            clients["payments"], database, self._refunds.wake, self.threads.stopping, EVERY_S * settings.retry_base_s
+        )
         self._listener = Listener(settings.database_direct_url, wake, self.threads.stopping)
 
     def run(self) -> int:
@@ -66,6 +72,7 @@ class Orchestrator:
         self.threads.start("listener", self._listener.run)
         self.threads.start("dispatcher", self._orders.run)
         self.threads.start("refund dispatcher", self._refunds.run)
+        self.threads.start("gateway changes", self._gateway_changes.run)
         self.threads.wait()
         log.info("stopping with %d orders and %d refunds in flight", self._orders.in_flight, self._refunds.in_flight)
         if not drained(self._drain, DRAIN_WITHIN_S):
@@ -80,22 +87,26 @@ class Orchestrator:
         refunds_end.join()
 
 
-def _participants(settings: Settings, database: Database) -> Participants:
+def _clients(settings: Settings, database: Database) -> dict[str, ServiceClient]:
     clock = DatabaseClock(database)
 
-    def participant(name: str, url: str) -> Participant:
+    def client(name: str, url: str) -> ServiceClient:
         tokens = Issuer(settings.service_token_keys, "orchestrator", f"{name}_service", clock)
-        return Participant(
-            ServiceClient(name, url, settings.ca_bundle, tokens.header),
-            pause_s=settings.retry_base_s,
-            max_calls_while_busy=max(settings.worker_threads // 2, 1),
-        )
+        return ServiceClient(name, url, settings.ca_bundle, tokens.header)
 
-    return Participants(
-        orders=participant("orders", settings.orders_service_url),
-        inventory=participant("inventory", settings.inventory_service_url),
-        payments=participant("payments", settings.payments_service_url),
-    )
+    return {
+        "orders": client("orders", settings.orders_service_url),
+        "inventory": client("inventory", settings.inventory_service_url),
+        "payments": client("payments", settings.payments_service_url),
+    }
+
+
+def _participants(settings: Settings, clients: Mapping[str, ServiceClient]) -> Participants:
+    def participant(client: ServiceClient) -> Participant:
+        most = max(settings.worker_threads // 2, 1)
+        return Participant(client, pause_s=settings.retry_base_s, max_calls_while_busy=most)
+
+    return Participants(**{name: participant(client) for name, client in clients.items()})
 
 
 def main() -> int:

@@ -28,12 +28,15 @@ from payments_service.statements import (
     ADD_PENDING_REFUND,
     ADD_REFUNDED_AMOUNT,
     CAPTURE,
+    FAIL_REFUND,
     INSERT_AUTHORIZATION,
     INSERT_REFUND,
     INSERT_TOMBSTONE,
     INSERT_TOMBSTONE_OF_ID,
     LOCK_BY_ID,
     LOCK_BY_KEY,
+    REFUSE_ANSWER,
+    TAKE_BACK_REFUNDED_AMOUNT,
     VOID,
 )
 
@@ -42,7 +45,9 @@ Body = dict[str, Any]
 AUTHORIZATION_ID = re.compile(r"auth_[0-9A-Za-z]{24}")
 CAPTURE_REFUSED = "capture_refused"
 """The decline code of a capture that the gateway refuses without saying why."""
-KEPT = {"refuses_capture": False, "refuses_refund": False, "delays_refund": False, "gateway": None}
+KEPT = {
+    "refuses_capture": False, "refuses_refund": False, "delays_refund": False, "gateway": None, "capture_before": None
+}  # fmt: skip
 """The columns that a gateway may keep with a payment, as they are without its word."""
 
 
@@ -144,6 +149,23 @@ def refund(tx: Transaction, refund: Row, answer: Yes | No | Pending) -> StoredRe
     tx.execute(add, authorization_id=refund["authorization_id"], amount_cents=refund["amount_cents"])
     row = tx.one(INSERT_REFUND, **refund, status=PENDING if is_pending else REFUNDED)
     return StoredResponse.dumped(200, schemas.Refund, row)
+
+
+def fail_refund(tx: Transaction, refund: Row, gateway: str) -> None:
+    """Note that the gateway has failed a refund that it had reported as done. A repeat changes nothing.
+
+    :param refund: `id`, `authorization_id`, `amount_cents`
+    """
+    lock(tx, refund["authorization_id"], gateway)
+    failed = tx.one(FAIL_REFUND, id=refund["id"])
+    if failed:
+        tx.execute(
+            TAKE_BACK_REFUNDED_AMOUNT,
+            authorization_id=refund["authorization_id"],
+            amount_cents=refund["amount_cents"],
+        )
+        refusal = StoredResponse.refusal(RefundDeclined())
+        tx.execute(REFUSE_ANSWER, key=failed["idempotency_key"], status=refusal.status, body=refusal.body)
 
 
 def lock(tx: Transaction, authorization_id: str, gateway: str | None) -> Row:

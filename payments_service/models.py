@@ -54,6 +54,7 @@ payment_authorizations = Table(
     Column("void_reason", Text),
     time_column("created_at"),
     Column("gateway", Text),  # null: the simulated one
+    time_column("capture_before", nullable=True),  # the gateway ends the hold then; null: never
     CheckConstraint(is_one_of("status", STATUSES), name="status"),
     CheckConstraint(f"amount_cents BETWEEN 1 AND {MAX_CENTS}", name="amount"),
     CheckConstraint(
@@ -80,6 +81,11 @@ payment_authorizations = Table(
     CheckConstraint("NOT refuses_refund OR refunded_amount_cents + pending_refund_cents = 0", name="refuses_refund"),
     CheckConstraint("(status = 'VOIDED') = (voided_at IS NOT NULL)", name="voided"),
     CheckConstraint("void_reason IS NULL OR status = 'VOIDED'", name="void_reason"),
+    Index(
+        "ix_payment_authorizations_capture_before",
+        "capture_before",
+        postgresql_where=text("status = 'AUTHORIZED' AND capture_before IS NOT NULL"),
+    ),
 )
 
 payment_refunds = Table(
@@ -93,11 +99,14 @@ payment_refunds = Table(
     Column("status", Text, nullable=False, server_default=text("'REFUNDED'")),
     time_column("created_at"),
     time_column("settled_at", nullable=True),  # of a refund that was pending
+    time_column("failed_at", nullable=True),  # the gateway failed it after it had returned the money
     CheckConstraint("amount_cents > 0", name="amount"),
     CheckConstraint(is_one_of("status", REFUND_STATUSES), name="status"),
-    CheckConstraint("status = 'REFUNDED' OR settled_at IS NULL", name="settled_at"),
+    CheckConstraint("status <> 'PENDING' OR settled_at IS NULL", name="settled_at"),
+    CheckConstraint("(status = 'FAILED') = (failed_at IS NOT NULL)", name="failed_at"),
     Index(None, "authorization_id"),
     Index("ix_payment_refunds_pending", "id", postgresql_where=text("status = 'PENDING'")),
+    Index("ix_payment_refunds_failed", "id", postgresql_where=text("status = 'FAILED'")),
 )
 
 # What a remote gateway was asked to hold. A row is written before the gateway is asked. `gateway_id` is known before
@@ -122,7 +131,8 @@ gateway_holds = Table(
     ),
 )
 
-# What it was asked to refund. The refund is a row of payment_refunds as soon as the gateway has returned the money.
+# What it was asked to refund. The refund is a row of payment_refunds as soon as the gateway has returned the money. The
+# gateway may fail it later: `look_at` says when it is asked again. `noted_at`: the refund's saga knows of the failure.
 gateway_refunds = Table(
     "gateway_refunds",
     metadata,
@@ -133,7 +143,10 @@ gateway_refunds = Table(
     cents_column("amount_cents"),
     Column("gateway_id", identifier(), unique=True),
     time_column("created_at"),
+    time_column("look_at", nullable=True),
+    time_column("noted_at", nullable=True),
     CheckConstraint("amount_cents > 0", name="amount"),
+    Index("ix_gateway_refunds_look_at", "look_at", postgresql_where=text("look_at IS NOT NULL")),
 )
 
 payment_idempotency_keys = idempotency_table(IDEMPOTENCY_TABLE)
@@ -142,7 +155,7 @@ STATUS_FUNCTION = """
 CREATE FUNCTION refuse_payment_status_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF (OLD.status, NEW.status) NOT IN (
-        ('AUTHORIZED', 'CAPTURED'), ('AUTHORIZED', 'VOIDED'), ('CAPTURED', 'REFUNDED')
+        ('AUTHORIZED', 'CAPTURED'), ('AUTHORIZED', 'VOIDED'), ('CAPTURED', 'REFUNDED'), ('REFUNDED', 'CAPTURED')
     ) THEN
         RAISE check_violation USING MESSAGE = 'a payment cannot go from ' || OLD.status || ' to ' || NEW.status;
     END IF;

@@ -26,6 +26,7 @@ from payments_service.remote_statements import (
     INSERT_HOLD,
     LOCK_ASKED_REFUND,
     LOCK_HOLD,
+    LOOK_LATER,
     NOTE_HOLD,
     NOTE_REFUND,
 )
@@ -102,6 +103,8 @@ class InSteps:
 
         def work(tx: Transaction) -> StoredResponse:
             books.lock(tx, authorization_id, self._gateway.name)
+            if isinstance(answer, Yes):
+                tx.execute(LOOK_LATER, id=refund["id"], gateway_id=answer.keeps["gateway_id"])
             return books.refund(tx, row, answer)
 
         return self._end(call, work)
@@ -148,7 +151,7 @@ class InSteps:
                 raise AlreadyVoided()
             hold = noted
         answer = self._gateway.authorize(hold, token)
-        return Yes({"gateway": self._gateway.name}) if isinstance(answer, Yes) else answer
+        return Yes({**answer.keeps, "gateway": self._gateway.name}) if isinstance(answer, Yes) else answer
 
     def _close(self, tx: Transaction, key: str, reason: str | None) -> Row | None:
         """Take the key out of use. :returns: what the gateway is to void, if there is anything"""

@@ -32,5 +32,38 @@ INSERT_ASKED_REFUND = """
 LOCK_ASKED_REFUND = """
     SELECT *, extract(epoch FROM clock_timestamp() - created_at)::bigint AS age_s
     FROM gateway_refunds WHERE idempotency_key = %(key)s FOR UPDATE"""
+# Note that a refund is settled. The gateway may still fail it within thirty days, so it is asked again on some of them.
+LOOK_LATER = """
+    UPDATE gateway_refunds SET gateway_id = COALESCE(gateway_id, %(gateway_id)s), look_at = (
+        SELECT min(created_at + days * interval '1 day') FROM unnest(ARRAY[1, 3, 7, 14, 30]) AS days
+        WHERE created_at + days * interval '1 day' > clock_timestamp())
+    WHERE id = %(id)s"""
+# The gateway has sent a message about a refund: look at it now. It may not have told us its id yet.
+LOOK_NOW = """
+    UPDATE gateway_refunds SET look_at = clock_timestamp()
+    WHERE gateway_id = %(gateway_id)s OR id = %(id)s"""
+# Take the refunds that are due for a look. A process that dies with them leaves them to a later one.
+TAKE_LOOKS = """
+    UPDATE gateway_refunds AS asked SET look_at = clock_timestamp() + interval '5 minutes'
+    WHERE id IN (
+        SELECT id FROM gateway_refunds WHERE look_at <= clock_timestamp()
+        ORDER BY look_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+    RETURNING *, extract(epoch FROM clock_timestamp() - created_at)::bigint AS age_s,
+        EXISTS (SELECT FROM payment_refunds AS refund WHERE refund.id = asked.id) AS is_settled"""
+# Stop looking at a refund.
+LOOK_NO_MORE = "UPDATE gateway_refunds SET look_at = NULL WHERE id = %(id)s"
+# Refunds that failed after they had succeeded, and of which nobody has been told.
+FAILED_REFUNDS = """
+    SELECT refund.id, refund.idempotency_key
+    FROM payment_refunds AS refund JOIN gateway_refunds AS asked ON asked.id = refund.id
+    WHERE refund.status = 'FAILED' AND asked.noted_at IS NULL ORDER BY refund.id LIMIT %(limit)s"""
+# The caller knows of these failures.
+NOTE_FAILURES = """
+    UPDATE gateway_refunds SET noted_at = clock_timestamp() WHERE id = ANY (%(ids)s) AND noted_at IS NULL"""
+# Holds that the gateway will end within a day.
+ENDING_HOLDS = """
+    SELECT id, capture_before FROM payment_authorizations
+    WHERE status = 'AUTHORIZED' AND capture_before < clock_timestamp() + interval '1 day'
+    ORDER BY capture_before LIMIT %(limit)s"""
 # Note the gateway's id of a refund.
 NOTE_REFUND = "UPDATE gateway_refunds SET gateway_id = %(gateway_id)s WHERE id = %(id)s AND gateway_id IS NULL"

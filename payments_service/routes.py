@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from common.api.access import callers
-from common.api.errors import IdempotencyKeyReused, InvalidStatusTransition, RequestInProgress
+from common.api.access import Signed, callers
+from common.api.errors import IdempotencyKeyReused, InvalidStatusTransition, RequestInProgress, Unauthorized
 from common.api.idempotency import StoredResponse
 from common.api.routes import Api, PathId
 from common.database.database import Database
 from payments_service import operations, schemas
 from payments_service.books import AUTHORIZATION_ID, Body
+from payments_service.changes import Changes, NoChanges
 from payments_service.errors import (
     AlreadyCaptured,
     AlreadyVoided,
@@ -20,6 +21,7 @@ from payments_service.errors import (
     PaymentDeclined,
     RefundDeclined,
 )
+from payments_service.gateways.seam import InvalidMessage
 
 
 class AuthorizationId(PathId):
@@ -34,6 +36,8 @@ api = Api(
 )
 # Left out in production.
 OF_SIMULATION = "settle_refunds"
+# Left out if the gateway sends nothing.
+OF_GATEWAY = "hear"
 # The key of these calls is in the body.
 ANY_TIME = (GatewayError, IdempotencyKeyReused, RequestInProgress)
 
@@ -52,6 +56,7 @@ class Payments(Protocol):
 class Context:
     database: Database
     payments: Payments
+    changes: Changes = field(default_factory=NoChanges)
 
 
 @api.route(
@@ -142,6 +147,35 @@ def refund(context: Context, authorization_id: str, body: dict[str, Any], sent: 
     A gateway may need days: the refund is then `PENDING`, and the same call returns it as `REFUNDED` later.
     """
     return context.payments.refund(authorization_id, body, sent)
+
+
+@api.route(
+    "POST",
+    "/payments/changes",
+    access=callers("orchestrator"),
+    body=schemas.ChangesRequest,
+    answer=schemas.Changes,
+)
+def changes(context: Context, body: dict[str, Any]) -> dict[str, Any]:
+    """Tell what the gateway has changed by itself.
+
+    `failed_refunds` had succeeded. They are told until their `refund_id` is in `noted`. `decided_refunds` were pending,
+    and their call may have a new answer. `ending_holds` end within a day. `has_more`: the same call tells more now. The
+    simulated gateway changes nothing.
+    """
+    return context.changes.since(body["noted"])
+
+
+@api.route("POST", "/payments/webhooks/stripe", access=Signed("Stripe-Signature"), answer=schemas.Heard)
+def hear(context: Context, raw: bytes, signature: str) -> dict[str, Any]:
+    """Take a message from Stripe as a hint.
+
+    It can be lost, late or doubled: Stripe is asked before anything changes.
+    """
+    try:
+        return {"is_a_hint": context.changes.hear(raw, signature)}
+    except InvalidMessage:
+        raise Unauthorized("The signature does not fit the body and STRIPE_WEBHOOK_SECRET.") from None
 
 
 @api.route("POST", "/payments/simulate/settle_refunds", access=callers(), answer=schemas.Settled)

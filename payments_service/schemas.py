@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from common.api.fields import MAX_TOKEN, Cents, Currency, HumanText, Id, SingleLine, Timestamp
-from payments_service.domain import CAPTURED, PENDING, REFUND_STATUSES, STATUSES, VOIDED
+from payments_service.domain import CAPTURED, FAILED, PENDING, REFUND_STATUSES, STATUSES, VOIDED
 
 MOVEMENTS = ("authorize", "capture", "void", "refund")
 
@@ -93,13 +93,38 @@ class Refund(Schema):
     refunded_at = Timestamp(required=True, allow_none=True)
 
 
+class ChangesRequest(Schema):
+    noted = fields.List(SingleLine(1, 255), load_default=list, validate=validate.Length(max=100))
+
+
+class FailedRefund(Schema):
+    refund_id = fields.String(attribute="id", required=True)
+    idempotency_key = fields.String(required=True)
+
+
+class EndingHold(Schema):
+    authorization_id = fields.String(attribute="id", required=True)
+    capture_before = Timestamp(required=True)
+
+
+class Changes(Schema):
+    failed_refunds = fields.List(fields.Nested(FailedRefund), required=True)
+    decided_refunds = fields.List(fields.String(), required=True)
+    ending_holds = fields.List(fields.Nested(EndingHold), required=True)
+    has_more = fields.Boolean(required=True)
+
+
+class Heard(Schema):
+    is_a_hint = fields.Boolean(required=True)
+
+
 class Settled(Schema):
     settled_count = fields.Integer(required=True)
 
 
 class Movement(Schema):
     type = fields.String(required=True, validate=validate.OneOf(MOVEMENTS))
-    status = fields.String(required=True, validate=validate.OneOf((*STATUSES, PENDING)))
+    status = fields.String(required=True, validate=validate.OneOf((*STATUSES, PENDING, FAILED)))
     id = fields.String(required=True)
     amount_cents = fields.Integer(required=True)
     at = Timestamp(required=True)
@@ -113,4 +138,5 @@ class Payment(Authorization):
     refunded_amount_cents = fields.Integer(required=True)
     pending_refund_cents = fields.Integer(required=True)
     voided_at = Timestamp(allow_none=True)
+    capture_before = Timestamp(allow_none=True)
     movements = fields.List(fields.Nested(Movement), required=True)

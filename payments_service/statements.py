@@ -6,9 +6,10 @@
 INSERT_AUTHORIZATION = """
     INSERT INTO payment_authorizations
         (id, idempotency_key, user_id, amount_cents, currency, status, decline_code, refuses_capture, refuses_refund,
-        delays_refund, gateway, created_at)
+        delays_refund, gateway, capture_before, created_at)
     VALUES (%(id)s, %(idempotency_key)s, %(user_id)s, %(amount_cents)s, %(currency)s, %(status)s, %(decline_code)s,
-        %(refuses_capture)s, %(refuses_refund)s, %(delays_refund)s, %(gateway)s, clock_timestamp())
+        %(refuses_capture)s, %(refuses_refund)s, %(delays_refund)s, %(gateway)s, %(capture_before)s,
+        clock_timestamp())
     ON CONFLICT DO NOTHING
     RETURNING *"""
 # Take a key out of use before an authorize with it arrives. No row: the key is taken.
@@ -47,6 +48,19 @@ ADD_REFUNDED_AMOUNT = """
 ADD_PENDING_REFUND = """
     UPDATE payment_authorizations SET pending_refund_cents = pending_refund_cents + %(amount_cents)s
     WHERE id = %(authorization_id)s"""
+# Note that the gateway has failed a refund after it had returned the money. No row: it is noted, or was never settled.
+FAIL_REFUND = """
+    UPDATE payment_refunds SET status = 'FAILED', failed_at = clock_timestamp()
+    WHERE id = %(id)s AND status = 'REFUNDED' RETURNING *"""
+# Take its amount back. The payment is CAPTURED again.
+TAKE_BACK_REFUNDED_AMOUNT = """
+    UPDATE payment_authorizations SET refunded_amount_cents = refunded_amount_cents - %(amount_cents)s,
+        status = 'CAPTURED'
+    WHERE id = %(authorization_id)s"""
+# The stored answer of a refund becomes its refusal.
+REFUSE_ANSWER = """
+    UPDATE payment_idempotency_keys SET status = %(status)s, body = %(body)s
+    WHERE scope = 'refund' AND key = %(key)s AND status IS NOT NULL"""
 # Record a refund.
 INSERT_REFUND = """
     INSERT INTO payment_refunds (id, authorization_id, idempotency_key, amount_cents, reason, status, created_at)
@@ -73,7 +87,7 @@ SETTLE_ANSWER = """
 # Read a payment, once for each refund. One statement, so the sum and its parts are of the same moment.
 SELECT_WITH_REFUNDS = """
     SELECT p.*, r.id AS refund_id, r.amount_cents AS refund_cents, r.status AS refund_status,
-        COALESCE(r.settled_at, r.created_at) AS refund_at
+        COALESCE(r.failed_at, r.settled_at, r.created_at) AS refund_at
     FROM payment_authorizations p LEFT JOIN payment_refunds r ON r.authorization_id = p.id
     WHERE p.id = %(id)s AND p.status <> 'DECLINED' AND p.amount_cents IS NOT NULL
     ORDER BY r.created_at, r.id"""

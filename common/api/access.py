@@ -25,7 +25,15 @@ class Callers:
     names: frozenset[str]
 
 
-Access = Public | Scope | Callers
+@dataclass(frozen=True)
+class Signed:
+    """A sender who signs the body. The view checks the signature."""
+
+    header: str
+    """The one with the signature."""
+
+
+Access = Public | Scope | Callers | Signed
 Guard = Callable[[str | None, Access], str]
 """Checks a request's Authorization header against a route's declaration, and returns the caller's name.
 

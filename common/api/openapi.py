@@ -11,7 +11,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import Schema, fields
 
 from common.api import errors
-from common.api.access import Access, Callers, Scope
+from common.api.access import Access, Callers, Scope, Signed
 from common.api.routes import Api, Operation, openapi_path
 from common.process import logs
 
@@ -95,7 +95,9 @@ def _describe(operation: Operation, api: Api) -> dict[str, Any]:
     described["description"] = "\n".join([*lines, _who_may_call(operation.access)]).strip()
     if operation.body:
         described["requestBody"] = {"required": True, "content": {"application/json": {"schema": operation.body}}}
-    if operation.is_public:
+    if isinstance(operation.access, Signed):
+        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
+    if operation.is_public or isinstance(operation.access, Signed):
         described["security"] = []
     return described
 
@@ -107,6 +109,8 @@ def _who_may_call(access: Access) -> str:
         case Callers(names):
             services = " and ".join(f"`{name}`" for name in sorted(names))
             return f"For {services or 'no service'}, and for operators (`ops`)."
+        case Signed(header):
+            return f"For a sender whose signature of the body is in the header `{header}`."
         case _:
             return "Needs no credential."
 

@@ -1,7 +1,8 @@
 """Routes as data: one declaration validates, calls, dumps and documents an operation.
 
 A view gets the service's context first (its database, or an object made by `create_app`), then the arguments it names:
-path parameters, `body`, `query`, `idempotency_key`, `sent`. `g.caller` is the caller's name. A view returns data for
+path parameters, `body`, `query`, `idempotency_key`, `sent`; `raw` and `signature` if the sender signs the body.
+`g.caller` is the caller's name. A view returns data for
 the schema to dump, a `Reply`, or a `StoredResponse`.
 """
 
@@ -18,7 +19,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.routing import BaseConverter
 
 from common.api import idempotency
-from common.api.access import PUBLIC, Access, Guard
+from common.api.access import PUBLIC, Access, Guard, Signed
 from common.api.errors import (
     ApiError,
     MalformedJson,
@@ -150,9 +151,12 @@ class Api:
 
 def _handler(operation: Operation, context: Any, guard: Guard) -> Callable[..., Response]:
     def handle(**path: Any) -> Response:
+        arguments: dict[str, Any] = {name: str(value) for name, value in path.items()}
+        if isinstance(operation.access, Signed):
+            signature = request.headers.get(operation.access.header, "")
+            return _respond(operation, operation.view(context, raw=_raw_body(), signature=signature, **arguments))
         if not operation.is_public:
             g.caller = guard(request.headers.get("Authorization"), operation.access)
-        arguments = {name: str(value) for name, value in path.items()}
         if operation.needs_key:
             arguments["idempotency_key"] = idempotency_key()
         if operation.query:
@@ -196,9 +200,7 @@ def json_body(default: Any = None) -> Any:
     """
     if request.content_encoding not in (None, "", "identity"):
         raise UnsupportedMediaType()
-    raw = request.get_data(cache=False)
-    if request.content_length is None and len(raw) >= current_app.config["MAX_CONTENT_LENGTH"]:
-        raise PayloadTooLarge()  # a chunked body does not announce its length, and was cut off at the limit
+    raw = _raw_body()
     if not raw.strip() and default is not None:
         return default
     if request.content_type != "application/json" and not _is_utf8_json(request.mimetype, request.mimetype_params):
@@ -207,6 +209,13 @@ def json_body(default: Any = None) -> Any:
         return decode(raw)
     except NotJson as error:
         raise MalformedJson(f"The body is not valid JSON in UTF-8: {error}.") from None
+
+
+def _raw_body() -> bytes:
+    raw = request.get_data(cache=False)
+    if request.content_length is None and len(raw) >= current_app.config["MAX_CONTENT_LENGTH"]:
+        raise PayloadTooLarge()  # a chunked body does not announce its length, and was cut off at the limit
+    return raw
 
 
 def _is_utf8_json(mimetype: str, params: Mapping[str, str]) -> bool:

@@ -128,6 +128,12 @@ def stripe_key(text: str) -> str:
     return text
 
 
+def stripe_webhook_secret(text: str) -> str:
+    if text and not re.fullmatch(r"whsec_[0-9A-Za-z+/=_-]{8,250}", text):
+        raise ValueError("a secret of Stripe that begins with whsec_")
+    return text
+
+
 def networks(text: str) -> tuple[Network, ...]:
     """Networks and single addresses, separated by commas. Large parts of the Internet would include clients."""
     try:

@@ -23,6 +23,7 @@ from common.process.parsers import (
     number,
     secret_list,
     stripe_key,
+    stripe_webhook_secret,
     whole,
 )
 
@@ -132,6 +133,11 @@ class Settings:
     )
     payment_gateway: str = setting(choice("simulated", "stripe"), "simulated", "payments: what moves the money")
     stripe_api_key: str = setting(stripe_key, "", "payments: the secret or restricted key of the Stripe account")
+    stripe_webhook_secret: str = setting(
+        stripe_webhook_secret,
+        "",
+        "payments: the secret of Stripe's webhook endpoint; empty: its messages are not taken",
+    )
     stripe_api_base: str = setting(http_url, "https://api.stripe.com", "payments: where Stripe is")
     stripe_live_key: str = setting(
         choice("production", "allow"), "production", "payments: `allow`: a live key may be used outside production"

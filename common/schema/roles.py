@@ -60,10 +60,10 @@ RIGHTS: dict[str, dict[str, str]] = {
     "payments_service": {
         "payment_authorizations": "SELECT, INSERT, UPDATE (status, capture_id, captured_amount_cents, captured_at,"
         " void_reason, voided_at, refunded_amount_cents, pending_refund_cents)",
-        "payment_refunds": "SELECT, INSERT, UPDATE (status, settled_at)",
+        "payment_refunds": "SELECT, INSERT, UPDATE (status, settled_at, failed_at)",
         "payment_idempotency_keys": "SELECT, INSERT, UPDATE (status, body)",
         "gateway_holds": "SELECT, INSERT, UPDATE (gateway_id, closed_at)",
-        "gateway_refunds": "SELECT, INSERT, UPDATE (gateway_id)",
+        "gateway_refunds": "SELECT, INSERT, UPDATE (gateway_id, look_at, noted_at)",
     },
     "orchestrator": {
         # Neither the e-mail address nor the response to the client.

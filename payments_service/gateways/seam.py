@@ -42,11 +42,34 @@ class Nothing:
     retry_after_s: int | None = None
 
 
+@dataclass(frozen=True)
+class Hint:
+    """A gateway's message about a refund. What it says is not believed: the gateway is asked."""
+
+    gateway_id: str
+    refund_id: str = ""
+    """Ours, where the message has it."""
+
+
+class InvalidMessage(Exception):
+    """The message was not signed with the secret that we share with the gateway, or cannot be read."""
+
+
+class Inbox(Protocol):
+    """Reads what a gateway sends by itself."""
+
+    def read(self, body: bytes, signature: str) -> Hint | None:
+        """None: nothing that we wait for. :raises InvalidMessage:"""
+
+
 class Gateway(Protocol):
     """Moves money. It never raises: whatever happens is one of its answers."""
 
     def authorize(self, payment: Row, token: str) -> Yes | No | Nothing:
-        """Hold `amount_cents` on the card that the token stands for. The token is kept nowhere."""
+        """Hold `amount_cents` on the card that the token stands for. The token is kept nowhere.
+
+        *Yes* keeps `capture_before`, where the hold ends by itself.
+        """
 
     def capture(self, payment: Row, amount_cents: int) -> Yes | No | Nothing:
         """Take this much of the hold. The rest is no longer held."""
@@ -57,6 +80,8 @@ class Gateway(Protocol):
 
 class RemoteGateway(Gateway, Protocol):
     """A gateway with books of its own. It is asked while no transaction is open.
+
+    It may fail a refund after a *yes*. A *yes* to a refund keeps its `gateway_id`, and `refund` is asked again later.
 
     Each payment has the `gateway_id` that `open` returned. All requests about it name that id, so the gateway itself
     decides between two of them, and none depends on how long it remembers an idempotency key.

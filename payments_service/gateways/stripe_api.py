@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import stripe
@@ -35,6 +36,7 @@ OTHER_UNIT = {"ISK", "MGA", "UGX"}
 THREE_DECIMALS = {"BHD", "JOD", "KWD", "OMR", "TND"}
 """The last digit of these must be 0."""
 HOLD_ENDED = {"automatic": "hold_expired"}
+WITH_CHARGE = ["latest_charge"]  # it says when the hold ends
 Intent = dict[str, Any]
 
 
@@ -77,7 +79,7 @@ class StripeGateway:
         done = self._ask(
             lambda: self._bank.v1.payment_intents.confirm(
                 payment["gateway_id"],
-                {"payment_method": token, "error_on_requires_action": True},
+                {"payment_method": token, "error_on_requires_action": True, "expand": WITH_CHARGE},
                 {"idempotency_key": f"confirm:{payment['authorization_id']}"},
             )
         )
@@ -91,7 +93,7 @@ class StripeGateway:
     def _held(self, payment: Row, intent: Intent) -> Yes | No | Nothing:
         match intent["status"]:
             case "requires_capture" if intent["amount_capturable"] == payment["amount_cents"]:
-                return Yes()
+                return Yes({"capture_before": _capture_before(intent)})
             case "requires_action":  # nobody is there to act. The customer must not be able to hold it later.
                 ended = self.void(payment)
                 return ended if isinstance(ended, Nothing) else No("authentication_required")
@@ -175,7 +177,7 @@ class StripeGateway:
             return refund
         match refund.get("status"):
             case "succeeded":
-                return Yes()
+                return Yes({"gateway_id": refund["id"]})
             case "pending" | "requires_action":
                 return Pending(refund["id"])
             case "failed" | "canceled":
@@ -185,7 +187,8 @@ class StripeGateway:
     def _truth(self, payment: Row, done: Any, read: Callable[[Row, Intent], Yes | No | Nothing]) -> Yes | No | Nothing:
         """What a PaymentIntent says. It is read again where its state did not fit the request."""
         if isinstance(done, stripe.InvalidRequestError) and done.code == "payment_intent_unexpected_state":
-            done = self._ask(lambda: self._quick.v1.payment_intents.retrieve(payment["gateway_id"]))
+            asked = {"expand": WITH_CHARGE}
+            done = self._ask(lambda: self._quick.v1.payment_intents.retrieve(payment["gateway_id"], asked))
         if isinstance(done, stripe.StripeError):
             return self._unexpected(done)
         if isinstance(done, Nothing):
@@ -249,6 +252,14 @@ def _plain(answer: Any) -> Any:
     if isinstance(answer, list):
         return [_plain(each) for each in answer]
     return answer.to_dict() if hasattr(answer, "to_dict") else answer
+
+
+def _capture_before(intent: Intent) -> datetime | None:
+    """When the hold ends by itself. None: Stripe does not say."""
+    try:
+        return datetime.fromtimestamp(intent["latest_charge"]["payment_method_details"]["card"]["capture_before"], UTC)
+    except (KeyError, TypeError):
+        return None
 
 
 def _decline_code(error: stripe.CardError) -> str:

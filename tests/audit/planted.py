@@ -115,6 +115,14 @@ def ahead(column: str, hours: int) -> str:
     return f"{column} = now() + interval '{hours} hours'"
 
 
+def failed_at_the_gateway(ago: str) -> str:
+    """The gateway has failed the refund `returned` after it had succeeded, and the payments service knows."""
+    return (
+        movement("returned", f"status = 'FAILED', failed_at = now() - interval '{ago}'")
+        + payment("returned", "refunded_amount_cents = 0")
+    )  # fmt: skip
+
+
 HELD = (
     "status = 'AUTHORIZED', voided_at = NULL, capture_id = NULL, captured_amount_cents = NULL, captured_at = NULL,"
     " refunded_amount_cents = 0, decline_code = NULL"
@@ -130,6 +138,13 @@ SUCCEEDED = "type = 'refund.succeeded'"
 REFUSED = "restocked = '{}', not_restocked = restocked"
 COMPLETED = "type = 'order.completed', status = 'COMPLETED'"
 FAILED = ("order.failed", "FAILED")
+FAILED_LATER = (
+    failed_at_the_gateway("1 s")
+    + refund("returned", "status = 'FAILED', failure_code = 'refund_failed_later', failure_message = 'why'")
+    + entry("returned", "refunded_cents = 0, refund_reserved_cents = 0")
+    + another_told("%(returned)s", 4, "refund.failed", "COMPLETED")
+    + "UPDATE events SET refund_id = %(refund_returned)s WHERE id = 'evt_x';"
+)
 NO_RESERVATION = without(f"order_reservations WHERE order_id = {order_id('reserved')}")
 RELEASE_IS_DONE = entry("reserved", "undone = '{release_inventory}'")
 
@@ -313,6 +328,11 @@ PLANTED: dict[str, list[tuple[str, str]]] = {
         ("SUCCEEDED, and the payment's refund is PENDING", movement("returned", "status = 'PENDING'")),
         ("PAYMENT_REFUNDED, and the payment's refund is PENDING", refund("returning", "status = 'PAYMENT_REFUNDED'")),
         ("FAILED, and the payment's refund", refund("returning", "status = 'FAILED'")),
+        ("SUCCEEDED, and the payment's refund is FAILED", failed_at_the_gateway("2 hours")),
+        ("2 events tell of its end", FAILED_LATER.replace("refund_failed_later", "refund_declined")),
+        ("FAILED, and the payment's refund", FAILED_LATER + movement("returned", "status = 'REFUNDED'")),
+        ("FAILED, and its event is refund.succeeded", FAILED_LATER + without("events WHERE id = 'evt_x'")),
+        ("0 of 2 are refunded, and its refunds add up to 1", FAILED_LATER + line("returned", "refunded_quantity = 0")),
         ("is for 1250, and the payment's refund for 1249", movement("returned", "amount_cents = 1249")),
         ("is for 1250, and the payment's refund for 1251", movement("returning", "amount_cents = 1251")),
         ("refunds payment", movement("returned", "authorization_id = 'auth_x'")),
@@ -328,7 +348,7 @@ PLANTED: dict[str, list[tuple[str, str]]] = {
             refund("returned", REFUSED) + put_back("returned", "quantity = 2")),
         ("SUCCEEDED, without its event", untold("returned", SUCCEEDED)),
         ("FAILED, without its event", untold("not_returned", "type = 'refund.failed'")),
-        ("2 events tell of its end", "DROP INDEX uq_events_refund_id;"
+        ("2 events tell of its end", "DROP INDEX uq_events_refund_id_type;"
             + another_told("%(returned)s", 4, "refund.succeeded", "COMPLETED")
             + "UPDATE events SET refund_id = %(refund_returned)s WHERE id = 'evt_x';"),
         ("SUCCEEDED, and its event is refund.failed", told("returned", "type = 'refund.failed'", "refund.succeeded")),
@@ -363,6 +383,9 @@ HARMLESS = [
     # The payments service is one commit ahead: the refund is done, and the orchestrator has not saved that yet.
     movement("returning", "status = 'REFUNDED'")
     + payment("returning", "refunded_amount_cents = 1250, pending_refund_cents = 0"),
+    # The payments service knows first that the gateway has failed a refund after it had succeeded, and then the order.
+    failed_at_the_gateway("50 minutes"),
+    FAILED_LATER,
     # A product that was refused, before and after an operator puts its pieces back by hand.
     refund("returned", REFUSED) + put_back("returned", "reference_id = NULL"),
     refund("returned", REFUSED),

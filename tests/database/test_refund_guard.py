@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg2
 import pytest
 
-from domain.refunds import LEGAL_MOVES, RefundStatus
+from domain.refunds import FAILED_LATER, LEGAL_MOVES, RefundStatus
 from tests.database.valid_rows import BEFORE, ID, OTHER_ID, VALID
 
 SUMS = "SELECT refunded_cents, refund_reserved_cents, refunded_quantity FROM order_ledger, order_ledger_items"
@@ -39,7 +39,7 @@ def move(sql, status, **more):
     """Change the only refund's status, with what the other constraints ask for."""
     changes = {"status": status, "due_at": None if status in ENDED else "now", **more}
     if status == "FAILED":
-        changes |= {"failure_code": "x", "failure_message": "why"}
+        changes = {"failure_code": FAILED_LATER, "failure_message": "why"} | changes
     sql(f"UPDATE refunds SET {', '.join(f'{name} = %({name})s' for name in changes)}", **changes)
 
 
@@ -112,6 +112,36 @@ def test_end_is_told_once_with_the_sums_after_it(order, add, walk, event):
     for status in walk:
         move(order, status)
     assert order("SELECT type, status, refunded_cents, refund_id::text FROM events") == [event]
+
+
+def test_refund_that_fails_later_gives_its_money_back_and_is_told(order, add):
+    add(amount_cents=400, pieces=1)
+    for status in ("PAYMENT_REFUNDED", "SUCCEEDED", "FAILED"):
+        move(order, status)
+    assert order(SUMS) == [(0, 0, 0)]
+    told = order("SELECT type, refunded_cents FROM events ORDER BY sequence")
+    assert told == [("refund.succeeded", 400), ("refund.failed", 0)]
+
+
+def test_piece_that_is_in_stock_again_stays_refunded_when_the_refund_fails_later(order, add):
+    add(amount_cents=400, pieces=1, restock=True)
+    move(order, "PAYMENT_REFUNDED")
+    move(order, "RESTOCKED", restocked="{" + ID + "}")
+    move(order, "SUCCEEDED")
+    move(order, "FAILED")
+    assert order(SUMS) == [(0, 0, 1)]
+    add(id=OTHER_ID, amount_cents=999)
+
+
+@pytest.mark.parametrize(
+    "change", [{"failure_code": "x"}, {"restocked": "{}"}, {"not_restocked": "{" + OTHER_ID + "}"}]
+)
+def test_refund_fails_later_for_that_reason_only_and_keeps_its_pieces(order, add, change):
+    add(amount_cents=400, pieces=1, restock=True)
+    move(order, "PAYMENT_REFUNDED")
+    move(order, "RESTOCKED", restocked="{" + ID + "}")
+    move(order, "SUCCEEDED")
+    assert refusal(move, order, "FAILED", **change) in ("refunds_legal_move", "ck_refunds_money_comes_first")
 
 
 @pytest.mark.parametrize("status", RefundStatus)

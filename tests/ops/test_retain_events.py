@@ -118,3 +118,25 @@ def test_events_go_with_their_order_and_are_noted(world, clock, retain, url):
     assert world.sql("SELECT DISTINCT client FROM deleted_events") == [(credentials.CLIENT,)]
     assert feed(world, after=last) == []
     assert violations(url) == {}
+
+
+@pytest.mark.parametrize(
+    ("types", "is_told"), [("{*}", True), ("{order.completed}", True), ("{order.cancelled}", False)]
+)
+def test_endpoint_that_was_not_sent_a_deleted_event_is_named(world, placed, url, capsys, types, is_told):
+    endpoint = "INSERT INTO webhook_endpoints (id, client, url, event_types, cursor_xid) VALUES"
+    world.sql(f"{endpoint} ('we_behind', 'shop', 'https://shop.example', %(types)s, '1')", types=types)
+    make_older(world, 31)
+    assert main(["retain"], {"DATABASE_URL": url, "APP_ENV": "test"}) == 0
+    assert ("The webhook endpoint we_behind (enabled)" in capsys.readouterr().err) == is_told
+
+
+def test_endpoint_that_was_sent_everything_is_not_named(world, placed, url, capsys):
+    world.sql(
+        "INSERT INTO webhook_endpoints (id, client, url, event_types, cursor_xid, cursor_position)"
+        " SELECT 'we_1', client, 'https://shop.example', '{*}', max(xid::text::bigint)::text::xid8, max(position)"
+        " FROM events GROUP BY client"
+    )
+    make_older(world, 31)
+    assert main(["retain"], {"DATABASE_URL": url, "APP_ENV": "test"}) == 0
+    assert capsys.readouterr().err == ""

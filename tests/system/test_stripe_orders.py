@@ -13,6 +13,7 @@ from holdfast_client import PaymentDeclined
 from tests.payments_service.stripe_worlds import KEY, Double, double
 from tests.system.conftest import place
 from tests.system.stack import Stack
+from tests.waiting import eventually
 
 Start = Callable[..., Stack]
 Settle = Callable[..., None]
@@ -62,6 +63,34 @@ def test_sale_decline_no_stock_and_refund(stack: Stack, stripe: Double, settle: 
     assert ended["status"] == "SUCCEEDED"
     settle()
     assert money(stripe) == (0, sold.total_amount_cents, sold.total_amount_cents)
+
+
+def test_refund_that_fails_days_later_is_told_to_the_shop(start: Start, stripe: Double, settle: Settle) -> None:
+    """Stripe's message lets the next question come at once. The order, its events and the books agree again."""
+    secret = "whsec_of_this_test"
+    stack = start(
+        PAYMENT_GATEWAY="stripe", STRIPE_API_KEY=KEY, STRIPE_API_BASE=stripe.url, STRIPE_WEBHOOK_SECRET=secret
+    )
+    stripe.control("webhook", url=f"{stack.url('payments_service')}/payments/webhooks/stripe", secret=secret)
+    product = stack.product(stock=3)
+    with stack.client() as client:
+        placed = client.place_order(
+            user_id=uuid.uuid4(), email="a@b.example", items=[{"product_id": product, "quantity": 2}],
+            payment_token="pm_card_visa",
+        )  # fmt: skip
+        order = client.get_order(placed.order_ledger_id, wait=20)
+        refund = client.refund(order.order_ledger_id, reason="other", restock=True)
+        assert client.get_refund(refund.refund_id, wait=20).status == "SUCCEEDED"
+        stripe.control("end_refunds", status="failed", **{"from": "succeeded"})
+        eventually(lambda: client.get_refund(refund.refund_id).status == "FAILED")
+        assert getattr(client.get_refund(refund.refund_id).failure, "code", None) == "refund_failed_later"
+        assert client.get_order(order.order_ledger_id).refunded_cents == 0
+        told = [event.type for event in client.events(order_ledger_id=order.order_ledger_id)]
+        assert told == ["order.authorized", "order.completed", "refund.succeeded", "refund.failed"]
+        again = client.refund(order.order_ledger_id, reason="other", amount_cents=order.total_amount_cents)
+        assert client.get_refund(again.refund_id, wait=20).status == "SUCCEEDED"
+    settle()
+    assert money(stripe) == (0, order.total_amount_cents, order.total_amount_cents)
 
 
 def test_orders_while_stripe_loses_one_request_or_answer_in_five(stack: Stack, stripe: Double, settle: Settle) -> None:

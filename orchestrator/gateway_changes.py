@@ -1,0 +1,91 @@
+"""Write to the ledger what the payment gateway changes by itself: refunds that fail after they had succeeded, refunds
+that it has decided, and holds that it is about to end.
+
+The payments service tells of a failed refund until it is noted here, so nothing is lost if this process dies.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from common.calls.client import ServiceClient, Yes
+from common.database.database import Database, Transaction
+from common.database.errors import TransientDatabaseError
+from domain.refunds import FAILED_LATER, refund_of_payment_key
+from orchestrator import gateway_statements as sql
+
+EVERY_S = 60
+FAILED_MESSAGE = "The payment gateway reported the refund as done, and has failed it later. The money is with the shop."
+log = logging.getLogger(__name__)
+
+
+class GatewayChanges:
+    """Asks once a minute. One process is enough; several do no harm."""
+
+    def __init__(
+        self, payments: ServiceClient, database: Database, wake: Callable[[], None], stopping: threading.Event,
+        every_s: float = EVERY_S,
+    ) -> None:  # fmt: skip
+        """:param wake: tells that refunds have come due"""
+        self._payments, self._database, self._wake, self._stopping = payments, database, wake, stopping
+        self._every_s = every_s
+        self._noted: list[str] = []
+
+    def run(self) -> None:
+        """Ask until stopped."""
+        while not self._stopping.wait(self._every_s):
+            try:
+                while self.run_once() and not self._stopping.is_set():
+                    pass
+            except TransientDatabaseError as error:
+                log.warning("cannot note what the gateway has changed, will retry: %s", error)
+
+    def run_once(self) -> bool:
+        """Ask once, and note the answer in the ledger. :returns: whether there is more to ask for"""
+        answer = self._payments.ask(
+            "POST", "/payments/changes", {"noted": self._noted}, refusals=frozenset(), is_yes=_is_complete
+        )
+        if not isinstance(answer, Yes):
+            log.warning("cannot ask what the gateway has changed, will retry: %s", answer)
+            return False
+        self._noted = [
+            failed["refund_id"]
+            for failed in answer.body["failed_refunds"]
+            if self._is_failed(failed["idempotency_key"])
+        ]
+        decided = [id_ for key in answer.body["decided_refunds"] if (id_ := refund_of_payment_key(key))]
+        if decided and self._database.all(sql.ASK_NOW, ids=decided):
+            self._wake()
+        for hold in answer.body["ending_holds"]:
+            reason = f"the gateway ends the hold of the payment at {hold['capture_before']}"
+            for order in self._database.all(sql.MARK_ENDING, id=hold["authorization_id"], reason=reason):
+                log.error("needs attention: %s", reason, extra={"order_ledger_id": order["id"]})
+        return answer.body["has_more"] is True
+
+    def _is_failed(self, key: str) -> bool:
+        """Whether the ledger knows of the refund's failure. It cannot yet while the refund's saga goes on."""
+        id_ = refund_of_payment_key(key)
+        return id_ is None or self._database.transact(lambda tx: _fail(tx, id_))
+
+
+def _fail(tx: Transaction, id_: str) -> bool:
+    if tx.one(sql.FAIL_LATER, id=id_, code=FAILED_LATER, message=FAILED_MESSAGE):
+        log.error("needs attention: %s", FAILED_MESSAGE, extra={"refund_id": id_})
+        return True
+    refund = tx.one(sql.STATUS, id=id_)
+    return refund is None or refund["status"] == "FAILED"
+
+
+def _is_complete(changes: dict[str, Any]) -> bool:
+    return (
+        isinstance(changes["has_more"], bool)
+        and all(isinstance(key, str) for key in changes["decided_refunds"])
+        and all(isinstance(failed[name], str) for failed in changes["failed_refunds"] for name in FAILED_REFUND)
+        and all(isinstance(hold[name], str) for hold in changes["ending_holds"] for name in ENDING_HOLD)
+    )
+
+
+FAILED_REFUND, ENDING_HOLD = ("refund_id", "idempotency_key"), ("authorization_id", "capture_before")
