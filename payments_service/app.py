@@ -9,10 +9,12 @@ from common.api.service import create_service
 from common.database.clock import DatabaseClock
 from common.database.database import Database
 from common.process.settings import SettingError, Settings
+from payments_service.gateways.seam import RemoteGateway
 from payments_service.gateways.simulated import SimulatedGateway
 from payments_service.operations import AtOnce
+from payments_service.reconciliation import Statements
 from payments_service.remote import InSteps
-from payments_service.routes import OF_SIMULATION, Context, Payments, api
+from payments_service.routes import OF_SIMULATION, Context, api
 
 
 def create_app(settings: Settings | None = None, gateway: SimulatedGateway | None = None) -> Flask:
@@ -22,14 +24,20 @@ def create_app(settings: Settings | None = None, gateway: SimulatedGateway | Non
     """
     settings = settings or Settings.load(process="payments_service")
     database = Database(settings.database_url, name="payments_service", size=settings.web_threads)
-    payments = AtOnce(database, gateway) if gateway else _payments(settings, database)
+    context = _context(database, gateway or _gateway(settings))
     guard = service_guard(settings.service_token_keys, "payments_service", DatabaseClock(database))
     is_test = settings.payment_gateway == "simulated" and settings.app_env != "production"
     served = api if is_test else api.without(OF_SIMULATION)
-    return create_service("payments_service", served, Context(database, payments), settings, database, guard)
+    return create_service("payments_service", served, context, settings, database, guard)
 
 
-def _payments(settings: Settings, database: Database) -> Payments:
+def _context(database: Database, gateway: SimulatedGateway | RemoteGateway) -> Context:
+    if isinstance(gateway, SimulatedGateway):
+        return Context(database, AtOnce(database, gateway), Statements(None))
+    return Context(database, InSteps(database, gateway), Statements(gateway))
+
+
+def _gateway(settings: Settings) -> SimulatedGateway | RemoteGateway:
     if settings.payment_gateway == "stripe":
         try:
             from payments_service.gateways.stripe_api import StripeGateway  # noqa: PLC0415  # 40 MB that others save
@@ -37,5 +45,5 @@ def _payments(settings: Settings, database: Database) -> Payments:
             raise SettingError(
                 "PAYMENT_GATEWAY is stripe, and its library is not installed: pip install -r locked/stripe.txt"
             ) from error
-        return InSteps(database, StripeGateway(settings.stripe_api_key, settings.stripe_api_base))
-    return AtOnce(database, SimulatedGateway(settings.mock_latency_ms / 1000, settings.mock_failure_rate))
+        return StripeGateway(settings.stripe_api_key, settings.stripe_api_base)
+    return SimulatedGateway(settings.mock_latency_ms / 1000, settings.mock_failure_rate)

@@ -38,7 +38,8 @@ class Double:
         self.operations: list[str] = []
         self.watch: Callable[[str], object] = lambda _: None
         """Is called with each operation after its effect, while the caller waits for the answer."""
-        self._server = serve(folder / "stripe.sqlite", seen=self._check)
+        self.file = folder / "stripe.sqlite"
+        self._server = serve(self.file, seen=self._check)
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
