@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from common.calls.client import Answer, NotAllowed, ServiceClient, Yes
+from common.calls.client import Answer, No, NotAllowed, ServiceClient, Yes
 from common.credentials.service_tokens import OPS, Issuer
 from common.process.settings import Settings
 
@@ -56,10 +56,10 @@ class GatewayStatements:
             if isinstance(answer, Yes):
                 self.gateway = answer.body["gateway"]
                 return answer.body
-            if pause_s is None or isinstance(answer, NotAllowed):
+            if pause_s is None or isinstance(answer, NotAllowed | No):
                 break
             time.sleep(pause_s)
-        raise Unanswered(getattr(answer, "reason", "") or getattr(answer, "message", ""))
+        raise Unanswered(answer.message if isinstance(answer, No) else answer.reason)
 
 
 def _rfc3339(time: datetime) -> str:

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from ops.database import Unusable, connected
+import psycopg2
+
+from ops.database import Unusable, connected, reason
 from ops.differences import Line, as_dict
 from ops.gateway_statements import PAUSES_S, SIMULATED, GatewayStatements, Unanswered
 from ops.reconciled_books import Books
@@ -44,7 +46,11 @@ def run(
             with _interruptible():
                 Reconciliation(books, gateway, report).run()
         except Unanswered as error:
-            report.stopped_by = f"the gateway gave no answer ({error})"
+            report.stopped_by = f"the payments service, or the gateway behind it, gave no answer ({error})"
+        except psycopg2.Error as error:
+            if report.done_until == start:
+                raise
+            report.stopped_by = reason(error)
         except KeyboardInterrupt:
             report.stopped_by = "it was interrupted"
     sys.stdout.write(FORMATS[form](report))

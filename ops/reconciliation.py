@@ -71,17 +71,21 @@ class Reconciliation:
         }
         self._report.gateway = self._gateway.gateway
         keys = self._books.keys(subject, list(listed.values()))
-        by_key = {key: listed[gateway_id] for gateway_id, key in keys.items()}
+        by_key, surplus = _matched(comparison, listed, keys)
         found = []
         for page in self._books.of_span(subject, start, end):
             found += self._compared(comparison, page, by_key)
-        # Lines without a time of ours belong to the slice by the gateway's clock.
-        others = {id_: line for id_, line in listed.items() if start <= line["created_at"] < end}
-        timeless = [key for id_ in others if (key := keys.get(id_)) and time_of(key) is None]
-        found += self._compared(comparison, self._books.rows(subject, timeless), by_key)
-        return found + [
-            line for id_, theirs in others.items() if id_ not in keys and (line := comparison.unknown(theirs))
-        ]
+        # The rest belongs to the slice by the gateway's clock.
+        for id_, line in listed.items():
+            if start <= line["created_at"] < end:
+                key = keys.get(id_, "")
+                time = time_of(key)
+                if key and time is None:
+                    found += self._compared(comparison, self._books.rows(subject, [key]), by_key)
+                is_elsewhere = time is not None and not start <= time < end
+                if id_ not in keys or id_ in surplus or (is_elsewhere and self._is_doubled(line)):
+                    found += [unknown] if (unknown := comparison.unknown(line)) else []
+        return found
 
     def _compared(
         self, comparison: Comparison, rows: Iterable[Row], by_key: dict[str, Row]
@@ -107,8 +111,19 @@ class Reconciliation:
         payment, refunds = self._gateway.look(row["payment_gateway_id"])
         if comparison is PAYMENTS:
             return payment
-        named = (line for line in refunds if row["asked_id"] and line["refund_id"] == row["asked_id"])
-        return next(named, None) or next((line for line in refunds if line["gateway_id"] == row["gateway_id"]), None)
+        ours = [
+            line for line in refunds if line["refund_id"] == row["asked_id"] or line["gateway_id"] == row["gateway_id"]
+        ]
+        paid = [line for line in ours if comparison.unknown(line)]
+        return (paid or ours or [None])[-1]  # the oldest
+
+    def _is_doubled(self, line: Row) -> bool:
+        """Whether the gateway has returned the money of a refund twice. (No payment is listed twice.)"""
+        if not (line.get("refund_id") and line.get("payment_gateway_id")):
+            return False
+        _, refunds = self._gateway.look(line["payment_gateway_id"])
+        same = [each for each in refunds if each["refund_id"] == line["refund_id"]]
+        return sum(each["state"] != "failed" for each in same) > 1
 
     def _look_again(self, comparison: Comparison, row: Row, line: differences.Line) -> differences.Line | None:
         """A difference is one if our books say the same before and after the gateway is asked."""
@@ -119,3 +134,18 @@ class Reconciliation:
                 return comparison.of(now, theirs, is_asked=True)
             row = now
         return differences.in_flight(line)
+
+
+def _matched(
+    comparison: Comparison, listed: dict[str, Row], keys: dict[str, str]
+) -> tuple[dict[str, Row], set[str]]:
+    """Key → its line. The ids of further lines with money of the same key."""
+    by_key: dict[str, Row] = {}
+    surplus = set()
+    for id_, line in reversed(listed.items()):  # the oldest first
+        if key := keys.get(id_):
+            if key in by_key and comparison.unknown(by_key[key]):
+                surplus.add(id_)
+            else:
+                by_key[key] = line
+    return by_key, surplus

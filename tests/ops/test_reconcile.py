@@ -238,6 +238,19 @@ def test_refund_that_our_books_do_not_know(shop: Shop) -> None:
     assert line["theirs"].endswith(f", of {order['gateway_id']}")
 
 
+@pytest.mark.parametrize("apart", [timedelta(0), 2 * HOUR])
+def test_refund_that_was_paid_twice(shop: Shop, apart: timedelta) -> None:
+    """By two requests, the first of which Stripe had forgotten."""
+    refund = shop.refunded()
+    first = shop.api.refunds.retrieve(refund["refund_gateway_id"])
+    again = {"payment_intent": refund["gateway_id"], "amount": 1000, "metadata": first.metadata.to_dict()}
+    second = shop.api.refunds.create(again)
+    shop.start -= apart
+    for id_ in (first.id, second.id):
+        shop.plant(id_, created=first.created - (id_ == second.id) * int(apart.total_seconds()))
+    assert shop.differences() == [("refund", "unknown_to_us")]
+
+
 def test_refund_that_the_gateway_does_not_know(shop: Shop) -> None:
     shop.lose(shop.refunded()["refund_gateway_id"])
     assert shop.differences() == [("refund", "unknown_to_gateway")]
@@ -406,7 +419,7 @@ def test_lost_gateway_ends_with_where_to_go_on(shop: Shop) -> None:
     shop.stripe.watch = fail
     code, report = shop.reconcile()
     assert (code, report["equal"], report["complete"], report["differences"]) == (2, False, False, [])
-    assert report["stopped_by"].startswith("the gateway gave no answer")
+    assert report["stopped_by"].startswith("the payments service, or the gateway behind it, gave no answer (payments: status 503)")
     assert datetime.fromisoformat(report["resume_from"]) == shop.start + 2 * HOUR
     assert f"--from {report['resume_from']} --to {report['to']}" in shop.said.err
     shop.stripe.watch = lambda _: None
@@ -433,6 +446,21 @@ def test_interruption_keeps_what_was_found(shop: Shop, number: signal.Signals) -
     assert (code, report["complete"], report["stopped_by"]) == (2, False, "it was interrupted")
     assert [each["kind"] for each in report["differences"]] == ["unknown_to_us"]
     assert datetime.fromisoformat(report["resume_from"]) == shop.start + 2 * HOUR
+
+
+def test_lost_database_keeps_what_was_found(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    end_connection = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holdfast ops'"
+
+    def lose(operation: str) -> None:
+        if shop.stripe.operations.count("list") == 2:
+            shop.world.sql(end_connection)
+
+    shop.stripe.watch = lose
+    shop.start -= HOUR
+    code, report = shop.reconcile()
+    assert (code, report["complete"]) == (2, False)
+    assert datetime.fromisoformat(report["resume_from"]) == shop.start + HOUR
+    assert report["stopped_by"].startswith("the database")
 
 
 def test_text_is_for_people(shop: Shop) -> None:
