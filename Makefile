@@ -9,7 +9,7 @@ LOCKED = $(PIP) --require-hashes --only-binary :all: --requirement
 STRIPE = $(if $(filter stripe,$(PAYMENT_GATEWAY)),.venv/.installed-stripe)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test run demo check audit attention keys reset test model mutants chaos bench lint types lock security clean
+.PHONY: help install install-test run demo check audit attention reconcile keys reset test model mutants chaos bench lint types lock security clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -34,6 +34,9 @@ audit: install  ## check that the books agree, at any moment (make audit ARGS="-
 
 attention: install  ## list the orders that need a person (make attention ARGS="retry ID": retry one)
 	@.venv/bin/python -m local attention $(ARGS)
+
+reconcile: install  ## compare our books with the gateway's (make reconcile ARGS="--from 2027-01-31")
+	@.venv/bin/python -m local reconcile $(ARGS)
 
 keys: install  ## list the API keys of clients (make keys ARGS="create shop": make one)
 	@.venv/bin/python -m local keys $(or $(ARGS),list)

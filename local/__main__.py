@@ -1,4 +1,4 @@
-"""`python -m local run`, `demo`, `reset`, and the commands of `ops`: `check`, `audit`, `attention`, `keys`."""
+"""`python -m local run`, `demo`, `reset`, and the commands of `ops`: `check`, `audit`, `attention`, `reconcile`, `keys`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-OPERATIONS = ("check", "audit", "attention", "keys")
+OPERATIONS = ("check", "audit", "attention", "reconcile", "keys")
 
 
 def main() -> int:

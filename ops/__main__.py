@@ -5,18 +5,20 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 import traceback
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 MOST_HOURS = 24 * 366
+MOMENTS = "a date (UTC), or RFC 3339, such as 2027-01-31T00:00:00Z"
 UNUSABLE = 2  # the exit code of argparse after an error; 1 means that something is wrong with the books
 
 try:
     from common.credentials import service_tokens
-    from ops import attention, audit, check, erase, keys, retain, service_token
+    from ops import attention, audit, check, erase, keys, reconcile, retain, service_token
     from ops.database import Unusable
     from ops.erasure import Person
 except ImportError as missing:
@@ -78,6 +80,7 @@ COMMANDS: dict[str, Callable[[Mapping[str, str] | None, argparse.Namespace], int
     "check": lambda environ, given: check.run(environ, given.format),
     "audit": lambda environ, given: audit.run(environ, given.format, given.show),
     "attention": _attention,
+    "reconcile": lambda environ, given: reconcile.run(environ, given.start, given.end, given.format),
     "erase": _erase,
     "retain": lambda environ, given: retain.run(environ, seconds=given.seconds),
     "keys": _keys,
@@ -106,6 +109,10 @@ def _parser() -> argparse.ArgumentParser:
     done = actions.add_parser("done", help="take a refund that has ended off the list, after you have dealt with it")
     for action in (again, done):
         action.add_argument("id", type=_uuid, help="an order_ledger_id or a refund_id")
+    gateway = commands.add_parser("reconcile", help="are our books those of the gateway? 0: yes, 1: no, 2: not known")
+    gateway.add_argument("--from", dest="start", type=_moment, required=True, metavar="TIME", help=MOMENTS)
+    gateway.add_argument("--to", dest="end", type=_moment, metavar="TIME", help=f"{MOMENTS}; default: now")
+    gateway.add_argument("--format", choices=sorted(reconcile.FORMATS), default="text")
     _add_keys(commands.add_parser("keys", help="make, list, revoke and rotate the API keys of clients"))
     token = commands.add_parser("service-token", help="print a token for a service, valid for an hour")
     token.add_argument("audience", choices=service_token.AUDIENCES, metavar="|".join(service_tokens.PARTICIPANTS))
@@ -149,6 +156,18 @@ def _time(text: str) -> datetime:
 
 
 _time.__name__ = "time with an offset"
+
+
+def _moment(text: str) -> datetime:
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
+        text += "T00:00:00Z"
+    time = _time(text)
+    if not 1971 <= time.year <= 9998:  # no order is older, and sums with these cannot overflow
+        raise ValueError
+    return time.astimezone(UTC)
+
+
+_moment.__name__ = "date or time with an offset"
 
 
 def _hours(text: str) -> float:

@@ -72,13 +72,14 @@ def connected(environ: Mapping[str, str] | None, **session: Any) -> Iterator[tup
     except SettingError as error:
         raise Unusable(str(error)) from None
     except psycopg2.Error as error:
-        raise Unusable(_reason(error)) from None
+        raise Unusable(reason(error)) from None
 
 
-def _reason(error: psycopg2.Error) -> str:
-    for kind, reason in REASONS:
+def reason(error: psycopg2.Error) -> str:
+    """The error in an operator's words."""
+    for kind, words in REASONS:
         if isinstance(error, kind):
-            return reason.format(_first_line(error))
+            return words.format(_first_line(error))
     if error.pgcode is not None:
         return f"the database refuses this: {_first_line(error)}"
     return f"the database cannot be reached: {_first_line(error)}"

@@ -27,7 +27,7 @@ def run(environ: Mapping[str, str] | None, audience: str) -> int:
     It needs no database. In production a notice says if the token is not in the record.
     """
     name = audience if audience in PARTICIPANTS else f"{audience}_service"
-    token = issue(_keys(environ), OPS, name, time.time(), OPS_LIFETIME_S)
+    token = issue(token_keys(environ), OPS, name, time.time(), OPS_LIFETIME_S)
     try:
         with transaction(environ, timeout_s=TIMEOUT_S) as tx:
             record(tx, "service_token", audience=name)
@@ -38,7 +38,8 @@ def run(environ: Mapping[str, str] | None, audience: str) -> int:
     return 0
 
 
-def _keys(environ: Mapping[str, str] | None) -> tuple[str, ...]:
+def token_keys(environ: Mapping[str, str] | None) -> tuple[str, ...]:
+    """The keys that sign service tokens, in development those of `make run`. :raises Unusable: there are none"""
     given = os.environ if environ is None else environ
     try:
         if given.get("APP_ENV") != "production":

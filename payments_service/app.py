@@ -12,6 +12,7 @@ from common.process.settings import SettingError, Settings
 from payments_service.changes import RemoteChanges
 from payments_service.gateways.simulated import SimulatedGateway
 from payments_service.operations import AtOnce
+from payments_service.reconciliation import Statements
 from payments_service.remote import InSteps
 from payments_service.routes import OF_GATEWAY, OF_SIMULATION, Context, api
 
@@ -23,7 +24,7 @@ def create_app(settings: Settings | None = None, gateway: SimulatedGateway | Non
     """
     settings = settings or Settings.load(process="payments_service")
     database = Database(settings.database_url, name="payments_service", size=settings.web_threads)
-    context = Context(database, AtOnce(database, gateway)) if gateway else _context(settings, database)
+    context = _simulated(database, gateway) if gateway else _context(settings, database)
     guard = service_guard(settings.service_token_keys, "payments_service", DatabaseClock(database))
     is_test = settings.payment_gateway == "simulated" and settings.app_env != "production"
     served = api if is_test else api.without(OF_SIMULATION)
@@ -33,15 +34,23 @@ def create_app(settings: Settings | None = None, gateway: SimulatedGateway | Non
 
 def _context(settings: Settings, database: Database) -> Context:
     if settings.payment_gateway == "stripe":
-        try:
-            from payments_service.gateways import stripe_api, stripe_messages  # noqa: PLC0415  # 40 MB for others
-        except ImportError as error:
-            raise SettingError(
-                "PAYMENT_GATEWAY is stripe, and its library is not installed: pip install -r locked/stripe.txt"
-            ) from error
-        stripe = stripe_api.StripeGateway(settings.stripe_api_key, settings.stripe_api_base)
-        secret = settings.stripe_webhook_secret
-        changes = RemoteChanges(database, stripe, stripe_messages.Messages(secret) if secret else None)
-        return Context(database, InSteps(database, stripe), changes)
-    simulated = SimulatedGateway(settings.mock_latency_ms / 1000, settings.mock_failure_rate)
-    return Context(database, AtOnce(database, simulated))
+        return _stripe(settings, database)
+    return _simulated(database, SimulatedGateway(settings.mock_latency_ms / 1000, settings.mock_failure_rate))
+
+
+def _simulated(database: Database, gateway: SimulatedGateway) -> Context:
+    return Context(database, AtOnce(database, gateway), Statements(None))
+
+
+def _stripe(settings: Settings, database: Database) -> Context:
+    try:
+        from payments_service.gateways import stripe_api, stripe_messages  # noqa: PLC0415  # 40 MB that others save
+    except ImportError as error:
+        raise SettingError(
+            "PAYMENT_GATEWAY is stripe, and its library is not installed: pip install -r locked/stripe.txt"
+        ) from error
+    gateway = stripe_api.StripeGateway(settings.stripe_api_key, settings.stripe_api_base)
+    inbox = stripe_messages.Messages(settings.stripe_webhook_secret) if settings.stripe_webhook_secret else None
+    return Context(
+        database, InSteps(database, gateway), Statements(gateway), RemoteChanges(database, gateway, inbox)
+    )

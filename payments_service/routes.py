@@ -10,7 +10,7 @@ from common.api.errors import IdempotencyKeyReused, InvalidStatusTransition, Req
 from common.api.idempotency import StoredResponse
 from common.api.routes import Api, PathId
 from common.database.database import Database
-from payments_service import operations, schemas
+from payments_service import operations, reconciliation_schemas, schemas
 from payments_service.books import AUTHORIZATION_ID, Body
 from payments_service.changes import Changes, NoChanges
 from payments_service.errors import (
@@ -22,6 +22,7 @@ from payments_service.errors import (
     RefundDeclined,
 )
 from payments_service.gateways.seam import InvalidMessage
+from payments_service.reconciliation import Statements
 
 
 class AuthorizationId(PathId):
@@ -56,6 +57,7 @@ class Payments(Protocol):
 class Context:
     database: Database
     payments: Payments
+    statements: Statements
     changes: Changes = field(default_factory=NoChanges)
 
 
@@ -197,3 +199,45 @@ def settle_refunds(context: Context) -> dict[str, Any]:
 def show(context: Context, authorization_id: str) -> dict[str, Any]:
     """A payment's state and every movement of its money."""
     return operations.show(context.database, authorization_id)
+
+
+@api.route(
+    "GET",
+    "/payments/gateway/payments",
+    access=callers(),
+    query=reconciliation_schemas.SpanQuery,
+    answer=reconciliation_schemas.GatewayPayments,
+    errors=(GatewayError,),
+)
+def payments_at_gateway(context: Context, query: dict[str, Any]) -> dict[str, Any]:
+    """The payments that were made at the gateway in a span, by its clock and in its order.
+
+    The simulated gateway has no books of its own: its list is empty.
+    """
+    return context.statements.payments(query)
+
+
+@api.route(
+    "GET",
+    "/payments/gateway/refunds",
+    access=callers(),
+    query=reconciliation_schemas.SpanQuery,
+    answer=reconciliation_schemas.GatewayRefunds,
+    errors=(GatewayError,),
+)
+def refunds_at_gateway(context: Context, query: dict[str, Any]) -> dict[str, Any]:
+    """The refunds that were made at the gateway in a span, of whatever payment."""
+    return context.statements.refunds(query)
+
+
+@api.route(
+    "GET",
+    "/payments/gateway/payment",
+    access=callers(),
+    query=reconciliation_schemas.PaymentQuery,
+    answer=reconciliation_schemas.PaymentAtGateway,
+    errors=(GatewayError,),
+)
+def payment_at_gateway(context: Context, query: dict[str, Any]) -> dict[str, Any]:
+    """What the gateway says of one payment and its refunds. `payment` is null if it does not know it."""
+    return context.statements.look(query["gateway_id"])

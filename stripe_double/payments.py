@@ -22,7 +22,7 @@ PARAMS: dict[str, set[str]] = {
     "cancel": {"cancellation_reason"},
     "refund": {"payment_intent", "amount", "metadata", "reason"},
     "list": {"created", *PAGE},
-    "list_refunds": {"payment_intent", *PAGE},
+    "list_refunds": {"created", "payment_intent", *PAGE},
 }
 """What each call may be sent. Stripe refuses anything else, and so does the double."""
 SMALLEST = {"usd": 50, "eur": 50, "gbp": 30, "jpy": 50}
@@ -165,12 +165,7 @@ def retrieve_refund(store: Store, _: Params, id_: str) -> Object:
 
 
 def intents(store: Store, params: Params) -> Object:
-    created = params.get("created", {})
-    found = [
-        find(store, each["id"])
-        for each in store.all("payment_intent")
-        if int(created.get("gte", 0)) <= each["created"] < int(created.get("lt", 2**62))
-    ]
+    found = [find(store, each["id"]) for each in store.all("payment_intent")]
     return _page(found, params, "/v1/payment_intents")
 
 
@@ -205,6 +200,9 @@ def _count_refunds(store: Store, charge: Object) -> None:
 
 
 def _page(found: list[Object], params: Params, url: str) -> Object:
+    created = params.get("created", {})
+    span = int(created.get("gte", 0)), int(created.get("lt", 2**62))
+    found = [each for each in found if span[0] <= each["created"] < span[1]]
     ids = [each["id"] for each in found]
     start = ids.index(params["starting_after"]) + 1 if params.get("starting_after") in ids else 0
     limit = int(params.get("limit", 10))

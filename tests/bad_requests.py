@@ -40,6 +40,8 @@ BAD_TIMES = [
     *("2026-01-31t00:00:00z", "2026-01-31T24:01:00Z", "2026-01-31T00:00:60Z", "0000-01-01T00:00:00Z", "%00"),
     *("0001-01-01T00:00:00%2B23:59", "2026-01-31T00:00:00.Z", "٢٠٢٦-01-31T00:00:00Z", "2026-01-31T00:00:00%2001:00"),
 ]
+BAD_GATEWAY_IDS = ["", "x" * 256, "%00", "%20", "%C3%BC", "pi_1%0A", "pi_1&gateway_id=pi_2&cursor=a&cursor=b"]
+OF_SPAN = {"created_from": BAD_TIMES, "created_before": BAD_TIMES, "cursor": BAD_GATEWAY_IDS, "page": ["2"]}
 BAD_QUERIES = {
     "list_orders": {
         "status": ["", "x", "failed", "FAILED,", ",FAILED", "FAILED;COMPLETED", "FAILED&status=COMPLETED", "%00"],
@@ -78,6 +80,9 @@ BAD_QUERIES = {
         "cursor": ["", "x", "%00", OTHER[1:]],
         "page": ["2"],
     },
+    "payments_at_gateway": OF_SPAN,
+    "refunds_at_gateway": OF_SPAN,
+    "payment_at_gateway": {"gateway_id": BAD_GATEWAY_IDS, "page": ["2"]},
 }
 BAD_QUERIES["list_products (edge)"] = BAD_QUERIES["list_products"]
 BAD_CREDENTIALS = ["", "Bearer", "Bearer nobodys", "Basic nobodys", "nobodys", "Bearer \xff", f"Bearer {'x' * 4000}"]

@@ -268,6 +268,9 @@ CALLS = {
     ),
     "settle_refunds": Call("payments_service", "POST", "/payments/simulate/settle_refunds"),
     "show": Call("payments_service", "GET", f"/payments/{HOLD}"),
+    "payments_at_gateway": Call("payments_service", "GET", "/payments/gateway/payments"),
+    "refunds_at_gateway": Call("payments_service", "GET", "/payments/gateway/refunds"),
+    "payment_at_gateway": Call("payments_service", "GET", "/payments/gateway/payment"),
 }
 # The Edge API takes the same bodies, and forwards them.
 CALLS |= {

@@ -105,6 +105,14 @@ RIGHTS: dict[str, dict[str, str]] = {
         "audit_summary": "SELECT",
         "audit_violations": "SELECT",
         "operator_log": "SELECT",
+        # For `ops reconcile`: amounts, states and ids, and no personal data.
+        "order_ledger": "SELECT (id, status, total_amount_cents, currency, refunded_cents, due_at)",
+        "refunds": "SELECT (id, order_ledger_id, status, amount_cents, due_at)",
+        "payment_authorizations": "SELECT (id, idempotency_key, status, amount_cents, currency, captured_amount_cents,"
+        " refunded_amount_cents, gateway)",
+        "payment_refunds": "SELECT (authorization_id, idempotency_key, status, amount_cents)",
+        "gateway_holds": "SELECT (authorization_key, authorization_id, gateway, gateway_id)",
+        "gateway_refunds": "SELECT (id, authorization_id, idempotency_key, gateway_id)",
         "events": "SELECT (id, xid)",  # for `ops check`
         "webhook_endpoints": "SELECT (cursor_xid)",  # the same
     },

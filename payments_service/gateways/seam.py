@@ -7,8 +7,9 @@ the same question is asked again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 Row = Mapping[str, Any]
@@ -62,6 +63,31 @@ class Inbox(Protocol):
         """None: nothing that we wait for. :raises InvalidMessage:"""
 
 
+@dataclass(frozen=True)
+class Span:
+    """A page of what was made at the gateway from `start` until before `end`, by the gateway's clock."""
+
+    start: datetime
+    end: datetime
+    after: str = ""
+    """Of the page before. Empty: the first page."""
+
+
+@dataclass(frozen=True)
+class Page:
+    lines: Sequence[Row]
+    """As `GatewayPayment` or `GatewayRefund` dumps them (reconciliation_schemas)."""
+    after: str = ""
+    """Empty: this is the last page."""
+
+
+@dataclass(frozen=True)
+class Found:
+    payment: Row | None
+    """None: the gateway does not know it."""
+    refunds: Sequence[Row] = ()
+
+
 class Gateway(Protocol):
     """Moves money. It never raises: whatever happens is one of its answers."""
 
@@ -95,3 +121,12 @@ class RemoteGateway(Gateway, Protocol):
 
     def void(self, payment: Row) -> Yes | No | Nothing:
         """End the hold for good, or the place that could have got one. *No* says what was captured."""
+
+    def payments(self, span: Span) -> Page | Nothing:
+        """The payments that were made in a span, also those that hold nothing."""
+
+    def refunds(self, span: Span) -> Page | Nothing:
+        """The refunds that were made in a span, of whatever payment."""
+
+    def look(self, gateway_id: str) -> Found | Nothing:
+        """One payment with all of its refunds."""

@@ -16,7 +16,8 @@ from typing import Any
 import stripe
 
 from domain.money import CURRENCIES
-from payments_service.gateways.seam import No, Nothing, Pending, Row, Yes
+from payments_service.gateways import stripe_lists
+from payments_service.gateways.seam import Found, No, Nothing, Page, Pending, Row, Span, Yes
 
 log = logging.getLogger(__name__)
 logging.getLogger("stripe").setLevel(logging.WARNING)  # at INFO it logs messages that repeat payment tokens
@@ -168,6 +169,49 @@ class StripeGateway:
             return self._returned(found)
         ours = [each for each in found if (each.get("metadata") or {}).get("holdfast_refund") == refund["id"]]
         return self._returned(ours[0]) if ours else No()
+
+    def payments(self, span: Span) -> Page | Nothing:
+        return self._page(
+            lambda: self._bank.v1.payment_intents.list(stripe_lists.params(span)),  # type: ignore[arg-type]
+            stripe_lists.payment,
+        )
+
+    def refunds(self, span: Span) -> Page | Nothing:
+        return self._page(
+            lambda: self._bank.v1.refunds.list(stripe_lists.params(span)),  # type: ignore[arg-type]
+            stripe_lists.refund,
+        )
+
+    def look(self, gateway_id: str) -> Found | Nothing:
+        intent = self._ask(lambda: self._quick.v1.payment_intents.retrieve(gateway_id))
+        if isinstance(intent, stripe.InvalidRequestError) and intent.code == "resource_missing":
+            return Found(None)
+        if isinstance(intent, stripe.StripeError):
+            return self._unexpected(intent)
+        if isinstance(intent, Nothing):
+            return intent
+        refunds = self._page(
+            lambda: self._bank.v1.refunds.list({"payment_intent": gateway_id, "limit": stripe_lists.PAGE}),
+            stripe_lists.refund,
+        )
+        if isinstance(refunds, Nothing):
+            return refunds
+        try:
+            return Found(stripe_lists.payment(intent), refunds.lines)
+        except (KeyError, TypeError, AttributeError):
+            return _unreadable()
+
+    def _page(self, call: Callable[[], Any], read: Callable[[Any], Row]) -> Page | Nothing:
+        found = self._ask(call)
+        if isinstance(found, stripe.StripeError):
+            return self._unexpected(found)
+        if isinstance(found, Nothing):
+            return found
+        try:
+            lines = [read(each) for each in found["data"]]
+            return Page(lines, lines[-1]["gateway_id"] if found["has_more"] else "")
+        except (KeyError, TypeError, AttributeError, IndexError):
+            return _unreadable()
 
     def _returned(self, refund: Any) -> Yes | No | Pending | Nothing:
         """What a refund, or the error in its place, says about the money."""

@@ -84,8 +84,10 @@ class SmallWorld:
     of the participants: the call, the status and the error code.
     """
 
-    def __init__(self, url: str) -> None:
-        settings = Settings.load({"DATABASE_URL": url, **SETTINGS, **credentials.SETTINGS})
+    def __init__(self, url: str, **more: str) -> None:
+        """:param more: settings"""
+        settings = Settings.load({"DATABASE_URL": url, **SETTINGS, **credentials.SETTINGS, **more})
+        self._gateway_url = more.get("STRIPE_API_BASE", "")
         self._connection = psycopg2.connect(url)
         self._connection.autocommit = True
         credentials.add_key_at(url)
@@ -111,6 +113,8 @@ class SmallWorld:
     @contextmanager
     def network(self) -> Iterator[None]:
         with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+            if self._gateway_url:
+                mock.add_passthru(self._gateway_url)
             for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
                 mock.add_callback(method, re.compile(r"http://127\.0\.0\.1:8\d00/"), callback=self._call)
             yield

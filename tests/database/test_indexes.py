@@ -12,6 +12,7 @@ import edge_api.refund_store
 import edge_api.store
 import edge_api.webhook_statements
 import inventory_service.operations
+import ops.reconciled_books
 import orchestrator.refund_statements
 import orchestrator.statements
 import orders_service.operations
@@ -99,6 +100,8 @@ PARAMETERS = {
     | {"reason": None, "capture_id": "cap_new", "authorization_id": "auth_5", "gateway": None},
     payments_service.remote_statements: {"key": KEY, "id": "auth_5", "gateway": "stripe", "gateway_id": "pi_5"}
     | {"amount_cents": 1, "currency": "USD", "fingerprint": DIGEST, "authorization_id": "auth_5"},
+    ops.reconciled_books: {"after": ORDER, "end": f"{ORDER[:8]}-ffff-ffff-ffff-ffffffffffff", "size": 500}
+    | {"keys": [KEY, f"refund:{REFUND}"], "gateway_ids": ["pi_5"], "ids": ["re_5"]},
 }
 
 

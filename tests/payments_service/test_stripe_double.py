@@ -146,6 +146,19 @@ def test_lists_have_pages(api, held):
     assert api.payment_intents.list({"created": {"gte": 2**40}}).data == []
 
 
+def test_lists_are_of_a_span(api, held, double):
+    old = held()
+    api.payment_intents.capture(old)
+    refund = api.refunds.create({"payment_intent": old})
+    double.control("advance", seconds=3600)
+    new = held()
+    created = api.payment_intents.retrieve(new).created
+    for span, found in (({"gte": created}, [new]), ({"lt": created}, [old]), ({"gte": 0, "lt": created + 1}, [new, old])):
+        assert [each.id for each in api.payment_intents.list({"created": span}).data] == found
+    assert [each.id for each in api.refunds.list({"created": {"lt": created}}).data] == [refund.id]
+    assert api.refunds.list({"created": {"gte": created}}).data == []
+
+
 def test_refunds_never_exceed_the_capture(api, held):
     id_ = held()
     api.payment_intents.capture(id_, {"amount_to_capture": 600})

@@ -37,6 +37,9 @@ POLICY: dict[tuple[str, str, str], set[str]] = {
     ("payments_service", "POST", "/payments/refund/{authorization_id}"): {"orchestrator"},
     ("payments_service", "GET", "/payments/{authorization_id}"): set(),
     ("payments_service", "POST", "/payments/simulate/settle_refunds"): set(),
+    ("payments_service", "GET", "/payments/gateway/payments"): set(),
+    ("payments_service", "GET", "/payments/gateway/refunds"): set(),
+    ("payments_service", "GET", "/payments/gateway/payment"): set(),
 }
 OPERATIONS = [
     pytest.param(name, operation, id=f"{operation.method} {openapi_path(operation.path)}")

@@ -47,7 +47,10 @@ NEEDED = {
         "order_ledger": "S", "events": "S",
         "webhook_endpoints": "SU", "webhook_secrets": "S", "webhook_deliveries": "SIU",
     },
-    "audit": {"operator_log": "S", "events": "S", "webhook_endpoints": "S"},
+    "audit": {
+        "operator_log": "S", "events": "S", "webhook_endpoints": "S", "order_ledger": "S", "refunds": "S",
+        "payment_authorizations": "S", "payment_refunds": "S", "gateway_holds": "S", "gateway_refunds": "S",
+    },
 }  # fmt: skip
 EVERYBODY = {"holdfast_version": "S", "operator_log": "I"}
 TABLES = (*VALID, "holdfast_version")

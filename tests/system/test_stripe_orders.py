@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -93,13 +98,22 @@ def test_refund_that_fails_days_later_is_told_to_the_shop(start: Start, stripe: 
     assert money(stripe) == (0, order.total_amount_cents, order.total_amount_cents)
 
 
-def test_orders_while_stripe_loses_one_request_or_answer_in_five(stack: Stack, stripe: Double, settle: Settle) -> None:
+def test_orders_while_stripe_loses_one_request_or_answer_in_five(
+    stack: Stack, stripe: Double, settle: Settle, url: str
+) -> None:
+    start = datetime.now(UTC)
     product, scarce = stack.product(stock=100), stack.product(stock=5)
     for kind in ("lost_before", "lost_after"):
         stripe.fault("any", kind, rate=0.1)
     placed = place(stack, product, 30, token="pm_card_visa") | place(stack, scarce, 10, token="pm_card_visa")
     assert len(set(placed.values())) == 40
     settle(120)
+    stripe.control("end_faults")
+    command = [sys.executable, "-m", "ops", "reconcile", "--format", "json", "--from", start.isoformat()]
+    environ = {**os.environ, "DATABASE_URL": url, "PAYMENTS_SERVICE_URL": stack.url("payments_service")}
+    compared = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)
+    assert (compared.returncode, compared.stderr) == (0, "")
+    assert json.loads(compared.stdout)["payments_compared"] == 40
     with stack.client() as client:
         orders = [client.get_order(id_) for id_ in placed.values()]
     held, captured, refunded = money(stripe)

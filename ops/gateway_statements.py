@@ -1,0 +1,70 @@
+"""What the gateway says, as the payments service tells it. Only that service has the gateway's key."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from common.calls.client import Answer, No, NotAllowed, ServiceClient, Yes
+from common.credentials.service_tokens import OPS, Issuer
+from common.process.settings import Settings
+
+Line = dict[str, Any]
+PAYMENTS = "payments_service"
+PAUSES_S = (1.0, 4.0)  # before another attempt: Stripe limits requests by the second
+SIMULATED = "simulated"
+
+
+class Unanswered(Exception):
+    """The payments service, or the gateway behind it, gave no answer."""
+
+
+class GatewayStatements:
+    def __init__(self, settings: Settings, keys: Sequence[str], pauses_s: Sequence[float] = PAUSES_S) -> None:
+        """:param keys: that sign service tokens"""
+        token = Issuer(keys, OPS, PAYMENTS, time.time)
+        self._client = ServiceClient("payments", settings.payments_service_url, settings.ca_bundle, token.header)
+        self._pauses_s = pauses_s
+        self.gateway = ""
+        """The name of the gateway in use, after the first answer."""
+
+    @property
+    def is_remote(self) -> bool:
+        return self.gateway != SIMULATED
+
+    def listed(self, name: str, start: datetime, end: datetime) -> Iterator[Line]:
+        """Every line of a list, `payments` or `refunds`, that was made in this time. :raises Unanswered:"""
+        span = {"created_from": _rfc3339(start), "created_before": _rfc3339(end)}
+        cursor: dict[str, str] = {}
+        while True:
+            page = self._get(f"/payments/gateway/{name}", {**span, **cursor})
+            yield from map(_with_time, page[name])
+            if not page["next_cursor"]:
+                return
+            cursor = {"cursor": page["next_cursor"]}
+
+    def look(self, gateway_id: str) -> tuple[Line | None, list[Line]]:
+        """One payment, or None, and its refunds. :raises Unanswered:"""
+        found = self._get("/payments/gateway/payment", {"gateway_id": gateway_id})
+        return found["payment"], found["refunds"]
+
+    def _get(self, path: str, params: dict[str, str]) -> dict[str, Any]:
+        for pause_s in (*self._pauses_s, None):
+            answer: Answer = self._client.ask("GET", path, params=params, is_yes=lambda body: bool(body["gateway"]))
+            if isinstance(answer, Yes):
+                self.gateway = answer.body["gateway"]
+                return answer.body
+            if pause_s is None or isinstance(answer, NotAllowed | No):
+                break
+            time.sleep(pause_s)
+        raise Unanswered(answer.message if isinstance(answer, No) else answer.reason)
+
+
+def _rfc3339(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")
+
+
+def _with_time(line: Line) -> Line:
+    return {**line, "created_at": datetime.fromisoformat(line["created_at"])}
