@@ -1,6 +1,7 @@
 """`make bench`: how fast Holdfast is on this machine, compared with its peers. See README.md.
 
-`python -m benchmarks [--short] [--only engine,waiting] [--without-peers] [--rounds 5] [--out FOLDER] [--base FOLDER]`
+`python -m benchmarks [--short] [--only engine,waiting] [--without-peers] [--rounds 5] [--out FOLDER] [--base FOLDER]
+[--setting NAME=VALUE]`
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shutil.rmtree(scratch, ignore_errors=True)  # left by a killed run
     scratch.mkdir()
     try:
-        with EmbeddedPostgres(scratch / "postgres", settings=SERVER_SETTINGS) as server:
+        with EmbeddedPostgres(scratch / "postgres", settings=SERVER_SETTINGS | dict(given.setting)) as server:
             bench = Bench(1 if given.short else given.rounds, given.short, scratch, given.peers, server)
             report = _measure(bench, _parts(given))
     except (PostgresError, NotInstalled) as error:
@@ -133,6 +134,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=_rounds, default=5, help="number of rounds (default: 5)")
     parser.add_argument("--out", type=Path, default=OUT, help=f"folder for the results (default: {OUT})")
     parser.add_argument(
+        "--setting", type=_setting, action="append", default=[], help="of PostgreSQL, such as shared_buffers=2GB"
+    )
+    parser.add_argument(
         "--base", type=_checkout, help="compare with the code of this checkout, in turn, round by round"
     )
     return parser
@@ -143,6 +147,13 @@ def _keys(text: str) -> list[str]:
     if unknown := [key for key in keys if key not in PARTS]:
         raise argparse.ArgumentTypeError(f"unknown part {unknown[0]!r}; the parts are {', '.join(PARTS)}")
     return keys
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, is_one, value = text.partition("=")
+    if not (is_one and name.isidentifier()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a setting, such as shared_buffers=2GB")
+    return name, value
 
 
 def _checkout(text: str) -> Path:

@@ -33,7 +33,7 @@ SIZES, SHORT_SIZES = (1_050, 1_050_000), (105, 1_050)  # orders
 PAGES, SHORT_PAGES = 200, 20  # of each question in a round
 WALKS, SHORT_WALKS, TURNS = 400, 20, 4  # with and without events, in each turn
 LIMIT = 5  # the small database, too, has as many of each kind
-FLAT = 1.5  # times as long
+FLAT = 1.1  # "within 10 %"
 AT_MOST_US = 1_000  # a twentieth of the processor time of an order in all processes
 COLUMNS = {"few": "ms", "many": "ms", "with": "µs", "without": "µs", "wal": "bytes"}
 

@@ -108,8 +108,8 @@ set_aside_refunds = Table(
 # The database itself takes a refund's share of the order, gives it back, and adds to the order's sums, in the
 # transaction of the change that it follows from. The share is taken from the order's row, so that its constraints bound
 # all refunds together, whatever runs at once. A refund that the state machine does not allow is refused. One that the
-# gateway has failed after it had succeeded gives its money back, but no piece that is in stock again: one that could be
-# refunded twice could be put back twice. The functions have the owner's rights: no role of a process may write these
+# gateway has failed after it had succeeded gives its money back, but no piece that is or may be in stock again: one that
+# could be refunded twice could be put back twice. The functions have the owner's rights: no role of a process may write these
 # columns. A note on an order whose personal data has been erased (ops/erasure.py) is noted for erasure, too.
 REFUND_GUARD = """
 CREATE FUNCTION refund_guard() RETURNS trigger LANGUAGE plpgsql
@@ -160,7 +160,7 @@ BEGIN
       WHERE id = NEW.order_ledger_id RETURNING * INTO entry;
     UPDATE public.order_ledger_items AS line SET refunded_quantity = refunded_quantity - item.quantity
       FROM public.refund_items AS item WHERE item.refund_id = NEW.id AND line.order_ledger_id = NEW.order_ledger_id
-      AND line.product_id = item.product_id AND item.product_id <> ALL (NEW.restocked);
+      AND line.product_id = item.product_id AND item.product_id <> ALL (NEW.restocked || NEW.not_restocked);
     PERFORM public.add_event(entry, 'refund.failed', NEW.id);
   END IF;
   RETURN NULL;

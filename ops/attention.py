@@ -52,11 +52,12 @@ UNION ALL
 SELECT status, claimed_by, due_at, claimed_until, claimed_until > now(), needs_attention_at
 FROM refunds WHERE id = %(id)s
 """
-# Only a refund can end and still need attention: its money is back, and pieces that were refused are not.
-DISMISS = """
-UPDATE refunds SET needs_attention_at = NULL, attention_reason = NULL
+# What has ended may still need attention: pieces that were refused, or a refund that the gateway has failed later.
+_DISMISS = """
+UPDATE {table} SET needs_attention_at = NULL, attention_reason = NULL
 WHERE id = %(id)s AND due_at IS NULL AND needs_attention_at IS NOT NULL RETURNING status
 """
+DISMISS = {"refund_id": _DISMISS.format(table="refunds"), "order_ledger_id": _DISMISS.format(table="order_ledger")}
 
 
 class Refused(Exception):
@@ -113,13 +114,12 @@ def make_due(environ: Mapping[str, str] | None, id_: str) -> str:
 
 
 def dismiss(environ: Mapping[str, str] | None, id_: str) -> int:
-    """Take a refund that has ended off the list. :returns: 0, or 1 if that is refused :raises Unusable:"""
+    """Take an order or a refund that has ended off the list. :returns: 0, or 1 if that is refused :raises Unusable:"""
     with transaction(environ, timeout_s=TIMEOUT_S) as tx:
-        if tx.one(DISMISS, id=id_):
-            record(tx, "attention.done", refund_id=id_)
-            refusal = ""
-        else:
-            refusal = _why_not_dismissed(tx.one(WHY_NOT, id=id_))
+        ended = next((name for name, statement in DISMISS.items() if tx.one(statement, id=id_)), None)
+        if ended:
+            record(tx, "attention.done", **{ended: id_})
+        refusal = "" if ended else _why_not_dismissed(tx.one(WHY_NOT, id=id_))
     if refusal:
         sys.stderr.write(f"{id_} {refusal}\n")
         return REFUSED

@@ -63,7 +63,7 @@ class Orchestrator:
         warn_once(database)
         wake = {states.CHANNEL: self._orders.wake, refunds.CHANNEL: self._refunds.wake}
         self._gateway_changes = GatewayChanges(
-            clients["payments"], database, self._refunds.wake, self.threads.stopping, EVERY_S * settings.retry_base_s
+            clients["payments"], database, self._wake, self.threads.stopping, EVERY_S * min(settings.retry_base_s, 1)
         )
         self._listener = Listener(settings.database_direct_url, wake, self.threads.stopping)
 
@@ -79,6 +79,10 @@ class Orchestrator:
             left = self._orders.in_flight + self._refunds.in_flight
             log.warning("%d orders and refunds are left to their leases after %d s", left, DRAIN_WITHIN_S)
         return 1 if self.threads.has_failed else 0
+
+    def _wake(self) -> None:
+        self._orders.wake()
+        self._refunds.wake()
 
     def _drain(self) -> None:
         refunds_end = threading.Thread(target=self._refunds.stop, name="drain refunds", daemon=True)

@@ -9,7 +9,7 @@ from common.api.service import create_service
 from common.database.clock import DatabaseClock
 from common.database.database import Database
 from common.process.settings import SettingError, Settings
-from payments_service.changes import RemoteChanges
+from payments_service.changes import Messages, RemoteChanges
 from payments_service.gateways.simulated import SimulatedGateway
 from payments_service.operations import AtOnce
 from payments_service.reconciliation import Statements
@@ -28,7 +28,7 @@ def create_app(settings: Settings | None = None, gateway: SimulatedGateway | Non
     guard = service_guard(settings.service_token_keys, "payments_service", DatabaseClock(database))
     is_test = settings.payment_gateway == "simulated" and settings.app_env != "production"
     served = api if is_test else api.without(OF_SIMULATION)
-    served = served if settings.stripe_webhook_secret else served.without(OF_GATEWAY)
+    served = served if context.messages else served.without(OF_GATEWAY)
     return create_service("payments_service", served, context, settings, database, guard)
 
 
@@ -44,13 +44,18 @@ def _simulated(database: Database, gateway: SimulatedGateway) -> Context:
 
 def _stripe(settings: Settings, database: Database) -> Context:
     try:
-        from payments_service.gateways import stripe_api, stripe_messages  # noqa: PLC0415  # 40 MB that others save
+        from payments_service.gateways.stripe_api import StripeGateway  # noqa: PLC0415  # 40 MB that others save
+        from payments_service.gateways.stripe_messages import Inbox  # noqa: PLC0415
     except ImportError as error:
         raise SettingError(
             "PAYMENT_GATEWAY is stripe, and its library is not installed: pip install -r locked/stripe.txt"
         ) from error
-    gateway = stripe_api.StripeGateway(settings.stripe_api_key, settings.stripe_api_base)
-    inbox = stripe_messages.Messages(settings.stripe_webhook_secret) if settings.stripe_webhook_secret else None
+    gateway = StripeGateway(settings.stripe_api_key, settings.stripe_api_base)
+    secret = settings.stripe_webhook_secret
     return Context(
-        database, InSteps(database, gateway), Statements(gateway), RemoteChanges(database, gateway, inbox)
+        database,
+        InSteps(database, gateway),
+        Statements(gateway),
+        RemoteChanges(database, gateway),
+        Messages(database, Inbox(secret)) if secret else None,
     )

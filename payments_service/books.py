@@ -151,10 +151,11 @@ def refund(tx: Transaction, refund: Row, answer: Yes | No | Pending) -> StoredRe
     return StoredResponse.dumped(200, schemas.Refund, row)
 
 
-def fail_refund(tx: Transaction, refund: Row, gateway: str) -> None:
+def fail_refund(tx: Transaction, refund: Row, gateway: str) -> bool:
     """Note that the gateway has failed a refund that it had reported as done. A repeat changes nothing.
 
     :param refund: `id`, `authorization_id`, `amount_cents`
+    :returns: whether it was noted now
     """
     lock(tx, refund["authorization_id"], gateway)
     failed = tx.one(FAIL_REFUND, id=refund["id"])
@@ -166,6 +167,7 @@ def fail_refund(tx: Transaction, refund: Row, gateway: str) -> None:
         )
         refusal = StoredResponse.refusal(RefundDeclined())
         tx.execute(REFUSE_ANSWER, key=failed["idempotency_key"], status=refusal.status, body=refusal.body)
+    return failed is not None
 
 
 def lock(tx: Transaction, authorization_id: str, gateway: str | None) -> Row:

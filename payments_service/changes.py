@@ -6,6 +6,7 @@ Its messages are hints, and make the next look come earlier. The answer to the l
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -25,6 +26,7 @@ from payments_service.remote_statements import (
 
 LOOKS_AT_ONCE = 2  # with their answers within the 8 s that the caller waits
 AT_ONCE = 100
+WARN_EVERY_S = 60.0
 log = logging.getLogger(__name__)
 
 
@@ -35,9 +37,6 @@ class Changes(Protocol):
         :param noted: ids of failed refunds that it knows by now
         """
 
-    def hear(self, message: bytes, signature: str) -> bool:
-        """Take a message from the gateway. :returns: whether it is a hint :raises InvalidMessage:"""
-
 
 class NoChanges:
     """Of a gateway that changes nothing by itself."""
@@ -45,56 +44,72 @@ class NoChanges:
     def since(self, _noted: Sequence[str]) -> Row:
         return {"failed_refunds": [], "decided_refunds": [], "ending_holds": [], "has_more": False}
 
-    def hear(self, _message: bytes, _signature: str) -> bool:
-        raise InvalidMessage("this gateway sends none")
-
 
 class RemoteChanges:
     """Asks the gateway about refunds that have ended, and tells what has changed."""
 
-    def __init__(self, database: Database, gateway: RemoteGateway, inbox: Inbox | None) -> None:
-        self._database, self._gateway, self._inbox = database, gateway, inbox
-
-    def hear(self, message: bytes, signature: str) -> bool:
-        if self._inbox is None:
-            raise InvalidMessage("there is no secret to verify it with")
-        hint = self._inbox.read(message, signature)
-        if hint:
-            ids = {"gateway_id": hint.gateway_id, "id": hint.refund_id}
-            self._database.transact(lambda tx: tx.execute(LOOK_NOW, **ids))
-        return hint is not None
+    def __init__(self, database: Database, gateway: RemoteGateway) -> None:
+        self._database, self._gateway = database, gateway
 
     def since(self, noted: Sequence[str]) -> Row:
         self._database.transact(lambda tx: tx.execute(NOTE_FAILURES, ids=list(noted)))
         looks = self._database.transact(lambda tx: tx.all(TAKE_LOOKS, limit=LOOKS_AT_ONCE))
         for refund in looks:
-            if refund["is_settled"]:
-                self._look(refund)
-            else:  # its saga asks, and may do so now
-                self._database.transact(lambda tx, id_=refund["id"]: tx.execute(LOOK_NO_MORE, id=id_))
+            self._look(refund)
         failed, ending = self._database.transact(_unnoted)
         return {
             "failed_refunds": failed,
+            # Their sagas ask, and may do so now.
             "decided_refunds": [refund["idempotency_key"] for refund in looks if not refund["is_settled"]],
             "ending_holds": ending,
-            "has_more": len(looks) == LOOKS_AT_ONCE or len(failed) == AT_ONCE,
+            "has_more": len(looks) == LOOKS_AT_ONCE,
         }
 
     def _look(self, refund: Row) -> None:
-        (hold,) = self._database.all(HOLD_OF, id=refund["authorization_id"])
-        answer = self._gateway.refund(hold, refund)
-        if isinstance(answer, Nothing):
-            log.warning("the gateway gave no answer about refund %s: %s", refund["id"], answer.reason)
-            return
-        self._database.transact(lambda tx: self._note(tx, refund, has_failed=isinstance(answer, No)))
+        has_failed = False
+        if refund["is_settled"]:
+            (hold,) = self._database.all(HOLD_OF, id=refund["authorization_id"])
+            answer = self._gateway.refund_state(hold, refund)
+            if isinstance(answer, Nothing):
+                log.warning("the gateway gave no answer about refund %s: %s", refund["id"], answer.reason)
+                return
+            has_failed = isinstance(answer, No)
+        if self._database.transact(lambda tx: self._note(tx, refund, has_failed=has_failed)):
+            log.error("the gateway has failed the refund %s, which had succeeded", refund["id"])
 
-    def _note(self, tx: Transaction, refund: Row, *, has_failed: bool) -> None:
+    def _note(self, tx: Transaction, refund: Row, *, has_failed: bool) -> bool:
+        """:returns: whether it is news that the refund has failed"""
         if not has_failed:
-            tx.execute(LOOK_LATER, id=refund["id"], gateway_id=None)
-            return
-        log.error("the gateway has failed the refund %s, which had succeeded", refund["id"])
-        books.fail_refund(tx, refund, self._gateway.name)
-        tx.execute(LOOK_NO_MORE, id=refund["id"])
+            tx.execute(LOOK_LATER, id=refund["id"], taken=refund["look_at"])
+            return False
+        tx.execute(LOOK_NO_MORE, id=refund["id"])  # locked before the payment, as the refund's own call does
+        return books.fail_refund(tx, refund, self._gateway.name)
+
+
+class Messages:
+    """Takes what a gateway sends by itself."""
+
+    def __init__(self, database: Database, inbox: Inbox) -> None:
+        self._database, self._inbox = database, inbox
+        self._warn_at = 0.0
+
+    def take(self, message: bytes, signature: str) -> bool:
+        """:returns: whether it is a hint :raises InvalidMessage:"""
+        try:
+            hint = self._inbox.read(message, signature)
+        except InvalidMessage as error:
+            self._warn(error)
+            raise
+        if hint:
+            ids = {"gateway_id": hint.gateway_id, "id": hint.refund_id}
+            self._database.transact(lambda tx: tx.execute(LOOK_NOW, **ids))
+        return hint is not None
+
+    def _warn(self, error: InvalidMessage) -> None:
+        """Tell an operator, at most once a minute: anyone can send anything."""
+        if time.monotonic() >= self._warn_at:
+            self._warn_at = time.monotonic() + WARN_EVERY_S
+            log.warning("a message is refused (%s). If the gateway sent it, check the secret of its endpoint.", error)
 
 
 def _unnoted(tx: Transaction) -> tuple[list[Row], list[Row]]:

@@ -26,7 +26,6 @@ from payments_service.remote_statements import (
     INSERT_HOLD,
     LOCK_ASKED_REFUND,
     LOCK_HOLD,
-    LOOK_LATER,
     NOTE_HOLD,
     NOTE_REFUND,
 )
@@ -102,9 +101,9 @@ class InSteps:
         row |= {"key": call.key, "reason": body["reason"]}
 
         def work(tx: Transaction) -> StoredResponse:
-            books.lock(tx, authorization_id, self._gateway.name)
             if isinstance(answer, Yes):
-                tx.execute(LOOK_LATER, id=refund["id"], gateway_id=answer.keeps["gateway_id"])
+                tx.execute(NOTE_REFUND, id=refund["id"], gateway_id=answer.keeps["gateway_id"])
+            books.lock(tx, authorization_id, self._gateway.name)
             return books.refund(tx, row, answer)
 
         return self._end(call, work)

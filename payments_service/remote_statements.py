@@ -32,12 +32,6 @@ INSERT_ASKED_REFUND = """
 LOCK_ASKED_REFUND = """
     SELECT *, extract(epoch FROM clock_timestamp() - created_at)::bigint AS age_s
     FROM gateway_refunds WHERE idempotency_key = %(key)s FOR UPDATE"""
-# Note that a refund is settled. The gateway may still fail it within thirty days, so it is asked again on some of them.
-LOOK_LATER = """
-    UPDATE gateway_refunds SET gateway_id = COALESCE(gateway_id, %(gateway_id)s), look_at = (
-        SELECT min(created_at + days * interval '1 day') FROM unnest(ARRAY[1, 3, 7, 14, 30]) AS days
-        WHERE created_at + days * interval '1 day' > clock_timestamp())
-    WHERE id = %(id)s"""
 # The gateway has sent a message about a refund: look at it now. It may not have told us its id yet.
 LOOK_NOW = """
     UPDATE gateway_refunds SET look_at = clock_timestamp()
@@ -48,22 +42,31 @@ TAKE_LOOKS = """
     WHERE id IN (
         SELECT id FROM gateway_refunds WHERE look_at <= clock_timestamp()
         ORDER BY look_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
-    RETURNING *, extract(epoch FROM clock_timestamp() - created_at)::bigint AS age_s,
-        EXISTS (SELECT FROM payment_refunds AS refund WHERE refund.id = asked.id) AS is_settled"""
-# Stop looking at a refund.
+    RETURNING *, EXISTS (SELECT FROM payment_refunds AS refund WHERE refund.id = asked.id) AS is_settled"""
+# Look again later, unless a message came meanwhile. The gateway may fail a refund within thirty days of its settlement,
+# so it is asked again on some of them. One that is not settled is looked at every day.
+LOOK_LATER = """
+    UPDATE gateway_refunds AS asked SET look_at = CASE WHEN refund.id IS NULL
+        THEN clock_timestamp() + interval '1 day' ELSE (
+            SELECT min(refund.created_at + days * interval '1 day') FROM unnest(ARRAY[1, 3, 7, 14, 30]) AS days
+            WHERE refund.created_at + days * interval '1 day' > clock_timestamp()) END
+    FROM (VALUES (1)) AS always LEFT JOIN payment_refunds AS refund ON refund.id = %(id)s
+    WHERE asked.id = %(id)s AND asked.look_at = %(taken)s"""
+# Stop looking at a refund that has failed.
 LOOK_NO_MORE = "UPDATE gateway_refunds SET look_at = NULL WHERE id = %(id)s"
 # Refunds that failed after they had succeeded, and of which nobody has been told.
 FAILED_REFUNDS = """
     SELECT refund.id, refund.idempotency_key
     FROM payment_refunds AS refund JOIN gateway_refunds AS asked ON asked.id = refund.id
-    WHERE refund.status = 'FAILED' AND asked.noted_at IS NULL ORDER BY refund.id LIMIT %(limit)s"""
+    WHERE refund.status = 'FAILED' AND asked.noted_at IS NULL ORDER BY refund.failed_at LIMIT %(limit)s"""
 # The caller knows of these failures.
 NOTE_FAILURES = """
     UPDATE gateway_refunds SET noted_at = clock_timestamp() WHERE id = ANY (%(ids)s) AND noted_at IS NULL"""
-# Holds that the gateway will end within a day.
+# Holds that the gateway will end within a day, or has ended in the last one.
 ENDING_HOLDS = """
     SELECT id, capture_before FROM payment_authorizations
-    WHERE status = 'AUTHORIZED' AND capture_before < clock_timestamp() + interval '1 day'
+    WHERE status = 'AUTHORIZED'
+        AND capture_before BETWEEN clock_timestamp() - interval '1 day' AND clock_timestamp() + interval '1 day'
     ORDER BY capture_before LIMIT %(limit)s"""
 # Note the gateway's id of a refund.
 NOTE_REFUND = "UPDATE gateway_refunds SET gateway_id = %(gateway_id)s WHERE id = %(id)s AND gateway_id IS NULL"

@@ -12,7 +12,7 @@ from common.api.routes import Api, PathId
 from common.database.database import Database
 from payments_service import operations, reconciliation_schemas, schemas
 from payments_service.books import AUTHORIZATION_ID, Body
-from payments_service.changes import Changes, NoChanges
+from payments_service.changes import Changes, Messages, NoChanges
 from payments_service.errors import (
     AlreadyCaptured,
     AlreadyVoided,
@@ -38,7 +38,7 @@ api = Api(
 # Left out in production.
 OF_SIMULATION = "settle_refunds"
 # Left out if the gateway sends nothing.
-OF_GATEWAY = "hear"
+OF_GATEWAY = "take_stripe_message"
 # The key of these calls is in the body.
 ANY_TIME = (GatewayError, IdempotencyKeyReused, RequestInProgress)
 
@@ -59,6 +59,7 @@ class Context:
     payments: Payments
     statements: Statements
     changes: Changes = field(default_factory=NoChanges)
+    messages: Messages | None = None
 
 
 @api.route(
@@ -168,14 +169,15 @@ def changes(context: Context, body: dict[str, Any]) -> dict[str, Any]:
     return context.changes.since(body["noted"])
 
 
-@api.route("POST", "/payments/webhooks/stripe", access=Signed("Stripe-Signature"), answer=schemas.Heard)
-def hear(context: Context, raw: bytes, signature: str) -> dict[str, Any]:
+@api.route("POST", "/payments/webhooks/stripe", access=Signed("Stripe-Signature"), answer=schemas.MessageTaken)
+def take_stripe_message(context: Context, raw: bytes, signature: str) -> dict[str, Any]:
     """Take a message from Stripe as a hint.
 
     It can be lost, late or doubled: Stripe is asked before anything changes.
     """
+    assert context.messages, "the route is left out"
     try:
-        return {"is_a_hint": context.changes.hear(raw, signature)}
+        return {"is_a_hint": context.messages.take(raw, signature)}
     except InvalidMessage:
         raise Unauthorized("The signature does not fit the body and STRIPE_WEBHOOK_SECRET.") from None
 

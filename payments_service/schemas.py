@@ -114,7 +114,7 @@ class Changes(Schema):
     has_more = fields.Boolean(required=True)
 
 
-class Heard(Schema):
+class MessageTaken(Schema):
     is_a_hint = fields.Boolean(required=True)
 
 

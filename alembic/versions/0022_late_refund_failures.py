@@ -36,10 +36,8 @@ ALTER TABLE payment_refunds
 """
 GATEWAY_REFUNDS = f"""{BRIEFLY}
 ALTER TABLE gateway_refunds
-  ADD COLUMN IF NOT EXISTS look_at timestamptz,
-  ADD COLUMN IF NOT EXISTS noted_at timestamptz;
-CREATE INDEX IF NOT EXISTS ix_gateway_refunds_look_at ON gateway_refunds (look_at) WHERE look_at IS NOT NULL;
-CREATE INDEX IF NOT EXISTS ix_payment_refunds_failed ON payment_refunds (id) WHERE status = 'FAILED'
+  ADD COLUMN IF NOT EXISTS look_at timestamptz DEFAULT (now() + interval '1 day'),
+  ADD COLUMN IF NOT EXISTS noted_at timestamptz
 """
 REFUNDS = f"""{BRIEFLY}
 ALTER TABLE refunds
@@ -68,17 +66,20 @@ END $$
 """
 FORMER_MOVES = "('AUTHORIZED', 'CAPTURED'), ('AUTHORIZED', 'VOIDED'), ('CAPTURED', 'REFUNDED')"
 MOVES = f"{FORMER_MOVES}, ('REFUNDED', 'CAPTURED')"
-# New index, the index that it replaces, and what it is of.
-HOLDS = (
-    "ix_payment_authorizations_capture_before",
-    "payment_authorizations (capture_before) WHERE status = 'AUTHORIZED' AND capture_before IS NOT NULL",
-)
+# Name → what it is of.
+INDEXES = {
+    "ix_payment_authorizations_capture_before":
+        "payment_authorizations (capture_before) WHERE status = 'AUTHORIZED' AND capture_before IS NOT NULL",
+    "ix_gateway_refunds_look_at": "gateway_refunds (look_at) WHERE look_at IS NOT NULL",
+    "ix_payment_refunds_failed": "payment_refunds (id) WHERE status = 'FAILED'",
+}  # fmt: skip
 EVENTS = ("uq_events_refund_id_type", "events (refund_id, type) WHERE refund_id IS NOT NULL")
 FORMER_EVENTS = ("uq_events_refund_id", "events (refund_id) WHERE refund_id IS NOT NULL")
-GUARD, FORMER_GUARD, VIEWS, FORMER_REFUNDS, FORMER_VIEWS = (
+GUARD, FORMER_GUARD, VIEWS, FORMER_REFUNDS, FORMER_VIEWS, FIRST_VIEWS = (
     HERE.with_name(name).read_text(encoding="utf-8")
     for name in (
-        "0022_refunds_guard.sql", "0019_refunds_guard.sql", "0022_audit.sql", "0019_audit.sql", "0017_audit.sql"
+        "0022_refunds_guard.sql", "0019_refunds_guard.sql", "0022_audit.sql", "0019_audit.sql", "0017_audit.sql",
+        "0005_audit.sql",
     )
 )  # fmt: skip
 # As in 0017: the owner's rights, and a closed search path.
@@ -104,7 +105,8 @@ def upgrade() -> None:
         for table, names in VALIDATE.items():
             for name in names:
                 op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT ck_{table}_{name}")
-        _index("INDEX", *HOLDS)
+        for name, of in INDEXES.items():
+            _index("INDEX", name, of)
         _index("UNIQUE INDEX", *EVENTS)
         op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {FORMER_EVENTS[0]}")
         op.execute(BRIEFLY + GUARD + AS_OWNER)
@@ -125,7 +127,8 @@ def _former(kind: str, name: str, script: str, end: str) -> str:
 def downgrade() -> None:
     """Fails where a refund has failed after it had succeeded: an earlier release cannot account for it."""
     for name, script in {
-        "audit_completed": FORMER_VIEWS, "audit_money": FORMER_VIEWS, "audit_refunds": FORMER_REFUNDS
+        "audit_completed": FORMER_VIEWS, "audit_money": FORMER_VIEWS, "audit_refunds": FORMER_REFUNDS,
+        "audit_nothing_left": FIRST_VIEWS,
     }.items():  # fmt: skip
         op.execute("CREATE OR REPLACE VIEW " + _former("VIEW", name, script, ""))
     op.execute("CREATE OR REPLACE FUNCTION " + _former("FUNCTION", "refund_guard", FORMER_GUARD, r"\$\$"))

@@ -47,7 +47,7 @@ BEGIN
       WHERE id = NEW.order_ledger_id RETURNING * INTO entry;
     UPDATE order_ledger_items AS line SET refunded_quantity = refunded_quantity - item.quantity
       FROM refund_items AS item WHERE item.refund_id = NEW.id AND line.order_ledger_id = NEW.order_ledger_id
-      AND line.product_id = item.product_id AND item.product_id <> ALL (NEW.restocked);
+      AND line.product_id = item.product_id AND item.product_id <> ALL (NEW.restocked || NEW.not_restocked);
     PERFORM add_event(entry, 'refund.failed', NEW.id);
   END IF;
   RETURN NULL;

@@ -107,7 +107,7 @@ class Gateway(Protocol):
 class RemoteGateway(Gateway, Protocol):
     """A gateway with books of its own. It is asked while no transaction is open.
 
-    It may fail a refund after a *yes*. A *yes* to a refund keeps its `gateway_id`, and `refund` is asked again later.
+    It may fail a refund after a *yes*. A *yes* to a refund keeps its `gateway_id`, and `refund_state` is asked later.
 
     Each payment has the `gateway_id` that `open` returned. All requests about it name that id, so the gateway itself
     decides between two of them, and none depends on how long it remembers an idempotency key.
@@ -118,6 +118,9 @@ class RemoteGateway(Gateway, Protocol):
 
     def open(self, payment: Row) -> Yes | No | Nothing:
         """Make the place for a hold, which holds nothing yet. *Yes* keeps its `gateway_id`."""
+
+    def refund_state(self, payment: Row, refund: Row) -> Yes | No | Pending | Nothing:
+        """Where a refund that was asked for stands now. Moves no money. One that is not found is *nothing*."""
 
     def void(self, payment: Row) -> Yes | No | Nothing:
         """End the hold for good, or the place that could have got one. *No* says what was captured."""

@@ -81,7 +81,7 @@ class StripeGateway:
             lambda: self._bank.v1.payment_intents.confirm(
                 payment["gateway_id"],
                 {"payment_method": token, "error_on_requires_action": True, "expand": WITH_CHARGE},
-                {"idempotency_key": f"confirm:{payment['authorization_id']}"},
+                {"idempotency_key": f"hold:{payment['authorization_id']}"},
             )
         )
         match done:
@@ -140,10 +140,9 @@ class StripeGateway:
 
     def refund(self, payment: Row, refund: Row) -> Yes | No | Pending | Nothing:
         if refund["gateway_id"]:
-            found = self._ask(lambda: self._quick.v1.refunds.retrieve(refund["gateway_id"]))
-            return self._returned(found)
-        if refund["age_s"] > KEY_IS_SURE_S and not isinstance(known := self._find_refund(payment, refund), No):
-            return known
+            return self.refund_state(payment, refund)
+        if refund["age_s"] > KEY_IS_SURE_S and (known := self._find_refund(payment, refund)) is not None:
+            return self._returned(known)
         made = self._ask(
             lambda: self._bank.v1.refunds.create(
                 {
@@ -155,20 +154,27 @@ class StripeGateway:
             )
         )
         if isinstance(made, stripe.InvalidRequestError):  # maybe because it was refunded, under a key that is forgotten
-            return self._find_refund(payment, refund)
+            known = self._find_refund(payment, refund)
+            return No() if known is None else self._returned(known)
         return self._returned(made)
 
-    def _find_refund(self, payment: Row, refund: Row) -> Yes | No | Pending | Nothing:
-        """*No*: the PaymentIntent has no such refund."""
+    def refund_state(self, payment: Row, refund: Row) -> Yes | No | Pending | Nothing:
+        if refund["gateway_id"]:
+            return self._returned(self._ask(lambda: self._quick.v1.refunds.retrieve(refund["gateway_id"])))
+        known = self._find_refund(payment, refund)
+        return Nothing("Stripe does not know the refund") if known is None else self._returned(known)
+
+    def _find_refund(self, payment: Row, refund: Row) -> Any:
+        """The refund with our id in its metadata, or an error in its place. None: the PaymentIntent has no such refund."""
         found = self._ask(
             lambda: list(
                 self._quick.v1.refunds.list({"payment_intent": payment["gateway_id"], "limit": 100}).auto_paging_iter()
             )
         )
         if not isinstance(found, list):
-            return self._returned(found)
+            return found
         ours = [each for each in found if (each.get("metadata") or {}).get("holdfast_refund") == refund["id"]]
-        return self._returned(ours[0]) if ours else No()
+        return ours[0] if ours else None
 
     def payments(self, span: Span) -> Page | Nothing:
         return self._page(
@@ -302,7 +308,7 @@ def _capture_before(intent: Intent) -> datetime | None:
     """When the hold ends by itself. None: Stripe does not say."""
     try:
         return datetime.fromtimestamp(intent["latest_charge"]["payment_method_details"]["card"]["capture_before"], UTC)
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
         return None
 
 

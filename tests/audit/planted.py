@@ -145,6 +145,10 @@ FAILED_LATER = (
     + another_told("%(returned)s", 4, "refund.failed", "COMPLETED")
     + "UPDATE events SET refund_id = %(refund_returned)s WHERE id = 'evt_x';"
 )
+UNDONE_REFUND_FAILED = (
+    "UPDATE payment_refunds SET status = 'FAILED', failed_at = now() WHERE idempotency_key = 'refund:' || %(refunded)s;"
+    + payment("refunded", "status = 'CAPTURED', refunded_amount_cents = 0")
+)
 NO_RESERVATION = without(f"order_reservations WHERE order_id = {order_id('reserved')}")
 RELEASE_IS_DONE = entry("reserved", "undone = '{release_inventory}'")
 
@@ -386,6 +390,8 @@ HARMLESS = [
     # The payments service knows first that the gateway has failed a refund after it had succeeded, and then the order.
     failed_at_the_gateway("50 minutes"),
     FAILED_LATER,
+    # The gateway has failed the refund by which an order was undone.
+    UNDONE_REFUND_FAILED,
     # A product that was refused, before and after an operator puts its pieces back by hand.
     refund("returned", REFUSED) + put_back("returned", "reference_id = NULL"),
     refund("returned", REFUSED),

@@ -88,6 +88,7 @@ def test_machine_is_described(results: Path) -> None:
     [
         (["--only", "engin"], "unknown part 'engin'; the parts are "),
         (["--rounds", "0"], "a whole number from 1 to 100"),
+        (["--setting", "shared_buffers"], "'shared_buffers' is not a setting, such as shared_buffers=2GB"),
         (["--fast"], "unrecognized arguments: --fast"),
     ],
 )

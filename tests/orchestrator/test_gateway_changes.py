@@ -13,7 +13,7 @@ import responses
 from common.calls.client import ServiceClient
 from common.database.database import Database, Row
 from domain.refunds import payment_key
-from orchestrator.gateway_changes import GatewayChanges
+from orchestrator.gateway_changes import FAILED_MESSAGE, GatewayChanges
 
 URL = "http://payments.test"
 NOTHING = {"failed_refunds": [], "decided_refunds": [], "ending_holds": [], "has_more": False}
@@ -119,6 +119,70 @@ def test_failure_waits_until_the_refund_has_succeeded(
     changes.run_once()
     assert refund_row(database, id_)["status"] == "FAILED"
     assert b"re_1" not in told.sent()[1], "it is not noted before"
+
+
+def test_undone_order_whose_refund_fails_needs_attention_once(
+    database: Database, changes: GatewayChanges, told: Any, authorized: Callable[[], str], row: Callable[[str], Row]
+) -> None:
+    order = authorized()
+    told(**failed(order))
+    for assignment in (
+        "status = 'ORDER_CREATED', order_id = id", "status = 'COMPENSATING', compensating_from = 'ORDER_CREATED'"
+    ):  # fmt: skip
+        database.one(f"UPDATE order_ledger SET {assignment} WHERE id = %(id)s RETURNING id", id=order)
+    changes.run_once()
+    assert row(order)["attention_reason"] is None, "it is still being undone"
+    database.one(
+        "UPDATE order_ledger SET status = 'FAILED', due_at = NULL, failure_code = 'x', failure_message = 'why',"
+        " undone = '{void_payment,release_inventory,cancel_order}' WHERE id = %(id)s RETURNING id",
+        id=order,
+    )
+    for _ in range(2):
+        changes.run_once()
+    assert row(order)["attention_reason"] == FAILED_MESSAGE
+    assert [b"re_1" in body for body in told.sent()] == [False, False, True]
+
+
+def test_undo_whose_refund_is_decided_is_due_now(
+    database: Database, changes: GatewayChanges, told: Any, woken: threading.Event, authorized: Callable[[], str]
+) -> None:
+    order = authorized()
+    for assignment in (
+        "status = 'ORDER_CREATED', order_id = id", "status = 'COMPENSATING', compensating_from = 'ORDER_CREATED'"
+    ):  # fmt: skip
+        database.one(
+            f"UPDATE order_ledger SET {assignment}, due_at = now() + interval '1 h' WHERE id = %(id)s RETURNING id",
+            id=order,
+        )
+    told(decided_refunds=[payment_key(order)])
+    changes.run_once()
+    assert database.all("SELECT id FROM order_ledger WHERE due_at <= now()") == [{"id": order}]
+    assert woken.is_set()
+
+
+def test_refund_that_cannot_be_written_stops_no_other(
+    database: Database, changes: GatewayChanges, told: Any, refund: Callable[..., str], caplog: Any
+) -> None:
+    bad, good = refund("PAYMENT_REFUNDED", "SUCCEEDED"), refund("PAYMENT_REFUNDED", "SUCCEEDED")
+    database.one(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;"
+        f"CREATE TRIGGER refuse BEFORE UPDATE ON refunds FOR EACH ROW WHEN (OLD.id = '{bad}')"
+        " EXECUTE FUNCTION refuse(); SELECT 1"
+    )
+    try:
+        told(
+            failed_refunds=[
+                {"refund_id": name, "idempotency_key": payment_key(id_)} for name, id_ in (("re_b", bad), ("re_g", good))
+            ]
+        )
+        changes.run_once()
+        changes.run_once()
+    finally:
+        database.one("DROP FUNCTION refuse CASCADE; SELECT 1")
+    assert refund_row(database, good)["status"] == "FAILED"
+    assert b"re_g" in told.sent()[1]
+    assert b"re_b" not in told.sent()[1]
+    assert "cannot note" in caplog.text
 
 
 @pytest.mark.parametrize("key", ["refund:not-a-uuid", "something else", payment_key(str(uuid.uuid4()))])

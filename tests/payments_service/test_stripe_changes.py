@@ -84,10 +84,56 @@ def test_refund_that_stands_is_asked_for_on_five_days_of_a_month(payments, doubl
     while due := payments.sql("SELECT look_at - created_at AS after FROM gateway_refunds WHERE look_at IS NOT NULL"):
         days.append(due[0]["after"].days)
         payments.sql("UPDATE gateway_refunds SET created_at = now() - %s, look_at = now()", due[0]["after"])
+        payments.sql("UPDATE payment_refunds SET created_at = now() - %s", due[0]["after"])
         asked = double.operations.count("retrieve_refund")
         assert changes(payments) == NOTHING
         assert double.operations.count("retrieve_refund") == asked + 1
     assert days == [1, 3, 7, 14, 30]
+
+
+def test_message_that_comes_during_a_look_is_not_forgotten(payments, double):
+    _, refund_id = refunded(payments)
+    about = message("refund.failed", id=gateway_id(payments, refund_id))
+
+    def fail_and_tell(operation):
+        if operation == "retrieve_refund" and not told:
+            told.append(heard(payments, **signed(about)))
+
+    told = []
+    make_looks_due(payments)
+    double.watch = fail_and_tell
+    assert changes(payments) == NOTHING
+    double.control("end_refunds", status="failed", **{"from": "succeeded"})
+    assert [each["refund_id"] for each in changes(payments)["failed_refunds"]] == [refund_id]
+
+
+def test_look_moves_no_money(payments, over_stripe, double):
+    """The refund has failed, its id at Stripe is not known, and its key is forgotten."""
+    _, refund_id = refunded(payments)
+    double.control("end_refunds", status="failed", **{"from": "succeeded"})
+    double.control("forget_keys")
+    payments.sql("UPDATE gateway_refunds SET gateway_id = NULL, created_at = now() - interval '2 days', look_at = now()")
+    assert [each["refund_id"] for each in changes(payments)["failed_refunds"]] == [refund_id]
+    assert over_stripe.money() == Money(captured=1000)
+    assert double.operations.count("refund") == 1
+
+
+def test_refund_that_stripe_does_not_know_has_not_failed(payments, double):
+    refunded(payments)
+    payments.sql("UPDATE gateway_refunds SET gateway_id = 're_unknown', look_at = now()")
+    assert changes(payments) == NOTHING
+
+
+def test_pending_refund_is_looked_at_every_day_and_then_on_five_days(payments, double):
+    authorization_id, refund_id = refunded(payments, token=cards.PENDING_REFUND, key="refund:p")
+    for _ in range(2):
+        make_looks_due(payments)
+        assert changes(payments)["decided_refunds"] == ["refund:p"]
+    double.control("end_refunds", status="succeeded")
+    assert payments.refund(authorization_id, "refund:p").json["status"] == "REFUNDED"
+    double.control("end_refunds", status="failed", **{"from": "succeeded"})
+    make_looks_due(payments)
+    assert [each["refund_id"] for each in changes(payments)["failed_refunds"]] == [refund_id]
 
 
 def test_stripe_that_does_not_answer_is_asked_again(payments, double):
