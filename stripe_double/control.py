@@ -11,7 +11,10 @@ PENDING = "pending"
 
 
 def control(store: Store, verb: str, body: Object) -> Object:
-    """:returns: of `look`: the sums of money, and how often each fault was met; of every other verb: nothing"""
+    """Do as the verb says.
+
+    :returns: of `look`: the sums of money, and how often each fault was met; of every other verb: nothing
+    """
     match verb:
         case "fault":
             store.add_fault(body["operation"], body["kind"], body.get("rate", 1.0), body.get("times"))

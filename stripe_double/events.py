@@ -96,7 +96,7 @@ def _is_accepted(url: str, secret: str, body: str) -> bool:
             )
         except requests.RequestException:
             return False
-        return answer.ok and not answer.is_redirect
+        return answer.status_code // 100 == 2
 
 
 def signature(secret: str, body: str) -> str:

@@ -72,9 +72,7 @@ class DatabaseFaults:
     `allow_refunds`: called with a gateway's id of a payment whose bank gives in.
     """
 
-    def __init__(
-        self, url: str, journal: Journal, over: threading.Event, allow_refunds: Callable[[str], None]
-    ) -> None:
+    def __init__(self, url: str, journal: Journal, over: threading.Event, allow_refunds: Callable[[str], None]) -> None:
         self._url, self._journal, self._over, self._allow_refunds = url, journal, over, allow_refunds
         self.unmarked: list[str] = []
         """Entries that were poisoned for their full time but never marked."""

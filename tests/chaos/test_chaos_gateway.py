@@ -39,7 +39,7 @@ def refunded(store: Store, *ids: str) -> None:
 
 
 PLANTED: dict[str, tuple[Callable[[Store], object], str, str]] = {
-    "wrong: nothing was captured there": (lambda store: held(store), "", "wrong"),
+    "wrong: nothing was captured there": (held, "", "wrong"),
     "wrong: less was captured there": (lambda store: sold(store, amount=998), "", "wrong"),
     "wrong: it never heard of the payment": (lambda store: None, "", "wrong"),
     "wrong: a second hold": (lambda store: (sold(store), held(store)), "", "wrong"),
@@ -49,12 +49,12 @@ PLANTED: dict[str, tuple[Callable[[Store], object], str, str]] = {
     ),
     "wrong: the sums agree, and the order is another one": (lambda store: sold(store, order=OTHER_ID), "", "wrong"),
     "wrong: a payment of ours that it does not have": (
-        lambda store: sold(store), PAID.format(n=2).replace(f"'{ID}'", f"'{OTHER_ID}'"), "wrong"
+        sold, PAID.format(n=2).replace(f"'{ID}'", f"'{OTHER_ID}'"), "wrong"
     ),
     "wrong: a refund that we did not note": (lambda store: refunded(store, "re_1"), "", "wrong"),
 }  # fmt: skip
 PLANTED_REFUNDS: dict[str, tuple[tuple[str, ...], str]] = {
-    "wrong: it refunded nothing": ((), "wrong"),
+    "doubled: it refunded nothing, and the customer has paid more": ((), "doubled"),
     "wrong: another refund": (("re_9",), "wrong"),
     "doubled: it refunded twice": (("re_1", "re_1"), "doubled"),
 }
