@@ -48,7 +48,7 @@ class GatewayStatements:
     def look(self, gateway_id: str) -> tuple[Line | None, list[Line]]:
         """One payment, or None, and its refunds. :raises Unanswered:"""
         found = self._get("/payments/gateway/payment", {"gateway_id": gateway_id})
-        return found["payment"], found["refunds"]
+        return found["payment"] and _with_time(found["payment"]), list(map(_with_time, found["refunds"]))
 
     def _get(self, path: str, params: dict[str, str]) -> dict[str, Any]:
         for pause_s in (*self._pauses_s, None):

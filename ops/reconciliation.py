@@ -66,9 +66,7 @@ class Reconciliation:
     def _slice(self, comparison: Comparison, end: datetime) -> list[differences.Line]:
         """Compare the slice that begins at `done_until`."""
         start, subject = self._report.done_until, comparison.subject
-        listed = {
-            line["gateway_id"]: line for line in self._gateway.listed(subject.name, start - MARGIN, end + MARGIN)
-        }
+        listed = {line["gateway_id"]: line for line in self._gateway.listed(subject.name, start - MARGIN, end + MARGIN)}
         self._report.gateway = self._gateway.gateway
         keys = self._books.keys(subject, list(listed.values()))
         by_key, surplus = _matched(comparison, listed, keys)
@@ -87,9 +85,7 @@ class Reconciliation:
                     found += [unknown] if (unknown := comparison.unknown(line)) else []
         return found
 
-    def _compared(
-        self, comparison: Comparison, rows: Iterable[Row], by_key: dict[str, Row]
-    ) -> list[differences.Line]:
+    def _compared(self, comparison: Comparison, rows: Iterable[Row], by_key: dict[str, Row]) -> list[differences.Line]:
         found = []
         for row in rows:
             is_asked = self._gateway.is_remote and row["gateway"] == self._gateway.gateway
@@ -111,9 +107,8 @@ class Reconciliation:
         payment, refunds = self._gateway.look(row["payment_gateway_id"])
         if comparison is PAYMENTS:
             return payment
-        ours = [
-            line for line in refunds if line["refund_id"] == row["asked_id"] or line["gateway_id"] == row["gateway_id"]
-        ]
+        ids = {row["asked_id"], row["gateway_id"]} - {None}
+        ours = [line for line in refunds if {line["refund_id"], line["gateway_id"]} & ids]
         paid = [line for line in ours if comparison.unknown(line)]
         return (paid or ours or [None])[-1]  # the oldest
 
@@ -136,9 +131,7 @@ class Reconciliation:
         return differences.in_flight(line)
 
 
-def _matched(
-    comparison: Comparison, listed: dict[str, Row], keys: dict[str, str]
-) -> tuple[dict[str, Row], set[str]]:
+def _matched(comparison: Comparison, listed: dict[str, Row], keys: dict[str, str]) -> tuple[dict[str, Row], set[str]]:
     """Key → its line. The ids of further lines with money of the same key."""
     by_key: dict[str, Row] = {}
     surplus = set()

@@ -40,7 +40,7 @@ class Shop:
     def __init__(self, world: SmallWorld, stripe: Double, url: str, out: pytest.CaptureFixture[str]) -> None:
         self.world, self.stripe, self._url, self._out = world, stripe, url, out
         self.api = library.StripeClient(KEY, base_addresses={"api": stripe.url}, max_network_retries=0).v1
-        self.start = datetime.now(UTC) - HOUR
+        self.start = datetime.now(UTC) - HOUR / 2
         self._product = ""
 
     def sold(self, token: str = CARD) -> dict[str, Any]:
@@ -417,7 +417,9 @@ def test_lost_gateway_ends_with_where_to_go_on(shop: Shop) -> None:
     shop.stripe.watch = fail
     code, report = shop.reconcile()
     assert (code, report["equal"], report["complete"], report["differences"]) == (2, False, False, [])
-    assert report["stopped_by"].startswith("the payments service, or the gateway behind it, gave no answer (payments: status 503)")
+    assert report["stopped_by"].startswith(
+        "the payments service, or the gateway behind it, gave no answer (payments: status 503)"
+    )
     assert datetime.fromisoformat(report["resume_from"]) == shop.start + 2 * HOUR
     assert f"--from {report['resume_from']} --to {report['to']}" in shop.said.err
     shop.stripe.watch = lambda _: None
@@ -468,7 +470,7 @@ def test_text_is_for_people(shop: Shop) -> None:
     shop.plant(order["gateway_id"], amount_received=1)
     assert shop.reconcile(form="text")[0] == 1
     lines = shop.said.out.splitlines()
-    assert lines[0].startswith("NOT equal: 1 difference; 1 payment and 0 refunds compared, our books with stripe, ")
+    assert lines[0].startswith("NOT equal: 1 difference: 1 payment and 0 refunds compared, our books with stripe, ")
     assert lines[2].split("  ")[0] == "what"
     assert order["order_ledger_id"] in lines[4]
     assert lines[4].endswith("captured 2500 USD; the order is COMPLETED over 2500 USD  captured 1 USD")
@@ -529,9 +531,7 @@ def test_bad_time_is_refused(shop: Shop, capsys: pytest.CaptureFixture[str], bad
         assert "invalid date or time with an offset value" in said
 
 
-def test_usage_that_cannot_be_right_is_refused_in_one_sentence(
-    shop: Shop, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_usage_that_cannot_be_right_is_refused_in_one_sentence(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     today = f"{shop.start:%Y-%m-%d}"
     for arguments, environ, message in (
         (["--from", "2999-01-01"], {}, "--from must be before --to, and before now"),
