@@ -1,4 +1,4 @@
-"""`python -m local run`, `demo`, `reset`, and the commands of `ops`: `check`, `audit`, `attention`, `reconcile`, `keys`."""
+"""`python -m local run`, `demo`, `reset`, and commands of `ops`: `check`, `audit`, `attention`, `reconcile`, `keys`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Compares one payment or refund in our books with what the gateway says of it. No I/O.
 
-Only money counts. A payment that was declined, voided or never confirmed is *nothing*, whatever the gateway keeps of it.
+Only money counts. A payment that was declined, voided or never confirmed is *nothing*, whatever the gateway keeps of
+it.
 """
 
 from __future__ import annotations

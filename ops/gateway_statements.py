@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from common.calls.client import Answer, No, NotAllowed, ServiceClient, Yes
+from common.calls.client import No, NotAllowed, ServiceClient, Yes
 from common.credentials.service_tokens import OPS, Issuer
 from common.process.settings import Settings
 
@@ -48,18 +48,20 @@ class GatewayStatements:
     def look(self, gateway_id: str) -> tuple[Line | None, list[Line]]:
         """One payment, or None, and its refunds. :raises Unanswered:"""
         found = self._get("/payments/gateway/payment", {"gateway_id": gateway_id})
-        return found["payment"], found["refunds"]
+        return found["payment"] and _with_time(found["payment"]), list(map(_with_time, found["refunds"]))
 
     def _get(self, path: str, params: dict[str, str]) -> dict[str, Any]:
-        for pause_s in (*self._pauses_s, None):
-            answer: Answer = self._client.ask("GET", path, params=params, is_yes=lambda body: bool(body["gateway"]))
+        reason = ""
+        for pause_s in (0, *self._pauses_s):
+            time.sleep(pause_s)
+            answer = self._client.ask("GET", path, params=params, is_yes=lambda body: bool(body["gateway"]))
             if isinstance(answer, Yes):
                 self.gateway = answer.body["gateway"]
                 return answer.body
-            if pause_s is None or isinstance(answer, NotAllowed | No):
+            reason = answer.message if isinstance(answer, No) else answer.reason
+            if isinstance(answer, NotAllowed | No):
                 break
-            time.sleep(pause_s)
-        raise Unanswered(answer.message if isinstance(answer, No) else answer.reason)
+        raise Unanswered(reason)
 
 
 def _rfc3339(time: datetime) -> str:

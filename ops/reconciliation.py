@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from common.database.database import Row
 from ops import differences
-from ops.differences import Kind
+from ops.differences import Kind, Line
 from ops.gateway_statements import GatewayStatements
 from ops.reconciled_books import OF_PAYMENTS, OF_REFUNDS, Books, Subject, time_of
 
@@ -26,8 +26,8 @@ LOOKS = 3  # at a payment that changes while we look
 
 class Comparison(NamedTuple):
     subject: Subject
-    of: Callable[..., differences.Line | None]
-    unknown: Callable[[Row], differences.Line | None]
+    of: Callable[..., Line | None]
+    unknown: Callable[[Row], Line | None]
 
 
 PAYMENTS = Comparison(OF_PAYMENTS, differences.of_payment, differences.unknown_payment)
@@ -43,8 +43,8 @@ class Report:
     compared: Counter[str] = field(default_factory=Counter)
     """Of each subject."""
     of_other_gateway: int = 0
-    differences: list[differences.Line] = field(default_factory=list)
-    in_flight: list[differences.Line] = field(default_factory=list)
+    differences: list[Line] = field(default_factory=list)
+    in_flight: list[Line] = field(default_factory=list)
     stopped_by: str = ""
     """Why the rest of the span was not compared. Empty: all of it was."""
 
@@ -63,12 +63,10 @@ class Reconciliation:
             report.in_flight += [each for each in found if each.kind == Kind.IN_FLIGHT]
             report.done_until = end
 
-    def _slice(self, comparison: Comparison, end: datetime) -> list[differences.Line]:
+    def _slice(self, comparison: Comparison, end: datetime) -> list[Line]:
         """Compare the slice that begins at `done_until`."""
         start, subject = self._report.done_until, comparison.subject
-        listed = {
-            line["gateway_id"]: line for line in self._gateway.listed(subject.name, start - MARGIN, end + MARGIN)
-        }
+        listed = {line["gateway_id"]: line for line in self._gateway.listed(subject.name, start - MARGIN, end + MARGIN)}
         self._report.gateway = self._gateway.gateway
         keys = self._books.keys(subject, list(listed.values()))
         by_key, surplus = _matched(comparison, listed, keys)
@@ -87,9 +85,7 @@ class Reconciliation:
                     found += [unknown] if (unknown := comparison.unknown(line)) else []
         return found
 
-    def _compared(
-        self, comparison: Comparison, rows: Iterable[Row], by_key: dict[str, Row]
-    ) -> list[differences.Line]:
+    def _compared(self, comparison: Comparison, rows: Iterable[Row], by_key: dict[str, Row]) -> list[Line]:
         found = []
         for row in rows:
             is_asked = self._gateway.is_remote and row["gateway"] == self._gateway.gateway
@@ -111,21 +107,20 @@ class Reconciliation:
         payment, refunds = self._gateway.look(row["payment_gateway_id"])
         if comparison is PAYMENTS:
             return payment
-        ours = [
-            line for line in refunds if line["refund_id"] == row["asked_id"] or line["gateway_id"] == row["gateway_id"]
-        ]
+        ids = {row["asked_id"], row["gateway_id"]} - {None}
+        ours = [line for line in refunds if {line["refund_id"], line["gateway_id"]} & ids]
         paid = [line for line in ours if comparison.unknown(line)]
-        return (paid or ours or [None])[-1]  # the oldest
+        return next(reversed(paid or ours), None)  # the oldest
 
     def _is_doubled(self, line: Row) -> bool:
         """Whether the gateway has returned the money of a refund twice. (No payment is listed twice.)"""
-        if not (line.get("refund_id") and line.get("payment_gateway_id")):
+        if line.get("refund_id") is None or line["payment_gateway_id"] is None:
             return False
         _, refunds = self._gateway.look(line["payment_gateway_id"])
-        same = [each for each in refunds if each["refund_id"] == line["refund_id"]]
-        return sum(each["state"] != "failed" for each in same) > 1
+        same = [each for each in refunds if each["refund_id"] == line["refund_id"] and each["state"] != "failed"]
+        return len(same) > 1
 
-    def _look_again(self, comparison: Comparison, row: Row, line: differences.Line) -> differences.Line | None:
+    def _look_again(self, comparison: Comparison, row: Row, line: Line) -> Line | None:
         """A difference is one if our books say the same before and after the gateway is asked."""
         for _ in range(LOOKS):
             theirs = self._look(comparison, row)
@@ -136,9 +131,7 @@ class Reconciliation:
         return differences.in_flight(line)
 
 
-def _matched(
-    comparison: Comparison, listed: dict[str, Row], keys: dict[str, str]
-) -> tuple[dict[str, Row], set[str]]:
+def _matched(comparison: Comparison, listed: dict[str, Row], keys: dict[str, str]) -> tuple[dict[str, Row], set[str]]:
     """Key → its line. The ids of further lines with money of the same key."""
     by_key: dict[str, Row] = {}
     surplus = set()

@@ -70,7 +70,9 @@ class Settings:
     )
     webhooks_database_url: str = setting(database_url_or_nothing, "", "the same for the process `webhooks`")
     audit_database_url: str = setting(
-        database_url_or_nothing, "", "the same for commands that only read: `check`, `audit`, `reconcile`, list `attention`"
+        database_url_or_nothing,
+        "",
+        "the same for commands that only read: `check`, `audit`, `reconcile`, list `attention`",
     )
     bind_host: str = setting(
         str, "0.0.0.0", "address a web process listens on; for the participants, and with `make run`: 127.0.0.1"
