@@ -166,7 +166,7 @@ def fail_refund(tx: Transaction, refund: Row, gateway: str) -> bool:
             amount_cents=refund["amount_cents"],
         )
         refusal = StoredResponse.refusal(RefundDeclined())
-        tx.execute(REFUSE_ANSWER, key=failed["idempotency_key"], status=refusal.status, body=refusal.body)
+        tx.execute(REFUSE_ANSWER, key=failed["idempotency_key"], answer_status=refusal.status, body=refusal.body)
     return failed is not None
 
 

@@ -40,7 +40,7 @@ LOOK_NOW = """
 TAKE_LOOKS = """
     UPDATE gateway_refunds AS asked SET look_at = clock_timestamp() + interval '5 minutes'
     WHERE id IN (
-        SELECT id FROM gateway_refunds WHERE look_at <= clock_timestamp()
+        SELECT id FROM gateway_refunds WHERE look_at <= now()
         ORDER BY look_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
     RETURNING *, EXISTS (SELECT FROM payment_refunds AS refund WHERE refund.id = asked.id) AS is_settled"""
 # Look again later, unless a message came meanwhile. The gateway may fail a refund within thirty days of its settlement,
@@ -66,7 +66,7 @@ NOTE_FAILURES = """
 ENDING_HOLDS = """
     SELECT id, capture_before FROM payment_authorizations
     WHERE status = 'AUTHORIZED'
-        AND capture_before BETWEEN clock_timestamp() - interval '1 day' AND clock_timestamp() + interval '1 day'
+        AND capture_before BETWEEN now() - interval '1 day' AND now() + interval '1 day'
     ORDER BY capture_before LIMIT %(limit)s"""
 # Note the gateway's id of a refund.
 NOTE_REFUND = "UPDATE gateway_refunds SET gateway_id = %(gateway_id)s WHERE id = %(id)s AND gateway_id IS NULL"

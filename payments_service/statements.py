@@ -59,7 +59,7 @@ TAKE_BACK_REFUNDED_AMOUNT = """
     WHERE id = %(authorization_id)s"""
 # The stored answer of a refund becomes its refusal.
 REFUSE_ANSWER = """
-    UPDATE payment_idempotency_keys SET status = %(status)s, body = %(body)s
+    UPDATE payment_idempotency_keys SET status = %(answer_status)s, body = %(body)s
     WHERE scope = 'refund' AND key = %(key)s AND status IS NOT NULL"""
 # Record a refund.
 INSERT_REFUND = """

@@ -66,6 +66,7 @@ CHECKS = {
         "amount": [{"amount_cents": 0}],
         "status": [{"status": "LOST"}],
         "settled_at": [{"status": "PENDING", "settled_at": NOW}],
+        "failed_at": [{"status": "FAILED"}, {"failed_at": NOW}],
     },
     "gateway_holds": {
         "asked": [

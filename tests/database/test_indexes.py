@@ -13,6 +13,7 @@ import edge_api.store
 import edge_api.webhook_statements
 import inventory_service.operations
 import ops.reconciled_books
+import orchestrator.gateway_statements
 import orchestrator.refund_statements
 import orchestrator.statements
 import orders_service.operations
@@ -36,8 +37,11 @@ DOES_NOT_GROW = {
     "webhook_endpoints",
     "webhook_secrets",
 }
-OF_OPEN_ROWS = {DUE_INDEX, "ix_refunds_due_at", "ix_payment_refunds_pending", "ix_webhook_deliveries_claimed"}
-"""The indexes that hold open orders, open and pending refunds and what is in flight only."""
+OF_OPEN_ROWS = {
+    DUE_INDEX, "ix_refunds_due_at", "ix_payment_refunds_pending", "ix_payment_refunds_failed",
+    "ix_webhook_deliveries_claimed",
+}  # fmt: skip
+"""The indexes that hold open orders, open, pending and failed refunds and what is in flight only."""
 DIGEST = "0" * 32
 ORDER, PRODUCT = known_id("order", 5), known_id("product", 5)
 KEY = authorize_key(ORDER)
@@ -97,9 +101,13 @@ PARAMETERS = {
     payments_service.statements: {"id": "auth_5", "key": KEY, "idempotency_key": KEY, "user_id": NEW}
     | {"amount_cents": 1, "currency": "USD", "status": "AUTHORIZED", "decline_code": None, "refuses_capture": False}
     | {"refuses_refund": False, "delays_refund": False, "ids": ["auth_5"], "body": "{}"}
-    | {"reason": None, "capture_id": "cap_new", "authorization_id": "auth_5", "gateway": None},
+    | {"reason": None, "capture_id": "cap_new", "authorization_id": "auth_5", "gateway": None}
+    | {"capture_before": None, "answer_status": 402},
     payments_service.remote_statements: {"key": KEY, "id": "auth_5", "gateway": "stripe", "gateway_id": "pi_5"}
-    | {"amount_cents": 1, "currency": "USD", "fingerprint": DIGEST, "authorization_id": "auth_5"},
+    | {"amount_cents": 1, "currency": "USD", "fingerprint": DIGEST, "authorization_id": "auth_5"}
+    | {"limit": 100, "taken": "2026-01-01T00:00:00Z", "ids": ["re_5"]},
+    orchestrator.gateway_statements: {"id": REFUND, "ids": [REFUND], "code": "refund_failed_later", "message": "why"}
+    | {"reason": "why"},
     ops.reconciled_books: {"after": ORDER, "end": f"{ORDER[:8]}-ffff-ffff-ffff-ffffffffffff", "size": 500}
     | {"keys": [KEY, f"refund:{REFUND}"], "gateway_ids": ["pi_5"], "ids": ["re_5"]},
 }

@@ -44,7 +44,8 @@ from domain.states import Status
 from edge_api import commands
 from edge_api.commands import Command
 from orchestrator.entries import REFUNDS
-from payments_service.gateways.seam import Pending, Yes
+from payments_service.changes import Messages, RemoteChanges
+from payments_service.gateways.seam import Hint, No, Pending, Yes
 from payments_service.gateways.simulated import SimulatedGateway
 from payments_service.operations import AtOnce, settle_refunds, show
 from payments_service.remote import InSteps
@@ -194,14 +195,18 @@ def test_payments_service_needs_only_its_own_tables(database, ran):
     for key in ("a2", "never seen"):
         sent = {"idempotency_key": f"v {key}", "authorization_key": key}
         at_once.void_by_key(sent | rest, sent)
-    assert never_ran(payments_service.statements, ran) == set()
+    assert never_ran(payments_service.statements, ran) == OF_A_REMOTE_GATEWAY
+
+
+OF_A_REMOTE_GATEWAY = {"FAIL_REFUND", "TAKE_BACK_REFUNDED_AMOUNT", "REFUSE_ANSWER"}
 
 
 class Obliging:
     """A remote gateway that answers yes to everything, and leaves a refund pending first."""
 
     name = "obliging"
-    refunds = iter((Pending("re_g1"), Yes()))
+    refunds = iter((Pending("re_g1"), Yes({"gateway_id": "re_g1"})))
+    states = iter((Yes(), No()))
 
     def open(self, payment):
         return Yes({"gateway_id": "pi_1"})
@@ -218,9 +223,21 @@ class Obliging:
     def refund(self, payment, refund):
         return next(self.refunds)
 
+    def refund_state(self, payment, refund):
+        return next(self.states)
+
+
+class Inbox:
+    """Takes every message for one about that refund."""
+
+    def read(self, body, signature):
+        return Hint("re_g1")
+
 
 def test_payments_service_needs_only_its_own_tables_with_a_remote_gateway(database, ran):
-    in_steps = InSteps(database("payments_service"), Obliging())
+    payments, gateway = database("payments_service"), Obliging()
+    in_steps, changes = InSteps(payments, gateway), RemoteChanges(payments, gateway)
+    messages = Messages(payments, Inbox())
     body = {
         "user_id": new_id(),
         "amount_cents": 9,
@@ -233,11 +250,16 @@ def test_payments_service_needs_only_its_own_tables_with_a_remote_gateway(databa
     in_steps.capture(authorization_id, {"idempotency_key": "remote c", **rest}, {"idempotency_key": "remote c"})
     for _ in range(2):
         in_steps.refund(authorization_id, {"idempotency_key": "remote r", **rest}, {"idempotency_key": "remote r"})
+    for failed in (0, 1):
+        assert messages.take(b"", "")
+        assert len(changes.since([])["failed_refunds"]) == failed
+    changes.since(["re_1"])
     void = {"idempotency_key": "remote v", "authorization_key": "remote b"}
     in_steps.void_by_key(void | rest, void)
     with pytest.raises(ApiError):
         in_steps.authorize(body | {"idempotency_key": "remote b"}, body | {"idempotency_key": "remote b"})
     assert never_ran(payments_service.remote_statements, ran) == set()
+    assert never_ran(payments_service.statements, ran) & OF_A_REMOTE_GATEWAY == set()
 
 
 ENTRY = {"fingerprint": "f", "user_id": new_id(), "email": "a@b.example", "currency": "USD", "total": 9} | {

@@ -51,6 +51,7 @@ DEFAULTS = dict.fromkeys([*OWN_ADDRESSES.values(), "ORCHESTRATOR_DATABASE_DIRECT
     "NOTIFY_COALESCE_MS": 0,
     "PAYMENT_GATEWAY": "simulated",
     "STRIPE_API_KEY": "",
+    "STRIPE_WEBHOOK_SECRET": "",
     "STRIPE_API_BASE": "https://api.stripe.com",
     "STRIPE_LIVE_KEY": "production",
     "MOCK_LATENCY_MS": 0,
@@ -134,6 +135,7 @@ BAD_VALUES = (
     + [(name, value) for name in SETTINGS if name.endswith("SERVICE_URL") for value in BAD_URL]
     + [("PAYMENT_GATEWAY", value) for value in ["Simulated", "paypal"]]
     + [("STRIPE_API_KEY", value) for value in ["pk_test_1", "sk_test_", "sk_1", "sk_test_a b"]]
+    + [("STRIPE_WEBHOOK_SECRET", value) for value in ["sk_test_1", "whsec_", "whsec_a b c d e"]]
     + [("STRIPE_LIVE_KEY", value) for value in ["yes", "Allow"]]
     + [("STRIPE_API_BASE", value) for value in BAD_URL]
     + [("APP_ENV", value) for value in ["prod", "Production", "live"]]
