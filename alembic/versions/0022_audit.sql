@@ -1,6 +1,28 @@
 -- The audit of refunds that the gateway has failed after they had succeeded. The rest is in 0017_audit.sql and
 -- 0019_audit.sql.
 
+-- An order that was undone by a refund keeps its money if the gateway fails that refund later. Nothing in the books can
+-- mend it: it needs attention, which audit_attention lists, and its payment counts as if it kept nothing.
+CREATE OR REPLACE VIEW audit_payments AS
+SELECT p.order_ledger_id, p.entry_status, p.total_amount_cents, p.entry_currency, p.undone, p.reached, p.id, p.status,
+  p.currency, p.amount_cents, p.captured_amount_cents, p.refunded_amount_cents,
+  p.kept_cents - COALESCE(f.amount_cents, 0) AS kept_cents
+FROM (
+  SELECT l.id AS order_ledger_id, l.status AS entry_status, l.total_amount_cents, l.currency AS entry_currency, l.undone,
+    CASE l.status WHEN 'COMPENSATING' THEN l.compensating_from ELSE l.status END AS reached,
+    a.id, a.status, a.currency, a.amount_cents, a.captured_amount_cents, a.refunded_amount_cents,
+    COALESCE(a.captured_amount_cents, 0) - a.refunded_amount_cents AS kept_cents
+  FROM order_ledger l JOIN payment_authorizations a ON a.idempotency_key = 'authorize:' || l.id
+  UNION ALL
+  SELECT l.id, l.status, l.total_amount_cents, l.currency, l.undone,
+    CASE l.status WHEN 'COMPENSATING' THEN l.compensating_from ELSE l.status END,
+    a.id, a.status, a.currency, a.amount_cents, a.captured_amount_cents, a.refunded_amount_cents,
+    COALESCE(a.captured_amount_cents, 0) - a.refunded_amount_cents
+  FROM order_ledger l JOIN payment_authorizations a ON a.id = l.payment_authorization_id
+  WHERE a.idempotency_key <> 'authorize:' || l.id
+) p LEFT JOIN payment_refunds f ON f.authorization_id = p.id AND f.status = 'FAILED'
+  AND f.idempotency_key = 'refund:' || p.order_ledger_id;
+
 -- The books of the payments service know of such a failure first: until the refund is FAILED, too, less is refunded than
 -- the order says.
 CREATE OR REPLACE VIEW audit_completed AS
@@ -60,14 +82,13 @@ FROM (
   UNION ALL SELECT currency, 0, kept_cents FROM audit_payments
     WHERE entry_status NOT IN ('AUTHORIZATION_FAILED', 'COMPLETED', 'FAILED')
   UNION ALL SELECT a.currency, 0, p.amount_cents FROM payment_refunds p JOIN audit_payments a ON a.id = p.authorization_id
-    WHERE p.status = 'FAILED' AND a.entry_status = 'FAILED' AND p.idempotency_key = 'refund:' || a.order_ledger_id
+    WHERE p.status = 'FAILED' AND p.idempotency_key = 'refund:' || a.order_ledger_id
 ) movements GROUP BY currency HAVING sum(taken) <> sum(accounted)
 UNION ALL
 SELECT 'order_ledger ' || order_ledger_id, entry_status || COALESCE(' from ' || NULLIF(reached, entry_status), '')
-  || ', and payment ' || a.id || ' keeps ' || kept_cents - COALESCE(p.amount_cents, 0)
-FROM audit_payments a LEFT JOIN payment_refunds p ON p.authorization_id = a.id AND p.status = 'FAILED'
-  AND p.idempotency_key = 'refund:' || order_ledger_id
-WHERE entry_status NOT IN ('AUTHORIZATION_FAILED', 'COMPLETED', 'FAILED') AND kept_cents <> COALESCE(p.amount_cents, 0)
+  || ', and payment ' || id || ' keeps ' || kept_cents
+FROM audit_payments
+WHERE entry_status NOT IN ('AUTHORIZATION_FAILED', 'COMPLETED', 'FAILED') AND kept_cents <> 0
   AND (reached NOT IN ('INVENTORY_RESERVED', 'PAYMENT_CAPTURED') OR 'void_payment' = ANY (undone))
 UNION ALL
 SELECT 'order_ledger ' || order_ledger_id, 'was PAYMENT_CAPTURED, and captured of payment ' || id || ' are '
@@ -163,21 +184,3 @@ WHERE CASE
   WHEN is_refused OR status = 'PAYMENT_REFUNDED' THEN returned NOT IN (0, quantity)
   WHEN status IN ('RESTOCKED', 'SUCCEEDED') THEN true
   ELSE returned <> 0 END;
-
--- An order that was undone by a refund keeps its money if the gateway fails that refund later. It needs attention then,
--- which audit_attention lists, and nothing in the books can mend it.
-CREATE OR REPLACE VIEW audit_nothing_left AS
-SELECT 'order_ledger ' || order_ledger_id AS subject, entry_status || ', and payment ' || a.id || ' is ' || a.status
-  || ' and keeps ' || kept_cents - COALESCE(p.amount_cents, 0) AS detail
-FROM audit_payments a LEFT JOIN payment_refunds p ON p.authorization_id = a.id AND p.status = 'FAILED'
-  AND p.idempotency_key = 'refund:' || order_ledger_id
-WHERE entry_status IN ('FAILED', 'AUTHORIZATION_FAILED')
-  AND (a.status = 'AUTHORIZED' OR kept_cents <> COALESCE(p.amount_cents, 0))
-UNION ALL
-SELECT 'order_ledger ' || l.id, l.status || ', and ' || r.quantity || ' of product ' || r.product_id || ' are reserved'
-FROM order_ledger l JOIN inventory_reservations r ON r.order_id = l.order_id
-WHERE l.status IN ('FAILED', 'AUTHORIZATION_FAILED') AND r.released_at IS NULL
-UNION ALL
-SELECT 'order_ledger ' || l.id, l.status || ', and order ' || o.id || ' is ' || o.status
-FROM order_ledger l JOIN orders o ON o.order_ledger_id = l.id
-WHERE l.status IN ('FAILED', 'AUTHORIZATION_FAILED') AND o.status <> 'CANCELLED';

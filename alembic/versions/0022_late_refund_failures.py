@@ -128,7 +128,7 @@ def downgrade() -> None:
     """Fails where a refund has failed after it had succeeded: an earlier release cannot account for it."""
     for name, script in {
         "audit_completed": FORMER_VIEWS, "audit_money": FORMER_VIEWS, "audit_refunds": FORMER_REFUNDS,
-        "audit_nothing_left": FIRST_VIEWS,
+        "audit_payments": FIRST_VIEWS,
     }.items():  # fmt: skip
         op.execute("CREATE OR REPLACE VIEW " + _former("VIEW", name, script, ""))
     op.execute("CREATE OR REPLACE FUNCTION " + _former("FUNCTION", "refund_guard", FORMER_GUARD, r"\$\$"))
