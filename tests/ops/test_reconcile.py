@@ -127,9 +127,13 @@ def test_every_end_of_an_order_is_equal(shop: Shop) -> None:
     shop.ordered(cards.ASKS_THE_CUSTOMER)
     shop.world.order(shop.world.product(stock=0), token=CARD)
     shop.world.work()
+    shop.world.faults["capture"] = ["answer"] * 5
+    undone = shop.sold()
+    assert shop.world.get(f"/orders/{undone['order_ledger_id']}")["status"] == "FAILED"
+    assert [each.amount for each in shop.api.refunds.list({"payment_intent": undone["gateway_id"]}).data] == [2500]
     code, report = shop.reconcile()
     assert (code, report["differences"], report["in_flight"]) == (0, [], [])
-    assert (report["gateway"], report["payments_compared"], report["refunds_compared"]) == ("stripe", 5, 1)
+    assert (report["gateway"], report["payments_compared"], report["refunds_compared"]) == ("stripe", 6, 2)
 
 
 def test_json_is_valid_without_a_line(shop: Shop) -> None:
@@ -225,6 +229,18 @@ def test_refunded_amount_differs(shop: Shop) -> None:
 def test_refund_that_failed_late_differs(shop: Shop) -> None:
     shop.plant(shop.refunded()["refund_gateway_id"], status="failed", failure_reason="unknown")
     assert shop.differences() == [("refund", "state_differs")]
+
+
+def test_refund_of_an_order_that_failed_is_compared_too(shop: Shop) -> None:
+    shop.world.faults["capture"] = ["answer"] * 5
+    undone = shop.sold()
+    (refund,) = shop.api.refunds.list({"payment_intent": undone["gateway_id"]}).data
+    shop.plant(refund.id, status="failed", failure_reason="unknown")
+    _, report = shop.reconcile()
+    (line,) = report["differences"]
+    assert (line["about"], line["kind"]) == ("refund", "state_differs")
+    assert (line["order_ledger_id"], line["theirs"]) == (undone["order_ledger_id"], "nothing")
+    assert line["ours"] == "returned 2500 USD; the order is FAILED"
 
 
 def test_refund_that_our_books_do_not_know(shop: Shop) -> None:
@@ -376,11 +392,14 @@ def test_payment_made_just_before_our_row_is_not_unknown(shop: Shop) -> None:
 @pytest.mark.parametrize("seconds", [-7200, 7200])
 def test_clock_of_the_gateway_may_be_far_off(shop: Shop, seconds: int) -> None:
     shop.stripe.control("advance", seconds=seconds)
-    order = shop.refunded()
+    order, declined = shop.refunded(), shop.ordered("pm_card_visa_chargeDeclined")
     assert shop.differences() == []
     shop.plant(order["gateway_id"], amount_received=1)
+    shop.plant(declined["gateway_id"], status="requires_capture", amount_capturable=2500)
     shop.plant(order["refund_gateway_id"], amount=1)
-    assert shop.differences() == [("payment", "amount_differs"), ("refund", "amount_differs")]
+    assert shop.differences() == [
+        ("payment", "amount_differs"), ("payment", "state_differs"), ("refund", "amount_differs")
+    ]  # fmt: skip
 
 
 def test_span_leaves_out_what_is_before_and_after(shop: Shop) -> None:
