@@ -133,7 +133,7 @@ def test_answers_lost_on_both_sides_move_the_money_once(
         proxied.proxy.on(call, times=1, do=fault())
     proxied.proxy.on("confirm_order", times=5, do=DropRequest())
     refunded = proxied.ended(accepted(proxied))
-    unsold = proxied.ended(accepted(proxied, quantity=1001))
+    unsold = proxied.ended(accepted(proxied, product=proxied.stack.product(stock=1), quantity=2))
     sold = proxied.ended(accepted(proxied))
     assert [order.status for order in (refunded, unsold, sold)] == ["FAILED", "FAILED", "COMPLETED"]
     assert [proxied.movements(order) for order in (refunded, unsold, sold)] == [
