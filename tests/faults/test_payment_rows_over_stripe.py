@@ -155,8 +155,8 @@ def test_hold_of_a_client_who_never_returns_is_freed(proxied: ProxiedOverStripe,
 
 
 def test_decline_with_lost_answer_stays_a_decline(proxied: ProxiedOverStripe) -> None:
-    proxied.proxy.on("authorize", times=1, do=DropAnswer())
     proxied.stripe.fault("confirm", "lost_after", times=1)
+    proxied.proxy.on("authorize", nth=2, do=DropAnswer())
     answers = [proxied.post("key-1", token="pm_card_chargeDeclinedExpiredCard") for _ in range(4)]
     assert [answer.status_code for answer in answers] == [503, 503, 402, 402]
     assert answers[3].json()["details"]["decline_code"] == "expired_card"
