@@ -56,7 +56,11 @@ def create_app(path: Path, seen: Seen, wake: Callable[[], object]) -> Flask:
     for method, rule, name, operation in ROUTES:
         app.add_url_rule(rule, name, _view(path, name, operation, seen), methods=[method])
     app.add_url_rule("/_control/<verb>", "control", lambda verb: _controlled(path, verb), methods=["POST"])
-    app.teardown_request(lambda _: wake())
+
+    @app.teardown_request
+    def woken(_: BaseException | None) -> None:
+        wake()
+
     return app
 
 

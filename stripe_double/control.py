@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from stripe_double import payments
+from stripe_double.events import send_to
 from stripe_double.store import Object, Store
 
 PENDING = "pending"
@@ -31,9 +32,7 @@ def control(store: Store, verb: str, body: Object) -> Object:
         case "allow_refunds":
             payments.allow_refunds(store, body["payment_intent"])
         case "webhook":
-            store.set("endpoint", body)
-            if not body["url"]:
-                store.remove_webhooks()
+            send_to(store, body)
         case "webhooks":
             store.set("webhooks", body)
         case "send_webhooks":

@@ -22,6 +22,13 @@ ANSWERS_WITHIN_S = (1.0, 5.0)  # to connect, and to read
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.2, 5.0  # Stripe waits for hours
 
 
+def send_to(store: Store, endpoint: Object) -> None:
+    """Set the endpoint: its `url` and `secret`. Without a URL nothing is sent."""
+    store.set("endpoint", endpoint)
+    if not endpoint["url"]:
+        store.remove_webhooks()
+
+
 def tell(store: Store, type_: str, thing: Object) -> Object:
     """Queue an event about an object, if there is an endpoint. :returns: the object"""
     if store.setting("endpoint").get("url"):

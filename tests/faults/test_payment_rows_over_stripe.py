@@ -133,7 +133,7 @@ def test_answers_lost_on_both_sides_move_the_money_once(
         proxied.proxy.on(call, times=1, do=fault())
     proxied.proxy.on("confirm_order", times=5, do=DropRequest())
     refunded = proxied.ended(accepted(proxied))
-    unsold = proxied.ended(accepted(proxied, quantity=1001))
+    unsold = proxied.ended(accepted(proxied, product=proxied.stack.product(stock=1), quantity=2))
     sold = proxied.ended(accepted(proxied))
     assert [order.status for order in (refunded, unsold, sold)] == ["FAILED", "FAILED", "COMPLETED"]
     assert [proxied.movements(order) for order in (refunded, unsold, sold)] == [
@@ -155,8 +155,8 @@ def test_hold_of_a_client_who_never_returns_is_freed(proxied: ProxiedOverStripe,
 
 
 def test_decline_with_lost_answer_stays_a_decline(proxied: ProxiedOverStripe) -> None:
-    proxied.proxy.on("authorize", times=1, do=DropAnswer())
     proxied.stripe.fault("confirm", "lost_after", times=1)
+    proxied.proxy.on("authorize", nth=2, do=DropAnswer())
     answers = [proxied.post("key-1", token="pm_card_chargeDeclinedExpiredCard") for _ in range(4)]
     assert [answer.status_code for answer in answers] == [503, 503, 402, 402]
     assert answers[3].json()["details"]["decline_code"] == "expired_card"
