@@ -108,9 +108,9 @@ set_aside_refunds = Table(
 # The database itself takes a refund's share of the order, gives it back, and adds to the order's sums, in the
 # transaction of the change that it follows from. The share is taken from the order's row, so that its constraints bound
 # all refunds together, whatever runs at once. A refund that the state machine does not allow is refused. One that the
-# gateway has failed after it had succeeded gives its money back, but no piece that is or may be in stock again: one that
-# could be refunded twice could be put back twice. The functions have the owner's rights: no role of a process may write these
-# columns. A note on an order whose personal data has been erased (ops/erasure.py) is noted for erasure, too.
+# gateway has failed after it had succeeded gives its money back, but no piece that is or may be in stock again, because
+# that could be put back twice. The functions have the owner's rights: no role of a process may write these columns. A
+# note on an order whose personal data has been erased (ops/erasure.py) is noted for erasure, too.
 REFUND_GUARD = """
 CREATE FUNCTION refund_guard() RETURNS trigger LANGUAGE plpgsql
   SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

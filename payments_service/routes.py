@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from common.api.access import Signed, callers
-from common.api.errors import IdempotencyKeyReused, InvalidStatusTransition, RequestInProgress, Unauthorized
+from common.api.errors import (
+    IdempotencyKeyReused,
+    InvalidStatusTransition,
+    NotFound,
+    RequestInProgress,
+    Unauthorized,
+)
 from common.api.idempotency import StoredResponse
 from common.api.routes import Api, PathId
 from common.database.database import Database
@@ -175,7 +181,8 @@ def take_stripe_message(context: Context, raw: bytes, signature: str) -> dict[st
 
     It can be lost, late or doubled: Stripe is asked before anything changes.
     """
-    assert context.messages, "the route is left out"
+    if context.messages is None:
+        raise NotFound()
     try:
         return {"is_a_hint": context.messages.take(raw, signature)}
     except InvalidMessage:

@@ -165,7 +165,7 @@ class StripeGateway:
         return Nothing("Stripe does not know the refund") if known is None else self._returned(known)
 
     def _find_refund(self, payment: Row, refund: Row) -> Any:
-        """The refund with our id in its metadata, or an error in its place. None: the PaymentIntent has no such refund."""
+        """The refund with our id in its metadata, or an error in its place. None: there is none."""
         found = self._ask(
             lambda: list(
                 self._quick.v1.refunds.list({"payment_intent": payment["gateway_id"], "limit": 100}).auto_paging_iter()
@@ -237,8 +237,9 @@ class StripeGateway:
     def _truth(self, payment: Row, done: Any, read: Callable[[Row, Intent], Yes | No | Nothing]) -> Yes | No | Nothing:
         """What a PaymentIntent says. It is read again where its state did not fit the request."""
         if isinstance(done, stripe.InvalidRequestError) and done.code == "payment_intent_unexpected_state":
-            asked = {"expand": WITH_CHARGE}
-            done = self._ask(lambda: self._quick.v1.payment_intents.retrieve(payment["gateway_id"], asked))
+            done = self._ask(
+                lambda: self._quick.v1.payment_intents.retrieve(payment["gateway_id"], {"expand": WITH_CHARGE})
+            )
         if isinstance(done, stripe.StripeError):
             return self._unexpected(done)
         if isinstance(done, Nothing):

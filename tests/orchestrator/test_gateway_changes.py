@@ -172,7 +172,8 @@ def test_refund_that_cannot_be_written_stops_no_other(
     try:
         told(
             failed_refunds=[
-                {"refund_id": name, "idempotency_key": payment_key(id_)} for name, id_ in (("re_b", bad), ("re_g", good))
+                {"refund_id": name, "idempotency_key": payment_key(id_)}
+                for name, id_ in (("re_b", bad), ("re_g", good))
             ]
         )
         changes.run_once()

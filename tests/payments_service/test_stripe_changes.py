@@ -112,7 +112,9 @@ def test_look_moves_no_money(payments, over_stripe, double):
     _, refund_id = refunded(payments)
     double.control("end_refunds", status="failed", **{"from": "succeeded"})
     double.control("forget_keys")
-    payments.sql("UPDATE gateway_refunds SET gateway_id = NULL, created_at = now() - interval '2 days', look_at = now()")
+    payments.sql(
+        "UPDATE gateway_refunds SET gateway_id = NULL, created_at = now() - interval '2 days', look_at = now()"
+    )
     assert [each["refund_id"] for each in changes(payments)["failed_refunds"]] == [refund_id]
     assert over_stripe.money() == Money(captured=1000)
     assert double.operations.count("refund") == 1

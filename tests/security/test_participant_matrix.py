@@ -9,7 +9,7 @@ from importlib import import_module
 import pytest
 from flask import Flask
 
-from common.api.access import PUBLIC, callers, Callers, Signed
+from common.api.access import PUBLIC, Callers, Signed, callers
 from common.api.routes import Operation, openapi_path
 from common.credentials.service_tokens import CALLERS, LIFETIME_S, OPS, OPS_LIFETIME_S, PARTICIPANTS, issue
 from common.process.settings import Settings
