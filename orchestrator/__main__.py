@@ -27,7 +27,7 @@ from domain import refunds, states
 from orchestrator.dispatcher import Dispatcher
 from orchestrator.engine import Engine
 from orchestrator.entries import ORDERS, REFUNDS, Entries
-from orchestrator.gateway_changes import EVERY_S, GatewayChanges
+from orchestrator.gateway_changes import GatewayChanges
 from orchestrator.listener import Listener
 from orchestrator.participants import Participant, Participants
 from orchestrator.saga import RetryPolicy
@@ -63,7 +63,7 @@ class Orchestrator:
         warn_once(database)
         wake = {states.CHANNEL: self._orders.wake, refunds.CHANNEL: self._refunds.wake}
         self._gateway_changes = GatewayChanges(
-            clients["payments"], database, self._wake, self.threads.stopping, EVERY_S * min(settings.retry_base_s, 1)
+            clients["payments"], database, self._wake, self.threads.stopping, settings.gateway_poll_interval_s
         )
         self._listener = Listener(settings.database_direct_url, wake, self.threads.stopping)
 

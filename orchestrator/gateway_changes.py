@@ -18,7 +18,6 @@ from common.database.errors import TransientDatabaseError
 from domain.refunds import FAILED_LATER, refund_of_payment_key
 from orchestrator import gateway_statements as sql
 
-EVERY_S = 60
 FAILED_MESSAGE = "The payment gateway reported the refund as done, and has failed it later. The money is with the shop."
 FAILED_REFUND, ENDING_HOLD = ("refund_id", "idempotency_key"), ("authorization_id", "capture_before")
 ENDED = ("FAILED", "AUTHORIZATION_FAILED")
@@ -26,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class GatewayChanges:
-    """Asks once a minute. One process is enough; several do no harm."""
+    """Asks every `every_s`. One process is enough; several do no harm."""
 
     def __init__(
         self,
@@ -34,7 +33,7 @@ class GatewayChanges:
         database: Database,
         wake: Callable[[], None],
         stopping: threading.Event,
-        every_s: float = EVERY_S,
+        every_s: float,
     ) -> None:
         """:param wake: tells that orders or refunds have come due"""
         self._payments, self._database, self._wake, self._stopping = payments, database, wake, stopping

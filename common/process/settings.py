@@ -150,6 +150,9 @@ class Settings:
     )
     worker_threads: int = setting(whole(1, 256), "16", "orchestrator: sagas in flight at once, each on its own thread")
     poll_interval_s: float = setting(number(0.05, 3600), "5", "orchestrator: how often it looks without being notified")
+    gateway_poll_interval_s: float = setting(
+        number(0.05, 3600), "60", "orchestrator: how often it asks what the payment gateway has changed by itself"
+    )
     retry_base_s: float = setting(number(0.001, 3600), "1", "orchestrator: delay after the first unanswered attempt")
     retry_factor: float = setting(number(1, 100), "4", "orchestrator: each further delay is this many times longer")
     retry_max_attempts: int = setting(

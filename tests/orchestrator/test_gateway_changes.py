@@ -30,7 +30,7 @@ def woken() -> threading.Event:
 
 @pytest.fixture
 def changes(database: Database, woken: threading.Event) -> GatewayChanges:
-    return GatewayChanges(ServiceClient("payments", URL), database, woken.set, threading.Event())
+    return GatewayChanges(ServiceClient("payments", URL), database, woken.set, threading.Event(), every_s=60)
 
 
 @pytest.fixture

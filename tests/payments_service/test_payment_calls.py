@@ -272,6 +272,7 @@ def test_service_has_health_errors_and_an_openapi_document(payments):
         "/payments/void/{authorization_id}",
         "/payments/void",
         "/payments/refund/{authorization_id}",
+        "/payments/changes",
         "/payments/simulate/settle_refunds",
         "/payments/gateway/payments",
         "/payments/gateway/refunds",

@@ -74,8 +74,9 @@ def test_refund_that_fails_days_later_is_told_to_the_shop(start: Start, stripe: 
     """Stripe's message lets the next question come at once. The order, its events and the books agree again."""
     secret = "whsec_of_this_test"
     stack = start(
-        PAYMENT_GATEWAY="stripe", STRIPE_API_KEY=KEY, STRIPE_API_BASE=stripe.url, STRIPE_WEBHOOK_SECRET=secret
-    )
+        PAYMENT_GATEWAY="stripe", STRIPE_API_KEY=KEY, STRIPE_API_BASE=stripe.url, STRIPE_WEBHOOK_SECRET=secret,
+        GATEWAY_POLL_INTERVAL_S="0.2",
+    )  # fmt: skip
     stripe.control("webhook", url=f"{stack.url('payments_service')}/payments/webhooks/stripe", secret=secret)
     product = stack.product(stock=3)
     with stack.client() as client:
