@@ -21,7 +21,7 @@ SETTLES_EVERY_S = 3
 ANSWERS_WITHIN_S = 5
 STARTS_WITHIN_S = 60
 CLOSES_WITHIN_S = 3
-KEY, SECRET = "sk_test_double", "whsec_chaos"
+KEY, SECRET = "sk_test_double", "whsec_of_the_storm"
 # Of the calls that fail at the double. The answer of half of them is lost after the effect.
 FAULTS = {"lost_after": 0.5, "lost_before": 0.2, "500": 0.1, "429": 0.1, "409": 0.1}
 

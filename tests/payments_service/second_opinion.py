@@ -179,9 +179,10 @@ class SecondOpinion:
         self._translator.lost = None
 
     def money(self) -> Money:
+        """A PaymentIntent that it has canceled goes on to say what could have been captured."""
         intents, refunds = self._all("payment_intents"), self._all("refunds")
         return Money(
-            sum(each["amount_capturable"] for each in intents),
+            sum(each["amount_capturable"] for each in intents if each["status"] == "requires_capture"),
             sum(each["amount_received"] for each in intents),
             sum(each["amount"] for each in refunds if each["status"] == "succeeded"),
         )
