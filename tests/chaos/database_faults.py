@@ -57,10 +57,12 @@ WITH held AS (
 SELECT COALESCE(string_agg(gateway_id, ' '), '')
 FROM held JOIN gateway_holds ON authorization_id = payment_authorization_id
 """
-# Nor does a machine that is too busy for its leases finish an order: it is set aside without being poisoned.
+# Nor does a machine that is too busy for its leases finish an order: it is set aside without being poisoned. A poisoned
+# one is not retried while its lease runs, which may be longer than the cure tries.
 NEEDS_OPERATOR = """
 SELECT COALESCE(refund_id, order_ledger_id)::text FROM audit_attention
 WHERE (attention_reason LIKE 'claimed % times in a row without an outcome'
+  OR attention_reason LIKE '%this entry is poisoned'
   OR attention_reason LIKE 'void_payment was refused: refund_declined%') AND due_at > now() + interval '5 seconds'
 LIMIT 1
 """
