@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     waiting.set_defaults(action="list")
     actions = waiting.add_subparsers(dest="action")
     again = actions.add_parser("retry", help="make a waiting order or refund due now")
-    done = actions.add_parser("done", help="take a refund that has ended off the list, after you have dealt with it")
+    done = actions.add_parser("done", help="take what has ended off the list, after you have dealt with it")
     for action in (again, done):
         action.add_argument("id", type=_uuid, help="an order_ledger_id or a refund_id")
     gateway = commands.add_parser("reconcile", help="are our books those of the gateway? 0: yes, 1: no, 2: not known")

@@ -159,7 +159,8 @@ def _against_ledger(row: Row, ours: Money) -> Kind | None:
             sold = Money(CAPTURED, row["total_amount_cents"], row["entry_currency"])
             is_right = ours == sold and kept == row["total_amount_cents"] - row["refunded_cents"]
         case Status.FAILED | Status.AUTHORIZATION_FAILED:
-            is_right = ours.state != HELD and kept == 0
+            # The refund that undid it may have failed later: it is marked for a person, and its money is still here.
+            is_right = ours.state != HELD and kept == (row["failed_undo_cents"] or 0)
         case _:
             is_right = True
     return None if is_right else Kind.LEDGER

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -39,7 +39,11 @@ class GatewayStatements:
         span = {"created_from": _rfc3339(start), "created_before": _rfc3339(end)}
         cursor: dict[str, str] = {}
         while True:
-            page = self._get(f"/payments/gateway/{name}", {**span, **cursor})
+            page = self._get(
+                f"/payments/gateway/{name}",
+                {**span, **cursor},
+                lambda body: list(map(_with_time, body[name])) is not None,
+            )
             yield from map(_with_time, page[name])
             if not page["next_cursor"]:
                 return
@@ -47,14 +51,18 @@ class GatewayStatements:
 
     def look(self, gateway_id: str) -> tuple[Line | None, list[Line]]:
         """One payment, or None, and its refunds. :raises Unanswered:"""
-        found = self._get("/payments/gateway/payment", {"gateway_id": gateway_id})
+        found = self._get(
+            "/payments/gateway/payment", {"gateway_id": gateway_id}, lambda body: isinstance(body["refunds"], list)
+        )
         return found["payment"] and _with_time(found["payment"]), list(map(_with_time, found["refunds"]))
 
-    def _get(self, path: str, params: dict[str, str]) -> dict[str, Any]:
+    def _get(self, path: str, params: dict[str, str], is_readable: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         reason = ""
         for pause_s in (0, *self._pauses_s):
             time.sleep(pause_s)
-            answer = self._client.ask("GET", path, params=params, is_yes=lambda body: bool(body["gateway"]))
+            answer = self._client.ask(
+                "GET", path, params=params, is_yes=lambda body: bool(body["gateway"]) and is_readable(body)
+            )
             if isinstance(answer, Yes):
                 self.gateway = answer.body["gateway"]
                 return answer.body

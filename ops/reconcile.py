@@ -56,7 +56,7 @@ def run(
     sys.stdout.write(FORMATS[form](report))
     sys.stdout.flush()  # an error in writing must change the exit code
     if report.stopped_by:
-        sys.stderr.write(f"Stopped, because {report.stopped_by}. Go on with: {_rest(report)}\n")
+        sys.stderr.write(f"Stopped, because {report.stopped_by}. Go on with: {_rest(report, form)}\n")
         return INCOMPLETE
     return DIFFERENT if report.differences else EQUAL
 
@@ -117,10 +117,9 @@ def _cells(line: Line) -> Sequence[object]:
     return (line.about, line.kind, *(id_ or "-" for id_ in ids), line.ours, line.theirs)
 
 
-def _rest(report: Report) -> str:
-    return shlex.join(
-        ["python", "-m", "ops", "reconcile", "--from", rfc3339(report.done_until), "--to", rfc3339(report.end)]
-    )
+def _rest(report: Report, form: str) -> str:
+    span = ["--from", rfc3339(report.done_until), "--to", rfc3339(report.end)]
+    return shlex.join(["python", "-m", "ops", "reconcile", *span, *(["--format", form] if form != "text" else [])])
 
 
 def _check_retained(start: datetime, now: datetime, days: int) -> None:

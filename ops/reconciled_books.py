@@ -53,11 +53,12 @@ SELECT key, entry.id::text AS order_ledger_id, entry.status AS entry_status, ent
   EXISTS (SELECT FROM refunds WHERE order_ledger_id = entry.id AND due_at IS NOT NULL) AS has_open_refund,
   COALESCE(payment.id, hold.authorization_id) AS authorization_id, COALESCE(payment.gateway, hold.gateway) AS gateway,
   hold.gateway_id, hold.gateway_id AS payment_gateway_id, payment.status, payment.amount_cents, payment.currency,
-  payment.captured_amount_cents, payment.refunded_amount_cents
+  payment.captured_amount_cents, payment.refunded_amount_cents, failed.amount_cents AS failed_undo_cents
 FROM unnest(%(keys)s::text[]) AS key
 LEFT JOIN order_ledger AS entry ON entry.id = CASE WHEN key ~ '^authorize:{_ID}$' THEN substr(key, 11)::uuid END
 LEFT JOIN gateway_holds AS hold ON hold.authorization_key = key
 LEFT JOIN payment_authorizations AS payment ON payment.idempotency_key = key
+LEFT JOIN payment_refunds AS failed ON failed.idempotency_key = 'refund:' || entry.id AND failed.status = 'FAILED'
 ORDER BY key
 """
 # All that our books know of some refunds.

@@ -97,7 +97,9 @@ class Reconciliation:
                 line = self._look_again(comparison, row, line)
             found += [line] if line else []
             self._report.compared[comparison.subject.name] += 1
-            self._report.of_other_gateway += bool(row["gateway"]) and not is_asked
+            # A payment of the simulated gateway has no `gateway`.
+            has_other = row["authorization_id"] if self._gateway.is_remote else row["gateway"]
+            self._report.of_other_gateway += bool(has_other) and not is_asked
         return found
 
     def _look(self, comparison: Comparison, row: Row) -> Row | None:

@@ -54,28 +54,29 @@ class RemoteChanges:
     def since(self, noted: Sequence[str]) -> Row:
         self._database.transact(lambda tx: tx.execute(NOTE_FAILURES, ids=list(noted)))
         looks = self._database.transact(lambda tx: tx.all(TAKE_LOOKS, limit=LOOKS_AT_ONCE))
-        for refund in looks:
-            self._look(refund)
+        are_answered = [self._look(refund) for refund in looks]
         failed, ending = self._database.transact(_unnoted)
         return {
             "failed_refunds": failed,
             # Their sagas ask, and may do so now.
             "decided_refunds": [refund["idempotency_key"] for refund in looks if not refund["is_settled"]],
             "ending_holds": ending,
-            "has_more": len(looks) == LOOKS_AT_ONCE,
+            "has_more": len(looks) == LOOKS_AT_ONCE and all(are_answered),
         }
 
-    def _look(self, refund: Row) -> None:
+    def _look(self, refund: Row) -> bool:
+        """:returns: whether the gateway has answered"""
         has_failed = False
         if refund["is_settled"]:
             (hold,) = self._database.all(HOLD_OF, id=refund["authorization_id"])
             answer = self._gateway.refund_state(hold, refund)
             if isinstance(answer, Nothing):
                 log.warning("the gateway gave no answer about refund %s: %s", refund["id"], answer.reason)
-                return
+                return False
             has_failed = isinstance(answer, No)
         if self._database.transact(lambda tx: self._note(tx, refund, has_failed=has_failed)):
             log.error("the gateway has failed the refund %s, which had succeeded", refund["id"])
+        return True
 
     def _note(self, tx: Transaction, refund: Row, *, has_failed: bool) -> bool:
         """:returns: whether it is news that the refund has failed"""

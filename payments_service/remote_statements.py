@@ -39,9 +39,9 @@ LOOK_NOW = """
 # Take the refunds that are due for a look. A process that dies with them leaves them to a later one.
 TAKE_LOOKS = """
     UPDATE gateway_refunds AS asked SET look_at = clock_timestamp() + interval '5 minutes'
-    WHERE id IN (
+    WHERE id = ANY (ARRAY(
         SELECT id FROM gateway_refunds WHERE look_at <= now()
-        ORDER BY look_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+        ORDER BY look_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
     RETURNING *, EXISTS (SELECT FROM payment_refunds AS refund WHERE refund.id = asked.id) AS is_settled"""
 # Look again later, unless a message came meanwhile. The gateway may fail a refund within thirty days of its settlement,
 # so it is asked again on some of them. One that is not settled is looked at every day.

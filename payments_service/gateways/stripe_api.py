@@ -37,6 +37,8 @@ OTHER_UNIT = {"ISK", "MGA", "UGX"}
 THREE_DECIMALS = {"BHD", "JOD", "KWD", "OMR", "TND"}
 """The last digit of these must be 0."""
 HOLD_ENDED = {"automatic": "hold_expired"}
+UNREADABLE = (AttributeError, LookupError, OSError, OverflowError, TypeError, ValueError)
+"""What an answer of another form than published raises."""
 WITH_CHARGE = ["latest_charge"]  # it says when the hold ends
 Intent = dict[str, Any]
 
@@ -192,19 +194,19 @@ class StripeGateway:
         intent = self._ask(lambda: self._quick.v1.payment_intents.retrieve(gateway_id))
         if isinstance(intent, stripe.InvalidRequestError) and intent.code == "resource_missing":
             return Found(None)
-        if isinstance(intent, stripe.StripeError):
-            return self._unexpected(intent)
-        if isinstance(intent, Nothing):
-            return intent
+        if isinstance(intent, stripe.StripeError | Nothing):
+            return intent if isinstance(intent, Nothing) else self._unexpected(intent)
         refunds = self._page(
             lambda: self._bank.v1.refunds.list({"payment_intent": gateway_id, "limit": stripe_lists.PAGE}),
             stripe_lists.refund,
         )
         if isinstance(refunds, Nothing):
             return refunds
+        if refunds.after:
+            return Nothing(f"more than {stripe_lists.PAGE} refunds of one payment")
         try:
             return Found(stripe_lists.payment(intent), refunds.lines)
-        except (KeyError, TypeError, AttributeError):
+        except UNREADABLE:
             return _unreadable()
 
     def _page(self, call: Callable[[], Any], read: Callable[[Any], Row]) -> Page | Nothing:
@@ -216,7 +218,7 @@ class StripeGateway:
         try:
             lines = [read(each) for each in found["data"]]
             return Page(lines, lines[-1]["gateway_id"] if found["has_more"] else "")
-        except (KeyError, TypeError, AttributeError, IndexError):
+        except UNREADABLE:
             return _unreadable()
 
     def _returned(self, refund: Any) -> Yes | No | Pending | Nothing:
@@ -225,12 +227,12 @@ class StripeGateway:
             return self._unexpected(refund)
         if isinstance(refund, Nothing):
             return refund
-        match refund.get("status"):
-            case "succeeded":
-                return Yes({"gateway_id": refund["id"]})
-            case "pending" | "requires_action":
-                return Pending(refund["id"])
-            case "failed" | "canceled":
+        match refund:
+            case {"status": "succeeded", "id": str(id_)}:
+                return Yes({"gateway_id": id_})
+            case {"status": "pending" | "requires_action", "id": str(id_)}:
+                return Pending(id_)
+            case {"status": "failed" | "canceled"}:
                 return No()
         return _unreadable()
 
@@ -309,7 +311,7 @@ def _capture_before(intent: Intent) -> datetime | None:
     """When the hold ends by itself. None: Stripe does not say."""
     try:
         return datetime.fromtimestamp(intent["latest_charge"]["payment_method_details"]["card"]["capture_before"], UTC)
-    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+    except UNREADABLE:
         return None
 
 

@@ -11,7 +11,8 @@ from payments_service.gateways.seam import Span
 PAGE = 100  # the most that Stripe returns
 STATES = {"requires_capture": "held", "succeeded": "captured", "canceled": "ended"}
 """In every other state a PaymentIntent holds nothing, and may hold something later."""
-REFUND_STATES = {"succeeded": "returned", "pending": "pending", "requires_action": "pending"}
+REFUND_STATES = {"succeeded": "returned", "failed": "failed", "canceled": "failed"}
+"""In every other state the money may be returned later."""
 
 
 def params(span: Span) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def refund(refund: dict[str, Any]) -> dict[str, Any]:
         "gateway_id": refund["id"],
         "payment_gateway_id": refund.get("payment_intent"),
         "refund_id": (refund.get("metadata") or {}).get("holdfast_refund"),
-        "state": REFUND_STATES.get(refund["status"], "failed"),
+        "state": REFUND_STATES.get(refund["status"], "pending"),
         "amount_cents": refund["amount"],
         **_common(refund),
     }

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg2
@@ -35,13 +39,14 @@ from tests.chaos.report import Progress
 from tests.chaos.shop import Shop
 from tests.chaos.standing import standing
 from tests.chaos.told import promises
-from tests.system.stack import Stack
+from tests.system.stack import PROJECT, Stack
 
 LOOKS_EVERY_S = 0.25
 AUDITS_EVERY_S = 5
 REST = 0.02  # the storm ends when all orders have begun and no more than this share is unfinished
 REPLAYS = 200  # orders that are sent once more at the end
 REPLAYED_WITHIN_S = 60
+RECONCILES_WITHIN_S = 300
 STUCK = "stuck"  # the only rule about time: in the storm, orders wait for processes that are down
 ANSWERS_WITHIN_S = 60  # before the storm: a second, and much longer on a busy machine
 ON_THIS_MACHINE = {"WEBHOOK_ALLOW_NETWORKS": "127.0.0.1"}
@@ -59,6 +64,7 @@ class Run:
         self._plan = Plan(options)
         self._progress = Progress()
         self._figures = Figures(options.seed)
+        self._begun_at = datetime.now(UTC)
         self._audit_trouble: list[BaseException] = []
 
     def run(self) -> Figures:
@@ -68,6 +74,7 @@ class Run:
             self._storm()
             self._quiet()
             self._replay()
+            self._reconcile()
             self._shop.close()
             self._staff.stop()
             self._settlements.stop()
@@ -233,6 +240,24 @@ class Run:
     def _add_audit(self, found: Mapping[str, list[tuple[str, str]]], when: str) -> None:
         for name, rows in found.items():
             self._figures.findings += [Finding(AUDIT, str(row[0]), f"{name}, {when}: {row[1]}") for row in rows]
+
+    def _reconcile(self) -> None:
+        """Run `python -m ops reconcile` over the whole run, as an operator does."""
+        begun = f"{self._begun_at - timedelta(minutes=5):%Y-%m-%dT%H:%M:%SZ}"
+        done = subprocess.run(
+            [sys.executable, "-m", "ops", "reconcile", "--from", begun],
+            cwd=PROJECT,
+            env={
+                **os.environ,
+                "DATABASE_URL": self._url,
+                "PAYMENTS_SERVICE_URL": self._stack.url("payments_service"),
+            },
+            capture_output=True, text=True, timeout=RECONCILES_WITHIN_S, check=False,
+        )  # fmt: skip
+        (self._folder / "reconcile.txt").write_text(done.stdout + done.stderr)
+        if done.returncode:
+            told = (done.stdout or done.stderr).partition("\n")[0]
+            self._figures.findings.append(Finding(WRONG, "", f"reconcile, exit code {done.returncode}: {told}"))
 
     def _compare(self, codes: Mapping[str, int | None]) -> None:
         figures, promised = self._figures, promises(self._folder / "clients.jsonl")
