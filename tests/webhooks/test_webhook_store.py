@@ -8,6 +8,7 @@ import pytest
 
 from common.events.body import READ, event_body
 from common.json_text.decode import decode
+from webhooks import statements
 from webhooks.delivery import Answer, NoAnswer
 from webhooks.schedule import DELAYS_S
 
@@ -226,6 +227,17 @@ def test_two_processes_never_have_two_events_of_one_order(world, store, other_st
         for thread in threads:
             thread.join()
         assert len(claimed["me"] + claimed["other"]) <= 1
+
+
+def test_claim_takes_nothing_while_another_process_changes_the_queue(store, other_store, endpoint, queue):
+    queue(1)
+
+    def claim_meanwhile(tx):
+        assert tx.one(statements.LOCK, endpoint_id=endpoint)
+        return other_store.claim(endpoint, 10)
+
+    assert list(store.database.transact(claim_meanwhile)) == []
+    assert len(other_store.claim(endpoint, 10)) == 1
 
 
 def test_claims_that_the_process_knows_nothing_of_are_released(world, store, endpoint, queue):
