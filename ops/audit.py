@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from common.database.database import Row
+from domain.states import HOLD_ENDS
 from ops.attention import attention_table
 from ops.database import transaction
 from ops.table import table
@@ -26,6 +27,7 @@ SELECT check_number, check_name, subject, detail, found FROM (
 WHERE number <= %(shown)s ORDER BY check_number, number
 """
 SUMMARY = "SELECT *, extract(epoch FROM now())::float AS at FROM audit_summary"
+HOLDS_ENDING = "SELECT count(*) AS orders FROM audit_attention WHERE starts_with(attention_reason, %(reason)s)"
 ATTENTION = "SELECT * FROM audit_attention ORDER BY needs_attention_at LIMIT %(shown)s"
 
 
@@ -36,6 +38,8 @@ class Report:
     violations: list[Row]
     """The first violations of each check."""
     attention: list[Row]
+    holds_ending: int
+    """Orders whose hold a remote gateway ends within a day."""
     summary: Row
     seconds: float
 
@@ -55,7 +59,8 @@ def audit(environ: Mapping[str, str] | None, shown: int = SHOWN) -> Report:
         found = dict.fromkeys(names, 0) | {row["check_name"]: row["found"] for row in violations}
         (summary,) = tx.all(SUMMARY)
         attention = tx.all(ATTENTION, shown=shown)
-    return Report(found, violations, attention, summary, time.monotonic() - began)
+        (ending,) = tx.all(HOLDS_ENDING, reason=HOLD_ENDS)
+    return Report(found, violations, attention, ending["orders"], summary, time.monotonic() - began)
 
 
 def as_text(report: Report) -> str:
@@ -102,6 +107,7 @@ def as_metrics(report: Report) -> str:
     for name, value, about in (
         ("orders_checked", report.summary["orders"], "Ledger entries that were checked."),
         ("needs_attention", report.summary["needs_attention"], "Open orders and refunds that need a person."),
+        ("holds_ending", report.holds_ending, "Orders whose hold the payment gateway ends within a day."),
         ("duration_seconds", f"{report.seconds:.3f}", "How long the audit took."),
         ("timestamp_seconds", f"{report.summary['at']:.3f}", "Time of the snapshot, in Unix time."),
     ):

@@ -16,6 +16,7 @@ from common.database import entry_errors
 from common.database.database import Database, Transaction
 from common.database.errors import TransientDatabaseError
 from domain.refunds import FAILED_LATER, refund_of_payment_key
+from domain.states import HOLD_ENDS
 from orchestrator import gateway_statements as sql
 
 FAILED_MESSAGE = "The payment gateway reported the refund as done, and has failed it later. The money is with the shop."
@@ -96,7 +97,7 @@ def _fail(tx: Transaction, key: str) -> bool:
 
 
 def _mark_ending(tx: Transaction, hold: dict[str, str]) -> bool:
-    reason = f"the gateway ends the hold of the payment at {hold['capture_before']}"
+    reason = f"{HOLD_ENDS} {hold['capture_before']}"
     for order in tx.all(sql.MARK_ENDING, id=hold["authorization_id"], reason=reason):
         log.error("needs attention: %s", reason, extra={"order_ledger_id": order["id"]})
     return True

@@ -16,6 +16,7 @@ import pytest
 
 from common.database.database import Row, Transaction
 from common.schema.accounts import address_of
+from domain.states import HOLD_ENDS
 from local.postgres import EmbeddedPostgres
 from ops.audit import audit
 from tests.audit.small_world import SmallWorld
@@ -100,7 +101,15 @@ def test_metrics_name_every_check(url: str, world: SmallWorld) -> None:
     assert float(values["holdfast_audit_duration_seconds"]) > 0
     ((now,),) = world.sql("SELECT extract(epoch FROM now())::float")
     assert 0 <= now - float(values["holdfast_audit_timestamp_seconds"]) < 600
-    assert out.count("# HELP ") == out.count("# TYPE ") == 5
+    assert out.count("# HELP ") == out.count("# TYPE ") == 6
+
+
+def test_metrics_count_the_orders_whose_hold_ends_soon(url: str, world: SmallWorld) -> None:
+    world.order(world.product())
+    for reason, orders in (("why not", 0), (f"{HOLD_ENDS} 2026-12-01T00:00:00Z", 1)):
+        world.sql(MARK.replace("why not", reason))
+        _, out, _ = run(url, "audit", "--format", "prometheus")
+        assert f"\nholdfast_audit_holds_ending {orders}\n" in out
 
 
 def test_json_has_every_violation(url: str, world: SmallWorld) -> None:

@@ -186,7 +186,9 @@ def test_refund_that_cannot_be_written_stops_no_other(
     assert "cannot note" in caplog.text
 
 
-@pytest.mark.parametrize("key", ["refund:not-a-uuid", "something else", payment_key("4f1c6a52-8d35-4b06-9a53-3f4f0e6d2b11")])
+@pytest.mark.parametrize(
+    "key", ["refund:not-a-uuid", "something else", payment_key("4f1c6a52-8d35-4b06-9a53-3f4f0e6d2b11")]
+)
 def test_refund_that_is_not_ours_is_noted(changes: GatewayChanges, told: Any, key: str) -> None:
     told(failed_refunds=[{"refund_id": "re_1", "idempotency_key": key}])
     changes.run_once()
