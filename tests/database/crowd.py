@@ -155,7 +155,6 @@ def fill(sql, finished: int, elsewhere: int = ELSEWHERE, due: int = DUE) -> None
     sql(HOLDS, first=finished + 1, last=finished + due)
     sql("SET session_replication_role = origin")
     sql("VACUUM (ANALYZE)")
-    sql("ALTER TABLE order_ledger SET (autovacuum_enabled = off)")  # it would change what a test counts
 
 
 def fill_refunds(sql, last: int = ELSEWHERE) -> None:

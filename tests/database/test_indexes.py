@@ -253,7 +253,8 @@ def buffers(plan):
 
 
 def test_claim_reads_no_more_with_a_hundred_times_the_finished_orders(quiet, crowded):
-    few, many = (buffers(claim(sql)("ANALYZE", "BUFFERS")) for sql in (quiet, crowded))
+    # Of three, because one may also clear away what an earlier claim, rolled back, has left in the indexes.
+    few, many = (min(buffers(claim(sql)("ANALYZE", "BUFFERS")) for _ in range(3)) for sql in (quiet, crowded))
     # A larger index may be a level deeper: one more block for each claimed entry to find it, to find its lines, and to
     # insert its new version into the six indexes. The 99,000 orders themselves take about 4,000 blocks.
     assert many <= few + 8 * CLAIMED
