@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import Schema, fields, validate
 
 from common.api.fields import Moment, SingleLine, Timestamp
 
@@ -24,11 +24,6 @@ class SpanQuery(Schema):
     created_from = Moment(required=True)
     created_before = Moment(required=True)
     cursor = GatewayId()
-
-    @validates_schema
-    def check_span(self, query: dict[str, Any], **_: Any) -> None:
-        if query["created_from"] >= query["created_before"]:
-            raise ValidationError({"created_from": ["Must be before created_before."]})
 
 
 class PaymentQuery(Schema):

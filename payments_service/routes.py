@@ -32,7 +32,7 @@ from payments_service.reconciliation import Statements
 
 
 class AuthorizationId(PathId):
-    regex = r"(?!(?:authorize|void)$)[^/]+"  # these two are separate routes, without GET
+    regex = r"(?!(?:authorize|void|changes)$)[^/]+"  # these are separate routes, without GET
     pattern = f"^{AUTHORIZATION_ID.pattern}$"
 
 

@@ -10,6 +10,7 @@ import edge_api.app
 import inventory_service.app
 import orders_service.app
 import payments_service.app
+from common.api.access import Signed
 from common.credentials import client_keys
 from common.process.settings import Settings
 from edge_api import clients
@@ -47,7 +48,10 @@ def test_catalogue_covers_every_operation_with_500_requests() -> None:
     assert len({(each.service, each.method, each.path, each.body, str(each.headers)) for each in ALL}) >= 500
     named = {(call.service, name.partition(" ")[0]) for name, call in CALLS.items()}
     assert named == {
-        (service, operation.view.__name__) for service, app in APPS.items() for operation in app.api.operations
+        (service, operation.view.__name__)
+        for service, app in APPS.items()
+        for operation in app.api.operations
+        if not isinstance(operation.access, Signed)  # payments_service/test_stripe_changes.py
     }
 
 
