@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar, overload
 
-from common.api.errors import IdempotencyKeyReused
+from common.api.errors import ApiError, IdempotencyKeyReused
 from common.api.idempotency import Fingerprint, StoredResponse, once, stored
 from common.database.database import Database, Row, Transaction
 from payments_service import books, schemas
@@ -110,9 +110,19 @@ class InSteps:
 
     def _begin(self, call: _Call, note: Callable[[Transaction], A]) -> StoredResponse | A:
         """The first answer to this call, or what to ask the gateway about."""
-        return self._database.transact(
-            lambda tx: stored(tx, IDEMPOTENCY_TABLE, call.verb, call.key, call.fingerprint) or note(tx)
-        )
+
+        def begin(tx: Transaction) -> StoredResponse | A:
+            if answer := _stored(tx, call):
+                return answer
+            try:
+                return note(tx)
+            except ApiError:
+                # A repeat may have been answered since we looked. Its effect is what refuses this call.
+                if answer := _stored(tx, call):
+                    return answer
+                raise
+
+        return self._database.transact(begin)
 
     def _end(self, call: _Call, work: Callable[[Transaction], StoredResponse]) -> StoredResponse:
         """Write down what the gateway said, unless another process was faster with the same answer."""
@@ -228,6 +238,10 @@ def _answered(answer: Yes | No | Pending | Nothing) -> Yes | No | Pending:
         error.retry_after = answer.retry_after_s or GatewayError.retry_after
         raise error
     return answer
+
+
+def _stored(tx: Transaction, call: _Call) -> StoredResponse | None:
+    return stored(tx, IDEMPOTENCY_TABLE, call.verb, call.key, call.fingerprint)
 
 
 def _is_same_request(call: _Call, noted: Row) -> None:

@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from common.process.settings import SettingError, Settings
+from payments_service import remote
 from payments_service.app import create_app
 from payments_service.gateways import stripe_api
 from stripe_double import cards
@@ -253,6 +254,30 @@ def test_simultaneous_repeats_hold_once(payments, world, at_once):
         assert {said(each) for each in responses} == {(200, "AUTHORIZED")}
         assert len({each.data for each in responses}) == 1
     assert world.money() == Money(held=2000)
+
+
+@pytest.mark.parametrize("verb", ["authorize", "capture", "refund"])
+def test_repeat_answered_while_we_look_gives_the_same_answer(payments, authorized, captured, at_once, monkeypatch, verb):
+    id_ = {"capture": authorized, "refund": captured}.get(verb, lambda: None)()
+    calls = {
+        "authorize": lambda: payments.authorize("a", token=CARD),
+        "capture": lambda: payments.capture(id_, "c"),
+        "refund": lambda: payments.refund(id_, "r"),
+    }
+    first = []
+
+    def looked_too_early(*args):
+        answer = look(*args)
+        if not first:
+            first.append(None)
+            first[:] = at_once(calls[verb])
+        return answer
+
+    look = remote.stored
+    monkeypatch.setattr(remote, "stored", looked_too_early)
+    repeated = calls[verb]()
+    assert first[0].status_code == 200
+    assert (repeated.status_code, repeated.data) == (200, first[0].data)
 
 
 def test_payment_of_another_gateway_is_left_alone(payments, world, payments_app, authorized):
