@@ -257,7 +257,7 @@ def test_simultaneous_repeats_hold_once(payments, world, at_once):
 
 
 @pytest.mark.parametrize("verb", ["authorize", "capture", "refund"])
-def test_repeat_answered_while_we_look_gives_the_same_answer(payments, authorized, captured, at_once, monkeypatch, verb):
+def test_repeat_answered_while_we_look_has_the_same_answer(payments, authorized, captured, at_once, monkeypatch, verb):
     id_ = {"capture": authorized, "refund": captured}.get(verb, lambda: None)()
     calls = {
         "authorize": lambda: payments.authorize("a", token=CARD),
