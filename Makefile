@@ -9,7 +9,7 @@ LOCKED = $(PIP) --require-hashes --only-binary :all: --requirement
 STRIPE = $(if $(filter stripe,$(PAYMENT_GATEWAY)),.venv/.installed-stripe)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test run demo check audit attention reconcile keys reset test model mutants chaos bench lint types lock security clean
+.PHONY: help install install-test run demo check audit attention reconcile keys reset test model mutants chaos bench screenshots lint types lock security clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -58,6 +58,9 @@ chaos: install-test  ## place, cancel and refund orders while everything fails (
 
 bench: .venv/.installed-bench  ## compare the speed with that of its peers (make bench ARGS="--short"; see benchmarks/README.md)
 	@.venv/bin/python -m benchmarks $(if $(BASE),--base "$(BASE)") $(ARGS)
+
+screenshots: install-test  ## take the pictures of docs/console.md from `make run`, which must be running
+	@.venv/bin/python -m tests.browser.docs_pictures $(ARGS)
 
 lint: install-test  ## check the style
 	@.venv/bin/ruff check .

@@ -9,8 +9,10 @@ import sys
 from gunicorn import glogging
 
 from common.database import start
+from common.metrics import starting as metrics
 from common.process import addresses, logs
 from common.process.settings import SettingError, Settings
+from common.tracing import tracer
 from crash_points import points as crash_points
 
 service = addresses.service_of(sys.argv)
@@ -34,11 +36,45 @@ class Logger(glogging.Logger):
         self.error_log.propagate = True
 
 
+def on_starting(server):
+    """Open the port of the metrics and make their folder, once for all workers. A reload does not come here."""
+    server.metrics = metrics.begin(settings, service)
+
+
+def post_fork(server, worker):
+    """Start what needs threads in the worker: they are lost in a fork."""
+    tracer.start(settings, service)
+    if server.metrics:
+        server.metrics.in_worker(worker.app.wsgi())
+
+
+def child_exit(server, _):
+    if server.metrics:
+        server.metrics.after_worker()
+
+
+def on_exit(server):
+    if server.metrics:
+        server.metrics.end()
+
+
 def post_worker_init(worker):
-    """Tell the service when its worker stops, so that it ends each `?wait=`. The first worker records the start."""
-    worker.app.wsgi().config["IS_STOPPING"] = lambda: not worker.alive
+    """Tell the service when its worker stops, so that it ends each `?wait=`. Start the threads that it has of its own.
+
+    The first worker records the start.
+    """
+    config = worker.app.wsgi().config
+    config["IS_STOPPING"] = lambda: not worker.alive
+    for thread in config["BACKGROUND"]:
+        thread.start()
     if worker.age == 1:
         start.record(settings, service, stop=lambda: os.kill(worker.ppid, signal.SIGTERM))
+
+
+def worker_exit(_, worker):
+    for thread in worker.app.wsgi().config["BACKGROUND"]:
+        thread.stop()
+    tracer.stop()
 
 
 def when_ready(server):

@@ -20,7 +20,9 @@ from common.schema.reaching import NAME
 from common.schema.tables import metadata
 
 # Each package declares its tables in the shared metadata when its models are imported.
-for package in ("edge_api", "orders_service", "inventory_service", "payments_service", "webhooks", "ops"):
+SERVICES = ("edge_api", "orders_service", "inventory_service", "payments_service")
+PACKAGES = (*SERVICES, "orchestrator", "webhooks", "console", "ops")
+for package in PACKAGES:
     import_module(f"{package}.models")
 
 OPTIONS: dict[str, Any] = {

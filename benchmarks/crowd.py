@@ -41,6 +41,12 @@ OTHER_TABLES = {
         "products",
         "inventory_adjustments",
         "inventory_idempotency_keys",
+        # Sums, and signs of life
+        "order_minutes",
+        "order_totals",
+        "process_heartbeats",
+        # Operators
+        "operator_keys",
     )
 }
 

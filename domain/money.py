@@ -12,3 +12,11 @@ CURRENCIES = frozenset(
     "TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW "
     "ZWG".split()
 )
+# ISO 4217: the currencies whose smallest unit is not a hundredth.
+NO_DECIMALS = frozenset("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split())
+THREE_DECIMALS = frozenset("BHD IQD JOD KWD LYD OMR TND".split())
+
+
+def decimals_of(currency: str) -> int:
+    """How many decimals an amount of a currency has."""
+    return 0 if currency in NO_DECIMALS else 3 if currency in THREE_DECIMALS else 2

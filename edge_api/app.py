@@ -66,4 +66,9 @@ def create_app(settings: Settings | None = None) -> Flask:
         refund_notifier=Notifier(database, settings.notify_coalesce_ms / 1000, refunds.CHANNEL),
     )
     app = create_service("edge_api", api, edge, settings, database, limits.guard(Clients(database).guard))
+    services = edge.services
+    app.config["BREAKERS"] = {
+        "inventory": services.inventory.is_held_back,
+        "payments": services.payments.is_held_back,
+    }
     return app

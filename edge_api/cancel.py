@@ -31,6 +31,7 @@ UPDATE order_ledger SET cancel_requested_at = COALESCE(cancel_requested_at, now(
   updated_at = now()
 WHERE id = %(id)s AND client = %(client)s AND due_at IS NOT NULL RETURNING id
 """
+STATUS = "SELECT status FROM order_ledger WHERE id = %(id)s AND client = %(client)s"
 
 
 def cancel(edge: Edge, client: str, order_ledger_id: str, key: str, sent: Row, wish: Row) -> StoredResponse:
@@ -51,13 +52,24 @@ def cancel(edge: Edge, client: str, order_ledger_id: str, key: str, sent: Row, w
 
 
 def _cancel(tx: Transaction, client: str, order_ledger_id: str, wish: Row) -> StoredResponse:
-    """Write the wish. :raises OrderNotCancellable: the order has ended"""
-    is_open = tx.one(CANCEL, id=order_ledger_id, client=client, **wish)
+    write(tx, client, order_ledger_id, wish)
     order = _order(tx, client, order_ledger_id)
-    if not is_open:
-        use = {"use": "refunds"} if order["status"] == Status.COMPLETED else {}
-        raise OrderNotCancellable(status=order["status"], **use)
     return StoredResponse.of(202, {name: value for name, value in order.items() if name not in PERSONAL})
+
+
+def write(tx: Transaction, client: str, order_ledger_id: str, wish: Row) -> None:
+    """Write the wish, in a transaction of the caller.
+
+    :raises OrderNotFound: no such order, or another client's
+    :raises OrderNotCancellable: the order has ended
+    """
+    if tx.one(CANCEL, id=order_ledger_id, client=client, **wish):
+        return
+    order = tx.one(STATUS, id=order_ledger_id, client=client)
+    if order is None:
+        raise OrderNotFound(order_ledger_id=order_ledger_id)
+    use = {"use": "refunds"} if order["status"] == Status.COMPLETED else {}
+    raise OrderNotCancellable(status=order["status"], **use)
 
 
 def _complete(tx: Transaction, client: str, order_ledger_id: str, response: StoredResponse) -> StoredResponse:

@@ -55,18 +55,28 @@ def page_of_orders(client: str, filters: Mapping[str, Any], limit: int) -> tuple
     """
     common = ["client = %(client)s"]
     common += [condition for name, condition in CONDITIONS.items() if name in filters]
-    parameters: dict[str, Any] = {"client": client, "limit": limit, **filters, "open": _open(filters.get("status", ()))}
+    parameters: dict[str, Any] = {"client": client, "limit": limit, **filters}
     if after := filters.get("cursor"):
         common.append(AFTER)
         parameters |= {"after_created_at": after.created_at, "after_id": after.id}
-    states = _states(filters["status"]) if "status" in filters else ["true"]
-    if "refund_status" in filters:
-        common.append(_refunded(filters["refund_status"]))
-        if filters["refund_status"] != "none" and Status.COMPLETED not in filters.get("status", Status):
-            states = ["false"]  # a constraint: only completed orders can be refunded
-    parts = [IDS.format(conditions=" AND ".join([*common, each])) for each in states]
+    states, opened = conditions_of_states(filters.get("status"), filters.get("refund_status"))
+    parts = [IDS.format(conditions=" AND ".join([*common, *each])) for each in states]
     ids = parts[0] if len(parts) == 1 else f"({') UNION ALL ('.join(parts)}) {NEWEST_FIRST}"
-    return PAGE.format(columns=representation.COLUMNS, ids=ids), parameters
+    return PAGE.format(columns=representation.COLUMNS, ids=ids), parameters | {"open": opened}
+
+
+def conditions_of_states(
+    wanted: Collection[Status] | None, refund_status: str | None
+) -> tuple[list[list[str]], list[str]]:
+    """The conditions of each kind of status, one of which an order must fit; and the open statuses among them.
+
+    :param wanted, refund_status: None: any
+    """
+    states = ["true"] if wanted is None else _states(wanted)
+    refunded = [] if refund_status is None else [_refunded(refund_status)]
+    if refund_status not in (None, "none") and Status.COMPLETED not in (Status if wanted is None else wanted):
+        states = ["false"]  # a constraint: only completed orders can be refunded
+    return [[*refunded, state] for state in states], _open(wanted or ())
 
 
 def _states(wanted: Collection[Status]) -> list[str]:

@@ -20,7 +20,7 @@ from sqlalchemy import (
     event,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from common.schema.tables import (
     cents_column,
@@ -30,6 +30,8 @@ from common.schema.tables import (
     is_one_of,
     metadata,
     time_column,
+    trace_parent_check,
+    trace_parent_column,
 )
 from domain.money import MAX_CENTS
 from domain.states import Status
@@ -57,6 +59,7 @@ order_ledger = Table(
     Column("refunded_cents", BigInteger, nullable=False, server_default=text("0")),
     Column("refund_reserved_cents", BigInteger, nullable=False, server_default=text("0")),
     Column("request_id", Text, nullable=False),
+    trace_parent_column(),
     # The state of the saga
     Column("status", Text, nullable=False),
     Column("status_detail", Text),
@@ -106,6 +109,7 @@ order_ledger = Table(
     CheckConstraint(
         "(status IN ('AUTHORIZATION_FAILED', 'COMPLETED', 'FAILED')) = (due_at IS NULL)", name="due_until_terminal"
     ),
+    trace_parent_check(),
     CheckConstraint("(claimed_by IS NULL) = (claimed_until IS NULL)", name="claim"),
     CheckConstraint("(needs_attention_at IS NULL) = (attention_reason IS NULL)", name="attention"),
     CheckConstraint("(response_status IS NULL) = (response_body IS NULL)", name="response"),
@@ -134,6 +138,7 @@ order_ledger = Table(
     # The expression is written as PostgreSQL shows it.
     Index(None, "client", "created_at", "id"),
     Index(None, "client", "user_id", "created_at", "id"),
+    Index("ix_order_ledger_request_id", text('request_id COLLATE "C"')),  # for the console's search
     Index("ix_order_ledger_email", "client", text('lower(email COLLATE "C")'), "created_at", "id"),
     Index(
         "ix_order_ledger_reference",
@@ -186,6 +191,27 @@ order_ledger_history = Table(
     Column("to_status", Text, nullable=False),
     Column("detail", Text),
     Column("claim_number", Integer, nullable=False),
+)
+
+# The requests of the sagas that were refused or not answered. The orchestrator adds rows and changes none. There is no
+# foreign key: its check would lock an order after its refund, and everybody locks orders first.
+attempts = Table(
+    "attempts",
+    metadata,
+    id_column("order_ledger_id", primary_key=True),
+    Column("began_at", DateTime(timezone=True), primary_key=True),
+    Column("id", UUID(as_uuid=False), primary_key=True, server_default=text("gen_random_uuid()")),
+    id_column("refund_id", nullable=True),
+    Column("step", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("took_ms", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("http_status", Integer),  # null: no answer came
+    Column("code", Text),
+    Column("message", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    CheckConstraint(is_one_of("kind", ("refused", "unanswered")), name="kind"),
+    CheckConstraint("length(message) <= 500", name="message"),
 )
 
 outbox = Table(

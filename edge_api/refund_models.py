@@ -17,7 +17,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import UUID
 
-from common.schema.tables import cents_column, id_column, identifier, is_one_of, metadata, time_column
+from common.schema.tables import (
+    cents_column,
+    id_column,
+    identifier,
+    is_one_of,
+    metadata,
+    time_column,
+    trace_parent_check,
+    trace_parent_column,
+)
 from domain.money import MAX_CENTS
 from domain.refunds import REASONS, RefundStatus
 
@@ -33,6 +42,7 @@ refunds = Table(
     Column("reason", Text, nullable=False),
     Column("note", Text),
     Column("request_id", Text, nullable=False),
+    trace_parent_column(),
     # The state of the saga; `restocked` has the products whose pieces are back in stock, `not_restocked` those that the
     # inventory service refused
     Column("status", Text, nullable=False, server_default=text("'REQUESTED'")),
@@ -57,6 +67,7 @@ refunds = Table(
     CheckConstraint(f"amount_cents BETWEEN 1 AND {MAX_CENTS}", name="amount_cents"),
     CheckConstraint(is_one_of("reason", REASONS), name="reason"),
     CheckConstraint("(status IN ('SUCCEEDED', 'FAILED')) = (due_at IS NULL)", name="due_until_terminal"),
+    trace_parent_check(),
     CheckConstraint("(claimed_by IS NULL) = (claimed_until IS NULL)", name="claim"),
     CheckConstraint("(needs_attention_at IS NULL) = (attention_reason IS NULL)", name="attention"),
     CheckConstraint(
@@ -78,6 +89,8 @@ refunds = Table(
         name="not_restocked",
     ),
     Index(None, "order_ledger_id", "created_at"),
+    Index("ix_refunds_request_id", text('request_id COLLATE "C"')),
+    Index(None, "idempotency_key"),
     Index("ix_refunds_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
     Index(
         "ix_refunds_needs_attention_at",

@@ -7,6 +7,7 @@ from typing import Any
 
 from common.database.database import Database, Row, Transaction
 from common.process import logs
+from common.tracing import tracer
 from domain.ids import new_refund_id
 
 # A refund as clients see it. `r` is the refund.
@@ -39,8 +40,10 @@ WHERE order_ledger_id = %(id)s ORDER BY position
 
 # Triggers take the refund's share of the order's amount and pieces. The order's constraints bound all of them.
 INSERT_REFUND = """
-INSERT INTO refunds (id, order_ledger_id, idempotency_key, amount_cents, restock, reason, note, request_id)
-VALUES (%(id)s, %(order_ledger_id)s, %(key)s, %(amount_cents)s, %(restock)s, %(reason)s, %(note)s, %(request_id)s)
+INSERT INTO refunds (id, order_ledger_id, idempotency_key, amount_cents, restock, reason, note, request_id,
+  trace_parent)
+VALUES (%(id)s, %(order_ledger_id)s, %(key)s, %(amount_cents)s, %(restock)s, %(reason)s, %(note)s, %(request_id)s,
+  %(trace_parent)s)
 """
 INSERT_ITEMS = """
 INSERT INTO refund_items (refund_id, product_id, quantity)
@@ -79,7 +82,8 @@ def insert(tx: Transaction, key: str, refund: dict[str, Any]) -> Row:
     id_ = new_refund_id()
     items = refund["items"]
     columns = {name: refund[name] for name in ("order_ledger_id", "amount_cents", "restock", "reason", "note")}
-    tx.execute(INSERT_REFUND, id=id_, key=key, request_id=logs.request_id.get(), **columns)
+    trace = {"request_id": logs.request_id.get(), "trace_parent": tracer.trace_parent()}
+    tx.execute(INSERT_REFUND, id=id_, key=key, **trace, **columns)
     if items:
         tx.execute(
             INSERT_ITEMS,

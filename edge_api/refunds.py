@@ -7,7 +7,7 @@ from typing import Any
 from common.api.idempotency import StoredResponse
 from common.api.routes import Reply
 from common.api.waits import IS_RESUMED
-from common.database.database import Row, Transaction
+from common.database.database import Database, Row, Transaction
 from domain.refunds import PENDING
 from domain.states import Status
 from edge_api import commands, refund_store
@@ -24,19 +24,27 @@ def request(edge: Edge, client: str, order_ledger_id: str, key: str, wanted: Row
     :param sent: the body as the client sent it
     :raises OrderNotFound, OrderNotRefundable, RefundExceedsRemaining: and those of `commands.run`
     """
-
-    def work(tx: Transaction) -> StoredResponse:
-        order = _found(refund_store.lock_order(tx, client, order_ledger_id), order_ledger_id)
-        refund = refund_store.insert(tx, key, share_of(order, wanted))
-        return StoredResponse.dumped(202, Refund, refund)
-
     command = Command(client, key, "refund", order_ledger_id, sent)
-    return commands.run_and_notify(edge.store.database, edge.refund_notifier, command, work)
+    return commands.run_and_notify(
+        edge.store.database,
+        edge.refund_notifier,
+        command,
+        lambda tx: StoredResponse.dumped(202, Refund, write(tx, client, order_ledger_id, key, wanted)),
+    )
 
 
-def dry_run(edge: Edge, client: str, order_ledger_id: str, wanted: Row) -> Reply:
+def write(tx: Transaction, client: str, order_ledger_id: str, key: str, wanted: Row) -> Row:
+    """Write a refund, in a transaction of the caller. :returns: the refund as clients see it
+
+    :raises OrderNotFound, OrderNotRefundable, RefundExceedsRemaining:
+    """
+    order = _found(refund_store.lock_order(tx, client, order_ledger_id), order_ledger_id)
+    return refund_store.insert(tx, key, share_of(order, wanted))
+
+
+def dry_run(database: Database, client: str, order_ledger_id: str, wanted: Row) -> Reply:
     """What would be refunded now. :raises OrderNotFound, OrderNotRefundable, RefundExceedsRemaining:"""
-    order = edge.store.database.transact(lambda tx: refund_store.find_order(tx, client, order_ledger_id))
+    order = database.transact(lambda tx: refund_store.find_order(tx, client, order_ledger_id))
     share = share_of(_found(order, order_ledger_id), wanted)
     unknown = dict.fromkeys(("refund_id", "status", "failure", "created_at", "updated_at"))
     return Reply({**unknown, **share}, 200)

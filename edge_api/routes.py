@@ -149,7 +149,7 @@ def request_refund(
     200 and does nothing.
     """
     if query["dry_run"]:
-        return refunds.dry_run(edge, g.caller, order_ledger_id, body)
+        return refunds.dry_run(edge.store.database, g.caller, order_ledger_id, body)
     return refunds.request(edge, g.caller, order_ledger_id, idempotency_key, body, sent)
 
 

@@ -32,6 +32,10 @@ class GuardedService:
         """0: call now. Otherwise the service has not answered for some time; call again after this many seconds."""
         return math.ceil(self._breaker.wait_s())
 
+    def is_held_back(self) -> bool:
+        """Whether the breaker is open."""
+        return self._breaker.is_open
+
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None, **options: Any) -> Answer:
         """Like `ServiceClient.ask`."""
         answer = self._client.ask(method, path, body, **options)

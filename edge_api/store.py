@@ -16,6 +16,7 @@ from common.api.idempotency import StoredResponse
 from common.database.database import Database, Row, Transaction
 from common.database.errors import DatabaseUnavailable
 from common.process import moments
+from common.tracing import tracer
 from domain.ids import new_order_ledger_id
 from domain.states import CHANNEL
 from edge_api import representation
@@ -33,9 +34,10 @@ _ENTRY = """id, client, client_request_id, fingerprint, status, claim_number, us
 INSERT_ENTRY = f"""
 WITH entry AS (
   INSERT INTO order_ledger (id, client, client_request_id, fingerprint, user_id, email, reference, metadata,
-    total_amount_cents, currency, request_id, status, claimed_by, claimed_until, due_at, claim_number)
+    total_amount_cents, currency, request_id, trace_parent, status, claimed_by, claimed_until, due_at, claim_number)
   SELECT %(id)s::uuid, %(client)s, %(key)s, %(fingerprint)s, %(user_id)s::uuid, %(email)s, %(reference)s,
-    %(metadata)s::jsonb, %(total)s, %(currency)s, %(request_id)s, 'AWAITING_AUTHORIZATION', %(claimant)s,
+    %(metadata)s::jsonb, %(total)s, %(currency)s, %(request_id)s, %(trace_parent)s, 'AWAITING_AUTHORIZATION',
+    %(claimant)s,
     now() + %(lease_s)s * interval '1 second',
     now() + GREATEST(%(lease_s)s::float, %(abandoned_after_s)s) * interval '1 second', 1
   WHERE NOT order_key_is_refused(%(client)s, %(key)s)
@@ -205,7 +207,7 @@ class Store:
         moments.reached("edge.before_t1")
         id_ = new_order_ledger_id()
         try:
-            columns = {"reference": None, "metadata": None, **entry}
+            columns = {"reference": None, "metadata": None, "trace_parent": tracer.trace_parent(), **entry}
             row = self.database.one(INSERT_ENTRY, client=client, key=key, id=id_, **columns, **self._claim())
         except DatabaseUnavailable:
             self.let_go_later({"id": id_, "claim_number": 1})  # it may have been committed

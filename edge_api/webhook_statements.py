@@ -29,7 +29,7 @@ CHANGE_ENDPOINT = f"""
 UPDATE webhook_endpoints SET url = %(url)s, event_types = %(event_types)s::text[], description = %(description)s,
   status = %(status)s, updated_at = now(),
   disabled_at = CASE WHEN %(status)s = 'disabled' THEN COALESCE(disabled_at, now()) END,
-  disabled_reason = CASE WHEN %(status)s = 'disabled' THEN COALESCE(disabled_reason, 'disabled by its owner') END,
+  disabled_reason = CASE WHEN %(status)s = 'disabled' THEN COALESCE(disabled_reason, %(disabled_by)s) END,
   failing_since = CASE WHEN %(status)s = status AND %(url)s = url THEN failing_since END,
   warnings = CASE WHEN %(status)s = status AND %(url)s = url THEN warnings ELSE 0 END
 WHERE id = %(id)s RETURNING {_ENDPOINT}

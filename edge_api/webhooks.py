@@ -18,6 +18,7 @@ MAX_ENDPOINTS = 50
 MAX_SECRETS = 10  # each adds a signature to every delivery
 RESEND_BATCH, MAX_RESENT = 1_000, 20_000  # for one transaction, and for one request
 FIRST_ID = "00000000-0000-0000-0000-000000000000"
+OWNER = "its owner"  # who disables an endpoint, as its client sees it
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,7 @@ class Endpoints:
     def change(self, client: str, id_: str, changes: Row) -> Row:
         """Change some fields. An endpoint that is enabled gets all events since it was disabled."""
         self._check_url(changes)
-
-        def work(tx: Transaction) -> Row | None:
-            current = _lock(tx, client, id_)
-            same = ("id", "url", "event_types", "description", "status")
-            return tx.one(statements.CHANGE_ENDPOINT, **{name: current[name] for name in same} | changes)
-
-        return self.database.transact(work) or {}
+        return self.database.transact(lambda tx: change_endpoint(tx, client, id_, changes))
 
     def delete(self, client: str, id_: str) -> None:
         """Delete an endpoint and its secrets. Nothing is delivered to it any more."""
@@ -97,12 +92,7 @@ class Endpoints:
 
     def test(self, client: str, id_: str) -> Row:
         """Deliver a test event. :returns: the delivery"""
-
-        def work(tx: Transaction) -> Row | None:
-            _lock(tx, client, id_)
-            return tx.one(statements.ADD_TEST, id=id_, message_id=new_id("evt_"))
-
-        return self.database.transact(work) or {}
+        return self.database.transact(lambda tx: add_test(tx, client, id_))
 
     def deliveries(self, client: str, id_: str, query: Row) -> Row:
         """One page of the endpoint's deliveries, newest first."""
@@ -121,19 +111,7 @@ class Endpoints:
 
         :raises DeliveryNotFound: no such endpoint, or no such delivery of it
         """
-
-        def work(tx: Transaction) -> Row:
-            if tx.one(statements.LOCK_ENDPOINT, client=client, id=id_) is None:
-                raise DeliveryNotFound()
-            names = {"id": id_, "delivery_id": delivery_id}
-            found = tx.one(statements.DELIVERY, **names)
-            if found is None:
-                raise DeliveryNotFound()
-            if tx.execute(statements.RESEND, **names) and found["order_ledger_id"]:
-                _schedule(tx, id_, [found["order_ledger_id"]])
-            return tx.one(statements.DELIVERY, **names) or {}
-
-        return self.database.transact(work)
+        return self.database.transact(lambda tx: resend_delivery(tx, client, id_, delivery_id))
 
     def resend_since(self, client: str, id_: str, since: datetime, only_failed: bool) -> Row:
         """Deliver once more what was to be delivered since a time, oldest first.
@@ -156,6 +134,33 @@ class Endpoints:
     def _check_url(self, body: Row) -> None:
         if self.only_https and not body.get("url", "https:").startswith("https:"):
             raise ValidationFailed(url=["Must begin with https:// where APP_ENV is production."])
+
+
+def change_endpoint(tx: Transaction, client: str, id_: str, changes: Row, *, disabled_by: str = OWNER) -> Row:
+    """Change some fields of an endpoint, in the caller's transaction. :raises EndpointNotFound:"""
+    current = _lock(tx, client, id_)
+    same = ("id", "url", "event_types", "description", "status")
+    wanted = {name: current[name] for name in same} | changes
+    return tx.one(statements.CHANGE_ENDPOINT, **wanted, disabled_by=f"disabled by {disabled_by}") or {}
+
+
+def add_test(tx: Transaction, client: str, id_: str) -> Row:
+    """Deliver a test event, from the caller's transaction on. :raises EndpointNotFound:"""
+    _lock(tx, client, id_)
+    return tx.one(statements.ADD_TEST, id=id_, message_id=new_id("evt_")) or {}
+
+
+def resend_delivery(tx: Transaction, client: str, id_: str, delivery_id: str) -> Row:
+    """Deliver once more, from the caller's transaction on. :raises DeliveryNotFound:"""
+    if tx.one(statements.LOCK_ENDPOINT, client=client, id=id_) is None:
+        raise DeliveryNotFound()
+    names = {"id": id_, "delivery_id": delivery_id}
+    found = tx.one(statements.DELIVERY, **names)
+    if found is None:
+        raise DeliveryNotFound()
+    if tx.execute(statements.RESEND, **names) and found["order_ledger_id"]:
+        _schedule(tx, id_, [found["order_ledger_id"]])
+    return tx.one(statements.DELIVERY, **names) or {}
 
 
 def _lock(tx: Transaction, client: str, id_: str) -> Row:

@@ -77,7 +77,7 @@ inventory_adjustments = Table(
     time_column("created_at"),
     CheckConstraint("quantity <> 0", name="quantity"),
     CheckConstraint(is_one_of("reason", (INITIAL_STOCK, *ONLY_MORE, *MORE_OR_LESS)), name="reason"),
-    Index(None, "product_id"),
+    Index(None, "product_id", "created_at", "id"),
 )
 
 # One row for each order, made by its reservation or by its release, whichever arrives first. The primary key makes the

@@ -60,7 +60,7 @@ def list_products(context: Context, query: dict[str, Any]) -> Row:
 @api.route(
     "PATCH",
     "/inventory/products/<uuid:product_id>",
-    access=callers("edge_api"),
+    access=callers("edge_api", "console"),
     body=products.ProductChange,
     answer=products.Product,
     errors=(ProductNotFound,),
@@ -88,7 +88,7 @@ def get_availability(context: Context, product_id: str) -> Row:
 @api.route(
     "POST",
     "/inventory/products/<uuid:product_id>/stock",
-    access=callers("edge_api", "orchestrator"),
+    access=callers("edge_api", "orchestrator", "console"),
     body=products.StockChange,
     answer=products.ChangedStock,
     idempotency_key=True,

@@ -11,16 +11,16 @@ from pathlib import Path
 import psycopg2
 import psycopg2.errors
 
-from common.credentials import client_keys
+from common.credentials import client_keys, operator_keys
 from common.database.transaction import Transaction
 from common.process import env_file
 from common.process.settings import SettingError, Settings
-from ops import keys
+from ops import keys, operators
 
-CLIENT = "shop"
+CLIENT, OPERATOR = "shop", "local"
 HEADING = "Made by `make run`. Whoever reads this file can place orders and call every service on this machine."
 FIND = """
-SELECT secret_sha256 FROM client_keys
+SELECT secret_sha256 FROM {table}
 WHERE id = %(id)s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 """
 
@@ -47,13 +47,13 @@ def with_secrets(environ: Mapping[str, str], path: Path) -> dict[str, str]:
     return {"SERVICE_TOKEN_KEYS": in_use} | {name: value for name, value in environ.items() if value}
 
 
-def keep_api_key(path: Path, database_url: str, edge_url: str) -> None:
-    """Write down where the Edge API is, and a key that the database knows. A new one is made if it does not."""
-    kept = env_file.read(path)
-    kept["HOLDFAST_URL"] = edge_url
+def keep_keys(path: Path, database_url: str, edge_url: str, console_url: str) -> None:
+    """Write down where the Edge API and the console are, and keys that the database knows, or new ones."""
+    kept = env_file.read(path) | {"HOLDFAST_URL": edge_url, "HOLDFAST_CONSOLE_URL": console_url}
     with suppress(psycopg2.errors.UndefinedTable):  # the release line of another Procfile may not migrate
         try:
-            kept["HOLDFAST_API_KEY"] = _known_key(database_url, kept.get("HOLDFAST_API_KEY", ""))
+            with closing(psycopg2.connect(database_url)) as connection, connection, connection.cursor() as cursor:
+                kept |= _known_keys(Transaction(cursor), kept)
         except psycopg2.errors.InsufficientPrivilege:
             raise SettingError(
                 "The role in DATABASE_URL may not make an API key: name the owner of the tables"
@@ -61,14 +61,16 @@ def keep_api_key(path: Path, database_url: str, edge_url: str) -> None:
     env_file.write(path, kept, HEADING)
 
 
-def _known_key(database_url: str, key: str) -> str:
-    """The key, or a new one if the database does not know it."""
-    with closing(psycopg2.connect(database_url)) as connection, connection, connection.cursor() as cursor:
-        tx = Transaction(cursor)
-        return key if _is_known(tx, key) else keys.create(tx, CLIENT)
+def _known_keys(tx: Transaction, kept: Mapping[str, str]) -> dict[str, str]:
+    client, operator = kept.get("HOLDFAST_API_KEY", ""), kept.get("HOLDFAST_OPERATOR_KEY", "")
+    if not _is_known(tx, "client_keys", client_keys.parts(client)):
+        client = keys.create(tx, CLIENT)
+    if not _is_known(tx, "operator_keys", operator_keys.parts(operator)):
+        operator = operators.create(tx, OPERATOR, "admin")
+    return {"HOLDFAST_API_KEY": client, "HOLDFAST_OPERATOR_KEY": operator}
 
 
-def _is_known(tx: Transaction, key: str) -> bool:
-    id_, secret = client_keys.parts(key) or ("", "")
-    row = tx.one(FIND, id=id_)
+def _is_known(tx: Transaction, table: str, parts: tuple[str, str] | None) -> bool:
+    id_, secret = parts or ("", "")
+    row = tx.one(FIND.format(table=table), id=id_)
     return row is not None and hmac.compare_digest(bytes(row["secret_sha256"]), client_keys.digest(secret))

@@ -26,6 +26,8 @@ DEFAULTS = {
 }
 
 
+METRICS_OFFSET = 50
+"""From the port of a process to that of its metrics."""
 DOUBLE = "stripe_double"
 """The stand-in for Stripe. It runs where PAYMENT_GATEWAY is stripe and no key of Stripe's is given."""
 OF_DOUBLE = "sk_test_double"
@@ -58,18 +60,18 @@ class Plan:
                 f"python -m stripe_double {shlex.quote(str(procfile.parent / 'var' / 'stripe.sqlite'))} $PORT"
             )
         Settings.load({**env, "DATABASE_URL": env.get("DATABASE_URL") or "postgresql://not.needed.yet"})
-        highest = 65535 - PORT_STEP * (len(commands) - 1)
+        highest = 65535 - PORT_STEP * (len(commands) - 1) - METRICS_OFFSET
         if int(env["PORT"]) > highest:
             raise SettingError(f"PORT must be a whole number from 1 to {highest}: the other services use higher ports")
         ports = {name: int(env["PORT"]) + PORT_STEP * i for i, name in enumerate(commands)}
         plan = cls(release, commands, ports, env)
-        participants = {f"{name.upper()}_URL": plan.url(name) for name in plan.services() if name != "web"}
+        participants = {f"{name.upper()}_URL": plan.url(name) for name in plan.services() if name.endswith("_service")}
         env |= {"STRIPE_API_KEY": OF_DOUBLE, "STRIPE_API_BASE": plan.url(DOUBLE)} if needs_double else {}
         return cls(release, commands, ports, participants | env)  # an address in the environment wins
 
     def services(self) -> list[str]:
         """The processes that answer HTTP."""
-        return [name for name in self.commands if name == "web" or name.endswith("_service")]
+        return [name for name in self.commands if name in ("web", "console") or name.endswith("_service")]
 
     def url(self, name: str) -> str:
         return url_of(self.environ["BIND_HOST"], self.ports[name])
@@ -80,16 +82,22 @@ class Plan:
         :raises PortTaken: one cannot
         """
         host = self.environ["BIND_HOST"]
-        for name in (*self.services(), *({DOUBLE} & self.commands.keys())):
+        served = {name: self.ports[name] for name in (*self.services(), *({DOUBLE} & self.commands.keys()))}
+        served |= {f"the metrics of {name}": port for name in self.ports if (port := self.metrics_port(name))}
+        for name, port in served.items():
             with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # like gunicorn, because of TIME_WAIT
                 try:
-                    probe.bind((host, self.ports[name]))
+                    probe.bind((host, port))
                 except OSError as error:
-                    raise PortTaken(self._advice(name, error)) from None
+                    raise PortTaken(self._advice(name, port, error)) from None
 
-    def _advice(self, name: str, error: OSError) -> str:
-        base, port, host = int(self.environ["PORT"]), self.ports[name], self.environ["BIND_HOST"]
+    def metrics_port(self, name: str) -> int:
+        """0: the process has no metrics."""
+        return 0 if name == DOUBLE else self.ports[name] + METRICS_OFFSET
+
+    def _advice(self, name: str, port: int, error: OSError) -> str:
+        base, host = int(self.environ["PORT"]), self.environ["BIND_HOST"]
         if error.errno == errno.EADDRINUSE:
             return (
                 f"Port {port} of {name} is in use, perhaps by another `make run`. Stop that program, "
@@ -110,7 +118,10 @@ class Plan:
 
     def environ_of(self, name: str, database_url: str) -> dict[str, str]:
         """A process with a database role of its own does not get the address of another role."""
-        own = {"PORT": str(self.ports[name]), "HONCHO_PROCESS_NAME": f"{name}.1"} if name in self.ports else {}
+        own = {}
+        if name in self.ports:
+            own = {"PORT": str(self.ports[name]), "HONCHO_PROCESS_NAME": f"{name}.1"}
+            own["METRICS_PORT"] = str(self.metrics_port(name) or "")
         process = PROCESSES.get(name, "")
         if not process or not self.environ.get(setting(process)):
             return {**self.environ, "DATABASE_URL": database_url, **own}

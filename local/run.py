@@ -116,7 +116,8 @@ def _serve(served: Served, trouble: Callable[[], str], folder: Path, stop: StopR
         return 1
     why = ""
     if not stop.made:
-        credentials.keep_api_key(secrets, url, plan.url("web"))
+        console = plan.url("console") if "console" in plan.commands else ""
+        credentials.keep_keys(secrets, url, plan.url("web"), console)
         why = run_together(plan.processes(url), folder, stop, trouble, started=lambda: _announce(served, stop))
     say(f"stopped, because {why}" if why else "stopped")
     return 1 if why else 0
@@ -151,6 +152,8 @@ def _banner(served: Served) -> str:
     plan, url, secrets = served
     names = {"web": "Edge API"} | {name: name.replace("_", " ") for name in plan.services() if name != "web"}
     lines = [f"  {names[name]:<20} {plan.url(name)}  (API: {plan.url(name)}/docs)" for name in plan.services()]
+    if "console" in names:
+        lines.append(f"  {'':<20} sign in with HOLDFAST_OPERATOR_KEY from {secrets}")
     # DATABASE_URL may contain a password. The embedded database has none.
     lines += [f"  {'database':<20} " + ("as in DATABASE_URL" if plan.environ.get("DATABASE_URL") else f"psql '{url}'")]
     if DOUBLE in plan.commands:

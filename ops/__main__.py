@@ -17,8 +17,8 @@ MOMENTS = "a date (UTC), or RFC 3339, such as 2027-01-31T00:00:00Z"
 UNUSABLE = 2  # the exit code of argparse after an error; 1 means that something is wrong with the books
 
 try:
-    from common.credentials import service_tokens
-    from ops import attention, audit, check, erase, keys, reconcile, retain, service_token
+    from common.credentials import operator_keys, service_tokens
+    from ops import attention, audit, check, erase, keys, operators, reconcile, retain, service_token
     from ops.database import Unusable
     from ops.erasure import Person
 except ImportError as missing:
@@ -74,6 +74,16 @@ def _keys(environ: Mapping[str, str] | None, given: argparse.Namespace) -> int:
             return keys.show(environ)
 
 
+def _operators(environ: Mapping[str, str] | None, given: argparse.Namespace) -> int:
+    match given.action:
+        case "create":
+            return operators.run_create(environ, given.name, given.role, given.expires)
+        case "revoke":
+            return operators.revoke(environ, given.id)
+        case _:
+            return operators.show(environ)
+
+
 COMMANDS: dict[str, Callable[[Mapping[str, str] | None, argparse.Namespace], int]] = {
     "migrate": _migrate,
     "roles": _roles,
@@ -84,6 +94,7 @@ COMMANDS: dict[str, Callable[[Mapping[str, str] | None, argparse.Namespace], int
     "erase": _erase,
     "retain": lambda environ, given: retain.run(environ, seconds=given.seconds),
     "keys": _keys,
+    "operators": _operators,
     "service-token": lambda environ, given: service_token.run(environ, given.audience),
 }
 
@@ -114,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     gateway.add_argument("--to", dest="end", type=_moment, metavar="TIME", help=f"{MOMENTS}; default: now")
     gateway.add_argument("--format", choices=sorted(reconcile.FORMATS), default="text")
     _add_keys(commands.add_parser("keys", help="make, list, revoke and rotate the API keys of clients"))
+    _add_operators(commands.add_parser("operators", help="make, list and revoke the keys of operators"))
     token = commands.add_parser("service-token", help="print a token for a service, valid for an hour")
     token.add_argument("audience", choices=service_token.AUDIENCES, metavar="|".join(service_tokens.PARTICIPANTS))
     _add_data_commands(commands)
@@ -146,6 +158,17 @@ def _add_keys(parser: argparse.ArgumentParser) -> None:
         "--keep-for", type=_hours, default=keys.KEEP_FOR_S / 3600, metavar="HOURS", help="default: %(default)g"
     )
     change.add_argument("--expires", type=_time, metavar="TIME", help="of the new key; default: as the former one")
+
+
+def _add_operators(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True)
+    new = actions.add_parser("create", help="make a key for the console and `holdfast ops`, and print it, once")
+    new.add_argument("name", help="of the person, for the record of what was done")
+    new.add_argument("--role", choices=operator_keys.ROLES, required=True)
+    new.add_argument("--expires", type=_time, metavar="TIME", help="RFC 3339, such as 2027-01-31T00:00:00Z")
+    actions.add_parser("list", help="list the keys, without their secrets")
+    end = actions.add_parser("revoke", help="end a key and its sessions, at once")
+    end.add_argument("id", help="the part between hfo_ and the next _")
 
 
 def _time(text: str) -> datetime:

@@ -6,12 +6,16 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
-from common.database.database import Row
+import psycopg2
+
+from common.database.database import Row, Transaction
 from domain.states import HOLD_ENDS
 from ops.attention import attention_table
-from ops.database import transaction
+from ops.database import connected, within
 from ops.table import table
 
 HEALTHY, UNHEALTHY = 0, 1
@@ -20,7 +24,7 @@ SHOWN = 20  # rows of each check; the rest are counted
 
 CHECKS = "SELECT check_number, check_name FROM audit_checks ORDER BY check_number"
 VIOLATIONS = """
-SELECT check_number, check_name, subject, detail, found FROM (
+SELECT check_number, check_name, subject, detail, found, number FROM (
   SELECT *, row_number() OVER (PARTITION BY check_number ORDER BY subject, detail) AS number,
     count(*) OVER (PARTITION BY check_number) AS found
   FROM audit_violations) AS violations
@@ -28,6 +32,12 @@ WHERE number <= %(shown)s ORDER BY check_number, number
 """
 SUMMARY = "SELECT *, extract(epoch FROM now())::float AS at FROM audit_summary"
 HOLDS_ENDING = "SELECT count(*) AS orders FROM audit_attention WHERE starts_with(attention_reason, %(reason)s)"
+RECORD = """
+INSERT INTO audit_runs (took_ms, healthy, violations, rows_found, examples)
+VALUES (%(took_ms)s, %(healthy)s, %(violations)s::jsonb, %(rows_found)s, %(examples)s::jsonb)
+"""
+RECORD_WITHIN_S = 5
+RECORDED = 100  # violations, the first ones of each rule
 ATTENTION = "SELECT * FROM audit_attention ORDER BY needs_attention_at LIMIT %(shown)s"
 
 
@@ -37,6 +47,8 @@ class Report:
     """The number of violations of every check, including zero."""
     violations: list[Row]
     """The first violations of each check."""
+    examples: list[Row]
+    """What the console shows: as many of each check, whatever the report shows."""
     attention: list[Row]
     holds_ending: int
     """Orders whose hold a remote gateway ends within a day."""
@@ -51,16 +63,46 @@ class Report:
 def audit(environ: Mapping[str, str] | None, shown: int = SHOWN) -> Report:
     """Check one snapshot of the books. :raises Unusable:"""
     began = time.monotonic()
-    with transaction(environ, timeout_s=TIMEOUT_S, isolation_level="REPEATABLE READ", readonly=True) as tx:
-        # Sort and hash in memory. Compiling the plan (JIT) would take longer than running it.
-        tx.execute("SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true)")
-        names = [row["check_name"] for row in tx.all(CHECKS)]
-        violations = tx.all(VIOLATIONS, shown=shown)
-        found = dict.fromkeys(names, 0) | {row["check_name"]: row["found"] for row in violations}
-        (summary,) = tx.all(SUMMARY)
-        attention = tx.all(ATTENTION, shown=shown)
-        (ending,) = tx.all(HOLDS_ENDING, reason=HOLD_ENDS)
-    return Report(found, violations, attention, ending["orders"], summary, time.monotonic() - began)
+    with connected(environ, isolation_level="REPEATABLE READ", readonly=True) as (_, connection):
+        with within(connection, timeout_s=TIMEOUT_S) as tx:
+            report = _read(tx, shown, began)
+        # The role may only read, the server is a standby, or the database is older: the audit is worth the same.
+        with suppress(psycopg2.Error):
+            _record(connection, report)
+    return report
+
+
+def _record(connection: Any, report: Report) -> None:
+    connection.set_session(readonly=False)
+    with within(connection, timeout_s=RECORD_WITHIN_S) as tx:
+        tx.execute(
+            RECORD,
+            took_ms=round(report.seconds * 1000),
+            healthy=not report.total,
+            violations=json.dumps(report.found),
+            rows_found=report.total,
+            examples=json.dumps(report.examples),
+        )
+
+
+def _read(tx: Transaction, shown: int, began: float) -> Report:
+    # Sort and hash in memory. Compiling the plan (JIT) would take longer than running it.
+    tx.execute("SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true)")
+    names = [row["check_name"] for row in tx.all(CHECKS)]
+    violations = tx.all(VIOLATIONS, shown=max(shown, SHOWN))
+    found = dict.fromkeys(names, 0) | {row["check_name"]: row["found"] for row in violations}
+    (summary,) = tx.all(SUMMARY)
+    attention = tx.all(ATTENTION, shown=shown)
+    (ending,) = tx.all(HOLDS_ENDING, reason=HOLD_ENDS)
+    first = [row for row in violations if row["number"] <= shown]
+    return Report(found, first, _examples(violations), attention, ending["orders"], summary, time.monotonic() - began)
+
+
+def _examples(violations: list[Row]) -> list[Row]:
+    """No rule leaves out another one, whatever it found."""
+    chosen = sorted(violations, key=lambda row: row["number"])[:RECORDED]
+    chosen.sort(key=lambda row: (row["check_number"], row["number"]))
+    return [{"rule": row["check_name"], "subject": row["subject"], "text": row["detail"]} for row in chosen]
 
 
 def as_text(report: Report) -> str:
@@ -102,8 +144,8 @@ def as_json(report: Report) -> str:
 
 def as_metrics(report: Report) -> str:
     """Prometheus text format, for a textfile collector."""
-    text = _help("violations", "Violations found by the audit, by check.")
-    text += "".join(f'holdfast_audit_violations{{check="{name}"}} {found}\n' for name, found in report.found.items())
+    text = _help("violations", "Violations found by the audit, by rule.")
+    text += "".join(f'holdfast_audit_violations{{rule="{name}"}} {found}\n' for name, found in report.found.items())
     for name, value, about in (
         ("orders_checked", report.summary["orders"], "Ledger entries that were checked."),
         ("needs_attention", report.summary["needs_attention"], "Open orders and refunds that need a person."),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from common.database.transaction import Row, Transaction
 from domain.ids import order_id_for
 from domain.states import authorize_key
-from ops import ledger_walk
+from ops import erased_job_statements, ledger_walk
 from ops.batches import TIMEOUT_S, Batches
 from ops.database import within
 
@@ -95,6 +95,11 @@ UPDATE events AS event SET failure_message = {_WITHOUT.format("event.failure_mes
 WHERE order_ledger_id = ANY (%(ids)s::uuid[]) AND entry.id = ANY (%(ids)s::uuid[]) AND entry.id = order_ledger_id
   AND event.failure_message <> {_WITHOUT.format("event.failure_message")}
 """
+ATTEMPTS = f"""
+UPDATE attempts AS attempt SET message = left({_WITHOUT.format("message")}, 500) FROM order_ledger AS entry
+WHERE order_ledger_id = ANY (%(ids)s::uuid[]) AND entry.id = ANY (%(ids)s::uuid[]) AND entry.id = order_ledger_id
+  AND message <> {_WITHOUT.format("message")}
+"""
 # A receiver of webhooks may answer with what it knows of the customer.
 DELIVERIES = """
 UPDATE webhook_deliveries SET response_body = NULL, error = NULL
@@ -129,13 +134,21 @@ UPDATE refunds AS refund SET note = NULL,
 FROM order_ledger AS entry WHERE order_ledger_id = ANY (%(ids)s::uuid[]) AND entry.id = ANY (%(ids)s::uuid[])
   AND entry.id = order_ledger_id
 """
+# What operators wrote about the order and its refunds. The mark itself stays, or the order would need attention again.
+DEALT_WITH = """
+UPDATE dealt_with SET reason = '[erased]' WHERE subject_id = ANY (ARRAY(SELECT unnest(%(ids)s::uuid[])
+  UNION SELECT id FROM refunds WHERE order_ledger_id = ANY (%(ids)s::uuid[])))
+"""
 ERASE = (
     HISTORY,  # before the ledger, which says what to look for
     EVENTS,
+    ATTEMPTS,
     DELIVERIES,
     REFUND_ANSWERS,
     REFUNDS,
     LEDGER,
+    DEALT_WITH,
+    "DELETE FROM order_notes WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
     "DELETE FROM set_aside_refunds USING refunds WHERE refund_id = refunds.id"
     " AND order_ledger_id = ANY (%(ids)s::uuid[])",
     "DELETE FROM set_aside_entries WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
@@ -145,7 +158,8 @@ ERASE = (
 
 
 def request(tx: Transaction, person: Person) -> Found:
-    """Note every order of this person for erasure. Erase rows without a ledger entry at once."""
+    """Note every order of this person for erasure. Erase rows without a ledger entry at once, and end jobs."""
+    tx.execute(erased_job_statements.OF_PERSON, by="ops erase", **person._asdict())
     ended = still_open = 0
     after = ledger_walk.FIRST
     while (page := tx.one(FIND, after=after, size=PAGE, **person._asdict())) and page["last"]:
@@ -166,6 +180,8 @@ def _erase_elsewhere(tx: Transaction, user_id: str) -> int:
 
 def complete(batches: Batches) -> None:
     """Erase the requested orders that have ended. Each batch is complete or did not happen."""
+    with within(batches.connection, timeout_s=TIMEOUT_S) as tx:
+        tx.execute(erased_job_statements.ABANDONED, by="ops retain")
     after = ledger_walk.FIRST
     while not batches.is_late:
         with within(batches.connection, timeout_s=TIMEOUT_S) as tx:

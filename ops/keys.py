@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from typing import NamedTuple
 
 from common.credentials import client_keys
-from common.database.transaction import Transaction
+from common.database.transaction import Row, Transaction
 from ops.database import Unusable, transaction
 from ops.record import record
 from ops.table import table
@@ -39,12 +40,22 @@ FROM client_keys WHERE id = %(id)s FOR UPDATE
 STATE = "SELECT revoked_at, expires_at FROM client_keys WHERE id = %(id)s"
 
 
+class Successor(NamedTuple):
+    key: str
+    former_ends_at: datetime
+
+
 def create(
-    tx: Transaction, client: str, scopes: Collection[str] | None = None, expires_at: datetime | None = None
+    tx: Transaction,
+    client: str,
+    scopes: Collection[str] | None = None,
+    expires_at: datetime | None = None,
+    by: str | None = None,
 ) -> str:
     """Make a key and record it. :returns: its text, which nobody can read again
 
     :param scopes: None: all
+    :param by: as `record` takes it
     :raises Unusable: a client's name or a scope is not valid, or the key would never work
     """
     if not client_keys.CLIENT.fullmatch(client):
@@ -60,8 +71,39 @@ def create(
     tx.execute(
         INSERT, id=id_, client=client, secret_sha256=client_keys.digest(secret), scopes=given, expires_at=expires_at
     )
-    record(tx, "keys.create", key=id_, client=client, scopes=given, expires_at=expires_at)
+    record(tx, "keys.create", by, key=id_, client=client, scopes=given, expires_at=expires_at)
     return client_keys.as_text(id_, secret)
+
+
+def end(tx: Transaction, id_: str, by: str | None = None) -> Row | None:
+    """Revoke a key and record it. :returns: its client, or None if there is nothing to revoke"""
+    revoked = tx.one(REVOKE, id=id_)
+    if revoked:
+        record(tx, "keys.revoke", by, key=id_, client=revoked["client"])
+    return revoked
+
+
+def replace(
+    tx: Transaction, id_: str, keep_for_s: float, expires_at: datetime | None = None, by: str | None = None
+) -> Successor | None:
+    """Make a key that replaces another one, which ends after `keep_for_s`, and record both.
+
+    :param expires_at: of the new key. None: when the former one would have expired
+    :returns: None: there is no such key that is valid
+    :raises Unusable: the new key would end together with the former one, or never work
+    """
+    ends = tx.one(END, id=id_, keep_for_s=keep_for_s)
+    former = tx.one(END_LATER, id=id_, keep_for_s=keep_for_s)
+    if not (former and ends):
+        return None
+    if ends["is_near"] and not expires_at:
+        raise Unusable(
+            f"{id_} ends at {_minute(ends['expires_at'])} anyway. If it was rotated before, rotate its successor"
+            " instead; otherwise state with --expires when the new key ends"
+        )
+    key = create(tx, former["client"], former["scopes"], expires_at or ends["expires_at"], by)
+    record(tx, "keys.rotate", by, key=id_, client=former["client"], ends_at=former["expires_at"])
+    return Successor(key, former["expires_at"])
 
 
 def run_create(
@@ -106,11 +148,8 @@ def show(environ: Mapping[str, str] | None) -> int:
 def revoke(environ: Mapping[str, str] | None, id_: str) -> int:
     """End a key. :returns: 0, or 1 if there is nothing to end :raises Unusable:"""
     with transaction(environ, timeout_s=TIMEOUT_S) as tx:
-        revoked = tx.one(REVOKE, id=id_)
-        if revoked:
-            record(tx, "keys.revoke", key=id_, client=revoked["client"])
-        else:
-            why_not = _why_not(tx, id_)
+        revoked = end(tx, id_)
+        why_not = "" if revoked else reason_against(tx, id_)
     if revoked:
         sys.stdout.write(f"{id_} of {revoked['client']} is revoked. It stops working within a minute.\n")
         return DONE
@@ -125,29 +164,20 @@ def rotate(environ: Mapping[str, str] | None, id_: str, keep_for_s: float, expir
     :raises Unusable: the new key would end together with the former one, or never work
     """
     with transaction(environ, timeout_s=TIMEOUT_S) as tx:
-        end = tx.one(END, id=id_, keep_for_s=keep_for_s)
-        former = tx.one(END_LATER, id=id_, keep_for_s=keep_for_s)
-        if former and end:
-            if end["is_near"] and not expires_at:
-                raise Unusable(
-                    f"{id_} ends at {_minute(end['expires_at'])} anyway. If it was rotated before, rotate its successor"
-                    " instead; otherwise state with --expires when the new key ends"
-                )
-            key = create(tx, former["client"], former["scopes"], expires_at or end["expires_at"])
-            record(tx, "keys.rotate", key=id_, client=former["client"], ends_at=former["expires_at"])
-        else:
-            why_not = _why_not(tx, id_)
-    if not former:
+        successor = replace(tx, id_, keep_for_s, expires_at)
+        why_not = "" if successor else reason_against(tx, id_)
+    if not successor:
         sys.stderr.write(f"{why_not}\n")
         return REFUSED
-    sys.stdout.write(f"{key}\n")
+    sys.stdout.write(f"{successor.key}\n")
     sys.stderr.write(
-        f"Store the key now: it is shown only once. The former one works until {_minute(former['expires_at'])}.\n"
+        f"Store the key now: it is shown only once. The former one works until {_minute(successor.former_ends_at)}.\n"
     )
     return DONE
 
 
-def _why_not(tx: Transaction, id_: str) -> str:
+def reason_against(tx: Transaction, id_: str) -> str:
+    """Why a key cannot be revoked or rotated."""
     row = tx.one(STATE, id=id_)
     if row is None:
         return f"{id_} is not the id of a key: `keys list` shows them"

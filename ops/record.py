@@ -11,13 +11,14 @@ from common.database import operator_log
 from common.process.settings import Settings
 
 
-def record(database: operator_log.Records, action: str, **details: Any) -> None:
+def record(database: operator_log.Records, action: str, by: str | None = None, /, **details: Any) -> None:
     """Add a row to `operator_log`: who, what (`keys.create`, for example) and when.
 
     :param database: the transaction of the change, or a whole database
+    :param by: who; None: who runs this command
     :param details: what was changed, as JSON can hold it; no secrets, no personal data
     """
-    operator_log.add(database, actor(), action, details)
+    operator_log.add(database, actor() if by is None else by, action, details)
 
 
 def actor() -> str:

@@ -84,10 +84,14 @@ DELETES = (
     "DELETE FROM payment_authorizations WHERE id = ANY (%(payment_ids)s)",
     *DELETE_PAYMENT_KEYS,
     "DELETE FROM set_aside_refunds WHERE refund_id = ANY (%(refund_ids)s::uuid[])",
+    "DELETE FROM dealt_with WHERE subject_id = ANY (%(refund_ids)s::uuid[]) OR subject_id = ANY (%(ids)s::uuid[])",
+    "DELETE FROM order_notes WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
+    "DELETE FROM bulk_job_items WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
     "DELETE FROM refund_items WHERE refund_id = ANY (%(refund_ids)s::uuid[])",
     "DELETE FROM refunds WHERE id = ANY (%(refund_ids)s::uuid[])",
     "DELETE FROM order_ledger_items WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
     "DELETE FROM order_ledger_history WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
+    "DELETE FROM attempts WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
     "DELETE FROM outbox WHERE order_ledger_id = ANY (%(ids)s::uuid[])",
     "DELETE FROM webhook_deliveries"
     " WHERE event_id = ANY (ARRAY(SELECT id FROM events WHERE order_ledger_id = ANY (%(ids)s::uuid[])))",
@@ -109,6 +113,13 @@ WITH entry AS ({_LOCKED.format(_FINISHED + " AND event_deleted_at IS NULL")}), g
   DELETE FROM outbox USING entry WHERE order_ledger_id = entry.id
 )
 UPDATE order_ledger SET event_deleted_at = now() FROM entry WHERE order_ledger.id = entry.id
+"""
+# Those of a refund that is requested after the history was deleted are deleted in their turn.
+DELETE_ATTEMPTS = f"""
+WITH entry AS ({_LOCKED.format(_FINISHED)})
+DELETE FROM attempts USING entry WHERE order_ledger_id = entry.id
+  AND began_at < now() - %(days)s * interval '1 day'
+  AND NOT EXISTS (SELECT FROM refunds WHERE refunds.id = refund_id AND due_at IS NOT NULL)
 """
 DELETE_ANSWERS = f"""
 WITH entry AS ({_LOCKED.format(_FINISHED + " AND position(%(code)s IN response_body) = 0")})
@@ -151,6 +162,7 @@ def apply(tx: Transaction, ids: list[str], periods: Periods) -> Counter[str]:
         done["orders"] = _delete_orders(tx, _old_entries(tx, ids, periods.orders))
     if periods.history:
         done["histories"] = tx.execute(DELETE_HISTORY, ids=ids, days=periods.history)
+        done["attempts"] = tx.execute(DELETE_ATTEMPTS, ids=ids, days=periods.history)
     if periods.outbox:
         done["outbox events"] = tx.execute(DELETE_OUTBOX, ids=ids, days=periods.outbox)
     if periods.answers:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from common.calls.client import Answer, ServiceClient
+from common.calls.client import Answer
 from domain.states import ABANDONED, authorize_key
 
 if TYPE_CHECKING:
+    from orchestrator.calls import Calls
     from orchestrator.saga import Sale
 
 CLOSE_ABANDONED = "void_abandoned_authorization"
@@ -22,7 +23,7 @@ MARK = {
 """What the claim writes into an abandoned entry, as parameters of the statement."""
 
 
-def void_abandoned_authorization(payments: ServiceClient, saga: Sale) -> Answer:
+def void_abandoned_authorization(payments: Calls, saga: Sale) -> Answer:
     """Void by the key of the authorize call, whose answer is unknown. If that call arrives later, it is refused."""
     return payments.ask(
         "POST",

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from common.database import entry_errors
 from common.database.errors import TransientDatabaseError
+from common.process.progress import Progress
 from orchestrator.saga import Saga
 from orchestrator.store import Store
 
@@ -32,6 +33,7 @@ class Dispatcher:
         self._woken = threading.Event()
         self._has_backlog = False
         self.stopping = threading.Event()
+        self.progress = Progress(max(poll_interval_s, LONGEST_PAUSE_S))
 
     def wake(self) -> None:
         """Look for due entries now. Safe to call from any thread, at any time."""
@@ -43,6 +45,7 @@ class Dispatcher:
         while not self.stopping.is_set():
             self._woken.wait(pause)
             self._woken.clear()
+            self.progress.mark()
             claimed = self.run_once()
             shortest = 0 if claimed else min(max(2 * shortest, FIRST_PAUSE_S), LONGEST_PAUSE_S)
             pause = max(self._seconds_to_next_look(), shortest)
@@ -77,6 +80,15 @@ class Dispatcher:
         """How many entries are being processed."""
         with self._lock:
             return len(self._in_flight)
+
+    def slots(self) -> dict[str, int]:
+        """How many threads are busy, and free."""
+        busy = self.in_flight
+        return {"busy": busy, "free": max(self._threads - busy, 0)}
+    @property
+    def threads(self) -> int:
+        """How many entries can be processed at once."""
+        return self._threads
 
     def _submit(self, saga: Saga) -> None:
         with self._lock:

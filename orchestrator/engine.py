@@ -9,6 +9,8 @@ from typing import Any
 
 from common.process import moments
 from common.process.logs import request_id
+from common.tracing import tracer
+from common.tracing.tracer import Kind, Value
 from domain.states import Status
 from orchestrator.saga import Outcome, RetryPolicy, Saga, after, turned_back
 
@@ -31,6 +33,18 @@ class Engine:
     def run(self, saga: Saga) -> Saga:
         """Work on a claimed saga. :returns: its last known state"""
         request_id.set(saga.request_id)
+        with tracer.trace(
+            f"saga {saga.kind}",
+            Kind.CONSUMER,
+            _attributes(saga),
+            continues=saga.trace_parent if saga.continues_request else None,
+            links=saga.links,
+        ) as span:
+            saga = self._run(saga)
+            span.set("holdfast.status", saga.status)
+        return saga
+
+    def _run(self, saga: Saga) -> Saga:
         moments.reached("saga.after_claim", saga.next_action)
         while saga.is_runnable:
             if self.is_stopping():
@@ -51,7 +65,9 @@ class Engine:
 
     def _asked(self, saga: Saga, action: str) -> Saga:
         moments.reached("saga.before_call", action)
-        answer = self.ask(saga)
+        with tracer.span(action, attributes=_attributes(saga)) as span:
+            answer = self.ask(saga)
+            span.set("holdfast.answer", type(answer).__name__.lower())
         moments.reached("saga.after_call", action)
         return after(saga, answer, self.policy)
 
@@ -68,6 +84,11 @@ def _log_progress(was: Saga, now: Saga, action: str) -> None:
         log.info("%s", now.status, extra=fields | ({"failure": now.failure[0]} if now.failure else {}))
     else:
         log.debug("%s", now.status, extra=fields)
+
+
+def _attributes(saga: Saga) -> dict[str, Value]:
+    ids = {f"holdfast.{name}": id_ for name, id_ in saga.log_fields.items()}
+    return {**ids, "holdfast.claim_number": saga.claim_number}
 
 
 def _fields(saga: Saga, action: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from common.database.database import Row
 from domain.ids import order_id_for
 from domain.states import Status
 from orchestrator import refund_entries, refund_statements, statements
+from orchestrator.attempts import noted
 from orchestrator.saga import Saga, Sale
 
 WITHOUT_ORDER = (Status.AWAITING_AUTHORIZATION, Status.AUTHORIZATION_FAILED, Status.AUTHORIZED)
@@ -24,6 +25,7 @@ def saga_of(row: Row) -> Sale:
         id=row["id"],
         claim_number=row["claim_number"],
         request_id=row["request_id"],
+        trace_parent=row["trace_parent"],
         user_id=row["user_id"],
         order_id=order_id_for(row["id"]),
         currency=row["currency"],
@@ -59,6 +61,7 @@ def entry_of(was: Sale, now: Sale) -> Row:
         "attention": now.attention,
         "retry_in_s": now.retry_in_s,
         "is_terminal": now.status.is_terminal,
+        **noted(was, now),
     }
 
 

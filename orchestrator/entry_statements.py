@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-# An entry that cannot be written at all is not due before its next try.
-NOT_SET_ASIDE = """NOT EXISTS (
-  SELECT FROM {aside} AS aside WHERE aside.{entry_id} = entry.id AND aside.retry_at > now())"""
+from common.attention import conditions
 
 # One locked row must not hold up the writer. The limit is part of the statement, as a pooler may drop a session's.
 NO_LOCK_WAIT = "no_lock_wait AS MATERIALIZED (SELECT set_config('lock_timeout', '10ms', true))"
+
+# How long the entry has been due. A wait for a retry, or for the end of a lease, comes before.
+WAITED_S = "extract(epoch FROM now() - due_at)::float"
 
 # What a claim changes, of any kind of entry.
 TAKE = """claimed_by = %(claimant)s, claim_number = claim_number + 1, next_retry_at = NULL,
@@ -37,15 +38,28 @@ OUTCOME = """unproductive_claims = 0, attention_reason = given.attention,
       WHEN claimed_until < now() + %(renew_below_s)s * interval '1 second'
       THEN GREATEST(due_at, now() + %(lease_s)s * interval '1 second') ELSE due_at END"""
 
+# Note the requests that got no yes, of the entries that were saved and no other. The process's clock says only how long
+# ago each began.
+NOTED = """noted AS (
+  INSERT INTO attempts (order_ledger_id, refund_id, step, attempt, began_at, took_ms, kind, http_status, code, message,
+    request_id)
+  SELECT {order_id}, {refund_id}, step, attempt, now() - (%(clock)s - began) * interval '1 second', took_ms, kind,
+    call.status, code, message, request_id
+  FROM saved JOIN json_to_recordset(%(entries)s) AS tried (id uuid, claim_number integer, calls json)
+    USING (id, claim_number)
+  CROSS JOIN json_to_recordset(calls) AS call (step text, attempt integer, began double precision, took_ms integer,
+    kind text, status integer, code text, message text, request_id text)
+)"""
+
 DUE = f"""
-SELECT id, claim_number FROM {{table}} AS entry WHERE due_at <= now() AND {NOT_SET_ASIDE}
+SELECT id, claim_number FROM {{table}} AS entry WHERE due_at <= now() AND {conditions.NOT_SET_ASIDE}
 ORDER BY due_at LIMIT %(limit)s
 """
 
 # Seconds until the next entry is due. No row: no entry will be.
 NEXT_DUE = f"""
 SELECT GREATEST(extract(epoch FROM due_at - now()), 0)::float AS seconds
-FROM {{table}} AS entry WHERE due_at < 'infinity' AND {NOT_SET_ASIDE} ORDER BY due_at LIMIT 1
+FROM {{table}} AS entry WHERE due_at < 'infinity' AND {conditions.NOT_SET_ASIDE} ORDER BY due_at LIMIT 1
 """
 
 # Release a claim without an outcome. It does not count as unproductive.

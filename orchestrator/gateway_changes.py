@@ -15,6 +15,7 @@ from common.calls.client import ServiceClient, Yes
 from common.database import entry_errors
 from common.database.database import Database, Transaction
 from common.database.errors import TransientDatabaseError
+from common.process.progress import Progress
 from domain.refunds import FAILED_LATER, refund_of_payment_key
 from domain.states import HOLD_ENDS
 from orchestrator import gateway_statements as sql
@@ -40,6 +41,7 @@ class GatewayChanges:
         self._payments, self._database, self._wake, self._stopping = payments, database, wake, stopping
         self._every_s = every_s
         self._noted: list[str] = []
+        self.progress = Progress(every_s)
 
     def run(self) -> None:
         """Ask until stopped."""
@@ -52,6 +54,7 @@ class GatewayChanges:
 
     def run_once(self) -> bool:
         """Ask once, and note the answer in the ledger. :returns: whether there is more to ask for"""
+        self.progress.mark()
         answer = self._payments.ask(
             "POST", "/payments/changes", {"noted": self._noted}, refusals=frozenset(), is_yes=_is_complete
         )

@@ -13,6 +13,7 @@ import backoff
 import psycopg2
 
 from common.database import nonblocking
+from common.process.progress import Progress
 from domain.states import CHANNEL
 
 log = logging.getLogger(__name__)
@@ -29,10 +30,18 @@ class Listener:
         """:param wake: channel → what to call"""
         self._url, self._wake, self._stopping = url, wake, stopping
         self.is_listening = threading.Event()
+        self._is_heard = False
+        self.progress = Progress(PROVE_EVERY_S + RECONNECT_AT_MOST_S)
+
+    @property
+    def is_hearing(self) -> bool:
+        """Whether notifications arrive. Otherwise entries are found by polling only."""
+        return self._is_heard and self.is_listening.is_set()
 
     def run(self) -> None:
         delays = _delays()
         while not self._stopping.is_set():
+            self.progress.mark()
             try:
                 connection = self._connect()
                 try:
@@ -62,8 +71,10 @@ class Listener:
 
     def _check(self, connection: Any) -> None:
         """Log an error when notifications do not come through. Polling alone then finds the orders."""
+        self._is_heard = False
         try:
-            if not self._hears(connection):
+            self._is_heard = self._hears(connection)
+            if not self._is_heard:
                 log.error(
                     "notifications do not arrive, so orders are found by polling only."
                     " Behind a pooler in transaction mode, set DATABASE_DIRECT_URL."
@@ -87,6 +98,7 @@ class Listener:
 
     def _listen(self, connection: Any) -> None:
         while not self._stopping.is_set():
+            self.progress.mark()
             if nonblocking.is_ready(connection, PROVE_EVERY_S):
                 connection.poll()
             else:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from common.calls.breaker import Breaker, BusyLimit, LockedRows
-from common.calls.client import Answer, No, NoEffect, NotAllowed, Nothing, ServiceClient, Yes
-from common.process import moments
+from common.calls.client import Answer, No, NoEffect, NotAllowed, Nothing, ServiceClient, Yes, word
+from common.process import measures, moments
 from orchestrator.abandoned import CLOSE_ABANDONED, void_abandoned_authorization
+from orchestrator.calls import Calls
 from orchestrator.refund_calls import pending_or, refund_payment, restock
 from orchestrator.saga import Deferred, Outcome, Pending, Saga, Sale
 
@@ -17,7 +20,7 @@ NOTE = "note"
 """Calls nobody: the database adds to the order's sums when the refund succeeds."""
 BUSY = "rows that are locked"
 NOT_ALLOWED = "a participant that refuses our token"
-Action = Callable[[ServiceClient, Any], Answer | Pending]
+Action = Callable[[Calls, Any], Answer | Pending]
 NEVER_HAPPENED = Yes({})
 """There is nothing to undo. The participant remembers that, and refuses the request if it still arrives."""
 
@@ -32,6 +35,10 @@ class Participant:
         self._locked_rows = LockedRows(pause_s)
         self._busy_limit = BusyLimit(max_calls_while_busy)
 
+    def is_held_back(self) -> bool:
+        """Whether the breaker is open."""
+        return self._breaker.is_open
+
     def ask(self, action: Action, saga: Saga, row_ids: list[str]) -> Outcome:
         """:param row_ids: the rows shared with other orders that the participant locks for this action"""
         with self._busy_limit.slot() as is_free:
@@ -41,7 +48,13 @@ class Participant:
                 return Deferred(wait_s, BUSY)
             if wait_s := self._breaker.wait_s():
                 return Deferred(wait_s)
-            answer = action(self._client, saga)
+            calls = Calls(self._client)
+            answer = action(calls, saga)
+        outcome = self._outcome(answer, row_ids)
+        attempts = calls.attempts(answer)
+        return replace(outcome, attempts=attempts) if attempts else outcome
+
+    def _outcome(self, answer: Answer | Pending, row_ids: list[str]) -> Outcome:
         self._breaker.note(answered=not isinstance(answer, Nothing) or isinstance(answer, NoEffect))
         if isinstance(answer, NoEffect):
             return self._deferred(answer, row_ids)
@@ -63,6 +76,7 @@ class Participants:
     """The services that the sagas call."""
 
     def __init__(self, orders: Participant, inventory: Participant, payments: Participant) -> None:
+        self._by_name = {"orders": orders, "inventory": inventory, "payments": payments}
         self._actions: dict[str, tuple[Participant, Action]] = {
             "create_order": (orders, create_order),
             "reserve_inventory": (inventory, reserve_inventory),
@@ -76,12 +90,24 @@ class Participants:
             "restock": (inventory, restock),
         }
 
+    @property
+    def down(self) -> list[str]:
+        """Those whose breaker is open."""
+        return [name for name, participant in self._by_name.items() if participant.is_held_back()]
+
     def ask(self, saga: Saga) -> Outcome:
         """Ask for the saga's next action."""
         if saga.next_action == NOTE:
             return Yes({})
         participant, action = self._actions[saga.next_action]
-        return participant.ask(action, saga, _locked_products(action, saga))
+        began = time.perf_counter()
+        outcome = participant.ask(action, saga, _locked_products(action, saga))
+        measures.step(saga.next_action, _word(outcome), time.perf_counter() - began)
+        return outcome
+
+
+def _word(outcome: Outcome) -> str:
+    return type(outcome).__name__.lower() if isinstance(outcome, Deferred | Pending) else word(outcome)
 
 
 def _locked_products(action: Action, saga: Saga) -> list[str]:
@@ -90,7 +116,7 @@ def _locked_products(action: Action, saga: Saga) -> list[str]:
     return [saga.next_product] if action is restock else []
 
 
-def create_order(orders: ServiceClient, saga: Sale) -> Answer:
+def create_order(orders: Calls, saga: Sale) -> Answer:
     body = {
         "order_ledger_id": saga.id,
         "user_id": saga.user_id,
@@ -107,7 +133,7 @@ def create_order(orders: ServiceClient, saga: Sale) -> Answer:
     )
 
 
-def reserve_inventory(inventory: ServiceClient, saga: Sale) -> Answer:
+def reserve_inventory(inventory: Calls, saga: Sale) -> Answer:
     items = [{"product_id": item["product_id"], "quantity": item["quantity"]} for item in saga.items]
     return inventory.ask(
         "POST",
@@ -118,7 +144,7 @@ def reserve_inventory(inventory: ServiceClient, saga: Sale) -> Answer:
     )
 
 
-def capture_payment(payments: ServiceClient, saga: Sale) -> Answer:
+def capture_payment(payments: Calls, saga: Sale) -> Answer:
     return payments.ask(
         "POST",
         f"/payments/capture/{saga.payment_authorization_id}",
@@ -132,7 +158,7 @@ def capture_payment(payments: ServiceClient, saga: Sale) -> Answer:
     )
 
 
-def confirm_order(orders: ServiceClient, saga: Sale) -> Answer:
+def confirm_order(orders: Calls, saga: Sale) -> Answer:
     answer = orders.ask(
         "PUT",
         f"/orders/{saga.order_id}/confirm",
@@ -142,7 +168,7 @@ def confirm_order(orders: ServiceClient, saga: Sale) -> Answer:
     return _misrouted(answer, saga) or answer
 
 
-def void_payment(payments: ServiceClient, saga: Sale) -> Answer | Pending:
+def void_payment(payments: Calls, saga: Sale) -> Answer | Pending:
     """Return the money: void the hold, or refund what was captured."""
     answer = payments.ask(
         "POST",
@@ -160,7 +186,7 @@ def void_payment(payments: ServiceClient, saga: Sale) -> Answer | Pending:
     return answer
 
 
-def _refund(payments: ServiceClient, saga: Sale) -> Answer | Pending:
+def _refund(payments: Calls, saga: Sale) -> Answer | Pending:
     answer = payments.ask(
         "POST",
         f"/payments/refund/{saga.payment_authorization_id}",
@@ -177,7 +203,7 @@ def _refund(payments: ServiceClient, saga: Sale) -> Answer | Pending:
     return pending_or(answer)
 
 
-def release_inventory(inventory: ServiceClient, saga: Sale) -> Answer:
+def release_inventory(inventory: Calls, saga: Sale) -> Answer:
     answer = inventory.ask(
         "DELETE",
         f"/inventory/reservations/{saga.order_id}",
@@ -187,7 +213,7 @@ def release_inventory(inventory: ServiceClient, saga: Sale) -> Answer:
     return answer
 
 
-def cancel_order(orders: ServiceClient, saga: Sale) -> Answer:
+def cancel_order(orders: Calls, saga: Sale) -> Answer:
     answer = orders.ask(
         "PUT",
         f"/orders/{saga.order_id}/cancel",

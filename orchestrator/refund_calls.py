@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from common.calls.client import Answer, No, Nothing, ServiceClient, Yes
+from common.calls.client import Answer, No, Nothing, Yes
 from domain.refunds import payment_key, restock_key
+from orchestrator.calls import Calls
 from orchestrator.saga import Pending, Refund
 
 # The refusals that say that no money was refunded under this key, and none will be.
 REFUSALS = frozenset({"refund_declined", "already_voided", "authorization_not_found", "invalid_status_transition"})
 
 
-def refund_payment(payments: ServiceClient, refund: Refund) -> Answer | Pending:
+def refund_payment(payments: Calls, refund: Refund) -> Answer | Pending:
     """Refund the money, under a key of its own. The gateway may accept that and decide later."""
     answer = payments.ask(
         "POST",
@@ -36,7 +37,7 @@ def pending_or(answer: Answer) -> Answer | Pending:
     return answer
 
 
-def restock(inventory: ServiceClient, refund: Refund) -> Answer:
+def restock(inventory: Calls, refund: Refund) -> Answer:
     """Put the pieces of the next product back into stock."""
     product = refund.next_product
     (quantity,) = (item["quantity"] for item in refund.items if item["product_id"] == product)

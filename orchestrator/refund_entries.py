@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from common.database.database import Row
 from domain.refunds import RefundStatus
+from orchestrator.attempts import noted
 from orchestrator.saga import Refund
 
 
@@ -15,7 +16,9 @@ def refund_of(row: Row) -> Refund:
         id=row["id"],
         claim_number=row["claim_number"],
         request_id=row["request_id"],
+        trace_parent=row["trace_parent"],
         order_ledger_id=row["order_ledger_id"],
+        order_trace_parent=row["order_trace_parent"],
         amount_cents=row["amount_cents"],
         restock=row["restock"],
         payment_authorization_id=row["payment_authorization_id"],
@@ -48,6 +51,7 @@ def row_of(was: Refund, now: Refund) -> Row:
         "attention": now.attention,
         "retry_in_s": now.retry_in_s,
         "is_terminal": now.status.is_terminal,
+        **noted(was, now),
     }
 
 

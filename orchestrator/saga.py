@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import ClassVar, TypeVar
 
 import backoff
 
-from common.calls.client import Answer, No, Nothing, Yes
+from common.calls.client import Answer, Attempt, No, Nothing, Yes
 from domain.states import ABANDONED, CANCELLED, Status
 from orchestrator.abandoned import CLOSE_ABANDONED
 from orchestrator.definitions import REFUND, SALE, AnyStatus, Step
@@ -34,6 +34,7 @@ class Deferred:
 
     retry_in_s: float
     awaits: str = "a participant that is down"
+    attempts: tuple[Attempt, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Pending:
     """The participant has accepted the request and will decide later. It is asked again. Costs no attempt."""
 
     reason: str
+    attempts: tuple[Attempt, ...] = field(default=(), compare=False, repr=False)
 
 
 Outcome = Answer | Deferred | Pending
@@ -50,11 +52,16 @@ Outcome = Answer | Deferred | Pending
 class Saga:
     """What the actions of a saga need, and everything that an answer may change."""
 
+    kind: ClassVar[str]
     steps: ClassVar[tuple[Step, ...]]
+    first_claim: ClassVar[int]
+    """The number of the claim that follows the request, unless the request was repeated meanwhile."""
 
     id: str
     claim_number: int
     request_id: str
+    trace_parent: str | None = None
+    """The trace of the request that began it. None: it was not traced."""
     payment_authorization_id: str | None
     items: tuple[dict[str, object], ...]
 
@@ -74,6 +81,8 @@ class Saga:
     """During a step for each product: those for which it is done."""
     refused_products: tuple[str, ...] = ()
     """Those that were refused. They are not asked for again."""
+    attempts: tuple[Attempt, ...] = field(default=(), compare=False)
+    """The requests of the last action that got no yes. They are saved with it, and do not change what comes next."""
 
     @property
     def is_runnable(self) -> bool:
@@ -119,6 +128,16 @@ class Saga:
         return self.left_products[0]
 
     @property
+    def continues_request(self) -> bool:
+        """Whether this claim belongs to the trace of its request. Days may lie between the request and later claims."""
+        return self.claim_number == self.first_claim and self.status != Status.AWAITING_AUTHORIZATION
+
+    @property
+    def links(self) -> tuple[str | None, ...]:
+        """The traces that led to this claim."""
+        return (self.trace_parent,)
+
+    @property
     def log_fields(self) -> dict[str, str]:
         return {"order_ledger_id": self.id}
 
@@ -127,7 +146,9 @@ class Saga:
 class Sale(Saga):
     """A claimed ledger entry."""
 
+    kind = "sale"
     steps = SALE
+    first_claim = 2  # the first one is that of the request
 
     user_id: str
     order_id: str
@@ -146,11 +167,19 @@ class Sale(Saga):
 class Refund(Saga):
     """A claimed refund."""
 
+    kind = "refund"
     steps = REFUND
+    first_claim = 1
 
     order_ledger_id: str
+    order_trace_parent: str | None = None
+    """The trace of the request that placed the order."""
     amount_cents: int
     restock: bool
+
+    @property
+    def links(self) -> tuple[str | None, ...]:
+        return self.trace_parent, self.order_trace_parent
 
     @property
     def products(self) -> tuple[str, ...]:
@@ -205,7 +234,7 @@ class RetryPolicy:
 
 def after(saga: SagaT, answer: Outcome, policy: RetryPolicy) -> SagaT:
     """The saga after this answer to its next action."""
-    now = replace(saga, detail=None)
+    now = replace(saga, detail=None, attempts=answer.attempts)
     if isinstance(answer, Deferred):
         return _after_deferral(now, answer, policy)
     if isinstance(answer, Pending):
@@ -310,7 +339,7 @@ def _compensate(saga: SagaT, code: str, message: str) -> SagaT:
 
 def turned_back(saga: SagaT) -> SagaT:
     """A cancelled sale that begins its compensation. Nothing is asked for that."""
-    return _compensate(replace(saga, detail=None), CANCELLED, "The client cancelled the order.")
+    return _compensate(replace(saga, detail=None, attempts=()), CANCELLED, "The client cancelled the order.")
 
 
 def _after_undo(saga: SagaT, answer: Answer, policy: RetryPolicy) -> SagaT:

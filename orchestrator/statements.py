@@ -6,6 +6,7 @@ entry has been claimed again. Only the database's clock decides what is due.
 
 from __future__ import annotations
 
+from common.attention import conditions
 from orchestrator import entry_statements as shared
 
 _ORDERS = {"table": "order_ledger", "aside": "set_aside_entries", "entry_id": "order_ledger_id"}
@@ -16,13 +17,13 @@ _CLAIM = f"""
     failure_code = CASE WHEN status = 'AWAITING_AUTHORIZATION' THEN %(abandoned)s ELSE failure_code END,
     failure_message = CASE WHEN status = 'AWAITING_AUTHORIZATION' THEN %(abandoned_message)s ELSE failure_message END
   FROM due WHERE order_ledger.id = due.id
-  RETURNING order_ledger.id, claim_number, request_id, user_id, currency, total_amount_cents,
+  RETURNING order_ledger.id, claim_number, request_id, trace_parent, user_id, currency, total_amount_cents,
     payment_authorization_id, status, compensating_from, undone, failure_code, failure_message, retry_count,
-    attention_reason, unproductive_claims, created_at, cancel_requested_at IS NOT NULL AS is_cancelled
+    attention_reason, unproductive_claims, created_at, cancel_requested_at IS NOT NULL AS is_cancelled, waited_s
 )
-SELECT id, claim_number, request_id, user_id, currency, total_amount_cents,
+SELECT id, claim_number, request_id, trace_parent, user_id, currency, total_amount_cents,
   payment_authorization_id, status, compensating_from, undone, failure_code, failure_message, retry_count,
-  attention_reason, unproductive_claims, is_cancelled, (
+  attention_reason, unproductive_claims, is_cancelled, waited_s, (
     SELECT json_agg(json_build_object('product_id', i.product_id, 'quantity', i.quantity,
       'unit_price_cents', i.unit_price_cents) ORDER BY i.position)
     FROM order_ledger_items i WHERE i.order_ledger_id = claimed.id) AS items,
@@ -38,15 +39,15 @@ FROM claimed ORDER BY created_at
 # Claim what is due: new entries, due retries, entries whose lease has expired, and abandoned requests.
 CLAIM = f"""
 WITH due AS (
-  SELECT id, unproductive_claims >= %(max_claims)s AS is_poison
-  FROM order_ledger AS entry WHERE due_at <= now() AND {shared.NOT_SET_ASIDE.format(**_ORDERS)}
+  SELECT id, unproductive_claims >= %(max_claims)s AS is_poison, {shared.WAITED_S} AS waited_s
+  FROM order_ledger AS entry WHERE due_at <= now() AND {conditions.NOT_SET_ASIDE.format(**_ORDERS)}
   ORDER BY due_at LIMIT %(limit)s FOR UPDATE OF entry SKIP LOCKED
 {_CLAIM}"""
 
 # The same for one entry, when the database has refused to claim several of them together.
 CLAIM_ONE = f"""
 WITH due AS (
-  SELECT id, unproductive_claims >= %(max_claims)s AS is_poison
+  SELECT id, unproductive_claims >= %(max_claims)s AS is_poison, {shared.WAITED_S} AS waited_s
   FROM order_ledger WHERE id = %(id)s AND due_at <= now() FOR UPDATE SKIP LOCKED
 {_CLAIM}"""
 # An order that fails after its client cancelled it fails for that reason.
@@ -57,8 +58,7 @@ _FAILURE = """CASE WHEN entry.cancel_requested_at IS NOT NULL AND given.status I
 _TURNS_BACK = "entry.cancel_requested_at IS NOT NULL AND given.status NOT IN ('COMPENSATING', 'AWAITING_AUTHORIZATION')"
 _RETRY_UNLESS_CANCELLED_AT = f"CASE WHEN {_TURNS_BACK} THEN now() ELSE {shared.RETRY_AT} END"
 
-# Save the outcomes for claimed entries. The outbox event of one that has ended is closed with it.
-SAVE = f"""
+_SAVE = f"""
 WITH {shared.NO_LOCK_WAIT}, given AS (
   SELECT * FROM json_to_recordset(%(entries)s) AS given (id uuid, claim_number integer, expected_status text,
     status text, detail text, order_id uuid, retry_count integer, compensating_from text, undone text[],
@@ -77,9 +77,14 @@ WITH {shared.NO_LOCK_WAIT}, given AS (
   UPDATE outbox SET status = CASE saved.status WHEN 'COMPLETED' THEN 'PROCESSED' ELSE 'FAILED' END,
     processed_at = now()
   FROM saved WHERE saved.is_terminal AND outbox.order_ledger_id = saved.id
-)
+)"""
+_SAVED = """
 SELECT id, claim_number, is_cancelled FROM saved
 """
+# Save the outcomes for claimed entries. The outbox event of one that has ended is closed with it.
+SAVE = f"{_SAVE}{_SAVED}"
+# The same when a request got no yes.
+SAVE_WITH_ATTEMPTS = f"{_SAVE}, {shared.NOTED.format(order_id='saved.id', refund_id='NULL::uuid')}{_SAVED}"
 
 DUE = shared.DUE.format(**_ORDERS)
 NEXT_DUE = shared.NEXT_DUE.format(**_ORDERS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Collection, Sequence
 
 import backoff
@@ -11,7 +12,9 @@ import backoff
 from common.database import entry_errors
 from common.database.database import Database, Row
 from common.database.errors import DatabaseBusy
+from common.process import measures
 from orchestrator import abandoned, entries
+from orchestrator.attempts import CALLS
 from orchestrator.entries import Entries
 from orchestrator.group_commit import GroupCommit
 from orchestrator.saga import Saga, SagaT
@@ -44,6 +47,7 @@ class Store:
                 raise
             log.warning("cannot claim entries together, claiming each alone: %s", entry_errors.reason(error))
             rows = self._claim_each(limit)
+        measures.claimed(row["waited_s"] for row in rows)
         if writable_again := [row["id"] for row in rows if row["was_set_aside"]]:
             self.database.all(self._of.sql.IS_WRITABLE_AGAIN, ids=writable_again)
         for row in rows:
@@ -69,7 +73,7 @@ class Store:
         except Exception as error:
             if not entry_errors.may_be_one_entry(error):
                 raise
-            saved = self._save_alone(entry)
+            saved = self._save_noted_or_not(entry)
         return None if saved is None else self._of.as_saved(now, saved)
 
     def release(self, saga: Saga) -> None:
@@ -141,15 +145,28 @@ class Store:
             return None
 
     def _save(self, entries: Sequence[Row]) -> list[Row | None]:
+        is_noted = any(CALLS in entry for entry in entries)
+        noted: Row = {"clock": time.monotonic()} if is_noted else {}
         saved = self.database.all(
-            self._of.sql.SAVE,
+            self._of.sql.SAVE_WITH_ATTEMPTS if is_noted else self._of.sql.SAVE,
             entries=json.dumps(entries),
             lease_s=self.lease_s,
             renew_below_s=self.lease_s * 0.75,  # two calls of at most 10 s each (void, then refund) fit into the rest
+            **noted,
         )
         # The id alone is not enough: a former owner may be in the same group as the current one.
         ours = {(row["id"], row["claim_number"]): row for row in saved}
         return [ours.get((entry["id"], entry["claim_number"])) for entry in entries]
+
+    def _save_noted_or_not(self, entry: Row) -> Row | None:
+        """The record of attempts is for people. An order does not wait for it, and needs nobody because of it."""
+        try:
+            return self._save_alone(entry)
+        except Exception as error:
+            if CALLS not in entry or not entry_errors.may_be_one_entry(error):
+                raise
+            log.error("attempts are not noted: %s", entry_errors.reason(error), extra={self._of.id_name: entry["id"]})
+        return self._save([{name: value for name, value in entry.items() if name != CALLS}])[0]
 
     @backoff.on_exception(
         backoff.expo, DatabaseBusy, giveup=lambda error: not entry_errors.is_delay(error), max_time=LOCK_WAIT_S,

@@ -32,6 +32,7 @@ LOCKS = (
     Lock("locked/local.txt", ("-e .[local]", "-e ./holdfast_client[cli]"), "locked/test.txt"),
     Lock("requirements.txt", ("-e .",), "locked/test.txt"),
     Lock("locked/stripe.txt", ("-e .[stripe]",), "locked/test.txt"),
+    Lock("locked/traces.txt", ("-e .[traces]",), "locked/test.txt"),
     Lock("locked/peers.txt", ("-r benchmarks/requirements.txt",)),
     Lock("locked/tools.txt", ("-r locked/tools.in",)),
 )

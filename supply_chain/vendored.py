@@ -40,7 +40,7 @@ class Component:
     def as_cyclonedx(self) -> dict[str, Any]:
         """The component in an SBOM."""
         return {
-            "bom-ref": f"vendored-{self.name}",
+            "bom-ref": f"vendored-{self.file}",
             "type": "library",
             "name": self.name,
             "version": self.version,

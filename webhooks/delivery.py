@@ -24,6 +24,9 @@ class Delivery:
     is_failing: bool
     """Whether the endpoint has failed since its last success, or has had none."""
 
+    trace_parent: str | None = None
+    """The trace of the request that placed the order. None: it was not traced, or the delivery is about no order."""
+
     @property
     def claim(self) -> Claim:
         """What distinguishes this claim from all others."""
@@ -44,6 +47,8 @@ class NoAnswer:
     """Why there is no answer. The reason is a sentence for the owner of the endpoint."""
 
     reason: str
+    is_blocked: bool = False
+    """Nothing was sent: the address is not allowed."""
 
 
 Outcome = Answer | NoAnswer
@@ -52,3 +57,10 @@ Done = tuple[Delivery, Outcome]
 
 def is_success(outcome: Outcome) -> bool:
     return isinstance(outcome, Answer) and 200 <= outcome.status < 300
+
+
+def word(outcome: Outcome) -> str:
+    """What it was: `yes`, `refused`, `unanswered` or `blocked`."""
+    if isinstance(outcome, Answer):
+        return "yes" if is_success(outcome) else "refused"
+    return "blocked" if outcome.is_blocked else "unanswered"

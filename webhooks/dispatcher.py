@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from common.database import entry_errors
 from common.database.errors import TransientDatabaseError
+from common.process.progress import Progress
 from webhooks.delivery import Answer, Claim, Delivery, Done, Outcome, is_success
 from webhooks.schedule import delay_after
 from webhooks.slow import SlowEndpoints
@@ -45,6 +46,7 @@ class Dispatcher:
         self._claiming = threading.Lock()
         self._woken = threading.Event()
         self.stopping = threading.Event()
+        self.progress = Progress(max(poll_interval_s, LONGEST_PAUSE_S))
 
     def wake(self) -> None:
         """Look for due deliveries now. Safe to call from any thread, at any time."""
@@ -54,6 +56,7 @@ class Dispatcher:
     def run(self) -> None:
         """Dispatch until stopped."""
         while not self.stopping.is_set():
+            self.progress.mark()
             if not self.run_once() and not self._woken.wait(self._poll_interval_s):
                 self._look_at = 0.0
             self._woken.clear()
@@ -89,6 +92,11 @@ class Dispatcher:
         """How many deliveries are being attempted, or wait for their outcome to be saved."""
         with self._lock:
             return len(self._in_flight)
+
+    @property
+    def threads(self) -> int:
+        """How many deliveries can be attempted at once."""
+        return self._threads
 
     def _look(self) -> int:
         """Claim deliveries of every endpoint that has due ones."""

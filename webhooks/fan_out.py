@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from common.database import entry_errors
 from common.database.errors import TransientDatabaseError
+from common.process.progress import Progress
 from webhooks.store import Store
 
 LOOK_AFTER_EVERY_S = 60.0
@@ -24,9 +25,11 @@ class FanOut:
         """:param wake: called after deliveries were made"""
         self._store, self._wake, self._poll_interval_s, self._stopping = store, wake, poll_interval_s, stopping
         self._look_after_at = 0.0
+        self.progress = Progress(poll_interval_s)
 
     def run(self) -> None:
         while not self._stopping.is_set():
+            self.progress.mark()
             if not self.run_once():
                 self._stopping.wait(self._poll_interval_s)
 

@@ -17,6 +17,9 @@ from sqlalchemy.dialects.postgresql import UUID
 
 from common.schema.tables import TransactionId, id_column, identifier, is_one_of, metadata, time_column
 from common.webhooks.deliveries import MAX_RESPONSE_CHARACTERS, STATUSES
+from webhooks.alert_models import operator_alerts
+
+__all__ = ["operator_alerts", "webhook_deliveries", "webhook_endpoints", "webhook_secrets"]
 
 webhook_endpoints = Table(
     "webhook_endpoints",

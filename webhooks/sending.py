@@ -73,13 +73,14 @@ class Sender:
         deadline = time.monotonic() + self._timeout_s
         parts = urlsplit(url)
         if self._only_https and parts.scheme != "https":
-            return NoAnswer("Only https:// addresses are allowed where APP_ENV is production.")
+            return NoAnswer("Only https:// addresses are allowed where APP_ENV is production.", True)
         try:
             with self._connect(parts, deadline) as connection:
                 return _exchange(connection, _request(parts, headers, body), deadline)
         except PROBLEMS as error:
             text = next(text for kind, text in REASONS.items() if isinstance(error, kind))
-            return NoAnswer(storable(text.format(error=error, host=parts.hostname, timeout_s=self._timeout_s)))
+            reason = storable(text.format(error=error, host=parts.hostname, timeout_s=self._timeout_s))
+            return NoAnswer(reason, isinstance(error, AddressRefused))
 
     def _connect(self, parts: SplitResult, deadline: float) -> socket.socket:
         host, port = str(parts.hostname), parts.port or DEFAULT_PORTS[parts.scheme]

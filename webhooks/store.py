@@ -196,7 +196,12 @@ def _delivery(row: Row, event: Row | None, endpoint: Row, *, is_failing: bool) -
     }
     same = ("id", "endpoint_id", "message_id", "order_ledger_id", "claim_number", "attempts")
     return Delivery(
-        **{name: row[name] for name in same}, url=endpoint["url"], headers=headers, body=body, is_failing=is_failing
+        **{name: row[name] for name in same},
+        url=endpoint["url"],
+        headers=headers,
+        body=body,
+        is_failing=is_failing,
+        trace_parent=event["trace_parent"] if event else None,
     )
 
 

@@ -26,6 +26,13 @@ class Callers:
 
 
 @dataclass(frozen=True)
+class Role:
+    """An operator with this role, or a higher one."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Signed:
     """A sender who signs the body. The view checks the signature."""
 
@@ -33,7 +40,7 @@ class Signed:
     """The one with the signature."""
 
 
-Access = Public | Scope | Callers | Signed
+Access = Public | Scope | Callers | Role | Signed
 Guard = Callable[[str | None, Access], str]
 """Checks a request's Authorization header against a route's declaration, and returns the caller's name.
 

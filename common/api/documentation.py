@@ -19,16 +19,16 @@ DAY_S = 86_400
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title><link rel="icon" href="data:,"><script type="module" src="/docs/rapidoc-min.js"></script>
-<link rel="stylesheet" href="/docs/page.css"></head>
-<body><rapi-doc spec-url="/openapi.json" render-style="read" show-header="false" load-fonts="false" theme="light"
+<title>{title}</title><link rel="icon" href="data:,"><script type="module" src="docs/rapidoc-min.js"></script>
+<link rel="stylesheet" href="docs/page.css"></head>
+<body><rapi-doc spec-url="openapi.json" render-style="read" show-header="false" load-fonts="false" theme="light"
  allow-spec-file-load="false" allow-spec-url-load="false" allow-server-selection="false"
  allow-authentication="true"
  use-path-in-nav-bar="true" show-method-in-nav-bar="as-colored-text" sort-endpoints-by="none" primary-color="#2f6f9f"
  nav-bg-color="#f3f5f7" nav-text-color="#33404d" nav-accent-color="#2f6f9f" schema-description-expanded="true"
  allow-search="false" allow-advanced-search="false"
  regular-font="system-ui, sans-serif" mono-font="ui-monospace, monospace"></rapi-doc>
-<noscript>This page needs JavaScript. The same in text: <a href="/openapi.json">/openapi.json</a></noscript>
+<noscript>This page needs JavaScript. The same in text: <a href="openapi.json">openapi.json</a></noscript>
 </body></html>
 """
 

@@ -100,6 +100,7 @@ class SingleLine(fields.String):
         rules += [validate.Regexp(pattern)] if pattern else []
         metadata = {} if pattern else {"pattern": ONE_LINE}
         metadata |= {"example": example} if example else {}
+        metadata |= options.pop("metadata", {})
         super().__init__(validate=rules, metadata=metadata, **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> str:

@@ -12,7 +12,8 @@ from marshmallow import Schema, fields
 
 from common.api import errors
 from common.api.access import Access, Callers, Scope, Signed
-from common.api.routes import Api, Operation, openapi_path
+from common.api.paths import openapi_path
+from common.api.routes import Api, Operation
 from common.process import logs
 
 # The errors that every route can return.

@@ -33,20 +33,11 @@ class Liveness(Schema):
     service = fields.String(required=True)
 
 
-def probes(name: str, title: str) -> Api:
-    """:param name: of the service"""
+def probes(name: str, title: str, *, has_index: bool = True) -> Api:
+    """:param name: of the service :param has_index: False: the service has a first page of its own"""
     api = Api("Probes", "The same in every service.")
-
-    @api.route("GET", "/", answer=Index, status=(200, 302), access=PUBLIC)
-    def index(_: Database) -> Reply:
-        """Where to find what.
-
-        Redirects a browser to the documentation.
-        """
-        data = {"service": name, "title": title, **INDEX}
-        if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
-            return Reply(data, 302, {"Location": INDEX["docs"], "Vary": "Accept"})
-        return Reply(data, 200, {"Vary": "Accept"})
+    if has_index:
+        _add_index(api, name, title)
 
     @api.route("GET", "/health", answer=Health, status=(200, 503), access=PUBLIC)
     def health(database: Database) -> Reply:
@@ -67,3 +58,16 @@ def probes(name: str, title: str) -> Api:
         return {"status": "alive", "service": name}
 
     return api
+
+
+def _add_index(api: Api, name: str, title: str) -> None:
+    @api.route("GET", "/", answer=Index, status=(200, 302), access=PUBLIC)
+    def index(_: Database) -> Reply:
+        """Where to find what.
+
+        Redirects a browser to the documentation.
+        """
+        data = {"service": name, "title": title, **INDEX}
+        if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
+            return Reply(data, 302, {"Location": INDEX["docs"], "Vary": "Accept"})
+        return Reply(data, 200, {"Vary": "Accept"})

@@ -8,7 +8,6 @@ the schema to dump, a `Reply`, or a `StoredResponse`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -18,8 +17,8 @@ from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict
 from werkzeug.routing import BaseConverter
 
-from common.api import idempotency
-from common.api.access import PUBLIC, Access, Guard, Signed
+from common.api import idempotency, request_span
+from common.api.access import PUBLIC, Access, Callers, Guard, Signed
 from common.api.errors import (
     ApiError,
     MalformedJson,
@@ -47,6 +46,13 @@ class PathId(BaseConverter):
     """A type of id in paths. `regex` is what the route accepts, `pattern` the spelling of a well-formed id."""
 
     pattern: ClassVar[str]
+
+
+class TextId(PathId):
+    """An id of letters, digits, `_` and `-`, such as `we_…`. The path with any other text does not exist."""
+
+    regex = "[A-Za-z0-9_-]{1,64}"
+    pattern = f"^{regex}$"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +163,7 @@ def _handler(operation: Operation, context: Any, guard: Guard) -> Callable[..., 
             return _respond(operation, operation.view(context, raw=_raw_body(), signature=signature, **arguments))
         if not operation.is_public:
             g.caller = guard(request.headers.get("Authorization"), operation.access)
+            request_span.begin_for_caller(decides=isinstance(operation.access, Callers))
         if operation.needs_key:
             arguments["idempotency_key"] = idempotency_key()
         if operation.query:
@@ -232,11 +239,6 @@ def idempotency_key() -> str:
     if not idempotency.WELL_FORMED.fullmatch(key):
         raise ValidationFailed(**{"Idempotency-Key": ["Must be 1 to 255 printable ASCII characters."]})
     return key
-
-
-def openapi_path(path: str) -> str:
-    """`/orders/<uuid:order_id>` → `/orders/{order_id}`"""
-    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", path)
 
 
 def _single_values(args: MultiDict[str, str]) -> dict[str, str]:

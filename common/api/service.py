@@ -13,7 +13,7 @@ from flask import Flask, Response, current_app, g, jsonify, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
-from common.api import headers, openapi
+from common.api import headers, openapi, request_span
 from common.api.access import Guard
 from common.api.client_address import Proxies
 from common.api.documentation import add_documentation
@@ -34,14 +34,22 @@ from common.api.routes import Api
 from common.database import errors as database_errors
 from common.database.database import Database
 from common.database.errors import DatabaseBusy, RowsLocked, TransientDatabaseError
-from common.process import logs
+from common.process import logs, measures
 from common.process.settings import Settings
 
 API_VERSION = "1"  # not the release: anyone can read the document, and would know which faults the release has
 MAX_BODY_BYTES = 64 * 1024  # the largest valid order, 50 lines, has about 5 KB
 # A UUID, or one of our ids with a prefix. A card token or an API key has another form.
 OUR_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(auth|cap|re|evt|we)_[0-9A-Za-z]{24}")
+UNEXPECTED = "An unexpected error occurred. To find it in the log, search for the request id."
 log = logging.getLogger(__name__)
+_KNOWN: dict[int, type[ApiError]] = {
+    400: MalformedJson,
+    404: NotFound,
+    413: PayloadTooLarge,
+    415: UnsupportedMediaType,
+    503: ServiceUnavailable,
+}
 
 
 class Service(Flask):
@@ -52,10 +60,13 @@ class Service(Flask):
         return func
 
 
-def create_service(name: str, api: Api, context: Any, settings: Settings, database: Database, guard: Guard) -> Flask:
+def create_service(
+    name: str, api: Api, context: Any, settings: Settings, database: Database, guard: Guard, *, has_index: bool = True
+) -> Flask:
     """A Flask application that serves `api`, and what every service serves.
 
     :param guard: checks the caller of each route that is not public
+    :param has_index: False: `GET /` is a page of the service itself
     """
     logs.configure(name, settings.log_level, settings.log_format)
     app = Service(name, static_folder=None)
@@ -63,6 +74,8 @@ def create_service(name: str, api: Api, context: Any, settings: Settings, databa
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["PROXIES"] = Proxies(settings.trusted_proxies)
     app.config["IS_STOPPING"] = lambda: False  # gunicorn.conf.py replaces it
+    app.config["POOL"], app.config["BREAKERS"] = database.usage, {}  # for the metrics
+    app.config["BACKGROUND"] = ()  # threads that each worker starts and stops
     app.before_request(_begin)
     app.after_request(_finish)
     app.teardown_request(_forget_request)
@@ -72,7 +85,7 @@ def create_service(name: str, api: Api, context: Any, settings: Settings, databa
     app.register_error_handler(ParseException, lambda _: _api_error(BrokenHttp()))  # a chunk of the body
     app.register_error_handler(Exception, _unexpected_error)
     api.mount(app, context, guard)
-    about = probes(name, api.title)
+    about = probes(name, api.title, has_index=has_index)
     about.mount(app, database, guard)
     document = openapi.document(api, about, API_VERSION)
     add_documentation(app, api, document)
@@ -91,12 +104,21 @@ def _finish(response: Response) -> Response:
     response.headers.set(*headers.NO_SNIFF)
     if current_app.config["PROXIES"].is_https(request.environ):
         response.headers.set(*headers.ONLY_HTTPS)
+    _measure(response)
     level = logging.DEBUG if request.path in ("/health", "/live") else logging.INFO
     if log.isEnabledFor(level):
         taken_ms = round((time.perf_counter() - g.started) * 1000, 1)
         extra = {"http_status": response.status_code, "took_ms": taken_ms, **_caller()}
         log.log(level, "%s %s", request.method, _path(), extra=extra)
+    request_span.note_response(response)
     return response
+
+
+def _measure(response: Response) -> None:
+    route = request.url_rule.rule if request.url_rule else "(none)"
+    is_waiting = "wait" in request.args  # on purpose, so its time says nothing about the service
+    seconds = None if is_waiting else time.perf_counter() - g.started
+    measures.request(route, request.method, response.status_code, seconds)
 
 
 def _caller() -> dict[str, str]:
@@ -116,6 +138,7 @@ def _path() -> str:
 
 def _forget_request(_: BaseException | None) -> None:
     """Log lines between two requests belong to neither."""
+    request_span.end()
     if "before" in g:
         logs.request_id.reset(g.before)
 
@@ -127,6 +150,10 @@ def _api_error(error: ApiError) -> tuple[Response, int, dict[str, str]]:
 
 
 def _database_error(error: TransientDatabaseError) -> tuple[Response, int, dict[str, str]]:
+    return _api_error(_database_refusal(error))
+
+
+def _database_refusal(error: TransientDatabaseError) -> ApiError:
     refusals: dict[type[Exception], type[ApiError]] = {
         DatabaseBusy: ServiceUnavailable,
         RowsLocked: Busy,
@@ -134,7 +161,21 @@ def _database_error(error: TransientDatabaseError) -> tuple[Response, int, dict[
     }
     refusal = refusals.get(type(error), DatabaseUnavailable)()
     refusal.__cause__ = error.__cause__ or error
-    return _api_error(refusal)
+    return refusal
+
+
+def refusal_of(error: Exception) -> ApiError:
+    """What to tell the caller, where the answer is not JSON. Logs what an operator has to know."""
+    if isinstance(error, TransientDatabaseError):
+        error = _database_refusal(error)
+    elif isinstance(error, HTTPException):
+        error = _KNOWN.get(error.code or 500, ApiError)()
+    elif not isinstance(error, ApiError):
+        log.error("unexpected error", exc_info=error)
+        return ApiError(UNEXPECTED)
+    if error.status >= 500:
+        log.warning("answered %s: %s", error.code, error.__cause__ or error.message)
+    return error
 
 
 def _http_error(error: HTTPException) -> Response:
@@ -142,15 +183,8 @@ def _http_error(error: HTTPException) -> Response:
     code = error.code or 500
     if code < 400:  # a redirect is not an error
         return Response(status=code, headers=error.get_headers())
-    known = {
-        400: MalformedJson,
-        404: NotFound,
-        413: PayloadTooLarge,
-        415: UnsupportedMediaType,
-        503: ServiceUnavailable,
-    }
-    if code in known:
-        body = known[code]().body()
+    if code in _KNOWN:
+        body = _KNOWN[code]().body()
     else:
         phrase = HTTPStatus(code).phrase
         body = ApiError(f"{phrase}.").body() | {"error": re.sub(r"\W+", "_", phrase.lower())}
@@ -164,4 +198,4 @@ def _http_error(error: HTTPException) -> Response:
 
 def _unexpected_error(error: Exception) -> tuple[Response, int, dict[str, str]]:
     log.error("unexpected error", exc_info=error)
-    return _api_error(ApiError("An unexpected error occurred. To find it in the log, search for the request id."))
+    return _api_error(ApiError(UNEXPECTED))

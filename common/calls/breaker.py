@@ -48,6 +48,12 @@ class Breaker:
         with self._lock:
             return self._left_s()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it keeps calls away."""
+        with self._lock:
+            return self._failures >= self._opens_after
+
     def _left_s(self) -> float:
         left = self._probe_at - self._clock() if self._failures >= self._opens_after else 0
         return left + random.random() * self._pause_s if left > 0 else 0

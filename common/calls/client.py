@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 import requests
@@ -22,35 +22,66 @@ from requests.structures import CaseInsensitiveDict
 from common.calls.transport import Transport, trusting
 from common.json_text import encode
 from common.json_text.decode import NotJson, decode
-from common.json_text.storable import storable
+from common.json_text.storable import MAX_LENGTH, storable
+from common.process import measures
 from common.process.logs import request_id, without_secrets
+from common.tracing import tracer
+from common.tracing.tracer import Kind
 
 CONNECT_TIMEOUT_S = 2
 READ_TIMEOUT_S = 8
 # Any call may be refused with these codes. Each call adds its own.
 ALWAYS_REFUSALS = frozenset({"validation_error", "malformed_json", "missing_idempotency_key", "idempotency_key_reused"})
 ALARM_EVERY_S = 60.0
+MAX_CODE = 100  # characters of an error code that is not in the contract
 REFUSING_STATUSES = frozenset({400, 402, 404, 409, 422})
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Yes:
+class Attempt:
+    """A request that was refused or not answered, for the record of a saga."""
+
+    kind: Literal["refused", "unanswered"]
+    began: float
+    """By `time.monotonic`."""
+    took_ms: int
+    status: int | None
+    """None: no answer came."""
+    code: str | None
+    message: str
+
+
+@dataclass(frozen=True)
+class _Told:
+    attempts: tuple[Attempt, ...] = field(default=(), compare=False, repr=False, kw_only=True)
+    """The requests that led to this answer and got no yes."""
+
+
+@dataclass(frozen=True)
+class Yes(_Told):
     body: dict[str, Any]
     is_replayed: bool = field(default=False, compare=False)
     """Whether it is the stored answer to an earlier call with the same key."""
 
 
 @dataclass(frozen=True)
-class No:
+class No(_Told):
     code: str
     message: str
     details: dict[str, Any] = field(default_factory=dict)
+    status: int | None = field(default=None, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True)
-class Nothing:
+class Nothing(_Told):
     reason: str
+    status: int | None = field(default=None, compare=False, repr=False, kw_only=True)
+    """None: no answer came."""
+    code: str | None = field(default=None, compare=False, repr=False, kw_only=True)
+    """The error code of the answer, or the kind of failure."""
+    message: str = field(default="", compare=False, repr=False, kw_only=True)
+    """What the answer says about itself."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +97,11 @@ class NoEffect(Nothing):
 
 
 Answer = Yes | No | Nothing
+
+
+def word(answer: Answer) -> str:
+    """`yes`, `no` or `nothing`."""
+    return "yes" if isinstance(answer, Yes) else "no" if isinstance(answer, No) else "nothing"
 
 
 class ServiceClient:
@@ -99,27 +135,50 @@ class ServiceClient:
         :param refusals: the error codes that the API contract names for this call
         :param is_yes: whether a 2xx body answers this request; if not, it counts as nothing
         """
+        began = time.perf_counter()
+        answer = self._answer(lambda: self._send(method, path, body, params, key), refusals, is_yes)
+        measures.call(self.name, word(answer), time.perf_counter() - began)
+        return answer
+
+    def _answer(
+        self,
+        send: Callable[[], requests.Response],
+        refusals: frozenset[str],
+        is_yes: Callable[[dict[str, Any]], bool],
+    ) -> Answer:
         try:
-            response = self._transport().send(
-                self._prepared(method, path, body, params, key), timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
-            )
+            response = send()
         except requests.exceptions.SSLError as error:
             log.warning("%s: the TLS connection failed: %s. REQUESTS_CA_BUNDLE names a private CA.", self.name, error)
-            return Nothing(f"{self.name}: SSLError")
+            return Nothing(f"{self.name}: SSLError", code="SSLError")
         except requests.RequestException as error:
-            return Nothing(f"{self.name}: {type(error).__name__}")
+            return Nothing(f"{self.name}: {type(error).__name__}", code=type(error).__name__)
         answer = self._read(response.status_code, response.content, refusals, is_yes)
         if isinstance(answer, Yes) and response.headers.get("Idempotency-Replayed") == "true":
             return Yes(answer.body, is_replayed=True)
         return answer
+
+    def _send(
+        self, method: str, path: str, body: dict[str, Any] | None, params: dict[str, str] | None, key: str | None
+    ) -> requests.Response:
+        """The span has neither the path nor the query: they have ids."""
+        attributes = {"http.request.method": method, "peer.service": self.name}
+        with tracer.span(f"{method} {self.name}", Kind.CLIENT, attributes) as span:
+            response = self._transport().send(
+                self._prepared(method, path, body, params, key), timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
+            )
+            span.set("http.response.status_code", response.status_code)
+            if response.status_code >= 400:
+                span.fail(str(response.status_code))
+            return response
 
     def _read(
         self, status: int, content: bytes, refusals: frozenset[str], is_yes: Callable[[dict[str, Any]], bool]
     ) -> Answer:
         if status in (401, 403):
             self._alarm(status)
-            return NotAllowed(f"{self.name}: status {status}")
-        unreadable = Nothing(f"{self.name}: unreadable answer with status {status}")
+            return NotAllowed(f"{self.name}: status {status}", status=status, code="not_allowed")
+        unreadable = Nothing(f"{self.name}: unreadable answer with status {status}", status=status, code="unreadable")
         try:
             body = decode(content)
         except NotJson:
@@ -137,10 +196,15 @@ class ServiceClient:
         code, details = body.get("error"), body.get("details")
         details = details if isinstance(details, dict) else {}
         if status == 503 and code == "busy":
-            return NoEffect(f"{self.name}: busy", details)
+            return NoEffect(f"{self.name}: busy", details, status=status, code=code)
         if status in REFUSING_STATUSES and isinstance(code, str) and code in refusals:
-            return No(code, _message(code, body.get("message", ""), details), details)
-        return Nothing(f"{self.name}: status {status}")
+            return No(code, _message(code, body.get("message", ""), details), details, status=status)
+        return Nothing(
+            f"{self.name}: status {status}",
+            status=status,
+            code=_foreign(code, MAX_CODE),
+            message=_foreign(body.get("message")) or "",
+        )
 
     def _alarm(self, status: int) -> None:
         """Tell an operator, at most once a minute."""
@@ -163,6 +227,8 @@ class ServiceClient:
             request.headers["Authorization"] = self._authorization()
         if key is not None:
             request.headers["Idempotency-Key"] = key
+        if trace_parent := tracer.trace_parent():
+            request.headers["traceparent"] = trace_parent
         # In UTF-8: with escapes, a long payment token could exceed the limit of a body.
         request.body = None if body is None else encode.readable(body).encode()
         request.prepare_content_length(request.body)
@@ -174,6 +240,11 @@ class ServiceClient:
             transport = Transport(self._base_url, self._tls)
             self._local.transport = os.getpid(), transport
         return transport
+
+
+def _foreign(text: Any, max_length: int = MAX_LENGTH) -> str | None:
+    """Text of an answer that is not in the contract, or None if it is not text."""
+    return storable(without_secrets(text), max_length) if isinstance(text, str) else None
 
 
 def _message(code: str, message: Any, details: dict[str, Any]) -> str:

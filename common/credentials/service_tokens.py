@@ -19,7 +19,7 @@ Clock = Callable[[], float]
 PARTICIPANTS = ("orders_service", "inventory_service", "payments_service")
 OPS = "ops"
 """The caller that may call every route of the participants."""
-CALLERS = ("edge_api", "orchestrator", OPS)
+CALLERS = ("edge_api", "orchestrator", "console", OPS)
 LIFETIME_S = 300
 OPS_LIFETIME_S = 3600
 RENEW_BEFORE_S = 60  # much longer than a call takes

@@ -9,7 +9,7 @@ import os
 import random
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -47,10 +47,11 @@ IDLE_CHECK_S = 1.0  # a connection idle for longer is checked before use: the se
 class Database:
     """A pool of at most `size` connections of this process. None is opened early, none survives a fork."""
 
-    def __init__(self, url: str, *, name: str, size: int) -> None:
+    def __init__(self, url: str, *, name: str, size: int, limits: Mapping[str, str] | None = None) -> None:
+        """:param limits: of each statement, in the place of the usual ones (sessions.py)"""
         self.url, self._name, self._size = url, name, size
         self._prepares = True
-        self._sessions = Sessions(url, name)
+        self._sessions = Sessions(url, name, limits)
         self._is_current = False
         self._forget_connections()
         forget = weakref.WeakMethod(self._forget_connections)  # the hook outlives the pool
@@ -105,6 +106,10 @@ class Database:
             return False
         return True
 
+    def usage(self) -> dict[str, int]:
+        """How many connections of the pool are in use, idle, and not open."""
+        return self._pool.usage()
+
     def close(self) -> None:
         self._pool.close()
 
@@ -133,7 +138,7 @@ class Database:
             pass  # `error` remains the best explanation
 
     def _until_no_conflict(self, work: Callable[[Transaction], T], autocommit: bool) -> T:
-        lock_wait = LockWait()
+        lock_wait = LockWait(self._sessions.lock_limit_s)
         for failures in range(1, TRIES):
             try:
                 return self._try(work, autocommit, lock_wait)

@@ -35,11 +35,12 @@ class Pool:
     def __init__(self, open_: Callable[[], Session], size: int, is_alive: Callable[[Pooled], bool]) -> None:
         """:param is_alive: called before an idle connection is used again"""
         self._open, self._is_alive = open_, is_alive
+        self._size, self._in_use = size, 0
         self._free = threading.Semaphore(size)
         self._idle: list[Pooled] = []
         self._generation = 0
         self._answered_at = float("-inf")
-        self._lock = threading.Lock()  # guards the three above; never held while waiting
+        self._lock = threading.Lock()  # guards the four above; never held while waiting
 
     def take(self, wait_s: float) -> Pooled:
         """:raises TimeoutError: when all stay in use for that time :raises psycopg2.Error: when none can be opened"""
@@ -47,6 +48,7 @@ class Pool:
             raise TimeoutError("all connections are in use")
         try:
             with self._lock:
+                self._in_use += 1
                 pooled = self._idle.pop() if self._idle else None
             if pooled and not self._is_alive(pooled):
                 self.invalidate(pooled)
@@ -54,7 +56,7 @@ class Pool:
                 pooled = None
             return pooled or self._new()
         except BaseException:
-            self._free.release()
+            self._release()
             raise
 
     def give_back(self, pooled: Pooled) -> None:
@@ -72,7 +74,13 @@ class Pool:
             _close(pooled)
         if surplus:
             _close(surplus)
-        self._free.release()
+        self._release()
+
+    def usage(self) -> dict[str, int]:
+        """How many connections are in use, idle, and not open. Together they are the size."""
+        with self._lock:
+            in_use, idle = self._in_use, len(self._idle)
+        return {"in_use": in_use, "idle": idle, "unopened": max(self._size - in_use - idle, 0)}
 
     def answered_within(self, seconds: float) -> bool:
         """Whether the server has answered on any of these connections in this time, and none was lost since."""
@@ -85,6 +93,11 @@ class Pool:
     def close(self) -> None:
         """Close all connections, in the same way."""
         self._end(self._generation)
+
+    def _release(self) -> None:
+        with self._lock:
+            self._in_use -= 1
+        self._free.release()
 
     def _new(self) -> Pooled:
         generation = self._generation  # before it is opened: a loss meanwhile may affect this connection too

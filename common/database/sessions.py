@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -47,9 +48,17 @@ class Sessions:
     because the next transaction may run on another server connection. Then the limits travel with each transaction.
     """
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, url: str, name: str, limits: Mapping[str, str] | None = None) -> None:
+        """:param limits: in the place of some LIMITS"""
         self._url, self._name = url, name
+        self._limits = {**LIMITS, **(limits or {})}
         self._takes_options = True
+
+    @property
+    def lock_limit_s(self) -> float:
+        """The lock_timeout of its connections."""
+        text = self._limits["lock_timeout"]
+        return float(text[:-2]) / 1000 if text.endswith("ms") else float(text.removesuffix("s"))
 
     def open(self) -> Session:
         connection = self._connect()
@@ -57,12 +66,12 @@ class Sessions:
         with connection.cursor() as cursor:
             cursor.execute(HAS_MARK)
             ((has_limits,),) = cursor.fetchall()
-        return Session(connection, "" if has_limits else limits_for_one_transaction())
+        return Session(connection, "" if has_limits else limits_for_one_transaction(self._limits))
 
     def _connect(self) -> Any:
         if self._takes_options:
             try:
-                return connect(self._url, name=self._name, options=_options())
+                return connect(self._url, name=self._name, options=_options(self._limits))
             except psycopg2.OperationalError as error:
                 if not _refuses_options(error):
                     raise
@@ -89,13 +98,13 @@ def parameters(url: str, *, name: str, options: str = "") -> dict[str, Any]:
     return merged
 
 
-def limits_for_one_transaction() -> str:
-    of_one = {**LIMITS, "transaction_isolation": ISOLATION}
+def limits_for_one_transaction(limits: Mapping[str, str] = LIMITS) -> str:
+    of_one = {**limits, "transaction_isolation": ISOLATION}
     return "".join(f"SET LOCAL {name} = '{value}'; " for name, value in of_one.items())
 
 
-def _options() -> str:
-    of_session = {**LIMITS, "default_transaction_isolation": ISOLATION.replace(" ", r"\ "), MARK: "on"}
+def _options(limits: Mapping[str, str]) -> str:
+    of_session = {**limits, "default_transaction_isolation": ISOLATION.replace(" ", r"\ "), MARK: "on"}
     return " ".join(f"-c {name}={value}" for name, value in of_session.items())
 
 

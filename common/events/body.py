@@ -14,10 +14,13 @@ from common.api.fields import rfc3339
 COLUMNS = """
 e.id, e.type, e.at, e.order_ledger_id, e.order_id, l.client_request_id, l.reference,
   COALESCE(l.metadata, '{}') AS metadata, e.status, e.sequence, l.total_amount_cents, e.refunded_cents, l.currency,
-  e.failure_code, e.failure_message, e.refund_id
+  e.failure_code, e.failure_message, e.refund_id, l.trace_parent
 """
 READ = f"SELECT {COLUMNS} FROM events AS e JOIN order_ledger AS l ON l.id = e.order_ledger_id"
-"""The rows of `event_body`. Conditions can be added: `e` is the event, `l` its ledger entry."""
+"""The rows of `event_body`, with the `trace_parent` of the request that placed the order.
+
+Conditions can be added: `e` is the event, `l` its ledger entry.
+"""
 
 DATA = (
     "order_ledger_id",

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 # In the order of the Procfile. Process managers (honcho, foreman) give PORT to the first line and 100 more to each
 # further one; `make run` does the same.
-LINES = ("web", "orders_service", "inventory_service", "payments_service", "orchestrator", "webhooks")
+LINES = ("web", "orders_service", "inventory_service", "payments_service", "console", "orchestrator", "webhooks")
 PARTICIPANTS = LINES[1:4]
-SERVICES = ("edge_api", *PARTICIPANTS)
+SERVICES = ("edge_api", *PARTICIPANTS, "console")
 PORT_STEP = 100
 DEFAULT_PORT = 8000
 LOOPBACK = "127.0.0.1"
@@ -28,14 +28,15 @@ def service_of(arguments: Sequence[str]) -> str:
 
 
 def defaults(environ: Mapping[str, str], service: str = "") -> dict[str, str]:
-    """Defaults for this process: the participants' addresses and, for a participant, its own.
+    """Defaults for this process: the participants' addresses and, for a participant and the console, its own.
 
-    Only services call a participant, so it listens on this machine only unless BIND_HOST says otherwise.
+    Only services call a participant, and only operators the console, so they listen on this machine only unless
+    BIND_HOST says otherwise.
     """
     base, host = _base_port(environ), environ.get("BIND_HOST") or LOOPBACK
-    ports = {name: base + PORT_STEP * LINES.index(name) for name in PARTICIPANTS}
+    ports = {name: base + PORT_STEP * LINES.index(name) for name in (*PARTICIPANTS, "console")}
     own = {"BIND_HOST": LOOPBACK, "PORT": str(ports[service])} if service in ports else {}
-    return own | {f"{name.upper()}_URL": url_of(host, port) for name, port in ports.items()}
+    return own | {f"{name.upper()}_URL": url_of(host, ports[name]) for name in PARTICIPANTS}
 
 
 def _base_port(environ: Mapping[str, str]) -> int:

@@ -26,6 +26,14 @@ class Checked(Protocol):
     def retain_orders_days(self) -> int: ...
     @property
     def retain_keys_days(self) -> int: ...
+    @property
+    def console_oidc_issuer(self) -> str: ...
+    @property
+    def console_oidc_client_id(self) -> str: ...
+    @property
+    def console_oidc_client_secret(self) -> str: ...
+    @property
+    def console_oidc_roles(self) -> tuple[tuple[str, str], ...]: ...
 
 
 def problems(settings: Checked) -> list[str]:
@@ -36,6 +44,7 @@ def problems(settings: Checked) -> list[str]:
             f"RETAIN_KEYS_DAYS must not be less than RETAIN_ORDERS_DAYS ({settings.retain_orders_days}), and is "
             f"{settings.retain_keys_days}: an order's key must be refused for at least as long as the order is kept"
         )
+    found += _of_sign_in(settings)
     if settings.app_env == "test":
         return found
     if settings.lease_s < SHORTEST_LEASE_S:
@@ -54,3 +63,16 @@ def problems(settings: Checked) -> list[str]:
             f"{settings.webhook_lease_s:g}: a delivery would be sent again while its receiver may still answer"
         )
     return found
+
+
+def _of_sign_in(settings: Checked) -> list[str]:
+    """OpenID Connect needs all of its settings, or none."""
+    values = {
+        "CONSOLE_OIDC_ISSUER": settings.console_oidc_issuer,
+        "CONSOLE_OIDC_CLIENT_ID": settings.console_oidc_client_id,
+        "CONSOLE_OIDC_CLIENT_SECRET": settings.console_oidc_client_secret,
+        "CONSOLE_OIDC_ROLES": settings.console_oidc_roles,
+    }
+    given = [name for name, value in values.items() if value]
+    missing = [name for name in values if name not in given]
+    return [f"{given[0]} is set without {', '.join(missing)}: nobody could sign in"] if given and missing else []

@@ -14,6 +14,8 @@ from typing import Any
 
 #: The request (or the saga) that this thread processes. It is on every line while it is set.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
+#: The id of the trace of what this thread does, 32 hexadecimal digits. Empty: it is not traced.
+trace_id: ContextVar[str] = ContextVar("trace_id", default="")
 WELL_FORMED_REQUEST_ID = re.compile(r"[A-Za-z0-9._~:+/=-]{1,128}")
 
 _as_json = json.JSONEncoder(default=str, ensure_ascii=False).encode  # json.dumps would create an encoder for each line
@@ -64,6 +66,7 @@ class _JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "service": self._service,
             "request_id": request_id.get(),
+            "trace_id": trace_id.get(),
             "logger": record.name,
             "message": without_secrets(record.getMessage()),
             **_extra(record),

@@ -5,6 +5,7 @@ No message repeats the text, because it may hold a password.
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
 import ssl
@@ -31,6 +32,13 @@ def whole(low: int, high: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def port_or_nothing(text: str) -> int:
+    """0: none."""
+    if text and not (re.fullmatch("[0-9]{1,5}", text) and 1 <= int(text) <= 65535):
+        raise ValueError("a whole number from 1 to 65535")
+    return int(text or 0)
 
 
 def days(shortest: int) -> Callable[[str], int]:
@@ -66,6 +74,13 @@ def choice(*words: str) -> Callable[[str], str]:
     return parse
 
 
+def boolean(text: str) -> bool:
+    """As in the specification of OpenTelemetry."""
+    if text.lower() not in ("true", "false"):
+        raise ValueError("one of true, false")
+    return text.lower() == "true"
+
+
 def http_url(text: str) -> str:
     try:
         parts = urlsplit(text)
@@ -75,6 +90,31 @@ def http_url(text: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
         raise ValueError("an http:// or https:// address, without a user")
     return text.rstrip("/")
+
+
+def http_url_or_nothing(text: str) -> str:
+    return http_url(text) if text else ""
+
+
+def webhook_url(text: str) -> str:
+    """An address as it is: a slash at its end belongs to it."""
+    if text:
+        http_url(text)
+        if not re.fullmatch(r"[\x21-\x7e]{1,2000}", text):
+            raise ValueError("an address of at most 2,000 printable ASCII characters")
+    return text
+
+
+def webhook_secret(text: str) -> str:
+    """As Standard Webhooks has it: 24 to 64 bytes in base64, after `whsec_`."""
+    if text:
+        try:
+            secret = base64.b64decode(re.fullmatch("whsec_(.+)", text)[1], validate=True)  # type: ignore[index]
+        except (TypeError, ValueError):
+            secret = b""
+        if not 24 <= len(secret) <= 64:
+            raise ValueError("a secret of 24 to 64 bytes in base64 that begins with whsec_")
+    return text
 
 
 def database_url(text: str) -> str:
@@ -158,3 +198,25 @@ def ca_bundle(text: str) -> str:
     except OSError:
         raise ValueError("a file of certificates in PEM, or a folder of them") from None
     return text
+
+
+def on_or_off(text: str) -> bool:
+    if text not in ("on", "off"):
+        raise ValueError("one of on and off")
+    return text == "on"
+
+
+def url_path(text: str) -> str:
+    """The path without the slash at its end. Empty: the root."""
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*/?", text):
+        raise ValueError("a path such as /ops/holdfast")
+    return text.rstrip("/")
+
+
+def roles_of_groups(text: str) -> tuple[tuple[str, str], ...]:
+    """Pairs of a role and a group of the provider."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    pairs = [re.fullmatch(r"(viewer|operator|admin)=(\S+)", part) for part in parts]
+    if not all(pairs):
+        raise ValueError("a comma-separated list such as admin=ops-admins,operator=ops,viewer=staff")
+    return tuple((pair[1], pair[2]) for pair in pairs if pair)

@@ -28,7 +28,11 @@ class Checked(Protocol):
     @property
     def mock_latency_ms(self) -> int: ...
     @property
+    def console_oidc_issuer(self) -> str: ...
+    @property
     def service_token_keys(self) -> tuple[str, ...]: ...
+    @property
+    def alert_webhook_url(self) -> str: ...
     @property
     def database_url(self) -> str: ...
     @property
@@ -52,6 +56,10 @@ def problems(settings: Checked, environ: Mapping[str, str], names: Mapping[str, 
     ):
         if value:
             yield f"{name} must be 0 {WHERE}: it makes payments fail or wait, for tests"
+    if settings.alert_webhook_url.startswith("http:"):
+        yield f"ALERT_WEBHOOK_URL must begin with https:// {WHERE}: what it sends could be read and changed on its way"
+    if settings.console_oidc_issuer.startswith("http://"):
+        yield f"CONSOLE_OIDC_ISSUER must be an https:// address {WHERE}: anyone on the way could sign in"
     for key in settings.service_token_keys:
         if reason := weakness(key, SHORTEST_KEY):
             yield f"SERVICE_TOKEN_KEYS has a secret that can be guessed: {WHERE} each must {reason}"

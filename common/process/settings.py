@@ -10,20 +10,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
-from common.process import addresses, consistency, gateway, production
+from common.process import addresses, consistency, gateway, production, traces
 from common.process.parsers import (
     Network,
+    boolean,
     ca_bundle,
     choice,
     currency,
     database_url_or_nothing,
     days,
     http_url,
+    http_url_or_nothing,
     networks,
     number,
+    on_or_off,
+    port_or_nothing,
+    roles_of_groups,
     secret_list,
     stripe_key,
     stripe_webhook_secret,
+    url_path,
+    webhook_secret,
+    webhook_url,
     whole,
 )
 
@@ -68,6 +76,7 @@ class Settings:
         "",
         "the orchestrator's address without a pooler, for `LISTEN`; empty: `ORCHESTRATOR_DATABASE_URL`",
     )
+    console_database_url: str = setting(database_url_or_nothing, "", "the same for the console")
     webhooks_database_url: str = setting(database_url_or_nothing, "", "the same for the process `webhooks`")
     audit_database_url: str = setting(
         database_url_or_nothing,
@@ -75,10 +84,19 @@ class Settings:
         "the same for commands that only read: `check`, `audit`, `reconcile`, list `attention`",
     )
     bind_host: str = setting(
-        str, "0.0.0.0", "address a web process listens on; for the participants, and with `make run`: 127.0.0.1"
+        str,
+        "0.0.0.0",
+        "address a web process listens on; for the participants, the console, and with `make run`: 127.0.0.1",
     )
     port: int = setting(
-        whole(1, 65535), "8000", "port a web process listens on; for the participants: 8100, 8200 and 8300"
+        whole(1, 65535),
+        "8000",
+        "port a web process listens on; for the participants: 8100, 8200 and 8300; for the console: 8400",
+    )
+    metrics_port: int = setting(
+        port_or_nothing,
+        "",
+        "port of `/metrics` of this process, at `BIND_HOST`; it must not be public; empty: no metrics",
     )
     web_concurrency: int = setting(whole(1, 64), "2", "gunicorn workers of each web process")
     web_threads: int = setting(whole(1, 256), "8", "threads of each gunicorn worker")
@@ -192,6 +210,32 @@ class Settings:
     webhook_allow_networks: tuple[Network, ...] = setting(
         networks, "", "networks that are not public, to which webhooks may be delivered nevertheless; empty: none"
     )
+    console_path: str = setting(
+        url_path, "", "console: the path under which a proxy shows it, such as `/ops/holdfast`; empty: at the root"
+    )
+    console_read_only: bool = setting(
+        on_or_off, "off", "console: `on`: nothing can be changed, whatever role an operator has"
+    )
+    alert_webhook_url: str = setting(
+        webhook_url, "", "webhooks: where operators are told of what needs them; a secret; empty: nobody is told"
+    )
+    alert_webhook_format: str = setting(
+        choice("json", "slack"), "json", 'webhooks: `slack`: what is sent is `{"text": …}`'
+    )
+    alert_webhook_secret: str = setting(
+        webhook_secret, "", "webhooks: signs what operators are told; empty: it is not signed"
+    )
+    holdfast_console_url: str = setting(
+        http_url_or_nothing, "", "where the console is, for the links in what operators are told; empty: no links"
+    )
+    console_oidc_issuer: str = setting(
+        http_url_or_nothing, "", "console: the OpenID provider with which operators sign in; empty: with keys only"
+    )
+    console_oidc_client_id: str = setting(str, "", "console: its id at that provider")
+    console_oidc_client_secret: str = setting(str, "", "console: its secret there")
+    console_oidc_roles: tuple[tuple[str, str], ...] = setting(
+        roles_of_groups, "", "console: which groups have which role, such as `admin=ops-admins,viewer=staff`"
+    )
     app_env: str = setting(
         choice("development", "test", "staging", "production"),
         "development",
@@ -213,6 +257,19 @@ class Settings:
     retain_keys_days: int = setting(
         days(400), "0", "how long a key is refused after its order was deleted, from its first use; 0: forever"
     )
+    otel_exporter_otlp_endpoint: str = setting(
+        http_url_or_nothing, "", "the collector of OpenTelemetry that traces are sent to; empty: nothing is traced"
+    )
+    otel_exporter_otlp_traces_endpoint: str = setting(
+        http_url_or_nothing, "", "the same with its whole path, for traces only"
+    )
+    otel_sdk_disabled: bool = setting(boolean, "false", "`true`: nothing is traced, whatever the other settings say")
+    otel_service_name: str = setting(
+        str, "", "the name of the processes in traces; empty: each has its own, such as `holdfast-edge_api`"
+    )
+    otel_traces_sampler_arg: float = setting(
+        number(0, 1), "1", "share of the orders whose traces are exported"
+    )
     holdfast_operator: str = setting(
         str, "", "who runs a command of `ops`, for the record of operators; empty: the user and the host"
     )
@@ -224,6 +281,11 @@ class Settings:
     def ca_bundle(self) -> str:
         """Empty: the usual certificates."""
         return self.requests_ca_bundle or self.ssl_cert_file
+
+    @property
+    def traces_are_on(self) -> bool:
+        has_collector = bool(self.otel_exporter_otlp_endpoint or self.otel_exporter_otlp_traces_endpoint)
+        return has_collector and not self.otel_sdk_disabled
 
     def database_names(self, process: str) -> dict[str, str]:
         """The variables that a process's addresses of the database come from."""
@@ -268,7 +330,7 @@ class Settings:
             problems.append(NO_DATABASE)
         if not problems:
             settings = cls(**(values | _databases(values, process)))
-            problems = consistency.problems(settings)
+            problems = [*consistency.problems(settings), *traces.problems(settings)]
             if process == "payments_service":
                 problems += gateway.problems(settings)
             if settings.app_env == "production":

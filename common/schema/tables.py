@@ -50,6 +50,17 @@ def cents_column(name: str, *, nullable: bool = False) -> Column[int]:
     return Column(name, BigInteger, nullable=nullable)
 
 
+def trace_parent_column() -> Column[str]:
+    """The `traceparent` of the request that wrote the row. Null: it was not traced."""
+    return Column("trace_parent", Text)
+
+
+def trace_parent_check() -> CheckConstraint:
+    return CheckConstraint(
+        "trace_parent ~ '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$'", name="trace_parent"
+    )
+
+
 def is_one_of(column: str, words: tuple[str, ...]) -> str:
     """The SQL of a CHECK that a column holds one of these words."""
     return f"{column} IN ({', '.join(repr(str(word)) for word in words)})"

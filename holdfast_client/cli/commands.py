@@ -8,6 +8,7 @@ from holdfast_client.cli.connection import Connection
 from holdfast_client.cli.endpoints import endpoints
 from holdfast_client.cli.events import events
 from holdfast_client.cli.failures import Reporting
+from holdfast_client.cli.ops import ops
 from holdfast_client.cli.orders import orders
 from holdfast_client.cli.products import products
 from holdfast_client.cli.profiles import profiles
@@ -29,6 +30,7 @@ Where the address and the key come from, the first that has one of them:
   HOLDFAST_URL and HOLDFAST_API_KEY
   var/credentials.env in this folder, which `make run` writes
   the profile named default
+`holdfast ops` calls the console, and has other names for the same places: see holdfast ops --help
 """
 
 
@@ -57,7 +59,10 @@ def holdfast(
     env_api_key: str | None,
     retry_for: float,
 ) -> None:
-    """Place, follow and refund orders, change products, and receive webhooks on your own machine."""
+    """Place, follow and refund orders, change products, and receive webhooks on your own machine.
+
+    For operators: `holdfast ops` sees and mends what runs.
+    """
     context.obj = Connection(
         given=(url, api_key), profile=profile, environment=(env_url, env_api_key), retry_for=retry_for
     )
@@ -65,5 +70,5 @@ def holdfast(
 
 for command in (refund, refunds):
     orders.add_command(command)
-for group in (orders, products, events, webhooks, endpoints, profiles):
+for group in (orders, products, events, webhooks, endpoints, ops, profiles):
     holdfast.add_command(group)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import IO, Any
+from collections.abc import Mapping
+from typing import IO, Any, Protocol
 
 import click
 
@@ -24,6 +25,29 @@ ADVICE = {
     "refund_exceeds_remaining": "See what was refunded: holdfast orders refunds ORDER_LEDGER_ID",
     "insufficient_stock": "Add pieces: holdfast products stock PRODUCT_ID QUANTITY",
 }
+
+ADVICE_OF_CONSOLE = {
+    "unauthorized": "Check the operator's key: HOLDFAST_OPERATOR_KEY, or `holdfast profiles list`.",
+    "forbidden": "Ask an admin for a key with that role.",
+    "order_not_cancellable": "See where it stands: holdfast ops order ORDER_LEDGER_ID",
+    "order_not_refundable": "Only a completed order can be refunded. Cancel it: holdfast ops cancel ORDER_LEDGER_ID",
+    "refund_exceeds_remaining": "See what was refunded: holdfast ops order ORDER_LEDGER_ID",
+    "not_retryable": "See what it is doing: holdfast ops order ORDER_LEDGER_ID",
+    "needs_no_attention": "See what does: holdfast ops attention",
+    "more_orders_fit": "See how many fit now, and start again.",
+    "read_only": "The setting CONSOLE_READ_ONLY of the console forbids every change.",
+}
+
+
+class Names(Protocol):
+    """What `failed` needs to know of a server."""
+
+    @property
+    def server(self) -> str: ...
+    @property
+    def advice(self) -> Mapping[str, str]: ...
+    @property
+    def wrong_address(self) -> tuple[str, ...]: ...
 
 
 class Failed(click.ClickException):
@@ -60,19 +84,19 @@ class Reporting(click.Group):
         try:
             return super().invoke(ctx)
         except HoldfastError as error:
-            raise failed(error, ctx.obj.address) from error
+            raise failed(error, ctx.obj.address, ctx.obj.names) from error
 
 
-def failed(error: HoldfastError, url: str) -> Failed:
+def failed(error: HoldfastError, url: str, names: Names) -> Failed:
     """What to say about an exception of the client."""
     if isinstance(error, Unavailable):
         return _unavailable(error, url)
-    if error.code == "unreadable_answer":
-        return Unreachable(f"{url} is not the address of an Edge API. {error.message}", "Check the address.")
+    if error.code in names.wrong_address:
+        return Unreachable(f"{url} is not the address of {names.server}. {error.message}", "Check the address.")
     facts = ", ".join(filter(None, (error.code, f"request id {error.request_id}" if error.request_id else "")))
     lines = [f"{error.message} ({facts})" if facts else error.message]
     lines += [f"  {name}: {_as_text(value)}" for name, value in error.details.items()]
-    return Failed("\n".join(lines), ADVICE.get(error.code, ""))
+    return Failed("\n".join(lines), names.advice.get(error.code, ADVICE.get(error.code, "")))
 
 
 def _unavailable(error: Unavailable, url: str) -> Failed:

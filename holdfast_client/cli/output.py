@@ -64,10 +64,25 @@ def show_all(rows: Iterable[Row], output: str, columns: Sequence[str]) -> None:
             show_line(row)
     elif output == JSON:
         click.echo(json.dumps(list(rows), ensure_ascii=False, indent=2))
+    elif found := list(rows):
+        click.echo(table(found, columns))
     else:
-        found = list(rows)
-        headings = [label(name, found).upper() for name in columns]
-        _show_table([[cell(row, name) for name in columns] for row in found], headings)
+        notice("None found.")
+
+
+def show_section(title: str, rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """Print a list below its title, as a part of a screen. An empty one is left out."""
+    if rows:
+        click.echo(f"\n{title}\n{table(rows, columns)}")
+
+
+def table(rows: Sequence[Row], columns: Sequence[str]) -> str:
+    """A table for people, below its headings."""
+    lines = [[label(name, rows).upper() for name in columns], *([cell(row, name) for name in columns] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
 
 
 def show_line(row: Row) -> None:
@@ -95,8 +110,12 @@ def cell(row: Row, name: str) -> str:
         return ", ".join(cell({"": part}, "") for part in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    # What a customer or a receiver has written must not move the cursor of a terminal.
-    return "".join(each if each.isprintable() else "�" for each in str(value))
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """The text without what would move the cursor of a terminal: customers and receivers have written parts of it."""
+    return "".join(each if each.isprintable() else "�" for each in text)
 
 
 def money(cents: int, currency: str) -> str:
@@ -112,6 +131,21 @@ def rfc3339(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def short_time(time: str) -> str:
+    """A time of an answer, for people: UTC, to the second."""
+    return f"{datetime.fromisoformat(time).astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def duration(ms: float) -> str:
+    """`87 ms`, `8.0 s`, `12 min` or `30 h`."""
+    if ms < 1000:
+        return f"{ms:.0f} ms"
+    seconds = ms / 1000
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
 def _jsonable(value: Any) -> Any:
     if isinstance(value, datetime):
         return rfc3339(value)
@@ -120,12 +154,3 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_jsonable(part) for part in value]
     return value
-
-
-def _show_table(rows: list[list[str]], heads: list[str]) -> None:
-    if not rows:
-        notice("None found.")
-        return
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    for row in [heads, *rows]:
-        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())

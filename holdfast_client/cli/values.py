@@ -46,6 +46,7 @@ def name_and_value(value: str) -> tuple[str, str]:
 
 REASONS = ("requested_by_customer", "duplicate", "fraudulent", "out_of_stock", "other")
 REASON = click.option("--reason", type=click.Choice(REASONS), default="requested_by_customer", show_default=True)
+NOTE = click.option("--note", help="For other operators.")
 KEY = click.option(
     "--idempotency-key", help="Your name for this: however often it is sent, it is done once. By default a new one."
 )

@@ -10,8 +10,9 @@ from ops.checks.look import Look
 
 CLOCKS_DIFFER_S = 5.0
 OLD_S = 60  # the audit may take longer; it is excluded by name
-ORCHESTRATOR_CONNECTIONS = 8  # pool, LISTEN and its test, commands of operators
+ORCHESTRATOR_CONNECTIONS = 10  # pools, LISTEN and its test, heartbeat, commands of operators
 WEB_SERVICES = 4
+CONSOLE_CONNECTIONS = 3  # of each worker, however many threads it has
 
 CONNECTIONS = """
 SELECT LEAST(
@@ -19,7 +20,7 @@ SELECT LEAST(
       - COALESCE(current_setting('reserved_connections', true)::int, 0),
     NULLIF(datconnlimit, -1), NULLIF(rolconnlimit, -1)) AS allowed,
   (SELECT count(*) FROM client_sessions() WHERE application_name
-    !~ '^(edge_api|orders_service|inventory_service|payments_service|orchestrator|holdfast)') AS others
+    !~ '^(edge_api|orders_service|inventory_service|payments_service|console|orchestrator|holdfast)') AS others
 FROM pg_database, pg_roles WHERE datname = current_database() AND rolname = current_user
 """
 OLD_TRANSACTIONS = """
@@ -53,7 +54,8 @@ def clock(look: Look) -> Iterator[Problem]:
 
 def connections(look: Look) -> Iterator[Problem]:
     (row,) = look.all(CONNECTIONS)
-    needed = look.settings.web_concurrency * look.settings.web_threads * WEB_SERVICES + ORCHESTRATOR_CONNECTIONS
+    of_worker = look.settings.web_threads * WEB_SERVICES + CONSOLE_CONNECTIONS
+    needed = look.settings.web_concurrency * of_worker + ORCHESTRATOR_CONNECTIONS
     left = row["allowed"] - row["others"]
     if left < needed:
         yield Problem(

@@ -111,10 +111,11 @@ class SmallWorld:
         self._participants = Participants(*(_participant(port) for port in AT))
 
     @contextmanager
-    def network(self) -> Iterator[None]:
+    def network(self, *real: re.Pattern[str]) -> Iterator[None]:
+        """:param real: addresses at which something listens"""
         with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
-            if self._gateway_url:
-                mock.add_passthru(self._gateway_url)
+            for address in filter(None, (self._gateway_url, *real)):
+                mock.add_passthru(address)
             for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
                 mock.add_callback(method, re.compile(r"http://127\.0\.0\.1:8\d00/"), callback=self._call)
             yield

@@ -18,7 +18,7 @@ from common.database.database import Row, Transaction
 from common.schema.accounts import address_of
 from domain.states import HOLD_ENDS
 from local.postgres import EmbeddedPostgres
-from ops.audit import audit
+from ops.audit import RECORDED, _examples, audit
 from tests.audit.small_world import SmallWorld
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -73,6 +73,31 @@ def test_long_table_of_violations_is_cut_and_counted(url: str, world: SmallWorld
     assert [line.strip() for line in lines[7:]] == ["… and 2 more:", "stock: 4 in all", "outbox: 1 in all"]
 
 
+def test_record_has_the_first_violations_of_each_rule(url: str, world: SmallWorld) -> None:
+    """However few the report shows, and however many another rule has found."""
+    orders = [world.order(world.product()).json["order_ledger_id"] for _ in range(2)]
+    world.work()
+    world.sql("DELETE FROM outbox")
+    world.sql("DELETE FROM order_ledger_history WHERE order_ledger_id = %(id)s", id=orders[0])
+    report = audit({"DATABASE_URL": url, "APP_ENV": "test"}, shown=1)
+    ((examples,),) = world.sql("SELECT examples FROM audit_runs ORDER BY at DESC LIMIT 1")
+    assert report.total == len(examples) > len(report.violations)
+    assert {each["rule"] for each in examples} == {rule for rule, found in report.found.items() if found}
+    lost = [each["subject"] for each in examples if each["rule"] == "outbox"]
+    assert sorted(lost) == sorted(f"order_ledger {id_}" for id_ in orders)
+
+
+def test_record_is_limited_and_no_rule_is_left_out() -> None:
+    violations = [
+        {"check_number": rule, "check_name": str(rule), "subject": "s", "detail": "d", "number": number}
+        for rule in range(14)
+        for number in range(1, 21)
+    ]
+    examples = _examples(violations)
+    assert len(examples) == RECORDED
+    assert {each["rule"] for each in examples} == {str(rule) for rule in range(14)}
+
+
 def test_order_that_needs_attention_is_shown_without_a_violation(url: str, world: SmallWorld) -> None:
     world.order(world.product())
     world.sql(MARK)
@@ -92,9 +117,9 @@ def test_metrics_name_every_check(url: str, world: SmallWorld) -> None:
     assert code == 1
     values = dict(line.rsplit(" ", 1) for line in out.splitlines() if not line.startswith("#"))
     checks = {name for (name,) in world.sql("SELECT check_name FROM audit_checks")}
-    assert {f'holdfast_audit_violations{{check="{name}"}}' for name in checks} < set(values)
+    assert {f'holdfast_audit_violations{{rule="{name}"}}' for name in checks} < set(values)
     assert {name: value for name, value in values.items() if value == "1"} == {
-        'holdfast_audit_violations{check="stock"}': "1",
+        'holdfast_audit_violations{rule="stock"}': "1",
         "holdfast_audit_orders_checked": "1",
         "holdfast_audit_needs_attention": "1",
     }

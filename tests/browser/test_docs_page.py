@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 from flask import Flask
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from werkzeug.serving import make_server
+from playwright.sync_api import Browser, Page, expect
 
 import edge_api.app
 import edge_api.routes
@@ -21,8 +16,10 @@ import orders_service.app
 import orders_service.routes
 import payments_service.app
 import payments_service.routes
-from common.api.routes import Api, openapi_path
+from common.api.paths import openapi_path
+from common.api.routes import Api
 from common.process.settings import Settings
+from tests.browser.serving import launched, served
 
 # The page needs no database: nothing listens at this address.
 SETTINGS = Settings.load({"DATABASE_URL": "postgresql://127.0.0.1:1/none", "LOG_LEVEL": "ERROR"})
@@ -36,44 +33,13 @@ SERVICES = (
         id="payments",
     ),
 )
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = (
-    "--no-sandbox",  # Chromium's sandbox does not start as root; it opens only our own page
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-)
 PATIENCE_MS = 15_000  # the page takes about 1 s, and longer on a busy machine
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, NAMES)), None)
-    if program is None:
-        # In CI, a test that cannot run is a failure.
-        leave = pytest.fail if os.environ.get("CI") else pytest.skip
-        leave(f"no browser: none of {', '.join(NAMES)} is installed")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
-        yield launched
-        launched.close()
-
-
-@contextmanager
-def served(app: Flask) -> Iterator[str]:
-    """The address at which the app answers."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with launched() as browser:
+        yield browser
 
 
 def watch(page: Page, base_url: str) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 MODULES = [f"{service}.app" for service in ("edge_api", "orders_service", "inventory_service", "payments_service")]
 
 
-@pytest.mark.parametrize("module", [*MODULES, "orchestrator.__main__"])
+@pytest.mark.parametrize("module", [*MODULES, "console.app", "orchestrator.__main__"])
 def test_no_process_loads_what_only_migrations_or_one_gateway_need(module: str) -> None:
     look = f"import sys, {module}; sys.exit(bool({{'sqlalchemy', 'stripe'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", look], check=False).returncode == 0

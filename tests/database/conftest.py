@@ -24,7 +24,7 @@ class Sql:
         self._connection = psycopg2.connect(url)
         self._connection.autocommit = True
 
-    def __call__(self, text: str, **params: Any) -> Rows:
+    def __call__(self, text: str, /, **params: Any) -> Rows:
         with self._connection.cursor() as cursor:
             cursor.execute(text, params or None)
             return cursor.fetchall() if cursor.description else []
@@ -44,7 +44,7 @@ class Trial(Sql):
         super().__init__(url)
         super().__call__("BEGIN")
 
-    def __call__(self, text: str, **params: Any) -> Rows:
+    def __call__(self, text: str, /, **params: Any) -> Rows:
         super().__call__("SAVEPOINT statement")
         try:
             return super().__call__(text, **params)

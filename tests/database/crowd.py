@@ -52,6 +52,9 @@ INSERT INTO order_ledger_history (order_ledger_id, id, from_status, to_status, c
     SELECT l.id, step, CASE WHEN step > 1 THEN walk[step - 1] END, walk[step], 0
     FROM order_ledger l, pg_temp.walk(l.status) AS walk, generate_subscripts(walk, 1) AS step
     WHERE (l.due_at IS NOT NULL) = %(is_due)s ORDER BY l.id, step;
+INSERT INTO attempts (order_ledger_id, step, attempt, began_at, took_ms, kind, message, request_id)
+    SELECT pg_temp.id('order', n), 'create_order', 1, now(), 8000, 'unanswered', 'orders: ReadTimeout', 'r' || n
+    FROM generate_series(%(first)s, %(last)s) n;
 INSERT INTO outbox (order_ledger_id, event_type, payload, status, processed_at)
     SELECT pg_temp.id('order', n), 'order.authorized', '{}',
         CASE WHEN %(is_due)s THEN 'PENDING' WHEN pg_temp.is_failed(n) THEN 'FAILED' ELSE 'PROCESSED' END,
@@ -124,6 +127,16 @@ INSERT INTO webhook_deliveries (id, endpoint_id, event_id, message_id, type, ord
         CASE WHEN position %% 100 <> 0 THEN now() END
     FROM events WHERE position <= %(last)s;
 INSERT INTO declines SELECT 'key:' || n, now() - n * interval '1 ms' FROM generate_series(1, %(last)s) n;
+INSERT INTO bulk_jobs (id, author, key, fingerprint, action, filter, reason, rate_per_s, state, total, created_at,
+    ended_at)
+    SELECT pg_temp.id('order', n), 'ada', 'k' || n, md5(n::text), 'retry', '{}', 'why', 5, 'done', 1000,
+        now() - n * interval '1 s', now()
+    FROM generate_series(1, %(last)s) n;
+INSERT INTO bulk_job_items
+    SELECT pg_temp.id('order', 1 + n %% 10), n, pg_temp.id('order', n),
+        CASE WHEN n %% 100 < 10 THEN 'refused' ELSE 'done' END, CASE WHEN n %% 100 < 10 THEN 'locked' END,
+        CASE WHEN n %% 100 < 10 THEN 'why' END, now()
+    FROM generate_series(1, %(last)s) n;
 """
 
 HOLDS = """
@@ -142,6 +155,16 @@ INSERT INTO refund_items
     WHERE NOT pg_temp.is_failed(n);
 INSERT INTO edge_idempotency_keys
     SELECT 'shop', 'k' || n, md5(n::text), 202, '{}' FROM generate_series(1, 5 * %(last)s) n;
+"""
+
+# What operators wrote.
+RECORD = """
+INSERT INTO order_notes (order_ledger_id, author, text)
+    SELECT pg_temp.id('order', n), 'ada', 'a note' FROM generate_series(1, %(last)s) n;
+INSERT INTO dealt_with SELECT pg_temp.id('order', n), now(), 'ada', 'why', 5 FROM generate_series(1, %(last)s) n;
+INSERT INTO operator_log (actor, action, details)
+    SELECT 'ada', 'orders.note', jsonb_build_object('order_ledger_id', pg_temp.id('order', n))
+    FROM generate_series(1, %(last)s) n;
 """
 
 
@@ -163,3 +186,11 @@ def fill_refunds(sql, last: int = ELSEWHERE) -> None:
     sql(REFUNDS, last=last)
     sql("SET session_replication_role = origin")
     sql("VACUUM (ANALYZE) refunds, refund_items, edge_idempotency_keys")
+
+
+def fill_record(sql, last: int = ELSEWHERE) -> None:
+    """After `fill`: what operators wrote about each order up to this number."""
+    sql("SET session_replication_role = replica")
+    sql(RECORD, last=last)
+    sql("SET session_replication_role = origin")
+    sql("VACUUM (ANALYZE) order_notes, dealt_with, operator_log")

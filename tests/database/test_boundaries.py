@@ -8,25 +8,40 @@ import pytest
 ROOT = Path(__file__).parents[2]
 COMMON = {f"common.{path.parent.name}" for path in ROOT.glob("common/*/__init__.py")}
 OURS = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"common"} | COMMON | {"tests"}
-SERVICES = ("edge_api", "inventory_service", "orders_service", "payments_service", "orchestrator", "webhooks")
+PARTICIPANTS = ("inventory_service", "orders_service", "payments_service")
+SERVICES = ("edge_api", *PARTICIPANTS, "orchestrator", "webhooks", "console")
 RUN_TIME = COMMON - {"common.server"} | {"domain"}
 MAY_IMPORT = {service: {service} | RUN_TIME for service in SERVICES} | {
     "domain": set(),
     "common.json_text": set(),
+    "common.metrics": {"common.process"},
     "common.process": {"domain"},
     "common.database": {"common.process"},
     "common.schema": {"common.database", "common.process"},
     "common.credentials": set(),
-    "common.calls": {"common.json_text", "common.process"},
-    "common.api": {"common.credentials", "common.database", "common.json_text", "common.process", "domain"},
+    "common.calls": {"common.json_text", "common.process", "common.tracing"},
+    "common.api": {
+        "common.credentials",
+        "common.database",
+        "common.json_text",
+        "common.process",
+        "common.tracing",
+        "domain",
+    },
+    "common.attention": {"common.database", "domain"},
+    "common.heartbeats": {"common.database", "common.process"},
+    "common.ledger": {"common.database"},
     "common.events": {"common.api"},
     "common.products": {"common.api", "domain"},
     "common.webhooks": {"common.database"},
+    "common.tracing": {"common.process"},
     "common.server": {"common.api", "common.process"},
+    # It shows the books of all, acts as the Edge API does, and makes keys as the commands of `ops` do.
+    "console": {"edge_api", "ops", "orchestrator"} | RUN_TIME,
     "crash_points": {"common.process"},
     "orchestrator": {"crash_points", "orchestrator"} | RUN_TIME,  # its main module arms them, as gunicorn.conf.py does
     "holdfast_client": set(),  # installed by others
-    "ops": RUN_TIME,
+    "ops": RUN_TIME | {"console"},  # what the console keeps of persons
     "local": RUN_TIME | {"holdfast_client", "ops"},
     "benchmarks": RUN_TIME | {"edge_api", "local", "orchestrator"},
     "supply_chain": set(),
@@ -34,6 +49,7 @@ MAY_IMPORT = {service: {service} | RUN_TIME for service in SERVICES} | {
 }
 # Other readers of the environment: the settings, the check for honcho, and code that starts processes.
 MAY_READ_THE_ENVIRONMENT = {"common/process/settings.py", "ops/migrate.py", "ops/service_token.py"}
+MAY_READ_THE_ENVIRONMENT |= {"common/metrics/starting.py"}  # tells prometheus_client where its files are
 STARTS_PROCESSES = ("local/", "benchmarks/", "supply_chain/")
 
 
@@ -113,14 +129,20 @@ def reads_the_clock(tree):
     return bool((asked | imported_from_time) & {"now", "utcnow", "today", "time", "time_ns"})
 
 
+READ_THE_CLOCK = [
+    "common/database/clock.py", "common/tracing/sdk.py", "console/job_pages.py", "console/pages.py", "domain/ids.py"
+]  # fmt: skip
+
+
 def test_no_module_reads_the_system_clock():
     """One host's clock that is an hour off would end valid leases. Durations use `time.monotonic()`.
 
     Ids begin with the system clock's time, but nothing interprets it, so it may be off. Tokens are checked with the
-    system clock only until the database has told its own.
+    system clock only until the database has told its own. Spans have its time, and pages say when they were made, for a
+    person.
     """
     trees = [pair for package in (*COMMON, "domain", *SERVICES) for pair in modules(package)]
-    assert [path for path, tree in trees if reads_the_clock(tree)] == ["common/database/clock.py", "domain/ids.py"]
+    assert sorted(path for path, tree in trees if reads_the_clock(tree)) == READ_THE_CLOCK
 
 
 @pytest.mark.parametrize(
@@ -141,6 +163,7 @@ def test_check_detects_a_reader_of_the_clock(text):
 # `==` ends at the first difference, so its duration tells how much of a guess is right. Signatures are left to PyJWT.
 MAY_COMPARE = {
     "edge_api/clients.py": {"access.name not in key.scopes"},
+    "console/operators.py": {"role != operator_keys.ROLES[0]"},
     "local/credentials.py": {"in_use != kept.get('SERVICE_TOKEN_KEYS')"},
     "common/credentials/service_tokens.py": {
         "jwt.get_unverified_header(token) != HEADER",
@@ -150,6 +173,9 @@ MAY_COMPARE = {
     },
 }
 IN_CONSTANT_TIME = {
+    "console/operators.py": {
+        "hmac.compare_digest(digest(secret), bytes(row['secret_sha256']) if row else NOBODY)",
+    },
     "edge_api/clients.py": {"hmac.compare_digest(client_keys.digest(secret), key.secret_sha256)"},
     "local/credentials.py": {"hmac.compare_digest(bytes(row['secret_sha256']), client_keys.digest(secret))"},
 }
@@ -174,8 +200,9 @@ def compared_in_constant_time(tree):
 
 
 def test_secrets_are_compared_in_constant_time():
-    known = {"edge_api/clients.py", "local/credentials.py"}
-    trees = [(path, tree) for package in ("edge_api", "local") for path, tree in modules(package) if path in known]
+    known = {"console/operators.py", "edge_api/clients.py", "local/credentials.py"}
+    packages = ("console", "edge_api", "local")
+    trees = [(path, tree) for package in packages for path, tree in modules(package) if path in known]
     for path, tree in [*trees, *modules("common/credentials")]:
         assert equalities(tree) == MAY_COMPARE.get(path, set()), path
         assert compared_in_constant_time(tree) == IN_CONSTANT_TIME.get(path, set()), path

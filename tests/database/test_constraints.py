@@ -8,6 +8,13 @@ from tests.database.catalog import VERSION_TABLE
 from tests.database.valid_rows import BEFORE, ID, NOW, OTHER_ID, VALID
 
 TOO_MUCH = MAX_CENTS + 1
+NO_TRACE_PARENTS = [
+    "",
+    f"01-{'1' * 32}-{'2' * 16}-01",
+    f"00-{'0' * 32}-{'2' * 16}-01",
+    f"00-{'1' * 32}-{'0' * 16}-01",
+    f"00-{'1' * 32}-{'2' * 16}-01-",
+]
 CHECKS = {
     "products": {
         "price_cents": [{"price_cents": 0}, {"price_cents": TOO_MUCH}],
@@ -91,6 +98,7 @@ CHECKS = {
             )
         ],
         "refund_reserved_is_completed": [{"refund_reserved_cents": 1}],
+        "trace_parent": [{"trace_parent": each} for each in NO_TRACE_PARENTS],
         "due_until_terminal": [{"due_at": None}, {"status": "COMPLETED", "payment_authorization_id": "auth_1"}],
         "attention": [{"needs_attention_at": NOW}, {"attention_reason": "why"}],
         "claim": [{"claimed_by": "worker"}, {"claimed_until": NOW}],
@@ -109,6 +117,7 @@ CHECKS = {
             ]
         ],
     },
+    "attempts": {"kind": [{"kind": "deferred"}], "message": [{"message": "x" * 501}]},
     "order_ledger_items": {
         "quantity": [{"quantity": 0}, {"quantity": 101}],
         "refunded_quantity": [{"refunded_quantity": -1}, {"refunded_quantity": 2}],
@@ -118,6 +127,7 @@ CHECKS = {
         "status": [{"status": "LOST"}],
         "amount_cents": [{"amount_cents": 0}, {"amount_cents": TOO_MUCH}],
         "reason": [{"reason": "because"}],
+        "trace_parent": [{"trace_parent": each} for each in NO_TRACE_PARENTS],
         "due_until_terminal": [{"due_at": None}, {"status": "SUCCEEDED"}],
         "claim": [{"claimed_by": "worker"}, {"claimed_until": NOW}],
         "attention": [{"needs_attention_at": NOW}, {"attention_reason": "why"}],
@@ -175,6 +185,13 @@ CHECKS = {
         "attempts": [{"attempts": -1}],
         "response_body": [{"response_body": "x" * 1025}],
     },
+    "operator_alerts": {
+        "count": [{"count": 0}, {"told_count": 0}],
+        "event": [{"event": "told"}],
+        "ended": [{"event": "ended"}, {"ended_at": NOW}],
+        "message": [{"event": None}, {"message_id": None}, {"due_at": None}],
+        "attempts": [{"attempts": -1}],
+    },
     "rate_limits": {"tokens": [{"tokens": -0.1}]},
     "client_keys": {"secret_sha256": [{"secret_sha256": "\\x00"}]},
     "request_rates": {"tokens": [{"tokens": -0.1}]},
@@ -182,6 +199,34 @@ CHECKS = {
         "size": [{"actor": "a" * 1025}, {"action": "a" * 101}, {"details": '{"a": "' + "b" * 65536 + '"}'}],
     },
     "deleted_reservations": {"quantity": [{"quantity": 0}]},
+    "order_minutes": {"durations": [{"durations": "{1,2}"}]},
+    "order_totals": {"durations": [{"durations": "{1,2}"}], "is_only": [{"is_only": False}]},
+    "audit_runs": {"took_ms": [{"took_ms": -1}], "healthy": [{"healthy": False}, {"rows_found": 1}]},
+    "operator_keys": {"role": [{"role": "root"}], "secret_sha256": [{"secret_sha256": "\\x00"}]},
+    "operator_sessions": {"role": [{"role": "root"}], "token_sha256": [{"token_sha256": "\\x00"}]},
+    "order_notes": {"text": [{"text": ""}, {"text": "x" * 2001}]},
+    "dealt_with": {"reason": [{"reason": ""}, {"reason": "x" * 501}]},
+    "bulk_jobs": {
+        "action": [{"action": "refund"}],
+        "state": [{"state": "lost"}],
+        "stop_reason": [{"state": "stopped", "stop_reason": "why", "ended_at": NOW}],
+        "stopped": [{"state": "stopped", "ended_at": NOW}, {"stop_reason": "key"}],
+        "ended": [{"ended_at": NOW}, {"state": "done"}],
+        "rate": [{"rate_per_s": 0}, {"rate_per_s": 51}],
+        "reason": [{"reason": ""}, {"reason": "x" * 501}],
+        "note": [{"note": ""}, {"note": "x" * 501}],
+        "sums": [{"done": 1}, {"refused": 1}, {"next_number": 2, "done": 1}],
+    },
+    "bulk_job_items": {
+        "result": [{"result": "lost", "ended_at": NOW}],
+        "ended": [{"result": "done"}, {"ended_at": NOW}],
+        "refusal": [
+            {"result": "refused", "ended_at": NOW},
+            {"result": "refused", "ended_at": NOW, "code": "x"},
+            {"result": "done", "ended_at": NOW, "code": "x", "message": "why"},
+            {"message": "why"},
+        ],
+    },
 }
 CHECK_CASES = [
     (table, f"ck_{table}_{name}", changes)
@@ -222,10 +267,14 @@ UNIQUE_CASES = [
     ("order_ledger_items", "pk_order_ledger_items", {"product_id": OTHER_ID}),
     ("order_ledger_items", "uq_order_ledger_items_order_ledger_id_product_id", {"position": 2}),
     ("order_ledger_history", "pk_order_ledger_history", {"to_status": "ORDER_CREATED"}),
+    ("attempts", "pk_attempts", {"attempt": 2}),
+    ("process_heartbeats", "pk_process_heartbeats", {"pid": 2}),
     ("webhook_endpoints", "pk_webhook_endpoints", {"url": "https://other.example"}),
     ("webhook_secrets", "pk_webhook_secrets", {"valid_until": NOW}),
     ("webhook_deliveries", "pk_webhook_deliveries", {"event_id": None, "order_ledger_id": None, "sequence": None}),
     ("webhook_deliveries", "uq_webhook_deliveries_event_id_endpoint_id", {"id": OTHER_ID}),
+    ("operator_alerts", "pk_operator_alerts", {"message_id": "alert_2"}),
+    ("operator_alerts", "uq_operator_alerts_message_id", {"subject": "orchestrator"}),
     ("outbox", "pk_outbox", {"payload": "[]"}),
     ("events", "pk_events", {"order_ledger_id": OTHER_ID, "refund_id": OTHER_ID}),
     ("events", "uq_events_order_ledger_id_sequence", {"id": "evt_2", "refund_id": OTHER_ID}),
@@ -240,8 +289,17 @@ UNIQUE_CASES = [
     ("request_rates", "pk_request_rates", {"tokens": 2}),
     ("client_keys", "pk_client_keys", {"client": "till"}),
     ("declines", "pk_declines", {}),
+    ("operator_keys", "pk_operator_keys", {"name": "bob"}),
+    ("operator_sessions", "pk_operator_sessions", {"name": "bob"}),
+    ("order_notes", "pk_order_notes", {"text": "another"}),
+    ("dealt_with", "pk_dealt_with", {"reason": "another"}),
+    ("bulk_jobs", "pk_bulk_jobs", {"key": "k2"}),
+    ("bulk_job_items", "pk_bulk_job_items", {"order_ledger_id": OTHER_ID}),
     ("pending_erasures", "pk_pending_erasures", {"requested_at": NOW}),
     ("deleted_reservations", "pk_deleted_reservations", {"quantity": 2}),
+    ("order_minutes", "pk_order_minutes", {"accepted": 2}),
+    ("order_totals", "pk_order_totals", {"accepted": 2}),
+    ("audit_runs", "pk_audit_runs", {"took_ms": 6}),
 ]
 FOREIGN_KEY_CASES = [
     ("inventory_adjustments", "fk_inventory_adjustments_product_id_products", {"product_id": OTHER_ID}),
@@ -264,6 +322,7 @@ FOREIGN_KEY_CASES = [
     ),
     ("refunds", "fk_refunds_order_ledger_id_order_ledger", {"order_ledger_id": OTHER_ID}),
     ("refund_items", "fk_refund_items_refund_id_refunds", {"refund_id": OTHER_ID}),
+    ("bulk_job_items", "fk_bulk_job_items_job_id_bulk_jobs", {"job_id": OTHER_ID}),
     ("outbox", "fk_outbox_order_ledger_id_order_ledger", {"order_ledger_id": OTHER_ID}),
 ]
 

@@ -18,7 +18,8 @@ from common.schema import migrate
 from common.schema.tables import metadata
 from tests.database.catalog import catalog
 
-for package in ("edge_api", "orders_service", "inventory_service", "payments_service", "webhooks", "ops"):
+SERVICES = ("edge_api", "orders_service", "inventory_service", "payments_service")
+for package in (*SERVICES, "orchestrator", "webhooks", "console", "ops"):
     import_module(f"{package}.models")
 
 ROOT = Path(__file__).parents[2]
@@ -106,9 +107,17 @@ def test_the_models_make_the_same_database_as_the_migrations(empty, engine, conn
     assert by_models == by_migrations
 
 
+# Alembic does not understand a collation within an index. The test above compares these, too.
+COLLATED = {
+    "ix_operator_log_action_at", "ix_operator_log_actor_at", "ix_operator_log_order_ledger_id",
+    "ix_order_ledger_request_id", "ix_refunds_request_id",
+}  # fmt: skip
+
+
 def test_alembic_finds_nothing_to_change(empty, engine):
     migrate.upgrade(empty[0])
     opts = {"compare_type": True, "compare_server_default": True, "version_table": version.TABLE}
+    opts["include_object"] = lambda _object, name, *_: name not in COLLATED
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts=opts)
         assert compare_metadata(context, metadata) == []

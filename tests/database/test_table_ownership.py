@@ -4,6 +4,7 @@ tests/security/test_roles.py shows that they allow nothing else.
 """
 
 import json
+import threading
 import uuid
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -15,6 +16,8 @@ import psycopg2
 import pytest
 from sqlalchemy import Table
 
+import common.heartbeats.statements
+import common.ledger.statements
 import edge_api.events
 import edge_api.limits
 import edge_api.notifier
@@ -24,18 +27,25 @@ import edge_api.store
 import edge_api.webhook_statements
 import edge_api.webhooks
 import inventory_service.operations as inventory
+import orchestrator.figures_statements
 import orchestrator.refund_statements
 import orchestrator.statements
 import orchestrator.store
 import orders_service.operations as orders
 import payments_service.remote_statements
 import payments_service.statements
+import webhooks.alert_statements
+import webhooks.alert_store
 import webhooks.statements
 import webhooks.store
 from common.api.errors import ApiError, Busy
 from common.api.idempotency import StoredResponse
+from common.calls.client import Attempt
 from common.database.database import Database, Transaction
 from common.database.errors import DatabaseUnavailable
+from common.heartbeats.heartbeat import Heartbeat, Pool, State, read
+from common.ledger import reading, sums
+from common.process.progress import Progress
 from common.schema.accounts import address_of
 from common.schema.roles import RIGHTS, role_of
 from common.schema.tables import metadata
@@ -44,6 +54,7 @@ from domain.states import Status
 from edge_api import commands
 from edge_api.commands import Command
 from orchestrator.entries import REFUNDS
+from orchestrator.figures import Figures
 from payments_service.changes import Messages, RemoteChanges
 from payments_service.gateways.seam import Hint, No, Pending, Yes
 from payments_service.gateways.simulated import SimulatedGateway
@@ -51,12 +62,16 @@ from payments_service.operations import AtOnce, settle_refunds, show
 from payments_service.remote import InSteps
 from tests.database.statements import statements_of
 from tests.database.test_identity import AUTHORIZE, PLACE
+from tests.waiting import eventually
 from tests.webhooks.conftest import EVENT, ORDER
 from webhooks.delivery import Answer
 
 MODELS = {
     "edge_api": ("models", "event_models"),
-    **dict.fromkeys(("inventory_service", "orders_service", "payments_service", "webhooks", "ops"), ("models",)),
+    "webhooks": ("models", "alert_models"),
+    **dict.fromkeys(
+        ("inventory_service", "orders_service", "payments_service", "orchestrator", "console", "ops"), ("models",)
+    ),
 }
 TABLES = {
     service: {
@@ -357,6 +372,9 @@ CLAIM = {"claimant": "me", "lease_s": 30, "max_claims": 5, "set_aside_s": 300} |
 }  # fmt: skip
 
 
+ATTEMPTS = (Attempt("unanswered", 0.0, 1, None, "ReadTimeout", "orders: ReadTimeout"),)
+
+
 def test_orchestrator_needs_only_its_own_tables(database, ran):
     for _ in range(2):
         authorized_entry(edge_store(database("edge_api")))
@@ -371,13 +389,39 @@ def test_orchestrator_needs_only_its_own_tables(database, ran):
     for statement in (orchestrator.statements.SET_ASIDE_UNWRITABLE, orchestrator.statements.IS_WRITABLE_AGAIN):
         store.database.all(statement, id=released.id, ids=[released.id], claim_number=3, reason="r", set_aside_s=0)
     assert store.next_due_in() is not None
-    waiting = replace(finished, retry_in_s=0.0)
+    waiting = replace(finished, retry_in_s=0.0, attempts=ATTEMPTS)
     assert store.save(finished, waiting)
     (now,) = [saga for saga in store.claim(10) if saga.id == finished.id]
     for status in (Status.ORDER_CREATED, Status.INVENTORY_RESERVED, Status.PAYMENT_CAPTURED, Status.COMPLETED):
         was, now = now, replace(now, status=status)
         assert store.save(was, now)
     assert never_ran(orchestrator.statements, ran) == set()
+
+
+@pytest.mark.parametrize("process", ["orchestrator", "webhooks", "console"])
+def test_heartbeat_needs_only_its_own_table(database, roles, ran, process):
+    state = State(pools={"all": Pool(0, 1)}, loops={"loop": Progress(1)})
+    heartbeat = Heartbeat(roles[process], process, f"host:1:{process}", lambda: state, threading.Event())
+    for _ in range(2):
+        heartbeat.beat()
+    assert [row["process"] for row in read(database(process))] == [process]
+    heartbeat.end()
+    assert read(database(process)) == []
+    assert never_ran(common.heartbeats.statements, ran) == set()
+
+
+def test_orchestrator_counts_orders_and_reads_the_figures(database, ran, connect, roles):
+    owner = connect(roles["owner"])
+    authorized_entry(edge_store(database("edge_api")))
+    ran.clear()
+    own = database("orchestrator")
+    eventually(lambda: sums.count_next(own))
+    sums.delete_old(own)
+    assert reading.last_hour(own)
+    assert list(Figures(own).collect())
+    owner("UPDATE order_totals SET renumbered_after = 0, event_id = ''")
+    assert sums.count_next(own)
+    assert never_ran(common.ledger.statements, ran) == never_ran(orchestrator.figures_statements, ran) == set()
 
 
 def endpoint_of_webhooks(database):
@@ -421,6 +465,22 @@ def test_webhooks_needs_only_its_own_tables(database, ran, connect, roles):
     assert never_ran(webhooks.statements, ran) == set()
 
 
+def test_webhooks_tells_operators_with_its_own_rights(database, ran, connect, roles):
+    owner, order = connect(address_of(roles["webhooks"], "holdfast")), new_id()
+    owner(ORDER, id=order, client="till")
+    owner("UPDATE order_ledger SET needs_attention_at = now(), attention_reason = 'why' WHERE id = %(id)s", id=order)
+    store = webhooks.alert_store.AlertStore(database("webhooks"), 60)
+    ran.clear()
+    store.look()
+    while message := store.claim():
+        store.save_failed(message)
+        owner("UPDATE operator_alerts SET due_at = now() WHERE message_id = %(id)s", id=message.id)
+        if (again := store.claim()) is not None:
+            store.save_told(again)
+    assert owner("SELECT message_id FROM operator_alerts WHERE kind = 'attention'") == [(None,)]
+    assert never_ran(webhooks.alert_statements, ran) == set()
+
+
 def test_orchestrator_carries_out_refunds_without_rights_on_the_sums(database, ran, roles):
     edge = database("edge_api")
     complete(roles["owner"])
@@ -440,7 +500,9 @@ def test_orchestrator_carries_out_refunds_without_rights_on_the_sums(database, r
     ):
         store.database.all(statement, id=released.id, ids=[released.id], claim_number=3, reason="r", set_aside_s=0)
     assert store.next_due_in() is not None
-    now = finished
+    waiting = replace(finished, retry_in_s=0.0, attempts=ATTEMPTS)
+    assert store.save(finished, waiting)
+    (now,) = [saga for saga in store.claim(10) if saga.id == finished.id]
     for status in RefundStatus.PAYMENT_REFUNDED, RefundStatus.RESTOCKED, RefundStatus.SUCCEEDED:
         was, now = now, replace(now, status=status)
         assert store.save(was, now)

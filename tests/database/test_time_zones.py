@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCES = [
     path
-    for folder in ("alembic", "common", "domain", "edge_api", "inventory_service", "ops", "orchestrator",
+    for folder in ("alembic", "common", "console", "domain", "edge_api", "inventory_service", "ops", "orchestrator",
                    "orders_service", "payments_service", "webhooks")
     for pattern in ("*.py", "*.sql")
     for path in sorted((ROOT / folder).rglob(pattern))

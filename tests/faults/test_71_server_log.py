@@ -35,6 +35,7 @@ ENTRY = {
     "total": 500,
     "currency": "USD",
     "request_id": "r",
+    "trace_parent": None,
     "claimant": "edge",
     "lease_s": 30,
     "abandoned_after_s": 60,

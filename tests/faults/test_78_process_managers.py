@@ -24,7 +24,7 @@ from tests.system.test_running import line_of
 from tests.waiting import eventually
 
 PYTHON = Path(sys.executable)
-WEB = LINES[:4]
+WEB = LINES[:5]
 
 
 @pytest.fixture
@@ -105,14 +105,14 @@ def test_lines_by_hand_sell_with_nothing_but_a_database_and_a_port_for_the_web(
         for name in LINES:
             port = {"PORT": str(base)} if name == "web" else {}
             stack.enter_context(by_hand(tmp_path, name, DATABASE_URL=url, **port))
-        eventually(lambda: all(map(is_healthy, (base, 8100, 8200, 8300))), 60)
+        eventually(lambda: all(map(is_healthy, (base, 8100, 8200, 8300, 8400))), 60)
         assert sell(web=base, inventory=8200) == "COMPLETED"
     assert violations(url) == {}
 
 
 @pytest.fixture
 def default_ports_are_free() -> None:
-    for port in (8100, 8200, 8300):
+    for port in (8100, 8200, 8300, 8400):
         if is_taken(port):
             pytest.skip(f"port {port} is in use on this machine")
 

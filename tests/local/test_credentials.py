@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from common.credentials import client_keys
+from common.credentials import client_keys, operator_keys
 from common.process import env_file
 from common.process.settings import SettingError
 from local import credentials
@@ -20,6 +20,7 @@ from local.postgres import EmbeddedPostgres
 
 GIVEN = 'a\'secret;with$HOME`id`"quotes"and\\|in&it#~'
 EDGE_URL = "http://127.0.0.1:8000"
+CONSOLE_URL = "http://127.0.0.1:8400"
 
 
 @pytest.fixture
@@ -54,11 +55,13 @@ def test_shell_reads_the_same_values(path: Path) -> None:
 
 
 def test_key_is_made_once_for_each_database(path: Path, url: str) -> None:
-    credentials.keep_api_key(path, url, EDGE_URL)
+    credentials.keep_keys(path, url, EDGE_URL, CONSOLE_URL)
     kept = env_file.read(path)
     assert kept["HOLDFAST_URL"] == EDGE_URL
+    assert kept["HOLDFAST_CONSOLE_URL"] == CONSOLE_URL
     assert client_keys.parts(kept["HOLDFAST_API_KEY"])
-    credentials.keep_api_key(path, url, EDGE_URL)
+    assert operator_keys.parts(kept["HOLDFAST_OPERATOR_KEY"])
+    credentials.keep_keys(path, url, EDGE_URL, CONSOLE_URL)
     assert env_file.read(path) == kept
 
 
@@ -71,19 +74,31 @@ def test_key_is_made_once_for_each_database(path: Path, url: str) -> None:
     ],
 )
 def test_key_that_the_database_does_not_accept_is_replaced(path: Path, url: str, loss: str) -> None:
-    credentials.keep_api_key(path, url, EDGE_URL)
+    credentials.keep_keys(path, url, EDGE_URL, CONSOLE_URL)
     former = env_file.read(path)["HOLDFAST_API_KEY"]
     id_, _ = client_keys.parts(former) or ("", "")
     run(url, f"{loss} WHERE id = '{id_}'")
-    credentials.keep_api_key(path, url, EDGE_URL)
+    credentials.keep_keys(path, url, EDGE_URL, CONSOLE_URL)
     assert env_file.read(path)["HOLDFAST_API_KEY"] not in ("", former)
+
+
+def test_operator_key_that_was_revoked_is_replaced(path: Path, url: str) -> None:
+    credentials.keep_keys(path, url, EDGE_URL, CONSOLE_URL)
+    former = env_file.read(path)
+    id_, _ = operator_keys.parts(former["HOLDFAST_OPERATOR_KEY"]) or ("", "")
+    run(url, f"UPDATE operator_keys SET revoked_at = now() WHERE id = '{id_}'")
+    credentials.keep_keys(path, url, EDGE_URL, CONSOLE_URL)
+    kept = env_file.read(path)
+    assert operator_keys.parts(kept["HOLDFAST_OPERATOR_KEY"])
+    assert kept["HOLDFAST_OPERATOR_KEY"] != former["HOLDFAST_OPERATOR_KEY"]
+    assert kept["HOLDFAST_API_KEY"] == former["HOLDFAST_API_KEY"]
 
 
 def test_database_that_is_not_migrated_gets_no_key(path: Path, postgres: EmbeddedPostgres) -> None:
     with closing(psycopg2.connect(postgres.url)) as connection:
         connection.autocommit = True
         connection.cursor().execute("CREATE DATABASE not_migrated")
-    credentials.keep_api_key(path, postgres.url.replace("/holdfast?", "/not_migrated?"), EDGE_URL)
+    credentials.keep_keys(path, postgres.url.replace("/holdfast?", "/not_migrated?"), EDGE_URL, CONSOLE_URL)
     assert "HOLDFAST_API_KEY" not in env_file.read(path)
 
 
@@ -109,7 +124,7 @@ def test_secret_that_is_not_valid_does_not_replace_a_good_one(path: Path) -> Non
 
 
 def test_processes_do_not_get_the_key_of_a_client(path: Path, url: str) -> None:
-    credentials.keep_api_key(path, url, EDGE_URL)
+    credentials.keep_keys(path, url, EDGE_URL, CONSOLE_URL)
     assert "HOLDFAST_API_KEY" not in credentials.with_secrets({}, path)
 
 

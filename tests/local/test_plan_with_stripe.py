@@ -17,7 +17,7 @@ from tests.system.running import Running, free_ports
 
 def test_stand_in_runs_without_a_key() -> None:
     plan = Plan.read(PROCFILE, {"PAYMENT_GATEWAY": "stripe"})
-    assert plan.environ["STRIPE_API_BASE"] == "http://127.0.0.1:8600"
+    assert plan.environ["STRIPE_API_BASE"] == "http://127.0.0.1:8700"
     assert plan.environ["STRIPE_API_KEY"].startswith("sk_test_")
     assert DOUBLE in plan.commands
     assert DOUBLE not in plan.services()
@@ -32,7 +32,7 @@ def test_stand_in_does_not_run_otherwise(environ: dict[str, str]) -> None:
 
 def test_port_of_the_stand_in_is_checked_too() -> None:
     base = free_ports()
-    with socket.create_server(("127.0.0.1", base + 600)), pytest.raises(PortTaken, match="of stripe_double is in use"):
+    with socket.create_server(("127.0.0.1", base + 700)), pytest.raises(PortTaken, match="of stripe_double is in use"):
         Plan.read(PROCFILE, {"PAYMENT_GATEWAY": "stripe", "PORT": str(base)}).check_ports()
 
 

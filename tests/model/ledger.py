@@ -96,6 +96,7 @@ def row_of(entry: Entry) -> dict[str, Any]:
         **FIXED,
         "id": entry.id,
         "request_id": "model",
+        "trace_parent": None,
         "client": "shop",
         "client_request_id": entry.id,
         "claim_number": entry.claim_number,

@@ -109,6 +109,8 @@ def row_of(refund: Refund) -> dict[str, Any]:
         "id": refund.id,
         "claim_number": refund.claim_number,
         "request_id": "model",
+        "trace_parent": None,
+        "order_trace_parent": None,
         "order_ledger_id": str(refund.order),
         "amount_cents": refund.amount,
         "restock": refund.is_restocked,

@@ -39,6 +39,7 @@ def age(world: SmallWorld, days: int) -> None:
     columns = "created_at = created_at - %(days)s * interval '1 day'"
     for table in TABLES_WITH_TIMES:
         world.sql(f"UPDATE {table} SET {columns}", days=days)
+    world.sql("UPDATE attempts SET began_at = began_at - %(days)s * interval '1 day'", days=days)
     world.sql("UPDATE events SET at = at - %(days)s * interval '1 day'", days=days)
     world.sql("UPDATE refunds SET updated_at = updated_at - %(days)s * interval '1 day'", days=days)
     world.sql(f"UPDATE order_ledger SET updated_at = updated_at - %(days)s * interval '1 day', {columns}", days=days)

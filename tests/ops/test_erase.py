@@ -17,6 +17,11 @@ WHERE table_schema = 'public' AND table_name IN (SELECT tablename FROM pg_tables
 GROUP BY table_name
 """
 
+ATTEMPT = """
+INSERT INTO attempts (order_ledger_id, step, attempt, began_at, took_ms, kind, message, request_id)
+SELECT id, 'create_order', 1, now(), 8000, 'unanswered', %(message)s, 'r' FROM order_ledger
+"""
+
 
 @pytest.fixture
 def erase(url, capsys):
@@ -54,7 +59,13 @@ def test_no_column_has_the_persons_data_any_more(ended, erase, url, person):
     ended.sql("UPDATE order_ledger SET failure_message = %(message)s", message=f"user {USER}")
     ended.sql("UPDATE events SET failure_message = 'refused for a@b.example'")
     ended.sql("""UPDATE order_ledger SET reference = '2026-1742', metadata = '{"gift for": "Wilhelmina"}'""")
+    ended.sql(ATTEMPT, message=f"{'x' * 440} a@b.example {USER}")
     ended.sql("INSERT INTO set_aside_entries SELECT id, 'why a@b.example' FROM order_ledger")
+    ended.sql(
+        "INSERT INTO order_notes (order_ledger_id, author, text) SELECT id, 'ada', 'Wilhelmina' FROM order_ledger"
+    )
+    ended.sql("INSERT INTO dealt_with SELECT id, now(), 'ada', 'Wilhelmina called', 5 FROM order_ledger")
+    ended.sql("INSERT INTO dealt_with SELECT id, now(), 'ada', 'a@b.example', 5 FROM refunds")
     assert where_found(ended, USER, EMAIL, "Wilhelmina") >= {
         "order_ledger",
         "orders",
@@ -109,6 +120,39 @@ def test_rows_without_a_ledger_entry_are_erased(ended, erase):
     assert ended.call(8300, "/payments/authorize", **body) == 200
     assert erase("--user", USER, "--yes")[0] == 0
     assert where_found(ended, USER) == set()
+
+
+JOB = """
+INSERT INTO bulk_jobs (author, key, fingerprint, action, filter, reason, rate_per_s, created_at)
+VALUES ('ada', %(key)s, repeat('0', 64), 'cancel', jsonb_build_object(%(name)s, %(value)s::text, 'client', 'shop'),
+  'other', 5, now() - %(hours)s * interval '1 h')
+"""
+JOBS = "SELECT state, stopped_by, filter FROM bulk_jobs ORDER BY created_at"
+
+
+@pytest.mark.parametrize(
+    ("person", "name", "value"),
+    [(("--user", USER), "user_id", USER.upper()), (("--email", EMAIL), "email", EMAIL.title())],
+)
+def test_job_that_has_not_collected_the_persons_orders_ends(ended, erase, person, name, value):
+    ended.sql(JOB, key="theirs", name=name, value=value, hours=1)
+    ended.sql(JOB, key="another", name="email", value="b@b.example", hours=0)
+    assert erase(*person, "--dry-run")[0] == 0
+    assert {state for state, _, _ in ended.sql(JOBS)} == {"filling"}
+    assert erase(*person, "--yes")[0] == 0
+    assert ended.sql(JOBS) == [
+        ("stopped", "ops erase", {name: "[not kept]", "client": "shop"}),
+        ("filling", None, {"email": "b@b.example", "client": "shop"}),
+    ]
+
+
+def test_job_that_nobody_works_on_for_a_day_loses_whose_orders_it_looks_for(ended, url):
+    for key, name, hours in (("old", "email", 25), ("of nobody", "reference", 25), ("new", "email", 23)):
+        ended.sql(JOB, key=key, name=name, value="c@c.example", hours=hours)
+    assert main(["retain"], {"DATABASE_URL": url}) == 0
+    assert ended.sql("SELECT key, state FROM bulk_jobs ORDER BY key") == [
+        ("new", "filling"), ("of nobody", "filling"), ("old", "stopped"),
+    ]  # fmt: skip
 
 
 def test_locked_order_waits_for_the_next_run(ended, erase, url):

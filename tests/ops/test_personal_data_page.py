@@ -14,13 +14,21 @@ WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum >
 """
 # The tables that keep rows after their order was deleted, and why.
 KEPT = {
+    "bulk_jobs": "what operators did",
     "client_keys": "of a client",
     "deleted_events": "of a client",
     "deleted_reservations": "the stock that was sold",
     "edge_idempotency_keys": "the keys",
     "inventory_adjustments": "not of an order",
     "inventory_idempotency_keys": "not of an order",
+    "operator_keys": "of an operator",
+    "operator_alerts": "numbers of the whole system",
     "operator_log": "must stay",
+    "process_heartbeats": "of a process",
+    "operator_sessions": "of an operator",
+    "order_minutes": "of nobody",
+    "order_totals": "of nobody",
+    "audit_runs": "of nobody",
     "product_versions": "not of an order",
     "products": "not of an order",
     "rate_limits": "of a client",

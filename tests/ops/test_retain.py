@@ -18,7 +18,7 @@ __all__ = ["clock"]
 ORDER_TABLES = (
     "order_ledger", "order_ledger_items", "order_ledger_history", "outbox", "events", "orders", "order_items",
     "order_reservations", "inventory_reservations", "payment_authorizations", "payment_refunds",
-    "payment_idempotency_keys",
+    "payment_idempotency_keys", "attempts",
 )  # fmt: skip
 
 
@@ -64,9 +64,12 @@ def test_nothing_is_deleted_by_default(old, retain):
 
 
 def test_old_orders_are_deleted_in_every_table_and_the_books_agree(old, retain, url):
+    old.sql("INSERT INTO order_notes (order_ledger_id, author, text) SELECT id, 'ada', 'a note' FROM order_ledger")
+    old.sql("INSERT INTO dealt_with SELECT id, now(), 'ada', 'why', 5 FROM order_ledger")
     assert all(counts(old).values())
     assert retain(orders=90) == "Deleted: 6 orders.\n"
     assert counts(old) == dict.fromkeys(ORDER_TABLES, 0)
+    assert (count(old, "order_notes"), count(old, "dealt_with")) == (0, 0)
     assert violations(url) == {}
     assert old.sql("SELECT sum(quantity) FROM deleted_reservations") == [(4,)]
 
@@ -141,7 +144,7 @@ def test_answer_that_an_open_saga_may_need_stays(world, clock, retain):
 
 
 def test_history_and_events_can_go_before_the_order(old, retain, url):
-    assert retain(history=30, outbox=60) == "Deleted: 6 histories, 6 outbox events.\n"
+    assert retain(history=30, outbox=60) == "Deleted: 8 attempts, 6 histories, 6 outbox events.\n"
     assert (count(old, "order_ledger_history"), count(old, "outbox")) == (0, 0)
     assert violations(url) == {}
     id_ = old.sql("SELECT id::text FROM order_ledger LIMIT 1")[0][0]
@@ -149,6 +152,32 @@ def test_history_and_events_can_go_before_the_order(old, retain, url):
     assert (shown.status_code, shown.json["timeline"]) == (200, [])
     assert "6 orders" in retain(orders=90)
     assert violations(url) == {}
+
+
+def test_attempts_go_with_the_history_unless_they_are_young_or_of_an_open_refund(old, retain):
+    retain(history=30)
+    assert count(old, "attempts") == 0
+    refund = "11111111-1111-4111-8111-111111111111"
+    for days, refund_id in ((20, None), (40, None), (40, refund)):
+        old.sql(
+            "INSERT INTO attempts (order_ledger_id, refund_id, step, attempt, began_at, took_ms, kind, message,"
+            " request_id) SELECT id, %(refund_id)s, 'refund_payment', 1, now() - %(days)s * interval '1 day', 1,"
+            " 'unanswered', 'x', 'r' FROM order_ledger WHERE status = 'COMPLETED' LIMIT 1",
+            days=days, refund_id=refund_id,
+        )  # fmt: skip
+    old.sql(
+        "SET session_replication_role = replica;"
+        " INSERT INTO refunds (id, order_ledger_id, idempotency_key, amount_cents, restock, reason, request_id)"
+        " SELECT refund_id, order_ledger_id, 'k', 1, false, 'other', 'r' FROM attempts WHERE refund_id IS NOT NULL;"
+        " SET session_replication_role = origin"
+    )
+    assert retain(history=30) == "Deleted: 1 attempts.\n"
+    old.sql(
+        "SET session_replication_role = replica; UPDATE refunds SET status = 'SUCCEEDED', due_at = NULL;"
+        " SET session_replication_role = origin"
+    )
+    assert retain(history=30) == "Deleted: 1 attempts.\n"
+    assert count(old, "attempts") == 1
 
 
 def test_history_that_vanished_otherwise_is_still_a_violation(old, url):

@@ -6,7 +6,7 @@ import pytest
 
 from domain.events import EventType
 from ops import erasure, ledger_walk, retained_events, retained_keys, retention
-from tests.database.crowd import fill, fill_refunds, known_id
+from tests.database.crowd import fill, fill_record, fill_refunds, known_id
 from tests.database.test_indexes import explain, whole_readings
 
 MANY = 20_000
@@ -40,6 +40,7 @@ STATEMENTS = (
     retention.PAYMENTS,
     *retention.DELETES,
     retention.DELETE_HISTORY,
+    retention.DELETE_ATTEMPTS,
     retention.DELETE_OUTBOX,
     retained_events.CLIENTS,
     retained_events.DELETE_OLD,
@@ -59,6 +60,7 @@ def crowded(new_migrated_database, connect):
     sql = connect(new_migrated_database())
     fill(sql, finished=MANY)
     fill_refunds(sql)
+    fill_record(sql)
     return sql
 
 

@@ -15,7 +15,8 @@ from flask import Flask
 
 from common.api.access import Scope
 from common.api.errors import Unauthorized
-from common.api.routes import Operation, openapi_path
+from common.api.paths import openapi_path
+from common.api.routes import Operation
 from common.credentials import client_keys
 from common.database.database import Database
 from common.process.settings import Settings

@@ -10,7 +10,8 @@ import pytest
 from flask import Flask
 
 from common.api.access import PUBLIC, Callers, Signed, callers
-from common.api.routes import Operation, openapi_path
+from common.api.paths import openapi_path
+from common.api.routes import Operation
 from common.credentials.service_tokens import CALLERS, LIFETIME_S, OPS, OPS_LIFETIME_S, PARTICIPANTS, issue
 from common.process.settings import Settings
 from tests import credentials
@@ -20,10 +21,10 @@ ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 # The callers of each route, without OPS, which may call all. A new route needs a row here, on purpose.
 POLICY: dict[tuple[str, str, str], set[str]] = {
     ("inventory_service", "POST", "/inventory/products"): {"edge_api"},
-    ("inventory_service", "PATCH", "/inventory/products/{product_id}"): {"edge_api"},
+    ("inventory_service", "PATCH", "/inventory/products/{product_id}"): {"edge_api", "console"},
     ("inventory_service", "GET", "/inventory/products"): {"edge_api"},
     ("inventory_service", "GET", "/inventory/products/{product_id}/availability"): set(),
-    ("inventory_service", "POST", "/inventory/products/{product_id}/stock"): {"edge_api", "orchestrator"},
+    ("inventory_service", "POST", "/inventory/products/{product_id}/stock"): {"edge_api", "orchestrator", "console"},
     ("inventory_service", "POST", "/inventory/reservations"): {"orchestrator"},
     ("inventory_service", "DELETE", "/inventory/reservations/{order_id}"): {"orchestrator"},
     ("orders_service", "POST", "/orders"): {"orchestrator"},

@@ -42,14 +42,31 @@ NEEDED = {
     "orchestrator": {
         "order_ledger": "SU", "order_ledger_items": "S", "order_ledger_history": "S", "outbox": "SU",
         "set_aside_entries": "SIU", "refunds": "SU", "refund_items": "S", "set_aside_refunds": "SIU",
+        "events": "S", "order_minutes": "SIUD", "order_totals": "SIU", "audit_runs": "SD",
+        "dealt_with": "S",
+        "webhook_endpoints": "S", "webhook_deliveries": "S",
+        "attempts": "I", "process_heartbeats": "SIUD",
     },
     "webhooks": {
         "order_ledger": "S", "events": "S",
-        "webhook_endpoints": "SU", "webhook_secrets": "S", "webhook_deliveries": "SIU",
+        "webhook_endpoints": "SU", "webhook_secrets": "S", "webhook_deliveries": "SIU", "process_heartbeats": "SIUD",
+        "set_aside_entries": "S", "refunds": "S", "set_aside_refunds": "S", "operator_alerts": "SIU", "audit_runs": "S",
+    },
+    "console": {
+        "order_ledger": "SU", "order_ledger_items": "S", "order_ledger_history": "S", "set_aside_entries": "SU",
+        "set_aside_refunds": "SU", "refunds": "SIU", "refund_items": "SI", "events": "S", "attempts": "S",
+        "orders": "S", "products": "S", "product_versions": "S", "inventory_adjustments": "S",
+        "inventory_reservations": "S", "payment_authorizations": "S", "payment_refunds": "S",
+        "webhook_endpoints": "SU", "webhook_deliveries": "SIU", "edge_idempotency_keys": "SIU",
+        "client_keys": "SIU", "operator_log": "S", "operator_keys": "SIU", "operator_sessions": "SIUD",
+        "order_notes": "SI", "dealt_with": "SIU", "bulk_jobs": "SIU", "bulk_job_items": "SIU",
+        "order_minutes": "S", "audit_runs": "S", "process_heartbeats": "SIUD",
+        "gateway_holds": "S", "gateway_refunds": "S",
     },
     "audit": {
         "operator_log": "S", "events": "S", "webhook_endpoints": "S", "order_ledger": "S", "refunds": "S",
         "payment_authorizations": "S", "payment_refunds": "S", "gateway_holds": "S", "gateway_refunds": "S",
+        "audit_runs": "SI", "order_totals": "S",
     },
 }  # fmt: skip
 EVERYBODY = {"holdfast_version": "S", "operator_log": "I"}
@@ -72,10 +89,23 @@ PROTECTED = {
         "order_ledger": "email total_amount_cents currency payment_authorization_id response_body client refunded_cents"
         " refund_reserved_cents",
         "refunds": "id order_ledger_id amount_cents restock reason note idempotency_key",
+        "process_heartbeats": "instance process host pid version started_at",
+        "attempts": "id",
+    },
+    "console": {
+        "operator_keys": "id name role secret_sha256 expires_at",
+        "client_keys": "id client secret_sha256 scopes last_used_at",
+        "webhook_endpoints": "id client cursor_xid cursor_position deleted_at",
+        "webhook_deliveries": "id endpoint_id event_id message_id type response_body",
+        "edge_idempotency_keys": "client key fingerprint",
+        "operator_sessions": "token_sha256 name role key_id expires_at",
+        "process_heartbeats": "instance process host pid version started_at",
     },
     "webhooks": {
+        "process_heartbeats": "instance process host pid version started_at",
         "webhook_endpoints": "id client url event_types deleted_at",
         "webhook_deliveries": "id endpoint_id event_id message_id type",
+        "operator_alerts": "kind subject",
     },
     "orders_service": {"orders": "total_amount_cents currency user_id order_ledger_id"},
     "inventory_service": {"products": "price_cents currency sku", "inventory_reservations": "quantity product_id"},
@@ -157,11 +187,25 @@ def test_webhooks_cannot_read_personal_data(as_role: Open) -> None:
     as_role("webhooks")("SELECT id, reference FROM order_ledger")
     for column in ("email", "user_id", "response_body"):
         refused(as_role("webhooks"), f"SELECT {column} FROM order_ledger")
+    for table in ("audit_attention", "refunds"):
+        refused(as_role("webhooks"), f"SELECT attention_reason FROM {table}")
 
 
 def test_edge_api_cannot_read_the_secrets_of_webhooks(as_role: Open) -> None:
     as_role("edge_api")("SELECT endpoint_id FROM webhook_secrets")
     refused(as_role("edge_api"), "SELECT secret FROM webhook_secrets")
+
+
+def test_console_cannot_read_secrets_or_write_products(as_role: Open) -> None:
+    as_role("console")("SELECT id FROM client_keys")
+    for statement in (
+        "SELECT secret_sha256 FROM client_keys",
+        "SELECT endpoint_id FROM webhook_secrets",
+        "UPDATE products SET stock_quantity = 1",
+        "INSERT INTO product_versions (product_id) VALUES (gen_random_uuid())",
+        "INSERT INTO inventory_adjustments (id) VALUES (gen_random_uuid())",
+    ):
+        refused(as_role("console"), statement)
 
 
 @pytest.mark.parametrize(("name", "table"), [(name, table) for name, tables in PROTECTED.items() for table in tables])

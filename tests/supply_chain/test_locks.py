@@ -27,8 +27,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 LOCKS = {str(path.relative_to(PROJECT)): entries(path) for path in lock_files(PROJECT)}
 EXTRAS = (
     {"requirements.txt": [], "locked/local.txt": ["local"], "locked/bench.txt": ["local", "bench"]}
-    | {"locked/test.txt": ["local", "bench", "stripe", "test"]}
-    | {"locked/stripe.txt": ["stripe"]}
+    | {"locked/test.txt": ["local", "bench", "stripe", "traces", "test"]}
+    | {"locked/stripe.txt": ["stripe"], "locked/traces.txt": ["traces"]}
 )
 PLATFORMS = [
     {"sys_platform": "linux", "platform_system": "Linux", "platform_machine": "x86_64"},

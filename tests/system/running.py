@@ -57,12 +57,12 @@ class Running:
 
 
 def free_ports() -> int:
-    """Find a PORT such that the ports of the three other services are free too.
+    """Find a PORT such that the ports of the other processes, and of their metrics, are free too.
 
     They are above the ports of outgoing connections and those of tests/system/stack.py.
     """
     for base in range(61_000 + os.getpid() % 2_000, 64_000):
-        if all(_is_free(base + 100 * i) for i in range(4)):
+        if all(_is_free(base + 50 * i) for i in range(14)):
             return base
     raise AssertionError("no free ports")
 

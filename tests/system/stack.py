@@ -25,6 +25,7 @@ from tests.waiting import eventually
 
 PROJECT = Path(__file__).resolve().parents[2]
 WEB_PROCESSES = ("web", "orders_service", "inventory_service", "payments_service")
+WITH_PORTS = (*WEB_PROCESSES, "console")
 LINES = dict(line.split(": ", 1) for line in (PROJECT / "Procfile").read_text().splitlines())
 # Short delays, but a lease longer than any call in a test.
 QUICK = {
@@ -102,7 +103,7 @@ class Stack:
         if kind == "web":
             credentials.add_key_at(environ.get("DATABASE_URL", self._database_url))
         address = roles.address(environ.pop("DATABASE_URL", self._database_url), kind)
-        port = {"PORT": str(self._ports.setdefault(name, free_port()))} if kind in WEB_PROCESSES else {}
+        port = {"PORT": str(self._ports.setdefault(name, free_port()))} if kind in WITH_PORTS else {}
         credentials.SERVICE_AT |= {self._ports[name]: kind} if port else {}
         with (self._logs / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(

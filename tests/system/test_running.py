@@ -172,7 +172,7 @@ def read_until(terminal: int, text: str) -> str:
     ("setting", "value", "line"),
     [
         ("MOCK_FAILURE_RATE", "2", "MOCK_FAILURE_RATE must be a number from 0 to 1"),
-        ("PORT", "65400", "PORT must be a whole number from 1 to 65035: the other services use higher ports"),
+        ("PORT", "65400", "PORT must be a whole number from 1 to 64885: the other services use higher ports"),
         ("DATABASE_URL", "mysql://u:hidden@x/y", "DATABASE_URL must be a postgresql:// address"),
     ],
 )

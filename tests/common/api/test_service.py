@@ -284,7 +284,7 @@ def _references(node):
 
 
 def test_docs_page_is_served(client):
-    assert "/openapi.json" in client.get("/docs").text
+    assert 'spec-url="openapi.json"' in client.get("/docs").text
     with client.get("/docs/rapidoc-min.js") as script:
         assert script.status_code == 200
 

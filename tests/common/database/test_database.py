@@ -266,6 +266,21 @@ def test_statements_of_one_call_share_one_lock_timeout(database):
     assert database.transact(work) >= 200
 
 
+@pytest.mark.parametrize("limit", ["1s", "1000ms"])
+def test_shorter_lock_timeout_of_the_session_holds_in_transactions(own_server, limit):
+    setting = "SELECT setting::integer AS ms FROM pg_settings WHERE name = 'lock_timeout'"
+
+    def work(tx):
+        before = tx.one(setting)["ms"]
+        tx.one("SELECT pg_sleep(0.2)")
+        return before, tx.one(setting)["ms"]
+
+    with closing(db.Database(own_server.url, name="test", size=1, limits={"lock_timeout": limit})) as database:
+        before, after = database.transact(work)
+    assert before == 1000
+    assert after <= 800
+
+
 def test_lock_timeout_ends_with_its_transaction(new_database, monkeypatch):
     monkeypatch.setattr(lock_wait, "LOCK_WAIT_S", 0.05)
     database = new_database(size=1)

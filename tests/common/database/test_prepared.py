@@ -3,6 +3,8 @@
 import psycopg2
 import pytest
 
+import console.operators
+import console.order_statements
 import edge_api.store
 import edge_api.webhook_statements
 import inventory_service.operations
@@ -19,7 +21,7 @@ from tests.database.statements import statements_of
 MODULES = (
     edge_api.store, orchestrator.store, inventory_service.operations, orders_service.operations,
     payments_service.statements, payments_service.remote_statements, idempotency, edge_api.webhook_statements,
-    webhooks.statements,
+    webhooks.statements, console.operators, console.order_statements,
 )  # fmt: skip
 LONGEST_NAME = 63  # PostgreSQL truncates longer names
 INSERT = "INSERT INTO t (name) VALUES (%(name)s)"

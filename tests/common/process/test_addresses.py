@@ -22,7 +22,7 @@ def test_process_order_matches_the_procfile() -> None:
 
 
 @pytest.mark.parametrize("manager", ["HONCHO_PROCESS_NAME", "FOREMAN_WORKER_NAME"])
-@pytest.mark.parametrize(("process", "port"), [("web.1", 5000), ("web.3", 5002), ("orchestrator.2", 5401)])
+@pytest.mark.parametrize(("process", "port"), [("web.1", 5000), ("web.3", 5002), ("orchestrator.2", 5501)])
 def test_participants_are_found_under_a_process_manager(manager: str, process: str, port: int) -> None:
     settings = Settings.load({**DATABASE, manager: process, "PORT": str(port)})
     assert urls(settings) == [f"http://127.0.0.1:{5000 + 100 * number}" for number in (1, 2, 3)]
@@ -35,7 +35,12 @@ def test_participant_listens_on_loopback_where_the_others_look_for_it(name: str,
     assert f"http://127.0.0.1:{port}" in urls(settings)
 
 
-@pytest.mark.parametrize("name", ["edge_api", *PARTICIPANTS])
+def test_console_listens_on_loopback() -> None:
+    settings = Settings.load(DATABASE, "console")
+    assert (settings.bind_host, settings.port) == ("127.0.0.1", 8400)
+
+
+@pytest.mark.parametrize("name", ["edge_api", *PARTICIPANTS, "console"])
 def test_settings_win(name: str) -> None:
     told = {"PORT": "9000", "BIND_HOST": "0.0.0.0", "ORDERS_SERVICE_URL": "http://orders.internal"}
     settings = Settings.load({**DATABASE, **told}, name)

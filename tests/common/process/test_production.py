@@ -44,6 +44,20 @@ def test_setting_for_tests_stops_the_start(name: str) -> None:
     assert Settings.load(GOOD | {"APP_ENV": "staging", name: FOR_TESTS[name]})
 
 
+def test_alerts_are_sent_over_tls_only() -> None:
+    (line,) = refused(ALERT_WEBHOOK_URL="http://hooks.example/T0")
+    assert line.startswith("ALERT_WEBHOOK_URL must begin with https:// ")
+    assert "T0" not in line
+    assert Settings.load(GOOD | {"ALERT_WEBHOOK_URL": "https://hooks.example/T0"})
+
+
+def test_provider_without_tls_stops_the_start() -> None:
+    others = {"CONSOLE_OIDC_CLIENT_ID": "c", "CONSOLE_OIDC_CLIENT_SECRET": "s", "CONSOLE_OIDC_ROLES": "viewer=staff"}
+    (line,) = refused(CONSOLE_OIDC_ISSUER="http://id.example", **others)
+    assert line.startswith("CONSOLE_OIDC_ISSUER must be an https:// address ")
+    assert Settings.load(GOOD | others | {"CONSOLE_OIDC_ISSUER": "https://id.example"})
+
+
 @pytest.mark.parametrize("password", WEAK)
 def test_password_that_can_be_guessed_stops_the_start(password: str) -> None:
     (line,) = refused(DATABASE_URL=f"postgresql://shop:{password or '%20'}@db.example/x?sslmode=require")

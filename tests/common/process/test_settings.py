@@ -1,5 +1,6 @@
 """Every setting: its default, its valid values, the message for a bad value, and its row in docs/settings.md."""
 
+import base64
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import certifi
 import pytest
 
+from common.process import traces
 from common.process.parsers import ESCAPES
 from common.process.settings import SettingError, Settings
 
@@ -22,6 +24,7 @@ OWN_ADDRESSES = {
     "inventory_service": "INVENTORY_SERVICE_DATABASE_URL",
     "payments_service": "PAYMENTS_SERVICE_DATABASE_URL",
     "orchestrator": "ORCHESTRATOR_DATABASE_URL",
+    "console": "CONSOLE_DATABASE_URL",
     "webhooks": "WEBHOOKS_DATABASE_URL",
     "audit": "AUDIT_DATABASE_URL",
 }
@@ -29,6 +32,7 @@ DEFAULTS = dict.fromkeys([*OWN_ADDRESSES.values(), "ORCHESTRATOR_DATABASE_DIRECT
     "DATABASE_DIRECT_URL": URL,
     "BIND_HOST": "0.0.0.0",
     "PORT": 8000,
+    "METRICS_PORT": 0,
     "WEB_CONCURRENCY": 2,
     "WEB_THREADS": 8,
     "WEB_WORKER": "holdfast",
@@ -71,6 +75,16 @@ DEFAULTS = dict.fromkeys([*OWN_ADDRESSES.values(), "ORCHESTRATOR_DATABASE_DIRECT
     "WEBHOOK_LEASE_S": 60.0,
     "WEBHOOK_POLL_INTERVAL_S": 1.0,
     "WEBHOOK_ALLOW_NETWORKS": (),
+    "CONSOLE_PATH": "",
+    "CONSOLE_READ_ONLY": False,
+    "ALERT_WEBHOOK_URL": "",
+    "ALERT_WEBHOOK_FORMAT": "json",
+    "ALERT_WEBHOOK_SECRET": "",
+    "HOLDFAST_CONSOLE_URL": "",
+    "CONSOLE_OIDC_ISSUER": "",
+    "CONSOLE_OIDC_CLIENT_ID": "",
+    "CONSOLE_OIDC_CLIENT_SECRET": "",
+    "CONSOLE_OIDC_ROLES": (),
     "APP_ENV": "development",
     "RETAIN_ORDERS_DAYS": 0,
     "RETAIN_HISTORY_DAYS": 0,
@@ -78,12 +92,18 @@ DEFAULTS = dict.fromkeys([*OWN_ADDRESSES.values(), "ORCHESTRATOR_DATABASE_DIRECT
     "RETAIN_EVENTS_DAYS": 30,
     "RETAIN_ANSWERS_DAYS": 0,
     "RETAIN_KEYS_DAYS": 0,
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "",
+    "OTEL_SDK_DISABLED": False,
+    "OTEL_SERVICE_NAME": "",
+    "OTEL_TRACES_SAMPLER_ARG": 1.0,
     "HOLDFAST_OPERATOR": "",
     "CRASH_AT": "",
 }
 SHORTEST = {"ORDERS": 30, "HISTORY": 7, "OUTBOX": 30, "EVENTS": 30, "ANSWERS": 1, "KEYS": 400}  # days; 0: forever
 RANGES = {
     "PORT": (1, 65535),
+    "METRICS_PORT": (1, 65535),
     "WEB_CONCURRENCY": (1, 64),
     "WEB_THREADS": (1, 256),
     "WEBHOOK_THREADS": (1, 256),
@@ -110,6 +130,7 @@ RANGES = {
     **{f"RETAIN_{name}_DAYS": (0, 36_500) for name in SHORTEST},
     "LEASE_S": (0.2, 3600),
     "ABANDONED_AFTER_S": (0.05, 86_400),
+    "OTEL_TRACES_SAMPLER_ARG": (0, 1),
 }
 BAD_URL = ["127.0.0.1:8100", "ftp://127.0.0.1", "http://", "//127.0.0.1", "/var/run/x", "http://shop:hunter2@orders"]
 NOT_A_NUMBER = ["four", "0x10", "nan", "inf", "-inf", "1,5", "1 000", "1e999"]
@@ -140,6 +161,17 @@ BAD_VALUES = (
     + [("STRIPE_WEBHOOK_SECRET", value) for value in ["sk_test_1", "whsec_", "whsec_a b c d e"]]
     + [("STRIPE_LIVE_KEY", value) for value in ["yes", "Allow"]]
     + [("STRIPE_API_BASE", value) for value in BAD_URL]
+    + [("CONSOLE_PATH", value) for value in ["ops", "/ops//holdfast", "/ops?x", "/ops/%2e", "/o ps", "https://x/ops"]]
+    + [("CONSOLE_OIDC_ISSUER", value) for value in BAD_URL]
+    + [("CONSOLE_OIDC_ROLES", value) for value in ["admin", "root=ops", "admin=", "admin=a b", "admin=a, viewer"]]
+    + [("CONSOLE_READ_ONLY", value) for value in ["On", "true", "1", "yes"]]
+    + [(name, value) for name in ("ALERT_WEBHOOK_URL", "HOLDFAST_CONSOLE_URL") for value in BAD_URL]
+    + [("ALERT_WEBHOOK_URL", f"https://hooks.example/{each}") for each in ["a b", "ä", "x" * 2000]]
+    + [("ALERT_WEBHOOK_FORMAT", value) for value in ["Slack", "text"]]
+    + [("ALERT_WEBHOOK_SECRET", value) for value in ["whsec_", "whsec_a b", "whsec_" + "A" * 31, "A" * 44]]
+    + [("ALERT_WEBHOOK_SECRET", "whsec_" + base64.b64encode(bytes(size)).decode()) for size in (23, 65)]
+    + [(name, value) for name in SETTINGS if name.startswith("OTEL_EXPORTER") for value in BAD_URL]
+    + [("OTEL_SDK_DISABLED", value) for value in ["1", "yes"]]
     + [("APP_ENV", value) for value in ["prod", "Production", "live"]]
     + [(name, __file__) for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")]
     + [("SERVICE_TOKEN_KEYS", value) for value in ["k" * 31, f"{KEY},short", f"{KEY} {KEY}", "k" * 256]]
@@ -203,7 +235,9 @@ def test_a_bad_value_is_refused(name, value):
         load(**{name: value})
 
 
-@pytest.mark.parametrize("name", sorted(SETTINGS.keys() - {"BIND_HOST", "CRASH_AT", "HOLDFAST_OPERATOR"}))
+@pytest.mark.parametrize(
+    "name", sorted(SETTINGS.keys() - {"BIND_HOST", "CRASH_AT", "HOLDFAST_OPERATOR", "OTEL_SERVICE_NAME"})
+)
 def test_a_bad_value_is_not_repeated(name):
     with pytest.raises(SettingError, match=f"^{name} ") as caught:
         load(**{name: "hunter2"})
@@ -226,9 +260,19 @@ def test_messages_of_python_parsers_are_not_repeated(name, value):
         load(**{name: value})
 
 
+@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"])
+def test_traces_without_their_packages_are_refused(monkeypatch, name):
+    environ = {name: "http://collector.example:4318"}
+    assert load(**environ).traces_are_on
+    monkeypatch.setattr(traces, "PACKAGES", ("holdfast-no-such-package",))
+    with pytest.raises(SettingError, match=r"locked/traces\.txt"):
+        load(**environ)
+    assert not load(**environ, OTEL_SDK_DISABLED="true").traces_are_on
+
+
 def test_every_setting_is_tested_here():
     assert set(SETTINGS) == {"DATABASE_URL", *DEFAULTS}
-    numbers = {name for name, value in DEFAULTS.items() if isinstance(value, int | float)}
+    numbers = {name for name, value in DEFAULTS.items() if type(value) in (int, float)}
     assert set(RANGES) == numbers
 
 
@@ -287,6 +331,16 @@ def test_the_direct_address_is_the_database_url_unless_it_is_set():
 @pytest.mark.parametrize("value", ["http://orders.internal", "https://orders:8443/base", "http://[::1]:8100"])
 def test_trailing_slash_of_a_service_url_is_dropped(value):
     assert value_of("ORDERS_SERVICE_URL", ORDERS_SERVICE_URL=f"{value}/") == value
+
+
+def test_slash_at_the_end_of_a_webhook_is_kept():
+    assert value_of("ALERT_WEBHOOK_URL", ALERT_WEBHOOK_URL="https://hooks.example/a/") == "https://hooks.example/a/"
+
+
+@pytest.mark.parametrize("size", [24, 64])
+def test_secret_of_alerts_has_the_size_that_standard_webhooks_allows(size):
+    secret = "whsec_" + base64.b64encode(bytes(size)).decode()
+    assert value_of("ALERT_WEBHOOK_SECRET", ALERT_WEBHOOK_SECRET=secret) == secret
 
 
 def test_service_token_keys_are_a_list():
