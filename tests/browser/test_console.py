@@ -166,7 +166,7 @@ def test_keys_of_the_keyboard(browser: Browser, shop: Shop) -> None:
         expect(page.locator("body.paused")).to_have_count(0)
         page.keyboard.press("g")
         page.keyboard.press("o")
-        expect(page).to_have_url(f"{site.url}/orders")
+        page.wait_for_url(f"{site.url}/orders")  # and for its script
         page.keyboard.press("g")
         page.keyboard.press("h")
         expect(page).to_have_url(f"{site.url}/")

@@ -166,10 +166,11 @@ def test_keys_do_nothing_behind_a_dialog(browser: Browser, shop: Shop) -> None:
         expect(page.locator("html[data-theme]")).to_have_count(0)
         expect(page.locator("body.paused")).to_have_count(0)
         page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog", name="Keys")).to_be_hidden()
         for key, path in {"k": "/keys", "u": "/audit", "r": "/record"}.items():
             page.keyboard.press("g")
             page.keyboard.press(key)
-            expect(page).to_have_url(f"{site.url}{path}")
+            page.wait_for_url(f"{site.url}{path}")  # and for its script
 
 
 def test_button_can_be_pressed_again_on_a_page_that_is_shown_again(browser: Browser, shop: Shop) -> None:
