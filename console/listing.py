@@ -27,9 +27,9 @@ SELECT client FROM known WHERE client IS NOT NULL LIMIT %(max_clients)s
 """
 COLUMNS = f"""
 l.id AS order_ledger_id, l.client, l.client_request_id, l.status, l.email, l.reference, l.total_amount_cents,
-  l.currency, l.refunded_cents, l.failure_code, l.retry_count, l.next_retry_at, l.due_at, l.claimed_until,
-  l.needs_attention_at, l.attention_reason, l.created_at, l.updated_at,
-  l.cancel_requested_at IS NOT NULL AS is_cancelled, {needs_attention("l")} AS needs_attention
+  l.currency, l.refunded_cents, l.failure_code, l.retry_count, l.next_retry_at, l.due_at, l.claimed_by, l.claimed_until,
+  COALESCE(l.claimed_until > now(), false) AS is_claimed, l.needs_attention_at, l.attention_reason, l.created_at,
+  l.updated_at, l.cancel_requested_at IS NOT NULL AS is_cancelled, {needs_attention("l")} AS needs_attention
 """
 # The comment keeps the statement from being prepared: the best plan depends on the values.
 PAGE = """/* console orders */

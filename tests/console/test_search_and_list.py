@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -118,6 +119,16 @@ def test_times_are_taken_as_inputs_send_them(desk: Desk, add_order: AddOrder, si
     page = desk.get("/orders", created_from=since)
     assert rows(page) == [fits]
     assert 'type="datetime-local" step="1" name="created_from" value="2026-01-02T00:00:00"' in page.text
+
+
+@pytest.mark.parametrize(("lease", "said"), [("1 minute", "in flight at o-1"), ("-1 minute", "due")])
+def test_order_of_an_expired_lease_is_not_called_in_flight(
+    desk: Desk, add_order: AddOrder, sql: Any, lease: str, said: str
+) -> None:
+    claim = "UPDATE order_ledger SET claimed_by = 'o-1', claimed_until = now() + %(lease)s::interval WHERE id = %(id)s"
+    sql(claim, lease=lease, id=add_order(retry_count=1))
+    listed = text_of(desk.get("/orders"))
+    assert re.search(rf"awaiting authorization {said}.*, after 1 failed try ", listed), listed
 
 
 @pytest.mark.parametrize(("text", "kind"), [
