@@ -367,6 +367,8 @@ def test_stopping_waits_for_the_message_in_hand_and_sends_no_other(operators, re
 
 
 def test_database_that_is_away_is_asked_again_later(operators, monkeypatch, caplog):
+    caplog.set_level(logging.WARNING)  # whatever level another test has left
+
     def away():
         raise TransientDatabaseError("away")
 
