@@ -22,14 +22,9 @@ from local.postgres import EmbeddedPostgres
 from local.terminal import StopRequest, foreground
 from tests import credentials
 from tests.chaos import report
-from tests.chaos.books import read_books
-from tests.chaos.deliveries import compare_events, receipts
-from tests.chaos.findings import Finding
-from tests.chaos.money_at_gateway import FILE, about_gateway
+from tests.chaos.judging import judge, read_evidence
 from tests.chaos.options import Options, pace
-from tests.chaos.promises import compare
 from tests.chaos.run import Interrupted, Run
-from tests.chaos.told import promises
 
 RIGHT, WRONG, BAD_SETTING, INTERRUPTED = 0, 1, 2, 128 + signal.SIGINT
 FOLDER = Path("var") / "chaos"
@@ -40,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Orders in a storm.")
     commands = parser.add_subparsers(dest="command")
     check = commands.add_parser(
-        "check", help="compare the logs of a run's clients and receiver with its database again"
+        "check", help="compare the logs of a run's clients, receiver and operators with its database again"
     )
     check.add_argument("folder", type=Path, help="of the run")
     check.add_argument("--database", help="its address, if it is not that of the run")
@@ -75,15 +70,9 @@ def _run() -> int:
 def _check(folder: Path, database: str | None) -> int:
     with ExitStack() as parts:
         url = database or parts.enter_context(EmbeddedPostgres(folder / "postgres")).url
-        findings = _findings(folder, url)
+        findings = judge(read_evidence(folder, url))
     report.show_findings(findings, report.new_console())
     return WRONG if findings else RIGHT
-
-
-def _findings(folder: Path, url: str) -> list[Finding]:
-    promised, books = promises(folder / "clients.jsonl"), read_books(url)
-    events = compare_events(receipts(folder), promised.feed, promised.secrets, books)
-    return [*compare(promised, books), *events, *about_gateway(folder / FILE, books)]
 
 
 if __name__ == "__main__":

@@ -67,6 +67,13 @@ UNDELIVERED = """
 SELECT e.id, COALESCE(d.status, 'not there') AS status FROM webhook_endpoints w CROSS JOIN events e
 LEFT JOIN webhook_deliveries d ON d.endpoint_id = w.id AND d.event_id = e.id WHERE d.status IS DISTINCT FROM 'succeeded'
 """
+# What operators did, and what became of their jobs.
+RECORD = "SELECT actor, action, details FROM operator_log"
+JOBS = """
+SELECT id::text, action, done, ended_at IS NOT NULL AS has_ended, ARRAY(
+  SELECT order_ledger_id::text FROM bulk_job_items WHERE job_id = bulk_jobs.id AND result = 'done') AS orders
+FROM bulk_jobs
+"""
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,8 @@ class Books:
     payments: list[Row]
     returned: list[Row]
     """The refunds of the payments service."""
+    record: list[Row]
+    jobs: list[Row]
 
     @cached_property
     def refunds_by_key(self) -> dict[str, list[Row]]:
@@ -100,6 +109,8 @@ def read_books(url: str) -> Books:
             undelivered=list(_rows(cursor, UNDELIVERED)),
             payments=list(_rows(cursor, PAYMENTS)),
             returned=list(_rows(cursor, RETURNED)),
+            record=list(_rows(cursor, RECORD)),
+            jobs=list(_rows(cursor, JOBS)),
         )
 
 

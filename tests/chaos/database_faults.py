@@ -39,7 +39,13 @@ ORDER BY created_at DESC LIMIT 1 FOR UPDATE SKIP LOCKED
 RETURNING order_ledger_id::text
 """
 CURE = "WITH gone AS (DELETE FROM chaos_poison WHERE order_ledger_id = %s) SELECT true"
-IS_MARKED = "SELECT EXISTS (SELECT FROM audit_attention WHERE order_ledger_id = %s)::text"
+# Also what an operator has dealt with, which leaves the view.
+ATTENTION = """(
+  SELECT order_ledger_id, refund_id, attention_reason, due_at FROM audit_attention
+  UNION SELECT id, NULL, attention_reason, due_at FROM order_ledger WHERE needs_attention_at IS NOT NULL
+  UNION SELECT order_ledger_id, id, attention_reason, due_at FROM refunds WHERE needs_attention_at IS NOT NULL
+) AS attention"""
+IS_MARKED = f"SELECT EXISTS (SELECT FROM {ATTENTION} WHERE order_ledger_id = %s)::text"
 
 
 # A sale whose payment was captured cannot be undone with a card that refuses every refund, until its bank gives in.
@@ -59,8 +65,8 @@ FROM held JOIN gateway_holds ON authorization_id = payment_authorization_id
 """
 # Nor does a machine that is too busy for its leases finish an order: it is set aside without being poisoned. A poisoned
 # one is not retried while its lease runs, which may be longer than the cure tries.
-NEEDS_OPERATOR = """
-SELECT COALESCE(refund_id, order_ledger_id)::text FROM audit_attention
+NEEDS_OPERATOR = f"""
+SELECT COALESCE(refund_id, order_ledger_id)::text FROM {ATTENTION}
 WHERE (attention_reason LIKE 'claimed % times in a row without an outcome'
   OR attention_reason LIKE '%this entry is poisoned'
   OR attention_reason LIKE 'void_payment was refused: refund_declined%') AND due_at > now() + interval '5 seconds'

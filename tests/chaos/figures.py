@@ -67,6 +67,8 @@ class Figures:
     receiver_deaths: int = 0
     staff: dict[str, int] = field(default_factory=dict)
     """How many deliveries were sent again, and how often the endpoint was enabled again, by the client."""
+    operators: dict[str, int] = field(default_factory=dict)
+    """Pages of the console that operators opened, and their actions by kind."""
     settle_s: dict[str, float] = field(default_factory=dict)
     settle_in_quiet_s: dict[str, float] = field(default_factory=dict)
     audits_in_storm: int = 0

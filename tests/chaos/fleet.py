@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.plan import MASTER, ORCHESTRATORS, WEBHOOKS, WHOLE, WORKER, Disturbance
-from tests.system.stack import WEB_PROCESSES, Stack
+from tests.chaos.plan import CONSOLE, MASTER, ORCHESTRATORS, WEBHOOKS, WHOLE, WORKER, Disturbance
+from tests.system.stack import WEB_PROCESSES, WITH_PORTS, Stack
 from tests.waiting import eventually
 
 LOOKS_EVERY_S = 0.05  # the supervisor's interval
@@ -23,7 +23,7 @@ READY_WITHIN_S = 120  # a start takes 2 s, and much longer on a busy machine
 # takes several starts.
 PORT_IS_FREE_AFTER_S = 120
 STOPS_WITHIN_S = 25  # as promised
-NAMES = (*WEB_PROCESSES, *ORCHESTRATORS, *WEBHOOKS)
+NAMES = (*WEB_PROCESSES, *ORCHESTRATORS, *WEBHOOKS, CONSOLE)
 
 
 class Journal:
@@ -181,7 +181,7 @@ class Fleet:
 
     def _workers(self, name: str) -> list[int]:
         try:
-            return sorted(self._stack.workers(name)) if name in WEB_PROCESSES else []
+            return sorted(self._stack.workers(name)) if name in WITH_PORTS else []
         except OSError:
             return []
 

@@ -55,6 +55,7 @@ class Options:
         number(0, 1), "0.1", "share of payment calls that fail, half of them after the effect"
     )
     vanish_rate: float = setting(number(0, 1), "0.02", "share of calls between processes that are lost")
+    operators: int = setting(whole(0, 16), "2", "operators who click through the console at random")
     payment_gateway: str = setting(
         choice(SIMULATED, STRIPE), SIMULATED, "`stripe`: the double stands in for Stripe, and its books are compared"
     )

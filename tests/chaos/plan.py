@@ -17,6 +17,7 @@ T = TypeVar("T")
 ORCHESTRATORS = ("orchestrator.1", "orchestrator.2")
 WEBHOOKS = ("webhooks.1", "webhooks.2")
 GATEWAY = "payments_service"
+CONSOLE = "console"
 PLENTY, SCARCE = 8, 3  # products of each kind
 SCARCE_SHARE = 0.05  # of all lines; once the product is sold out, one such line refuses the whole basket
 PATIENT, TWICE, AGAIN, GIVES_UP = "patient", "twice at once", "again later", "gives up"
@@ -46,7 +47,7 @@ LINES = (
 # How a process is killed. When the master alone is killed, its orphaned workers hold the port for a moment.
 WHOLE, MASTER, WORKER = "process", "master", "worker"
 VICTIMS = (
-    *((name, WHOLE) for name in (*WEB_PROCESSES, *ORCHESTRATORS, *WEBHOOKS, *WEBHOOKS)),
+    *((name, WHOLE) for name in (*WEB_PROCESSES, *ORCHESTRATORS, *WEBHOOKS, *WEBHOOKS, CONSOLE)),
     *((name, MASTER) for name in WEB_PROCESSES),
     *((name, WORKER) for name in WEB_PROCESSES),
     *((name, WORKER) for name in WEB_PROCESSES),  # twice, because each has two workers
@@ -143,8 +144,8 @@ class Plan:
                 key=f"chaos-{self._options.seed}-{number:06}",
                 user_id=str(uuid.UUID(int=chance.getrandbits(128), version=4)),
                 lines=lines,
-                token=_one_of(TOKENS[self._options.payment_gateway], chance),
-                behaviour=_one_of(BEHAVIOURS, chance),
+                token=one_of(TOKENS[self._options.payment_gateway], chance),
+                behaviour=one_of(BEHAVIOURS, chance),
                 total_amount_cents=sum(prices[sku] * quantity for sku, quantity in lines),
             )
             yield order if order.behaviour == GIVES_UP else _with_wishes(order, later)
@@ -192,7 +193,7 @@ class Plan:
     def _basket(self, chance: random.Random) -> tuple[tuple[str, int], ...]:
         skus = [product.sku for product in self.products]
         weights = [(1 - SCARCE_SHARE) / PLENTY] * PLENTY + [SCARCE_SHARE / SCARCE] * SCARCE
-        chosen = chance.choices(skus, weights, k=_one_of(LINES, chance))
+        chosen = chance.choices(skus, weights, k=one_of(LINES, chance))
         return tuple((sku, chance.randint(1, 3)) for sku in chosen)
 
     @staticmethod
@@ -205,14 +206,14 @@ class Plan:
 def _with_wishes(order: Order, chance: random.Random) -> Order:
     """The same order, with what its client wants afterwards."""
     cancels = tuple(
-        Cancel(f"{order.key}-cancel-{number}", chance.random() * CANCEL_WITHIN_S, _one_of(AGAIN_AND_AGAIN, chance))
-        for number in range(_one_of(CANCELS, chance))
+        Cancel(f"{order.key}-cancel-{number}", chance.random() * CANCEL_WITHIN_S, one_of(AGAIN_AND_AGAIN, chance))
+        for number in range(one_of(CANCELS, chance))
     )
     is_early, at_once = chance.random() < EARLY_SHARE, chance.random() < AT_ONCE_SHARE
     after_s = chance.random() * REFUND_WITHIN_S
     refunds = tuple(
         _refund(order, number, kind, after_s if at_once else after_s * (number + 1), is_early, chance)
-        for number, kind in enumerate(_one_of(REFUNDS, chance))
+        for number, kind in enumerate(one_of(REFUNDS, chance))
     )
     return replace(order, cancels=cancels, refunds=refunds)
 
@@ -226,9 +227,9 @@ def _refund(order: Order, number: int, kind: str, after_s: float, is_early: bool
         amount_cents=chance.randint(1, order.total_amount_cents) if kind == AMOUNT else None,
         lines=((sku, chance.randint(1, quantity)),) if kind == PIECES else (),
         restock=kind != AMOUNT and chance.random() < RESTOCK_SHARE,
-        behaviour=_one_of(AGAIN_AND_AGAIN, chance),
+        behaviour=one_of(AGAIN_AND_AGAIN, chance),
     )
 
 
-def _one_of(choices: tuple[tuple[T, int], ...], chance: random.Random) -> T:
+def one_of(choices: tuple[tuple[T, int], ...], chance: random.Random) -> T:
     return chance.choices([choice for choice, _ in choices], [weight for _, weight in choices])[0]

@@ -88,6 +88,7 @@ def _rows(figures: Figures) -> list[tuple[str, str]]:
         ("refunds", f"{_list(figures.refunds)}; {figures.restocked} put pieces back"),
         ("events", f"{figures.events}; received: {_list(figures.deliveries)}"),
         ("receiver", f"killed {figures.receiver_deaths} times; by its staff: {_list(figures.staff)}"),
+        ("operators", _list(figures.operators)),
         ("to arrive", _spread(figures.delivery_s, "events")),
         ("to settle", _spread(figures.settle_s)),
         ("in quiet", _spread(figures.settle_in_quiet_s)),

@@ -22,23 +22,22 @@ from common.schema import migrate
 from local.postgres import EmbeddedPostgres
 from local.terminal import StopRequest
 from tests.books import violations
-from tests.chaos.books import read_books
 from tests.chaos.clientlog import ClientLog
-from tests.chaos.deliveries import compare_events, receipts
 from tests.chaos.disturbances import Disturbances, Network
 from tests.chaos.figures import Figures, add_deliveries, add_endings, add_wishes, kills_by_process
 from tests.chaos.findings import AUDIT, LEFT, RUN, STOP, WRONG, Finding
 from tests.chaos.fleet import Fleet, Journal
 from tests.chaos.gateway import Settlements, gateway_of
+from tests.chaos.judging import judge, read_evidence
 from tests.chaos.listening import ReceiverProcess, Staff
-from tests.chaos.money_at_gateway import FILE, about_gateway
+from tests.chaos.operator_promises import FILE as CLICKS
+from tests.chaos.operators import NAME, Operators
 from tests.chaos.options import Options
-from tests.chaos.plan import GATEWAY, GIVES_UP, MARKED_WITHIN_S, ORCHESTRATORS, WEBHOOKS, Plan
-from tests.chaos.promises import compare
+from tests.chaos.plan import CONSOLE, GATEWAY, GIVES_UP, MARKED_WITHIN_S, ORCHESTRATORS, WEBHOOKS, Plan
 from tests.chaos.report import Progress
 from tests.chaos.shop import Shop
 from tests.chaos.standing import standing
-from tests.chaos.told import promises
+from tests.console.desk import new_key
 from tests.system.stack import PROJECT, Stack
 
 LOOKS_EVERY_S = 0.25
@@ -77,6 +76,7 @@ class Run:
             self._reconcile()
             self._shop.close()
             self._staff.stop()
+            self._operators.stop()
             self._settlements.stop()
             codes = self._fleet.stop()
             self._compare(codes)
@@ -107,6 +107,7 @@ class Run:
         parts.callback(self._settlements.stop)
         self._settlements.start()
         self._listen(parts)
+        self._operate(parts)
         self._network = Network(self._stack.proxy, self._plan, self._options.vanish_rate)
         self._disturbances = Disturbances(
             self._plan,
@@ -127,6 +128,14 @@ class Run:
         self._staff = Staff(self._stack.proxy.url("web"), self._log)
         parts.callback(self._staff.stop)
         self._staff.start(self._receiver.url)
+
+    def _operate(self, parts: ExitStack) -> None:
+        names = [f"{NAME}{number + 1}" for number in range(self._options.operators)]
+        keys = {name: new_key(self._url, "operator", name) for name in names}
+        log = parts.enter_context(closing(ClientLog(self._folder / CLICKS)))
+        self._operators = Operators(self._stack.url(CONSOLE), keys, self._options.seed, log)
+        parts.callback(self._operators.stop)
+        self._operators.start()
 
     def _products(self) -> dict[str, str]:
         ids = {}
@@ -153,6 +162,7 @@ class Run:
         self._gateway.calm()
         self._fleet.calm()
         self._staff.hurry()
+        self._operators.calm()
 
     def _longest_lease_s(self) -> float:
         return max(float(self._pace["LEASE_S"]), float(self._pace["WEBHOOK_LEASE_S"]))
@@ -174,7 +184,9 @@ class Run:
 
     def _has_ended(self) -> bool:
         still = standing(self._url)
-        return self._shop.is_idle and still is not None and still[:3] == (0, 0, 0) and self._staff.seen == still.events
+        if not (self._shop.is_idle and self._operators.are_idle) or still is None:
+            return False
+        return still[:3] == (0, 0, 0) and self._staff.seen == still.events
 
     def _replay(self) -> None:
         """Send some orders once more, and what was asked for afterwards: the answers must not change.
@@ -207,7 +219,7 @@ class Run:
         return sum(number for (what, _), number in self._journal.counts.copy().items() if what.startswith("kill "))
 
     def _trouble(self) -> list[BaseException]:
-        parts = (self._shop, self._fleet, self._disturbances, self._staff, self._settlements)
+        parts = (self._shop, self._fleet, self._disturbances, self._staff, self._operators, self._settlements)
         return [*(error for part in parts for error in part.trouble), *self._audit_trouble]
 
     @contextmanager
@@ -260,14 +272,12 @@ class Run:
             self._figures.findings.append(Finding(WRONG, "", f"reconcile, exit code {done.returncode}: {told}"))
 
     def _compare(self, codes: Mapping[str, int | None]) -> None:
-        figures, promised = self._figures, promises(self._folder / "clients.jsonl")
+        figures, evidence = self._figures, read_evidence(self._folder, self._url)
+        promised, books = evidence.promised, evidence.books
         audit = violations(self._url)
         self._add_audit(audit, "at the end")
         figures.audit_rows = sum(map(len, audit.values()))
-        books, received = read_books(self._url), receipts(self._folder)
-        figures.findings += compare(promised, books)
-        figures.findings += compare_events(received, promised.feed, promised.secrets, books)
-        figures.findings += about_gateway(self._folder / FILE, books)
+        figures.findings += judge(evidence)
         figures.gateway = self._gateway.figures()
         figures.findings += [Finding(RUN, "", repr(error)) for error in self._trouble()]
         figures.findings += [Finding(LEFT, "", sentence) for sentence in self._fleet.left]
@@ -290,9 +300,10 @@ class Run:
         figures.longest_restart_s = self._disturbances.longest_outage_s
         figures.mishaps = self._network.mishaps
         figures.receiver_deaths, figures.staff = self._journal.total("die"), dict(self._staff.done)
+        figures.operators = evidence.clicks.counts()
         add_endings(figures, self._url, self._quiet_at)
         add_wishes(figures, promised, books)
-        add_deliveries(figures, received, books)
+        add_deliveries(figures, evidence.received, books)
         figures.save(self._folder / "figures.json")
         with (self._folder / "findings.jsonl").open("w") as lines:
             lines.writelines(json.dumps(asdict(finding)) + "\n" for finding in figures.findings)

@@ -43,6 +43,8 @@ def test_disturbed_system_keeps_every_promise(storm: Callable[..., Running], tmp
     assert found["events"] == found["delivery_s"]["n"]
     assert found["deliveries"]["204"] >= found["events"]
     assert found["receiver_deaths"] >= 1
+    assert found["operators"]["pages"] >= 10
+    assert sum(number for name, number in found["operators"].items() if name.startswith("order.")) >= 1
     again = running.output.partition("again  ")[2].splitlines()[0]
     assert again == "make chaos " + " ".join(f"{name}={SHORT[name]}" for name in AGAIN)
 

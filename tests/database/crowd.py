@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Callable
 
 PRODUCTS = 5_000
 DUE = 300
@@ -168,7 +169,7 @@ INSERT INTO operator_log (actor, action, details)
 """
 
 
-def fill(sql, finished: int, elsewhere: int = ELSEWHERE, due: int = DUE) -> None:
+def fill(sql: Callable[..., object], finished: int, elsewhere: int = ELSEWHERE, due: int = DUE) -> None:
     """Make `finished` finished orders and `due` due ones: no triggers or foreign keys, one INSERT for each table."""
     sql("SET session_replication_role = replica")
     sql(HELPERS, products=PRODUCTS)
@@ -180,7 +181,7 @@ def fill(sql, finished: int, elsewhere: int = ELSEWHERE, due: int = DUE) -> None
     sql("VACUUM (ANALYZE)")
 
 
-def fill_refunds(sql, last: int = ELSEWHERE) -> None:
+def fill_refunds(sql: Callable[..., object], last: int = ELSEWHERE) -> None:
     """After `fill`: a refund of each completed order up to this number."""
     sql("SET session_replication_role = replica")
     sql(REFUNDS, last=last)
@@ -188,7 +189,7 @@ def fill_refunds(sql, last: int = ELSEWHERE) -> None:
     sql("VACUUM (ANALYZE) refunds, refund_items, edge_idempotency_keys")
 
 
-def fill_record(sql, last: int = ELSEWHERE) -> None:
+def fill_record(sql: Callable[..., object], last: int = ELSEWHERE) -> None:
     """After `fill`: what operators wrote about each order up to this number."""
     sql("SET session_replication_role = replica")
     sql(RECORD, last=last)
