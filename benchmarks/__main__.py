@@ -29,9 +29,11 @@ from benchmarks import (
     lists,
     machine,
     overload,
+    pages,
     retention,
     system,
     waiting,
+    watching,
 )
 from benchmarks.bench import SERVER_SETTINGS, Bench
 from benchmarks.programs import NotInstalled
@@ -54,6 +56,8 @@ PARTS: Mapping[str, Callable[[Bench], Part]] = {
     "lists": lists.run,
     "events": events.run,
     "deliveries": deliveries.run,
+    "watching": watching.run,
+    "pages": pages.run,
 }
 MEASURED, NOT_MEASURED = 0, 1
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM

@@ -24,7 +24,7 @@ from benchmarks.bench import Bench
 from benchmarks.figures import Figures, at_most
 from benchmarks.growth import ONE_WORKER
 from benchmarks.ledger import percentile, query
-from benchmarks.load import get
+from benchmarks.load import get_in_turn
 from benchmarks.processes import ALL, System
 from benchmarks.result import Part, Ratio
 from domain.ids import new_order_ledger_id
@@ -97,16 +97,15 @@ class Place:
     url: str
     system: System
 
-    def pages_ms(self, name: str, times: int) -> list[float]:
+    def pages(self, name: str, times: int) -> tuple[str, list[str]]:
+        """The address of the Edge API, and the path of each page."""
         newest = query(self.url, NEWEST)[0][0]
         some: list[tuple[str, str]] = []
         while len(some) < times:
             some += query(self.url, SOME, 5 * times)
         events = [{"id": id_, "order_ledger_id": order, "newest": newest} for id_, order in some[:times]]
         paths = [f"/events?{urlencode({'limit': LIMIT, **QUESTIONS[name](event)})}" for event in events]
-        load = get(self.system.url("web"), paths)
-        assert not load.others, f"{name}: {load.others}"
-        return load.ms
+        return self.system.url("web"), paths
 
 
 def run(bench: Bench) -> Part:
@@ -122,11 +121,8 @@ def run(bench: Bench) -> Part:
 
 
 def _add_pages(figures: Figures, name: str, few: Place, many: Place, times: int) -> None:
-    ms: dict[str, list[float]] = {"few": [], "many": []}
-    for _ in range(TURNS):
-        for column, place in (("few", few), ("many", many)):
-            ms[column] += place.pages_ms(name, times // TURNS)
-    figures.add(name, **{column: percentile(values, 95) for column, values in ms.items()})
+    few_ms, many_ms = get_in_turn(few.pages(name, times), many.pages(name, times))
+    figures.add(name, few=percentile(few_ms, 95), many=percentile(many_ms, 95))
 
 
 @contextmanager

@@ -6,6 +6,7 @@ It is not part of the measured system, so it is lean (about 0.1 ms of CPU per or
 
 from __future__ import annotations
 
+import http.client
 import json
 import resource
 import selectors
@@ -16,6 +17,7 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from itertools import cycle
 from pathlib import Path
@@ -84,6 +86,31 @@ def post(url: str, products: Sequence[str], seconds: float, *, clients: int = 1,
 def get(url: str, paths: Sequence[str]) -> Load:
     """Read these paths, one after the other."""
     return _run(Job(url, paths=paths))
+
+
+def get_in_turn(*places: tuple[str, Sequence[str]]) -> list[list[float]]:
+    """Read one path of each place, then the next one of each, so that a change of the machine's speed affects all.
+
+    :param places: their addresses, and as many paths of each
+    :returns: milliseconds, by place :raises RuntimeError: an answer was not 200
+    """
+    took: list[list[float]] = [[] for _ in places]
+    with ExitStack() as stack:
+        connections = [stack.enter_context(closing(_connection(url))) for url, _ in places]
+        for paths in zip(*(paths for _, paths in places), strict=True):
+            for connection, path, ms in zip(connections, paths, took, strict=True):
+                began = time.perf_counter()
+                connection.request("GET", path, headers={"Authorization": f"Bearer {API_KEY}"})
+                answer = connection.getresponse()
+                answer.read()
+                ms.append((time.perf_counter() - began) * 1000)
+                if answer.status != http.HTTPStatus.OK:
+                    raise RuntimeError(f"GET {path} was answered {answer.status}")
+    return took
+
+
+def _connection(url: str) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(urlsplit(url).netloc, timeout=ANSWER_WITHIN_S)
 
 
 def _run(job: Job) -> Load:

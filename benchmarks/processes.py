@@ -23,7 +23,9 @@ from local import roles
 PROJECT = Path(__file__).resolve().parents[1]
 WEB = ("web", "orders_service", "inventory_service", "payments_service")
 ORCHESTRATOR = "orchestrator"
+CONSOLE = "console"
 ALL = (*WEB, ORCHESTRATOR)
+WITH_PORTS = (*WEB, CONSOLE)
 START_WITHIN_S = 30
 STOP_WITHIN_S = 30  # the promise is 25
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -38,14 +40,22 @@ class System:
 
     :param folder: for their logs
     :param checkout: the folder whose code is run
+    :param has_metrics: each process has a `/metrics`
     """
 
     def __init__(
-        self, database_url: str, folder: Path, environ: Mapping[str, str] | None = None, *, checkout: Path = PROJECT
+        self,
+        database_url: str,
+        folder: Path,
+        environ: Mapping[str, str] | None = None,
+        *,
+        checkout: Path = PROJECT,
+        has_metrics: bool = False,
     ) -> None:
         self._folder, self._checkout, self._database_url = folder, checkout, database_url
         self._commands = commands(checkout)
-        self._ports = {name: free_port() for name in WEB}
+        self._ports = {name: free_port() for name in WITH_PORTS}
+        self._metrics_ports = {name: free_port() for name in ALL} if has_metrics else {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._environ = environ_of(checkout, database_url) | {"BIND_HOST": "127.0.0.1", **(environ or {})}
         self._environ |= {f"{name.upper()}_URL": self.url(name) for name in WEB[1:]}
@@ -67,6 +77,9 @@ class System:
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self._ports[name]}"
 
+    def metrics_url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self._metrics_ports[name]}/metrics"
+
     def start(self, *names: str) -> System:
         """Start processes and wait until the web services are healthy."""
         if "web" in names:
@@ -75,7 +88,7 @@ class System:
             self._launch(name)
         deadline = time.monotonic() + START_WITHIN_S
         for name in names:
-            while name in WEB and not _is_healthy(self._ports[name]):
+            while name in WITH_PORTS and not _is_healthy(self._ports[name]):
                 self.check()
                 if time.monotonic() > deadline:
                     raise ProcessDied(f"{name} is not healthy after {START_WITHIN_S} s:\n{self._log_end(name)}")
@@ -104,7 +117,8 @@ class System:
         return made
 
     def _launch(self, name: str) -> None:
-        port = {"PORT": str(self._ports[name])} if name in WEB else {}
+        port = {"PORT": str(self._ports[name])} if name in WITH_PORTS else {}
+        port |= {"METRICS_PORT": str(self._metrics_ports[name])} if name in self._metrics_ports else {}
         with (self._folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 shlex.split(self._commands[name]),
