@@ -68,7 +68,7 @@ PAGES = {
     "record": "/record",
     "record: of an operator": "/record?actor=ada",
 }
-LATER = ("orders", "orders: status=FAILED", "record", "attention", "jobs")
+LATER = ("orders", "orders: status=FAILED", "record", "jobs")
 """Lists of which the next page is read, too."""
 NEXT = re.compile('<a rel="next"[^>]* href="([^"]+)"')
 NOTES = (

@@ -26,10 +26,10 @@ MOVE = "ALTER TABLE ALL IN TABLESPACE {0} SET TABLESPACE {1}; ALTER INDEX ALL IN
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on its own disk of two megabytes."""
+    """A folder on its own disk of eight megabytes. The empty tables and indexes take nearly two."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m,mode=0700", "holdfast-test", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "holdfast-test", str(disk)]
     if os.geteuid() != 0 or not shutil.which("mount"):
         pytest.skip("only root can mount a small disk")
     done = subprocess.run(mount, capture_output=True, text=True, check=False)
