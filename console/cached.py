@@ -35,6 +35,6 @@ class Cached(Generic[T]):
         self._failed = None
         try:
             return self._compute()
-        except Exception as error:
+        except Exception as error:  # re-raised, here and for FAILED_S by `get`
             self._failed = (self._clock() + FAILED_S, error)
             raise

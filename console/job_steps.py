@@ -80,7 +80,7 @@ def step(database: Database, held: Claim) -> Step:
         return database.transact(lambda tx: _step(tx, _hold(tx, held), Locked()))
     except TransientDatabaseError:
         raise
-    except Exception:
+    except Exception:  # an error in one order must not stop the job
         log.exception("a step of the job %s failed", held.job_id)
         return database.transact(lambda tx: _step(tx, _hold(tx, held), Unexpected()))
 

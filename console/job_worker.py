@@ -74,7 +74,7 @@ class JobWorker:
             except TransientDatabaseError as error:
                 log.warning("jobs wait for the database: %s", error.__cause__ or error)
                 has_worked = False
-            except Exception:
+            except Exception:  # any error would end the thread, and no job would continue
                 log.exception("unexpected error in the thread of jobs")
                 has_worked = False
             if not has_worked:

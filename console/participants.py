@@ -84,7 +84,7 @@ class Participants:
     def _refresh(self, participant: _Participant) -> None:
         try:
             state, detail = self._ask(participant.url)
-        except Exception:
+        except Exception:  # otherwise the participant would never be asked again
             log.exception("cannot ask %s for its health", participant.name)
             state, detail = SILENT, "see the console's log"
         with self._lock:

@@ -40,7 +40,7 @@ class ReleaseQueue:
             except TransientDatabaseError:
                 self._waiting.append(work)  # behind the others: perhaps only this one fails now
                 time.sleep(RETRY_EVERY_S)
-            except Exception:
+            except Exception:  # the other claims still have to be released
                 log.exception("cannot give a claim back; it is left to its lease")
 
     def _next(self) -> Callable[[], object] | None:

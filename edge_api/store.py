@@ -261,7 +261,7 @@ class Store:
             yield
         except ApiError:
             raise
-        except Exception:
+        except Exception:  # re-raised; the claim is released in the background
             self.let_go_later(entry)
             raise
 

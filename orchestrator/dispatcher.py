@@ -99,7 +99,7 @@ class Dispatcher:
         is_stranded, is_waiting = False, False
         try:
             is_waiting = self._run(saga).retry_in_s is not None
-        except Exception as error:
+        except Exception as error:  # `_handle` decides what becomes of the claim
             is_stranded = self._handle(saga, error)
         finally:
             with self._lock:

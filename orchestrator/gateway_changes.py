@@ -76,7 +76,7 @@ class GatewayChanges:
         """Note one change. One that the database refuses to write stops no other, and is told again."""
         try:
             return self._database.transact(lambda tx: note(tx, change))
-        except Exception as error:
+        except Exception as error:  # re-raised unless one change may be the cause
             if not entry_errors.may_be_one_entry(error):
                 raise
             log.error("cannot note what the gateway has changed: %s", entry_errors.reason(error), exc_info=error)

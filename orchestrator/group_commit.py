@@ -75,7 +75,7 @@ class GroupCommit(Generic[T, R]):
         try:
             for ticket, result in zip(group, self._write([each.item for each in group]), strict=True):
                 ticket.result = result
-        except Exception as error:
+        except Exception as error:  # each waiting thread raises it
             for ticket in group:
                 ticket.error = error
         for ticket in group:

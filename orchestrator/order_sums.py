@@ -44,7 +44,7 @@ class OrderSums:
         except (TransientDatabaseError, psycopg2.Error) as error:  # sums that are late must not stop a saga
             log.warning("orders are not counted, will retry: %s", str(error).strip() or type(error).__name__)
             return 0
-        except Exception:
+        except Exception:  # nor must any other error
             if time.monotonic() >= self._log_at:
                 self._log_at = time.monotonic() + LOG_EVERY_S
                 log.exception("orders are not counted, will retry")

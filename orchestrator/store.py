@@ -42,7 +42,7 @@ class Store:
         """
         try:
             rows = self._claim(self._of.sql.CLAIM, limit=limit)
-        except Exception as error:
+        except Exception as error:  # re-raised unless one entry may be the cause
             if not entry_errors.may_be_one_entry(error):
                 raise
             log.warning("cannot claim entries together, claiming each alone: %s", entry_errors.reason(error))
@@ -70,7 +70,7 @@ class Store:
         entry = self._of.entry_of(was, now)
         try:
             saved = self._save_in_group(entry)
-        except Exception as error:
+        except Exception as error:  # re-raised unless one entry may be the cause
             if not entry_errors.may_be_one_entry(error):
                 raise
             saved = self._save_noted_or_not(entry)
@@ -88,7 +88,7 @@ class Store:
         for row in self.database.all(self._of.sql.STRANDED, claimant=self.claimant, in_flight=list(in_flight)):
             try:
                 self._release(row["id"], row["claim_number"], RELEASE_AFTER_LOSS_S)
-            except Exception as error:
+            except Exception as error:  # re-raised unless one entry may be the cause
                 if not entry_errors.may_be_one_entry(error):
                     raise
                 self._log_left_to_lease(row["id"], error)
@@ -121,7 +121,7 @@ class Store:
         for entry in self.database.all(self._of.sql.DUE, limit=limit):
             try:
                 rows += self._claim(self._of.sql.CLAIM_ONE, id=entry["id"])
-            except Exception as error:
+            except Exception as error:  # re-raised unless one entry may be the cause
                 if not entry_errors.may_be_one_entry(error):
                     raise
                 refused.append((entry, error))
@@ -162,7 +162,7 @@ class Store:
         """The record of attempts is for people. An order does not wait for it, and needs nobody because of it."""
         try:
             return self._save_alone(entry)
-        except Exception as error:
+        except Exception as error:  # re-raised unless the noted attempts may be the cause
             if CALLS not in entry or not entry_errors.may_be_one_entry(error):
                 raise
             log.error("attempts are not noted: %s", entry_errors.reason(error), extra={self._of.id_name: entry["id"]})
@@ -180,7 +180,7 @@ class Store:
         """Whether the database would save an outcome for some other entry."""
         try:
             self._save([])
-        except Exception as error:
+        except Exception as error:  # any error gives the same answer
             log.warning("no outcome can be saved: %s", entry_errors.reason(error))
             return False
         return True
@@ -198,7 +198,7 @@ class Store:
             try:
                 self.database.all(statement, id=id_, claim_number=claim_number, reason=reason, set_aside_s=SET_ASIDE_S)
                 return
-            except Exception as refusal:
+            except Exception as refusal:  # logged: if neither statement works, the lease remains
                 log.warning("cannot mark it: %s", entry_errors.reason(refusal), extra={self._of.id_name: id_})
 
     def _log_left_to_lease(self, id_: str, error: Exception) -> None:

@@ -76,7 +76,7 @@ def look(database: Database, sources: Sequence[Source] = SOURCES) -> Look:
     for source in sources:
         try:
             conditions = _read(database, source)
-        except Exception as error:
+        except Exception as error:  # re-raised unless this kind may be the cause
             if not entry_errors.may_be_one_entry(error):
                 raise
             log.error("cannot look whether operators must be told of %s: %s", source.kind, entry_errors.reason(error))

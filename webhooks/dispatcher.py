@@ -132,7 +132,7 @@ class Dispatcher:
         try:
             is_time_to_look = time.monotonic() >= self._look_at
             turn = self._store.turn(endpoint_id, done, *(NONE if is_time_to_look else self._free(endpoint_id, done)))
-        except Exception as error:
+        except Exception as error:  # re-raised unless one entry may be the cause
             if not entry_errors.may_be_one_entry(error):
                 raise
             for each in done:
@@ -152,7 +152,7 @@ class Dispatcher:
         try:
             if self._store.save(*done):
                 _log(*done)
-        except Exception as error:
+        except Exception as error:  # re-raised unless one entry may be the cause
             if not entry_errors.may_be_one_entry(error):
                 raise
             if entry_errors.is_delay(error):
@@ -184,7 +184,7 @@ class Dispatcher:
         try:
             with self._slow.timed(delivery):
                 outcome = self._attempt(delivery)
-        except Exception as error:
+        except Exception as error:  # the delivery is set aside, and the thread stays usable
             self._store.set_aside(delivery.id, error)
             self._forget(delivery)
         else:

@@ -52,7 +52,7 @@ class FanOut:
         self._look_after_at = time.monotonic() + LOOK_AFTER_EVERY_S
         try:
             self._store.look_after_endpoints()
-        except Exception as error:
+        except Exception as error:  # re-raised unless one entry may be the cause
             if not entry_errors.may_be_one_entry(error):
                 raise
             log.error("cannot look after the webhook endpoints: %s", entry_errors.reason(error))

@@ -62,7 +62,7 @@ class Store:
         """Claim due deliveries of one endpoint, unless another process is changing its queue. See `turn`."""
         try:
             turn = self.turn(endpoint_id, [], limit, limit_if_failing)
-        except Exception as error:
+        except Exception as error:  # re-raised unless one entry may be the cause
             if not entry_errors.may_be_one_entry(error):
                 raise
             return self._claim_each(endpoint_id, limit, limit_if_failing)
@@ -120,7 +120,7 @@ class Store:
     def _fan_out(self, endpoint_id: str) -> int:
         try:
             return self.database.transact(lambda tx: _fan_out(tx, endpoint_id))
-        except Exception as error:
+        except Exception as error:  # re-raised unless one entry may be the cause
             if not entry_errors.may_be_one_entry(error):
                 raise
             _set_aside(self._endpoints, endpoint_id, error, "new events for an endpoint", "webhook_endpoint_id")
@@ -137,7 +137,7 @@ class Store:
             try:
                 turn = self.turn(endpoint_id, [], limit, limit_if_failing, only=row["id"])
                 claimed += turn.claimed if turn else []
-            except Exception as error:
+            except Exception as error:  # re-raised unless one entry may be the cause
                 if not entry_errors.may_be_one_entry(error):
                     raise
                 self.set_aside(row["id"], error)

@@ -81,7 +81,7 @@ class Heartbeat:
             with self._lock:
                 if not self._has_ended:
                     self._database.all(sql.BEAT, **self._same, **now)
-        except Exception as error:
+        except Exception as error:  # any error would end the process
             self._log(error)
 
     def end(self) -> None:
@@ -90,7 +90,7 @@ class Heartbeat:
             self._has_ended = True
             try:
                 self._database.all(sql.REMOVE, instance=self._same["instance"])
-            except Exception as error:
+            except Exception as error:  # the process must stop all the same
                 self._log(error)
 
     def _now(self) -> Row:

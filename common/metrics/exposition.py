@@ -81,7 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             text = generate_latest(self.server.registry)
-        except Exception:
+        except Exception:  # a collector may raise anything; the scraper gets a 500
             log.warning("metrics cannot be collected", exc_info=True)
             self._answer(500, b"metrics cannot be collected; see the log\n", "text/plain")
             return

@@ -31,7 +31,7 @@ class Workers:
         """After the fork. Does not raise: a worker without metrics is better than none."""
         try:
             self._serve(app)
-        except Exception:
+        except Exception:  # an error in metrics must not stop requests
             log.warning("a worker has no metrics", exc_info=True)
 
     def _serve(self, app: Flask) -> None:
@@ -53,7 +53,7 @@ class Workers:
         """In the master, when a worker has ended. Does not raise: that would end the master."""
         try:
             files.fold(self._folder.path, _is_alive)
-        except Exception as error:
+        except Exception as error:  # any error would end the master
             cause = None if isinstance(error, OSError) else error
             log.warning("the metrics of a worker that ended are not added up: %s", error, exc_info=cause)
 

@@ -174,7 +174,7 @@ class Worker(MainLoop):
             log.debug("the client closed the connection")
         except OSError as error:
             log.debug("the connection was lost: %s", error)
-        except Exception as error:
+        except Exception as error:  # malformed HTTP gets its own response, any other error a 500
             refuse(conn.sock, error)
         finally:
             conn.take_back_surplus()
