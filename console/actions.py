@@ -23,7 +23,7 @@ from edge_api.refund_schemas import Refund
 
 
 class Act(NamedTuple):
-    """One request of an operator: who sends it, and its key."""
+    """One request: the operator's name, and the idempotency key."""
 
     actor: str
     key: str

@@ -96,7 +96,7 @@ def fail(database: Database, held: Claim) -> None:
 
 
 def _step(tx: Transaction, job: Row | None, refusal: ApiError | None) -> Step:
-    """:param refusal: why the order in hand is left alone; None: it is not"""
+    """:param refusal: why the next order is left alone; None: act on it"""
     if job is None:
         return Step.LOST
     if not job["is_allowed"]:
@@ -181,7 +181,7 @@ def _do(tx: Transaction, job: Row, order_ledger_id: str) -> None:
 
 
 def _filter(job: Row) -> dict[str, Any]:
-    """The filter. Whom it is about is not kept once the orders are collected, and cannot have changed."""
+    """The filter. Its personal data is not kept once the orders are collected, and cannot have changed."""
     is_kept = job["state"] == FILLING
     kept = {name: value for name, value in job["filter"].items() if is_kept or name not in PERSONAL}
     loaded: dict[str, Any] = JobFilter().load(kept)

@@ -102,7 +102,7 @@ def revoke_operator_key(console: Console, key_id: str, idempotency_key: str) -> 
 
 @api.route("GET", "/api/operator_sessions", access=ADMIN, answer=schemas.AllSessions)
 def list_sessions(console: Console) -> Row:
-    """Show who is signed in to the pages of the console."""
+    """List the operators who are signed in to the pages of the console."""
     return {"sessions": sessions.names(console.database)}
 
 

@@ -44,7 +44,7 @@ class Made:
 
 @dataclass(frozen=True)
 class By:
-    """Who asks, with which key of the form."""
+    """The operator, and the idempotency key."""
 
     operator: str
     key: str

@@ -102,7 +102,7 @@ def _ids(clients: list[str], query: Mapping[str, Any]) -> tuple[str, dict[str, A
 
 
 def _conditions(query: Mapping[str, Any]) -> tuple[list[str], list[list[str]], dict[str, Any]]:
-    """Those that all must fit, those of which one must, and their parameters."""
+    """The conditions that must all hold, the alternatives (one must hold), and their parameters."""
     common = [CONDITIONS[name] for name in CONDITIONS if name in query]
     parameters: dict[str, Any] = {}
     if after := query.get("cursor"):

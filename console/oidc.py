@@ -50,7 +50,7 @@ class Attempt:
 
 
 class Account(NamedTuple):
-    """What the provider calls an account for ever, whatever its names are."""
+    """The permanent id of an account at the provider. Its names may change."""
 
     issuer: str
     subject: str
@@ -79,7 +79,7 @@ class Provider:
         return str(address)
 
     def operator(self, code: str, attempt: Attempt, redirect_uri: str, now: int) -> tuple[Operator, Account]:
-        """Who has signed in, and with which account.
+        """The operator that the provider has authenticated, and the account.
 
         :param now: seconds since 1970
         :raises ProviderUnavailable, SignInRefused, NoRole:

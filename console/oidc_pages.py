@@ -2,8 +2,8 @@
 
 The way back from the provider is a navigation that another site began, so the browser sends no cookie that is
 SameSite=Strict. What has to survive it is in a cookie of its own that is Lax, for ten minutes and for these pages only.
-The session's cookie stays Strict: it is set with a page of ours that leads on by itself. That next navigation is ours,
-and the browser sends the cookie.
+The session's cookie stays Strict. Our page sets it, and then opens the next page by itself. Our own site began that
+navigation, so the browser sends the cookie.
 """
 
 from __future__ import annotations

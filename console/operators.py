@@ -1,4 +1,4 @@
-"""Who is at the console: by a key, as a program sends it, or by the session of a browser."""
+"""Identify the operator: by the key that a program sends, or by the session of a browser."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIND_KEY = """
 SELECT id, name, role, secret_sha256 FROM operator_keys
 WHERE id = %(id)s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 """
-# At most once a minute. A request waits for no one who holds the row.
+# At most once a minute. A request does not wait for a lock on the row.
 NOTE_USE = """
 UPDATE operator_keys SET last_used_at = now() WHERE id IN (
   SELECT id FROM operator_keys

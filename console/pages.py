@@ -142,7 +142,7 @@ def live(body: str, mimetype: str = "text/html") -> Response:
 
 
 def operator() -> Operator:
-    """Who asks for this page."""
+    """The operator who sent this request."""
     found: Operator = g.operator
     return found
 

@@ -76,7 +76,7 @@ class FoundThing(Schema):
 
 class Found(Schema):
     orders = fields.List(fields.Nested(FoundOrder), required=True)
-    others = fields.List(fields.Nested(FoundThing), required=True, metadata={"description": "what is no order"})
+    others = fields.List(fields.Nested(FoundThing), required=True, metadata={"description": "what is not an order"})
 
 
 class OrderPage(Schema):

@@ -71,7 +71,7 @@ SELECT id AS order_ledger_id, client, reference, email, status, total_amount_cen
 FROM order_ledger WHERE id = ANY (%(ids)s::uuid[]) ORDER BY created_at DESC
 """
 PREFIXED = re.compile(r"(auth|cap|re|evt|pi|pyr)_[0-9A-Za-z]{8,64}")
-# What is no order: kind → its statement.
+# Results that are not orders: kind → its statement.
 THINGS_BY_UUID = {
     "product": "SELECT id, sku AS name FROM products WHERE id = %(text)s::uuid",
     "job": "SELECT id, action AS name FROM bulk_jobs WHERE id = %(text)s::uuid",

@@ -58,6 +58,6 @@ def _next() -> str:
 
 
 def one_of_ours(wanted: str) -> str:
-    """The path, if it is one of ours. Otherwise empty: another site must not be where a sign-in leads."""
+    """The path, if it is on our site. Otherwise empty: a sign-in must not lead to another site."""
     is_ours = wanted.startswith(f"{request.script_root}/") and not wanted.startswith(("//", "/\\"))
     return wanted if is_ours and wanted.isprintable() and "\\" not in wanted else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Who is signed in, by name.
+# The operators who are signed in, by name.
 NAMES = """
 SELECT name, count(*) AS sessions, count(*) FILTER (WHERE key_id IS NULL) AS without_key, max(created_at) AS last_at,
   max(expires_at) AS expires_at

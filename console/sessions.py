@@ -1,4 +1,4 @@
-"""The sessions of operators, for admins: who is signed in, and the end of all sessions of one name."""
+"""The sessions of operators, for admins: list them, and end all sessions of one name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_NAMES = 200
 
 
 def names(database: Database) -> list[Row]:
-    """Who is signed in: each `name`, how many `sessions` it has, and when the last one began and ends."""
+    """The operators who are signed in: `name`, the number of `sessions`, and when the last one began and ends."""
     return database.all(statements.NAMES, limit=MAX_NAMES)
 
 

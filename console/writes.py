@@ -22,7 +22,7 @@ from edge_api.commands import TABLE
 
 
 class NotKnown(ApiError):
-    """Nothing is known about the outcome: the change may have been made or not. Look before you make it anew."""
+    """Nothing is known about the outcome: the change may have been made or not. Look before you try again."""
 
     status, code = 409, "outcome_unknown"
 

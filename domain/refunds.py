@@ -48,7 +48,7 @@ def payment_key(refund_id: str) -> str:
 
 
 def refund_of_payment_key(key: str) -> str | None:
-    """The id of the refund whose money has this key. None: it is not a key of ours."""
+    """The id of the refund whose money has this key. None: it is not our key."""
     try:
         return str(uuid.UUID(key.removeprefix("refund:"))) if key.startswith("refund:") else None
     except ValueError:

@@ -25,7 +25,7 @@ FIND = """
 SELECT client, secret_sha256, scopes, extract(epoch FROM expires_at - now())::float AS seconds_left FROM client_keys
 WHERE id = %(id)s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 """
-# At most once a minute: a key can be used hundreds of times a second. A request waits for no one who holds the row.
+# At most once a minute: a key can be used hundreds of times a second. A request does not wait for a lock on the row.
 NOTE_USE = """
 UPDATE client_keys SET last_used_at = now() WHERE id IN (
   SELECT id FROM client_keys

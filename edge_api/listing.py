@@ -68,7 +68,7 @@ def page_of_orders(client: str, filters: Mapping[str, Any], limit: int) -> tuple
 def conditions_of_states(
     wanted: Collection[Status] | None, refund_status: str | None
 ) -> tuple[list[list[str]], list[str]]:
-    """The conditions of each kind of status, one of which an order must fit; and the open statuses among them.
+    """The conditions for each kind of status (an order must match one of them), and the open statuses among them.
 
     :param wanted, refund_status: None: any
     """

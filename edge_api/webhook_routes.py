@@ -128,7 +128,7 @@ def list_webhook_deliveries(edge: Edge, webhook_endpoint_id: str, query: dict[st
 def resend_webhook_delivery(edge: Edge, webhook_endpoint_id: str, delivery_id: str) -> Row:
     """Deliver an event once more, whether or not it was delivered before.
 
-    The attempts are counted anew. The receiver gets the same `webhook-id`.
+    The count of attempts starts again at zero. The receiver gets the same `webhook-id`.
     """
     return edge.endpoints.resend(g.caller, webhook_endpoint_id, delivery_id)
 

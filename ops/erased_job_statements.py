@@ -1,6 +1,6 @@
-"""The SQL that ends jobs of the console that still look for somebody: their filter says for whom.
+"""The SQL that ends jobs of the console whose filter still has the data of a person.
 
-Every other job has lost that (see console/job_filters.py). A job waits while no console runs, or works on another.
+Every other job has lost that data (see console/job_filters.py). A job waits while no console runs, or works on another.
 """
 
 from __future__ import annotations

@@ -106,6 +106,6 @@ def _gauge(name: str, about: str, value: float) -> Any:
 
 
 def _time(name: str, about: str, times: Iterable[float | None]) -> Iterator[Any]:
-    """The earliest of these times. None of them: no series, so that `time() - x` is no age of nothing."""
+    """The earliest of these times. Without any, there is no series, and `time() - x` has no value."""
     if known := [time for time in times if time is not None]:
         yield _gauge(f"{name}_timestamp_seconds", about, min(known))

@@ -54,7 +54,7 @@ LOOK_LATER = """
     WHERE asked.id = %(id)s AND asked.look_at = %(taken)s"""
 # Stop looking at a refund that has failed.
 LOOK_NO_MORE = "UPDATE gateway_refunds SET look_at = NULL WHERE id = %(id)s"
-# Refunds that failed after they had succeeded, and of which nobody has been told.
+# Refunds that failed after they had succeeded, and that have not been reported.
 FAILED_REFUNDS = """
     SELECT refund.id, refund.idempotency_key
     FROM payment_refunds AS refund JOIN gateway_refunds AS asked ON asked.id = refund.id

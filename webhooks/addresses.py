@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-# The special-purpose registries of IANA (RFC 6890), and what clouds use beside them.
+# The special-purpose registries of IANA (RFC 6890), and the networks that clouds use in addition.
 REFUSED_V4 = {
     "0.0.0.0/8": "this network",
     "10.0.0.0/8": "private",
@@ -77,7 +77,7 @@ def addresses_of(host: str, port: int, allowed: Sequence[Network]) -> list[Addre
 
 
 def refusal(address: Address, allowed: Sequence[Network] = ()) -> str:
-    """Why there may be no connection to an address. Empty: there may be one."""
+    """The reason why connections to an address are refused. Empty: they are allowed."""
     address = _plain(address)
     if any(address in network for network in allowed):
         return ""

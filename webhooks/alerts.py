@@ -66,7 +66,7 @@ class Alerts:
         return 0
 
     def wait(self) -> None:
-        """Wait until the message in hand is sent and noted. To be called once the process is stopping."""
+        """Wait until the message in flight is sent and noted. To be called once the process is stopping."""
         with self._telling:
             pass
 

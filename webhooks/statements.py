@@ -22,7 +22,7 @@ FROM webhook_endpoints AS endpoint WHERE id = %(endpoint_id)s FOR UPDATE
 """
 LOCK_UNLESS_BUSY = f"{LOCK} SKIP LOCKED"
 
-# The feed (docs/decisions/0053) ends before the oldest transaction that is still running: it may yet commit an event
+# The feed (docs/decisions/0053) ends before the oldest transaction that is still running: it may still commit an event
 # with a lower number.
 _COMMITTED = "events.xid < pg_snapshot_xmin(pg_current_snapshot())"
 _NEXT = f"""

@@ -20,7 +20,7 @@ LOGS_NO_VALUES = {
 }
 DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
 DURABLE_ENOUGH = ("on", "local", "remote_write", "remote_apply")
-# The shortest limits, in milliseconds, that leave our own limits in force; 0 is no limit.
+# The shortest limits, in milliseconds, that leave our own limits in force; 0 means unlimited.
 TIMEOUTS = {
     "statement_timeout": 5_000,
     "lock_timeout": 2_000,

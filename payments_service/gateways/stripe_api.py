@@ -125,7 +125,7 @@ class StripeGateway:
         return self._truth(payment, done, captured)
 
     def void(self, payment: Row) -> Yes | No | Nothing:
-        """Without a key of ours: Stripe would repeat the refusal of a first try under it, whatever happened since."""
+        """Without an idempotency key: with one, Stripe would repeat an earlier refusal, whatever happened since."""
 
         def voided(_: Row, intent: Intent) -> Yes | No | Nothing:
             match intent["status"]:

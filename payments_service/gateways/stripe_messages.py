@@ -36,5 +36,5 @@ class Inbox:
 
 
 def _id(value: Any) -> str:
-    """The id, or nothing in the place of what is none."""
+    """The id. Empty: the value is not an id."""
     return value if isinstance(value, str) and ID.fullmatch(value) else ""

@@ -22,7 +22,7 @@ def fresh_desk(console_with, key):
 
 @pytest.fixture
 def status(console_with, key):
-    """`status()`: the API's answer, computed anew."""
+    """`status()`: the API's answer, computed again."""
 
     def ask():
         headers = {"Authorization": f"Bearer {key()}"}

@@ -52,7 +52,7 @@ UPDATE refunds SET request_id = 'request-of-a-refund', idempotency_key = 'key-of
   WHERE idempotency_key = 'returned';
 ALTER TABLE refunds ENABLE TRIGGER USER
 """
-# What is no order → the query that finds it, and where its page begins.
+# Results that are not orders → the query that finds it, and where its page begins.
 THINGS = {
     "product": ("SELECT id::text FROM products LIMIT 1", "/products/"),
     "sku": ("SELECT sku FROM products LIMIT 1", "/products/"),

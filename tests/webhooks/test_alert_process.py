@@ -1,4 +1,4 @@
-"""The real process tells operators, beside its deliveries."""
+"""The real process alerts operators, and delivers as well."""
 
 from __future__ import annotations
 
