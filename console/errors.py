@@ -51,6 +51,8 @@ class Locked(ApiError):
     """Something else kept the order locked."""
 
     status, code = 409, "locked"
+
+
 class ProviderUnavailable(ApiError):
     """The sign-in provider does not answer. Try again, or sign in with an operator key."""
 
