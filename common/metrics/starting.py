@@ -24,7 +24,8 @@ def begin(settings: Settings, service: str) -> Workers | None:
     except OSError as error:
         log.error("no metrics: cannot make a folder for them: %s", error)
         return None
-    os.environ[VARIABLE] = str(folder.path)  # prometheus_client looks at it when it is imported
+    # Set, not read: prometheus_client takes its folder only from this variable, and looks for it when it is imported.
+    os.environ[VARIABLE] = str(folder.path)
     from common.metrics import exposition, workers  # noqa: PLC0415
 
     listener = exposition.listen(settings.bind_host, settings.metrics_port)
