@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
+from common.attention.reasons import minute
 from common.credentials import client_keys
 from common.database.transaction import Row, Transaction
 from ops.database import Unusable, transaction
@@ -65,7 +66,7 @@ def create(
     if unknown := set(scopes) - set(client_keys.SCOPES):
         raise Unusable(f"unknown scope {', '.join(sorted(unknown))}. The scopes are {', '.join(client_keys.SCOPES)}")
     if expires_at and tx.one("SELECT 1 AS one WHERE %(at)s <= now()", at=expires_at):
-        raise Unusable(f"{_minute(expires_at)} is in the past: the key would never work")
+        raise Unusable(f"{minute(expires_at)} is in the past: the key would never work")
     id_, secret = client_keys.new_id(), client_keys.new_secret()
     given = [scope for scope in client_keys.SCOPES if scope in scopes]
     tx.execute(
@@ -98,7 +99,7 @@ def replace(
         return None
     if ends["is_near"] and not expires_at:
         raise Unusable(
-            f"{id_} ends at {_minute(ends['expires_at'])} anyway. If it was rotated before, rotate its successor"
+            f"{id_} ends at {minute(ends['expires_at'])} anyway. If it was rotated before, rotate its successor"
             " instead; otherwise state with --expires when the new key ends"
         )
     key = create(tx, former["client"], former["scopes"], expires_at or ends["expires_at"], by)
@@ -134,9 +135,9 @@ def show(environ: Mapping[str, str] | None) -> int:
                     row["client"],
                     row["state"],
                     "all" if len(row["scopes"]) == len(client_keys.SCOPES) else " ".join(row["scopes"]) or "none",
-                    _minute(row["created_at"]),
-                    _minute(row["expires_at"]),
-                    _minute(row["last_used_at"]),
+                    minute(row["created_at"]),
+                    minute(row["expires_at"]),
+                    minute(row["last_used_at"]),
                 )
                 for row in rows
             ),
@@ -171,7 +172,7 @@ def rotate(environ: Mapping[str, str] | None, id_: str, keep_for_s: float, expir
         return REFUSED
     sys.stdout.write(f"{successor.key}\n")
     sys.stderr.write(
-        f"Store the key now: it is shown only once. The former one works until {_minute(successor.former_ends_at)}.\n"
+        f"Store the key now: it is shown only once. The former one works until {minute(successor.former_ends_at)}.\n"
     )
     return DONE
 
@@ -181,8 +182,4 @@ def reason_against(tx: Transaction, id_: str) -> str:
     row = tx.one(STATE, id=id_)
     if row is None:
         return f"{id_} is not the id of a key: `keys list` shows them"
-    return f"{id_} is revoked already" if row["revoked_at"] else f"{id_} has expired at {_minute(row['expires_at'])}"
-
-
-def _minute(time: object) -> str:
-    return f"{time:%Y-%m-%d %H:%M:%SZ}" if time else "never"
+    return f"{id_} is revoked already" if row["revoked_at"] else f"{id_} has expired at {minute(row['expires_at'])}"

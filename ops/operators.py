@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from datetime import datetime
 
+from common.attention.reasons import minute
 from common.credentials import client_keys, operator_keys
 from common.database.transaction import Row, Transaction
 from ops.database import Unusable, transaction
@@ -38,7 +39,7 @@ def create(tx: Transaction, name: str, role: str, expires_at: datetime | None = 
     if role not in operator_keys.ROLES:
         raise Unusable(f"unknown role {role}. The roles are {', '.join(operator_keys.ROLES)}")
     if expires_at and tx.one("SELECT 1 AS one WHERE %(at)s <= now()", at=expires_at):
-        raise Unusable(f"{_minute(expires_at)} is in the past: the key would never work")
+        raise Unusable(f"{minute(expires_at)} is in the past: the key would never work")
     id_, secret = client_keys.new_id(), client_keys.new_secret()
     tx.execute(INSERT, id=id_, name=name, role=role, secret_sha256=client_keys.digest(secret), expires_at=expires_at)
     record(tx, "operators.create", by, key=id_, name=name, role=role, expires_at=expires_at)
@@ -71,7 +72,7 @@ def show(environ: Mapping[str, str] | None) -> int:
         return DONE
     headings = ("id", "name", "role", "state", "created", "expires", "last used")
     words, times = ("id", "name", "role", "state"), ("created_at", "expires_at", "last_used_at")
-    lines = ((*(row[name] for name in words), *(_minute(row[name]) for name in times)) for row in rows)
+    lines = ((*(row[name] for name in words), *(minute(row[name]) for name in times)) for row in rows)
     sys.stdout.write(table(headings, lines))
     return DONE
 
@@ -85,7 +86,3 @@ def revoke(environ: Mapping[str, str] | None, id_: str) -> int:
         return DONE
     sys.stderr.write(f"{id_} is not the id of a valid key: `operators list` shows them\n")
     return REFUSED
-
-
-def _minute(time: object) -> str:
-    return f"{time:%Y-%m-%d %H:%M:%SZ}" if time else "never"
