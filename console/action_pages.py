@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flask import redirect, render_template, request, url_for
+from flask import render_template, request, url_for
 from marshmallow import Schema
 from werkzeug.wrappers import Response
 
@@ -20,11 +20,12 @@ from console.actions import Act
 from console.context import Console
 from console.formats import money
 from console.order_pages import shown
-from console.pages import operator, page, tell
+from console.pages import operator, page
 from console.verbs import Subject
 from edge_api.refund_schemas import NewRefund
 
 Answer = Response | tuple[str, int]
+WithReason = Callable[[Console, Act, Subject, str], StoredResponse]
 
 
 class Refused(ApiError):
@@ -44,12 +45,7 @@ def retry_refund_form(console: Console, refund_id: str) -> Answer:
 
 
 def _retry(console: Console, subject: Subject) -> Answer:
-    def work() -> str:
-        reason = _loaded(action_schemas.Why(), "reason")["reason"]
-        done = actions.retry(console, _act("retry", subject), subject, reason)
-        return _outcome(done, f"The {subject.kind} is due now.")
-
-    return _answer(console, subject, work)
+    return _act_with_reason(console, subject, "retry", actions.retry, "is due now")
 
 
 @page("POST", "/orders/<uuid:order_ledger_id>/cancel", role="operator")
@@ -119,10 +115,16 @@ def deal_with_refund_form(console: Console, refund_id: str) -> Answer:
 
 
 def _deal_with(console: Console, subject: Subject) -> Answer:
+    return _act_with_reason(console, subject, "dealt_with", actions.deal_with, "is marked as dealt with")
+
+
+def _act_with_reason(console: Console, subject: Subject, name: str, action: WithReason, state: str) -> Answer:
+    """:param state: what the page tells of the order or refund after the action"""
+
     def work() -> str:
         reason = _loaded(action_schemas.Why(), "reason")["reason"]
-        done = actions.deal_with(console, _act("dealt_with", subject), subject, reason)
-        return _outcome(done, f"The {subject.kind} is marked as dealt with.")
+        done = action(console, _act(name, subject), subject, reason)
+        return _outcome(done, f"The {subject.kind} {state}.")
 
     return _answer(console, subject, work)
 
@@ -137,12 +139,11 @@ def _act(action: str, subject: Subject) -> Act:
 
 
 def _answer(console: Console, subject: Subject, work: Callable[[], str]) -> Answer:
-    """Act, and tell it on the order's page. A refusal is told there, too, with the form as it was typed."""
-    try:
-        tell(console, work())
-    except ApiError as error:
-        return forms.refused(error, "order.html", **shown(console, subject.order_ledger_id))
-    return redirect(url_for(".order_page", order_ledger_id=subject.order_ledger_id), 303)
+    """Act, and tell it on the order's page, or why it was refused."""
+    id_ = subject.order_ledger_id
+    return forms.answer(
+        console, work, url_for(".order_page", order_ledger_id=id_), "order.html", lambda: shown(console, id_)
+    )
 
 
 def _outcome(done: StoredResponse, notice: str) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import redirect, render_template, url_for
+from flask import render_template, url_for
 from werkzeug.wrappers import Response
 
-from common.api.errors import ApiError
 from common.api.routes import load
 from common.database.database import Row
 from common.webhooks.deliveries import STATUSES
@@ -15,7 +14,7 @@ from console import endpoint_schemas as schemas
 from console import endpoints, forms
 from console.context import Console
 from console.endpoints import Change
-from console.pages import operator, page, tell
+from console.pages import operator, page
 from edge_api import webhook_schemas as edge
 
 Answer = str | Response | tuple[str, int]
@@ -89,11 +88,12 @@ def _set_status(console: Console, id_: str, status: str, notice: str) -> Answer:
 def _act(console: Console, id_: str, work: Callable[[Change], str]) -> Answer:
     """Change an endpoint, and tell it on its page."""
     endpoint = endpoints.read(console.database, id_)
-    try:
-        tell(console, work(Change(operator().name, forms.key(), endpoint)))
-    except ApiError as error:
-        return forms.refused(error, "webhook.html", **_values(console, id_))
-    return redirect(url_for(".webhook_page", webhook_endpoint_id=id_), 303)
+
+    def changed() -> str:
+        return work(Change(operator().name, forms.key(), endpoint))
+
+    then = url_for(".webhook_page", webhook_endpoint_id=id_)
+    return forms.answer(console, changed, then, "webhook.html", lambda: _values(console, id_))
 
 
 def _values(console: Console, id_: str) -> Row:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-from flask import render_template, request, url_for
-from marshmallow import Schema, ValidationError
+from flask import redirect, render_template, request, url_for
+from marshmallow import Schema
 from werkzeug.datastructures import MultiDict
+from werkzeug.wrappers import Response
 
 from common.api.errors import ApiError, ValidationFailed
 from common.api.idempotency import WELL_FORMED
+from common.api.routes import load
+from console.context import Console
+from console.pages import tell
 from console.writes import Done, Unanswered
 
 KEY = "key"
@@ -47,12 +51,6 @@ def whole_number(form: Mapping[str, str], name: str) -> int:
     if not (given.isascii() and given.isdigit() and len(given) <= 9):
         raise ValidationFailed(**{name: ["Not a whole number."]})
     return int(given)
-def load(schema: Schema, values: dict[str, Any]) -> Any:
-    """:raises ValidationFailed: with each field's messages in its details"""
-    try:
-        return schema.load(values)
-    except ValidationError as error:
-        raise ValidationFailed(**_problems(error)) from None
 
 
 class Asked(NamedTuple):
@@ -76,9 +74,9 @@ def asked(schema: Schema, *, moments: Collection[str] = (), **usual: str) -> Ask
     sent |= {name: moment(sent[name]) for name in moments if name in sent}
     given = {name: value for name, value in sent.items() if name in schema.fields}  # no other name goes into a link
     try:
-        return Asked(given, schema.load({**usual, **sent}), {})
-    except ValidationError as error:
-        return Asked(given, schema.load(usual), _problems(error))
+        return Asked(given, load(schema, {**usual, **sent}), {})
+    except ValidationFailed as error:
+        return Asked(given, schema.load(usual), error.details)
 
 
 def more(endpoint: str, cursor: str | None, given: Mapping[str, str], **path: str) -> str | None:
@@ -108,6 +106,22 @@ def told(notice: str, *, is_repeat: bool) -> str:
     return f"{notice} This form was sent before, and nothing was changed a second time." if is_repeat else notice
 
 
+def answer(
+    console: Console, work: Callable[[], str], then: str, template: str, values: Callable[[], dict[str, Any]]
+) -> Response | tuple[str, int]:
+    """Act, and go on to the page that tells what was done. A refusal is told with the form as it was typed.
+
+    :param work: returns what the next page tells, or raises ApiError
+    :param then: the address of the next page
+    :param template: of the page with the form, and its `values`
+    """
+    try:
+        tell(console, work())
+    except ApiError as error:
+        return refused(error, template, **values())
+    return redirect(then, 303)
+
+
 def refused(error: ApiError, template: str, **values: Any) -> tuple[str, int]:
     """The page of the form again, with what is wrong and what was typed.
 
@@ -123,8 +137,3 @@ def refused(error: ApiError, template: str, **values: Any) -> tuple[str, int]:
         key=new_key(),
     )
     return page, error.status
-
-
-def _problems(error: ValidationError) -> dict[str, Any]:
-    messages: dict[Any, Any] = error.normalized_messages()  # type: ignore[no-untyped-call]
-    return {str(name): problem for name, problem in messages.items()}

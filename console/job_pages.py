@@ -9,6 +9,7 @@ from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from common.api.errors import ApiError
+from common.api.routes import load
 from common.database.database import Row
 from console import effects, forms, jobs
 from console.context import Console
@@ -64,13 +65,13 @@ def _wanted(filters: dict[str, str]) -> Row:
     }
     if form.get("expected"):
         body["expected"] = whole_number(form, "expected")
-    wanted: Row = forms.load(NewJob(), body)
+    wanted: Row = load(NewJob(), body)
     return wanted
 
 
 def _question(console: Console, action: str, filters: dict[str, str]) -> Row:
     """What the page before a job shows, also after a refusal. :raises ValidationFailed: the filter"""
-    query = forms.load(JobFilter(), filters)
+    query = load(JobFilter(), filters)
     jobs.check_filter(query)
     counted = jobs.count(console.database, query)
     return {
@@ -105,6 +106,6 @@ def stop_job_form(console: Console, job_id: str) -> Response:
 
 def _shown(console: Console, job_id: str) -> dict[str, Any]:
     given = {name: request.args[name] for name in ("result", "after") if request.args.get(name)}
-    job = jobs.with_items(console.database, job_id, forms.load(ItemQuery(), given))
+    job = jobs.with_items(console.database, job_id, load(ItemQuery(), given))
     left = (job["total"] - job["acted_on"]) / job["rate_per_s"] if job["ended_at"] is None else None
     return {"job": job, "given": given, "left_ms": None if left is None else left * 1000}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import make_response, redirect, render_template, request, url_for
+from flask import make_response, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from common.api.errors import ApiError
@@ -15,7 +15,7 @@ from console import forms, keys, sessions
 from console import key_schemas as schemas
 from console.context import Console
 from console.keys import By, Made
-from console.pages import operator, page, tell
+from console.pages import operator, page
 
 Answer = str | Response | tuple[str, int]
 
@@ -75,7 +75,7 @@ def end_operator_key(console: Console, key_id: str) -> Answer:
 @page("POST", "/keys/sessions/end", role="admin")
 def end_sessions_form(console: Console) -> Answer:
     def work() -> str:
-        name = forms.load(schemas.EndSessions(), {"name": forms.text("name")})["name"]
+        name = load(schemas.EndSessions(), {"name": forms.text("name")})["name"]
         done = sessions.end(console.database, operator().name, forms.key(), name)
         jobs = f" {done.result['jobs']} of its jobs are stopped." if done.result["jobs"] else ""
         return forms.outcome(done, f"{done.result['sessions']} sessions of {name} have ended.{jobs}")
@@ -95,11 +95,7 @@ def _made(console: Console, work: Callable[[], Made]) -> Answer:
 
 
 def _told(console: Console, work: Callable[[], str]) -> Answer:
-    try:
-        tell(console, work())
-    except ApiError as error:
-        return forms.refused(error, "keys.html", **_values(console))
-    return redirect(url_for(".key_list"), 303)
+    return forms.answer(console, work, url_for(".key_list"), "keys.html", lambda: _values(console))
 
 
 def _by() -> By:

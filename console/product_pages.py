@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from flask import redirect, render_template, request, url_for
+from flask import render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from common.api.errors import ApiError, ValidationFailed
+from common.api.errors import ValidationFailed
 from common.api.routes import load
 from common.database.database import Row
 from common.products.schemas import StockChange
 from console import forms, product_schemas, products
 from console.context import Console
 from console.formats import cents_of, money
-from console.pages import operator, page, tell
+from console.pages import operator, page
 from console.writes import Done
 from domain.stock import MORE_OR_LESS, ONLY_MORE
 
@@ -80,11 +80,8 @@ def resume_product(console: Console, product_id: str) -> Answer:
 
 def _act(console: Console, product_id: str, work: Callable[[], str]) -> Answer:
     """Change a product, and tell it on its page."""
-    try:
-        tell(console, work())
-    except ApiError as error:
-        return forms.refused(error, "product.html", **_values(console, product_id))
-    return redirect(url_for(".product_page", product_id=product_id), 303)
+    then = url_for(".product_page", product_id=product_id)
+    return forms.answer(console, work, then, "product.html", lambda: _values(console, product_id))
 
 
 def _change(console: Console, product_id: str, changes: Row) -> Done:
