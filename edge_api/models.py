@@ -8,11 +8,9 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
-    Double,
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     String,
     Table,
     Text,
@@ -35,10 +33,22 @@ from common.schema.tables import (
 )
 from domain.money import MAX_CENTS
 from domain.states import Status
+from edge_api.client_models import client_keys, declines, rate_limits, request_rates
 from edge_api.event_models import ADD_EVENT, deleted_events, events
+from edge_api.ledger_functions import KEY_FUNCTIONS, LEDGER_GUARD
 from edge_api.refund_models import refund_items, refunds, set_aside_refunds
 
-__all__ = ["deleted_events", "events", "refund_items", "refunds", "set_aside_refunds"]
+__all__ = [
+    "client_keys",
+    "declines",
+    "deleted_events",
+    "events",
+    "rate_limits",
+    "refund_items",
+    "refunds",
+    "request_rates",
+    "set_aside_refunds",
+]
 
 order_ledger = Table(
     "order_ledger",
@@ -262,124 +272,5 @@ refused_requests = Table(
     time_column("created_at"),
 )
 
-client_keys = Table(
-    "client_keys",
-    metadata,
-    Column("id", identifier(), primary_key=True),
-    Column("client", identifier(), nullable=False),
-    Column("secret_sha256", LargeBinary, nullable=False),
-    Column("scopes", ARRAY(Text), nullable=False),
-    time_column("created_at"),
-    time_column("expires_at", nullable=True),
-    time_column("revoked_at", nullable=True),
-    time_column("last_used_at", nullable=True),
-    CheckConstraint("octet_length(secret_sha256) = 32", name="secret_sha256"),
-)
-
-rate_limits = Table(
-    "rate_limits",
-    metadata,
-    Column("client", identifier(), primary_key=True),
-    Column("tokens", Double, nullable=False),
-    time_column("refilled_at"),
-    CheckConstraint("tokens >= 0", name="tokens"),
-)
-
-# Requests of a key or of an address. The address is a digest. Rows are deleted when they are an hour old.
-request_rates = Table(
-    "request_rates",
-    metadata,
-    Column("subject", identifier(), primary_key=True),
-    Column("tokens", Double, nullable=False),
-    time_column("refilled_at"),
-    CheckConstraint("tokens >= 0", name="tokens"),
-    Index(None, "refilled_at"),
-)
-
-declines = Table(
-    "declines",
-    metadata,
-    Column("subject", identifier(), primary_key=True),
-    Column("at", DateTime(timezone=True), primary_key=True),
-    Index(None, "at"),
-)
-
-# A key gets one final answer: an entry or a stored refusal, never both. Each of the two statements that give a key its
-# answer calls the function that looks for the other kind. The lock makes the second of two transactions wait for the
-# first to commit, and the query below it, unlike the calling statement, then sees what the first has written.
-KEY_FUNCTIONS = """
-CREATE FUNCTION order_key_is_refused(of_client text, key text) RETURNS boolean LANGUAGE plpgsql AS $$
-BEGIN
-  PERFORM pg_advisory_xact_lock(hashtextextended(key, hashtextextended(of_client, 0)));
-  RETURN EXISTS (SELECT FROM refused_requests r WHERE r.client = of_client AND r.client_request_id = key);
-END $$;
-
-CREATE FUNCTION order_key_has_entry(of_client text, key text) RETURNS boolean LANGUAGE plpgsql AS $$
-BEGIN
-  PERFORM pg_advisory_xact_lock(hashtextextended(key, hashtextextended(of_client, 0)));
-  RETURN EXISTS (SELECT FROM order_ledger l WHERE l.client = of_client AND l.client_request_id = key);
-END $$;
-"""
 event.listen(refused_requests, "after_create", DDL(KEY_FUNCTIONS.replace("%", "%%")))  # type: ignore[no-untyped-call]
-
-# The database itself writes the history and the events, and refuses a change that the state machine does not allow. The
-# function has the owner's rights, because no role of a process may write either. It names the schema of what it uses,
-# and looks for functions and operators in pg_catalog only, where nobody else can make any.
-LEDGER_GUARD = """
-CREATE FUNCTION order_ledger_guard() RETURNS trigger LANGUAGE plpgsql
-  SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  is_legal boolean;
-  last_id bigint;
-BEGIN
-  IF TG_OP = 'INSERT' THEN
-    IF NEW.status <> 'AWAITING_AUTHORIZATION' THEN
-      RAISE EXCEPTION 'an order_ledger entry begins as AWAITING_AUTHORIZATION, not as %', NEW.status
-        USING ERRCODE = 'check_violation', CONSTRAINT = 'order_ledger_legal_move';
-    END IF;
-    INSERT INTO public.order_ledger_history (order_ledger_id, id, at, from_status, to_status, detail, claim_number)
-      VALUES (NEW.id, 1, clock_timestamp(), NULL, NEW.status, NEW.status_detail, NEW.claim_number);
-    RETURN NULL;
-  END IF;
-  is_legal := CASE OLD.status
-    WHEN 'AWAITING_AUTHORIZATION' THEN NEW.status IN ('AUTHORIZED', 'AUTHORIZATION_FAILED')
-    WHEN 'AUTHORIZED' THEN NEW.status IN ('ORDER_CREATED', 'COMPENSATING')
-    WHEN 'ORDER_CREATED' THEN NEW.status IN ('INVENTORY_RESERVED', 'COMPENSATING')
-    WHEN 'INVENTORY_RESERVED' THEN NEW.status IN ('PAYMENT_CAPTURED', 'COMPENSATING')
-    WHEN 'PAYMENT_CAPTURED' THEN NEW.status IN ('COMPLETED', 'COMPENSATING')
-    WHEN 'COMPENSATING' THEN NEW.status IN ('COMPENSATING', 'FAILED')
-      OR NEW.status = 'COMPLETED' AND OLD.compensating_from = 'PAYMENT_CAPTURED' AND OLD.undone = '{}'
-    ELSE false END;
-  IF NOT is_legal OR NEW.claim_number < OLD.claim_number OR NOT NEW.undone @> OLD.undone
-      OR NEW.compensating_from IS DISTINCT FROM
-        COALESCE(OLD.compensating_from, CASE WHEN NEW.status = 'COMPENSATING' THEN OLD.status END) THEN
-    RAISE EXCEPTION 'order_ledger %: % (claim %) may not become % (claim %)',
-      OLD.id, OLD.status, OLD.claim_number, NEW.status, NEW.claim_number
-      USING ERRCODE = 'check_violation', CONSTRAINT = 'order_ledger_legal_move';
-  END IF;
-  SELECT id INTO last_id FROM public.order_ledger_history WHERE order_ledger_id = NEW.id ORDER BY id DESC LIMIT 1;
-  INSERT INTO public.order_ledger_history (order_ledger_id, id, at, from_status, to_status, detail, claim_number)
-    VALUES (NEW.id, COALESCE(last_id, 0) + 1, clock_timestamp(), OLD.status, NEW.status, NEW.status_detail,
-      NEW.claim_number);
-  IF NEW.status IN ('AUTHORIZED', 'AUTHORIZATION_FAILED', 'COMPLETED', 'FAILED') THEN
-    PERFORM public.add_event(NEW, CASE
-      WHEN NEW.status = 'AUTHORIZED' THEN 'order.authorized'
-      WHEN NEW.status = 'COMPLETED' THEN 'order.completed'
-      WHEN NEW.failure_code = 'cancelled' THEN 'order.cancelled'
-      WHEN NEW.status = 'FAILED' THEN 'order.failed'
-      ELSE 'order.authorization_failed' END, NULL);
-  END IF;
-  RETURN NULL;
-END $$;
-
-CREATE TRIGGER order_ledger_begins AFTER INSERT ON order_ledger
-  FOR EACH ROW EXECUTE FUNCTION order_ledger_guard();
-
-CREATE TRIGGER order_ledger_moves AFTER UPDATE ON order_ledger
-  FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status OR OLD.undone IS DISTINCT FROM NEW.undone
-    OR OLD.compensating_from IS DISTINCT FROM NEW.compensating_from OR NEW.claim_number < OLD.claim_number)
-  EXECUTE FUNCTION order_ledger_guard();
-
-REVOKE EXECUTE ON FUNCTION order_ledger_guard() FROM PUBLIC;
-"""
 event.listen(outbox, "after_create", DDL(ADD_EVENT + LEDGER_GUARD.replace("%", "%%")))  # type: ignore[no-untyped-call]

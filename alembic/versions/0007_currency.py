@@ -20,7 +20,7 @@ ALTER TABLE products
     ADD COLUMN is_active boolean NOT NULL DEFAULT true
 """
 
-# The same as in edge_api/models.py, where they are explained.
+# The same as in edge_api/ledger_functions.py, where they are explained.
 KEY_FUNCTIONS = """
 CREATE FUNCTION order_key_is_refused(of_client text, key text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
