@@ -9,7 +9,7 @@ from typing import Any
 from common.database.database import Database, Row
 from console import attention_statements as sql
 from domain.states import Status
-from edge_api.cursor import Position, cursor_of
+from edge_api.cursor import Position, page_of
 
 BEGINNING = Position(datetime(1970, 1, 1, tzinfo=UTC), "00000000-0000-0000-0000-000000000000")
 
@@ -25,13 +25,9 @@ def page(database: Database, query: Mapping[str, Any]) -> Row:
     found = database.all(
         sql.ATTENTION, after=after.created_at, after_id=after.id, all=query.get("all", False), limit=limit + 1
     )
-    shown = [entry | {"money": money_of(entry)} for entry in found[:limit]]
-    last = shown[-1] if len(found) > limit else None
-    return {
-        "entries": shown,
-        "next_cursor": cursor_of(Position(last["since"], last["id"])) if last else None,
-        **count(database),
-    }
+    shown, next_cursor = page_of(found, limit, at="since")
+    entries = [entry | {"money": money_of(entry)} for entry in shown]
+    return {"entries": entries, "next_cursor": next_cursor, **count(database)}
 
 
 def count(database: Database) -> Row:

@@ -17,7 +17,7 @@ from console.errors import JobHasEnded, MoreOrdersFit, NoSuchJob
 from console.job_filters import NOT_KEPT, PERSONAL
 from console.job_schemas import MAX_ITEMS
 from console.operators import Operator
-from edge_api.cursor import Position, cursor_of
+from edge_api.cursor import Position, page_of
 
 MAX_COUNT = 10_000
 PAGE = 50
@@ -123,16 +123,12 @@ def page(database: Database, before: Position | None = None) -> Row:
     """One page of jobs, newest first, and the cursor of the next one: null at the end."""
     since, last_id = before or (None, LAST_ID)
     found = database.all(statements.NEWEST, before=since, before_id=last_id, limit=PAGE + 1)
-    shown = found[:PAGE]
-    last = shown[-1] if len(found) > PAGE else None
-    return {
-        "jobs": shown,
-        "next_cursor": cursor_of(Position(last["created_at"], last["job_id"])) if last else None,
-    }
+    shown, next_cursor = page_of(found, PAGE, id_="job_id")
+    return {"jobs": shown, "next_cursor": next_cursor}
 
 
 def without_person(filters: Mapping[str, Any]) -> dict[str, Any]:
-    """The filter without whom it is about."""
+    """The filter without personal data."""
     return {name: NOT_KEPT if name in PERSONAL else value for name, value in filters.items()}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from common.attention.conditions import needs_attention
 from common.database.database import Database, Row
-from edge_api.cursor import Position, cursor_of
+from edge_api.cursor import page_of
 from edge_api.listing import AFTER, CONDITIONS, NEWEST_FIRST, conditions_of_states
 
 MAX_CLIENTS = 1_000
@@ -65,13 +65,8 @@ def page(database: Database, query: Mapping[str, Any]) -> Row:
     limit = query["limit"]
     statement, parameters = page_of_orders(clients_of(database), query)
     found = database.all(statement, **parameters | {"limit": limit + 1})
-    shown = found[:limit]
-    more = len(found) > limit
-    last = shown[-1] if more else None
-    return {
-        "orders": shown,
-        "next_cursor": cursor_of(Position(last["created_at"], last["order_ledger_id"])) if last else None,
-    }
+    shown, next_cursor = page_of(found, limit, id_="order_ledger_id")
+    return {"orders": shown, "next_cursor": next_cursor}
 
 
 def page_of_orders(clients: list[str], query: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

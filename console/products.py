@@ -9,7 +9,7 @@ from common.database.database import Database, Row
 from console import product_statements as statements
 from console.inventory import Inventory, key_of
 from console.writes import Done, Write, around
-from edge_api.cursor import Position, cursor_of
+from edge_api.cursor import page_of
 from edge_api.errors import ProductNotFound
 
 MOST_OPEN = 5_000  # open orders that are looked at for reserved pieces: 50 ms
@@ -95,7 +95,5 @@ def _adjustments(database: Database, product_id: str, query: Mapping[str, Any]) 
         if after
         else database.all(statements.ADJUSTMENTS, **names)
     )
-    shown = found[:limit]
-    last = shown[-1] if len(found) > limit else None
-    next_cursor = cursor_of(Position(last["created_at"], last["id"])) if last else None
+    shown, next_cursor = page_of(found, limit)
     return {"adjustments": shown, "next_cursor": next_cursor}

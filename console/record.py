@@ -7,7 +7,7 @@ from typing import Any
 
 from common.database.database import Database, Row
 from console import record_statements as sql
-from edge_api.cursor import Position, cursor_of
+from edge_api.cursor import page_of
 
 
 def page(database: Database, query: Mapping[str, Any]) -> Row:
@@ -18,11 +18,8 @@ def page(database: Database, query: Mapping[str, Any]) -> Row:
     limit = query["limit"]
     statement, parameters = page_of_record(query)
     found = database.all(statement, **parameters | {"limit": limit + 1})
-    last = found[limit - 1] if len(found) > limit else None
-    return {
-        "rows": found[:limit],
-        "next_cursor": cursor_of(Position(last["at"], last["id"])) if last else None,
-    }
+    rows, next_cursor = page_of(found, limit, at="at")
+    return {"rows": rows, "next_cursor": next_cursor}
 
 
 def page_of_record(query: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

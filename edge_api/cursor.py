@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 from marshmallow import ValidationError, fields
 
+from common.database.database import Row
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 FORM = struct.Struct(">q16s")  # microseconds since 1970, id
@@ -33,6 +35,18 @@ def cursor_of(position: Position) -> str:
     microseconds = (position.created_at - EPOCH) // MICROSECOND
     raw = FORM.pack(microseconds, uuid.UUID(position.id).bytes)
     return urlsafe_b64encode(raw + _check(raw)).decode().rstrip("=")
+
+
+def page_of(found: list[Row], limit: int, at: str = "created_at", id_: str = "id") -> tuple[list[Row], str | None]:
+    """One page, and the cursor of the next one: None at the end.
+
+    :param found: the rows of the page, and one more if there is another page
+    :param at, id_: the columns that make the position of a row
+    """
+    page = found[:limit]
+    if len(found) <= limit:
+        return page, None
+    return page, cursor_of(Position(page[-1][at], page[-1][id_]))
 
 
 def position_of(cursor: str) -> Position:

@@ -19,7 +19,7 @@ from common.database.errors import TransientDatabaseError
 from common.process import moments
 from domain.states import Status
 from edge_api.admission import Backlog, Bulkhead
-from edge_api.cursor import Position, cursor_of
+from edge_api.cursor import page_of
 from edge_api.errors import OrderNotFound, TooManyDeclines, UnknownProduct
 from edge_api.limits import Limits
 from edge_api.notifier import Notifier
@@ -141,11 +141,7 @@ def list_orders(edge: Edge, client: str, query: dict[str, Any]) -> Row:
     """One page of the client's orders, and the cursor of the next page: null at the end."""
     limit = query["limit"]
     filters = {name: value for name, value in query.items() if name != "limit"}
-    found = edge.store.page(client, filters, limit + 1)
-    page = found[:limit]
-    next_cursor = None
-    if len(found) > limit:
-        next_cursor = cursor_of(Position(page[-1]["created_at"], page[-1]["order_ledger_id"]))
+    page, next_cursor = page_of(edge.store.page(client, filters, limit + 1), limit, id_="order_ledger_id")
     return {"orders": page, "next_cursor": next_cursor}
 
 

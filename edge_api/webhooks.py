@@ -11,7 +11,7 @@ from common.api.errors import ValidationFailed
 from common.database.database import Database, Row, Transaction
 from common.webhooks.secrets import new_id, new_secret
 from edge_api import webhook_statements as statements
-from edge_api.cursor import Position, cursor_of
+from edge_api.cursor import page_of
 from edge_api.webhook_errors import DeliveryNotFound, EndpointNotFound, TooManyEndpoints, TooManyRotations
 
 MAX_ENDPOINTS = 50
@@ -101,9 +101,7 @@ class Endpoints:
         position = {"created_at": after.created_at, "after": after.id} if after else {}
         statement = statements.page_of_deliveries(query.get("status"), is_after=after is not None)
         found = self.database.all(statement, id=id_, limit=limit + 1, **position)
-        page, last = found[:limit], found[limit - 1 : limit]
-        has_more = len(found) > limit
-        next_cursor = cursor_of(Position(last[0]["created_at"], last[0]["id"])) if has_more else None
+        page, next_cursor = page_of(found, limit)
         return {"deliveries": page, "next_cursor": next_cursor}
 
     def resend(self, client: str, id_: str, delivery_id: str) -> Row:
