@@ -85,6 +85,7 @@ class Dispatcher:
         """How many threads are busy, and free."""
         busy = self.in_flight
         return {"busy": busy, "free": max(self._threads - busy, 0)}
+
     @property
     def threads(self) -> int:
         """How many entries can be processed at once."""
