@@ -114,9 +114,9 @@ class Orchestrator:
         """Kind of entry → how many threads are busy, and free."""
         return {"order": self._orders.slots(), "refund": self._refunds.slots()}
 
-    def is_listening(self) -> bool:
+    def is_hearing(self) -> bool:
         """False: orders are found by polling only."""
-        return self._listener.is_listening.is_set()
+        return self._listener.is_hearing
 
     def _wake(self) -> None:
         self._orders.wake()

@@ -23,7 +23,7 @@ class Measured(Protocol):
     @property
     def participants(self) -> Mapping[str, Participant]: ...
     def slots(self) -> Mapping[str, Mapping[str, int]]: ...
-    def is_listening(self) -> bool: ...
+    def is_hearing(self) -> bool: ...
     @property
     def pool(self) -> Callable[[], Mapping[str, int]]: ...
 
@@ -43,7 +43,7 @@ def serve(settings: Settings, orchestrator: Measured) -> None:
         "holdfast_listen_up",
         "1: notifications are heard. 0: orders are found by polling only.",
         (),
-        lambda: {(): orchestrator.is_listening()},
+        lambda: {(): orchestrator.is_hearing()},
     )
     gauges.add(
         "holdfast_breaker_open",

@@ -104,6 +104,7 @@ def test_listen_that_hears_nothing_counts_as_down(
         before = only(database)["seen_at"]
         eventually(lambda: only(database)["seen_at"] > before)
         assert only(database)["is_listening"] is False
+        assert not orchestrator.is_hearing()  # the metric
 
 
 def test_open_breaker_is_seen(settings: Load, database: Database, authorized: Callable[[], str]) -> None:
