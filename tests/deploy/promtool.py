@@ -1,4 +1,4 @@
-"""promtool, which comes with Debian's package `prometheus`, and the names of our metrics."""
+"""The programs of Debian's package `prometheus`, our alert rules, and the names of our metrics."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ PAGE = PROJECT / "docs" / "metrics.md"
 HISTOGRAM = ("_bucket", "_count", "_sum")
 
 
+def program(name: str) -> str:
+    """The path of `promtool` or `prometheus`. A test without it is skipped, and fails where CI is set."""
+    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    if found is None:
+        leave = pytest.fail if os.environ.get("CI") else pytest.skip
+        leave(f"{name} is not installed: it comes with the package prometheus")
+    return str(found)
+
+
 def promtool(*arguments: str | Path) -> str:
     """:returns: what it says :raises AssertionError: it finds something wrong"""
-    program = shutil.which("promtool", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
-        leave = pytest.fail if os.environ.get("CI") else pytest.skip
-        leave("promtool is not installed: it comes with the package prometheus")
-    run = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60)
+    command = [program("promtool"), *map(str, arguments)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert run.returncode == 0, run.stdout + run.stderr
     return run.stdout
 
