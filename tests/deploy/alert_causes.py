@@ -26,7 +26,7 @@ from tests.webhooks.receiver import Receiver
 
 ORCHESTRATORS = ("orchestrator", "orchestrator.2")
 # One thread in each orchestrator, and a gateway that takes a while: they finish some six orders a second.
-SLOW = {"MOCK_LATENCY_MS": "200", "WORKER_THREADS": "1"}
+FEW_THREADS = {"MOCK_LATENCY_MS": "200", "WORKER_THREADS": "1"}
 SMALL = {"WEB_CONCURRENCY": "1", "WEB_THREADS": "3"}  # three connections, so that a few requests hold all of them
 SOLD_ON_A_QUIET_DAY, BACKLOG = 6, 60
 BUYERS = 6  # a worker of the Edge API calls other services for so many at once, so none is answered 503 `busy`
@@ -50,8 +50,8 @@ class System:
     def start(self) -> None:
         direct = {"ORCHESTRATOR_DATABASE_DIRECT_URL": self.listening.url}
         for name, special in {"orchestrator": direct, "inventory_service": SMALL}.items():
-            self.measured.launch(name, **SLOW, **special)
-        self.measured.start("web", "orders_service", "payments_service", "orchestrator.2", "webhooks", **SLOW)
+            self.measured.launch(name, **FEW_THREADS, **special)
+        self.measured.start("web", "orders_service", "payments_service", "orchestrator.2", "webhooks", **FEW_THREADS)
         self.measured.wait_for("orchestrator", "inventory_service")
         self.product = self.stack.product(stock=10_000)
         with self.stack.client(api_key=credentials.EDGE_KEY) as client:
@@ -249,4 +249,6 @@ STAGES: tuple[Stage, ...] = (
     },
     {"HoldfastNoOrchestrator": Cause(kill_the_orchestrators)},
 )
+SLOW = {"HoldfastListenDown", "HoldfastAuditStandsStill"}
+"""Their `for:` is long, and their causes last. They are waited for before the last stage, which would end them."""
 CAUSES: Stage = {name: cause for stage in STAGES for name, cause in stage.items()}
