@@ -86,7 +86,7 @@ def test_failing_undo_is_visible_everywhere_and_can_be_retried_at_once(system: t
 
         order = eventually(marked, 60)
         assert order.status == "COMPENSATING"
-        assert "needs attention: void_payment got no answer" in stack.log("orchestrator.1")
+        eventually(lambda: "needs attention: void_payment got no answer" in stack.log("orchestrator.1"))
         code, out, _ = run(url, "audit")
         assert code == 0
         assert re.search(rf"^{id_}  COMPENSATING  .*void_payment got no answer", out, re.MULTILINE)
@@ -98,6 +98,6 @@ def test_failing_undo_is_visible_everywhere_and_can_be_retried_at_once(system: t
         assert (ended.status, ended.needs_attention_at) == ("FAILED", None)
         assert ended.updated_at < order.next_retry_at, "it waited for its scheduled retry"
         assert run(url, "attention", "retry", id_)[0] == 1
-    assert "no longer needs attention" in stack.log("orchestrator.1")
+    eventually(lambda: "no longer needs attention" in stack.log("orchestrator.1"))
     assert run(url, "attention")[1] == "Nothing needs attention.\n"
     assert violations(url) == {}

@@ -43,7 +43,7 @@ MAY_IMPORT = {service: {service} | RUN_TIME for service in SERVICES} | {
     "holdfast_client": set(),  # installed by others
     "ops": RUN_TIME | {"console"},  # what the console keeps of persons
     "local": RUN_TIME | {"holdfast_client", "ops"},
-    "benchmarks": RUN_TIME | {"edge_api", "local", "orchestrator"},
+    "benchmarks": RUN_TIME | {"edge_api", "local", "ops", "orchestrator", "tests"},
     "supply_chain": set(),
     "stripe_double": set(),
 }
