@@ -83,6 +83,7 @@ NAMES = (
     "ix_order_ledger_failed",
     "ix_order_ledger_declined",
     "ix_order_ledger_refunded_as",
+    "ix_order_ledger_request_id",
 )
 GUEST = "guest@shop.example"
 # Name → the filters for one of the orders, which is given as a row of SOME.
