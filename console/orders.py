@@ -9,11 +9,14 @@ from typing import Any
 from common.api.errors import ApiError
 from common.database.database import Database, Row
 from common.ledger import attempts
+from console import money_words
 from console.order_statements import ORDER
 from console.saga_view import steps_of
 from console.verdict import verdict_on
 
 NOTE = "order.note"
+# The answers to an undo by which its step never happened. The saga takes them for a yes.
+NEVER_HAPPENED = {("cancel_order", "not_found"), ("void_payment", "authorization_not_found")}
 SETTLES_IN = timedelta(seconds=30)  # an ended order's events reach the endpoints after it
 
 
@@ -34,6 +37,7 @@ def read(database: Database, order_ledger_id: str) -> Row:
     return {
         **order,
         "steps": steps_of(order),
+        "money": money_words.told(order),
         "verdict": verdict_on(order),
         "timeline": timeline_of(order),
         **_state(order, order),
@@ -90,7 +94,8 @@ def _attempt(row: Row) -> dict[str, Any]:
     """A call that was refused or not answered."""
     names = ("step", "attempt", "took_ms", "http_status", "code", "refund_id", "request_id")
     shown = {name: row[name] for name in names}
-    return {**shown, "at": _moment(row["began_at"]).isoformat(), "outcome": row["kind"], "text": row["message"]}
+    outcome = "nothing to undo" if (row["step"], row["code"]) in NEVER_HAPPENED else row["kind"]
+    return {**shown, "at": _moment(row["began_at"]).isoformat(), "outcome": outcome, "text": row["message"]}
 
 
 def _time(entry: dict[str, Any]) -> datetime:

@@ -28,8 +28,8 @@ def steps_of(order: Row) -> list[dict[str, Any]]:
 def _steps(order: Row) -> list[DrawnStep]:
     status, from_ = Status(order["status"]), order["compensating_from"]
     if status in (Status.AWAITING_AUTHORIZATION, Status.AUTHORIZATION_FAILED):
-        state = NOW if status == Status.AWAITING_AUTHORIZATION else LEFT_OUT
-        return [DrawnStep("authorize_payment", state), *(DrawnStep(step.do, OPEN) for step in SALE)]
+        first, others = (NOW, OPEN) if status == Status.AWAITING_AUTHORIZATION else (STOPPED, LEFT_OUT)
+        return [DrawnStep("authorize_payment", first), *(DrawnStep(step.do, others) for step in SALE)]
     reached = Status(from_) if from_ and status in (Status.COMPENSATING, Status.FAILED) else status
     found = [DrawnStep("authorize_payment", DONE)]
     is_done = True

@@ -110,6 +110,7 @@ class OrderDetails(Schema):
     client_request_id = fields.String(required=True)
     status = fields.String(required=True)
     needs_attention = fields.Boolean(required=True)
+    money = fields.String(required=True, metadata={"description": "what is held, charged or returned, in a sentence"})
     steps = fields.List(fields.Nested(Step), required=True)
     verdict = fields.Nested(Verdict, required=True)
     timeline = fields.List(Plain(), required=True)

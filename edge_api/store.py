@@ -128,7 +128,7 @@ WITH entry AS (
   UPDATE order_ledger SET status = 'AUTHORIZATION_FAILED', status_detail = %(failure_code)s,
     failure_code = CASE WHEN cancel_requested_at IS NULL THEN %(failure_code)s ELSE 'cancelled' END,
     failure_message = CASE WHEN cancel_requested_at IS NULL THEN %(failure_message)s
-      ELSE 'The client cancelled the order.' END,
+      ELSE 'The order was cancelled.' END,
     response_status = %(status)s, response_body = %(body)s,
     claimed_by = NULL, claimed_until = NULL, due_at = NULL, updated_at = now()
   WHERE id = %(id)s AND claim_number = %(claim_number)s AND status = 'AWAITING_AUTHORIZATION'

@@ -14,7 +14,7 @@ from common.process import measures, moments
 from orchestrator.abandoned import CLOSE_ABANDONED, void_abandoned_authorization
 from orchestrator.calls import Calls
 from orchestrator.refund_calls import pending_or, refund_payment, restock
-from orchestrator.saga import Deferred, Outcome, Pending, Saga, Sale
+from orchestrator.saga import DOWN, Deferred, Outcome, Pending, Saga, Sale
 
 NOTE = "note"
 """Calls nobody: the database adds to the order's sums when the refund succeeds."""
@@ -47,7 +47,7 @@ class Participant:
             if wait_s := self._locked_rows.wait_s(row_ids):
                 return Deferred(wait_s, BUSY)
             if wait_s := self._breaker.wait_s():
-                return Deferred(wait_s)
+                return Deferred(wait_s, f"{DOWN}: {self._client.name}")
             calls = Calls(self._client)
             answer = action(calls, saga)
         outcome = self._outcome(answer, row_ids)

@@ -26,6 +26,7 @@ UNDO_EVERY_S = 300  # an undo that has failed five times is retried every five m
 # Gateways settle refunds within days. A pending one is asked for at least every hour, so that its end is soon known.
 PENDING_EVERY_S = 3600
 PENDING_LIMIT_S = 3 * 24 * 3600
+DOWN = "a service that does not answer"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Deferred:
     """The participant was not called, or the call is known to have had no effect (see breaker.py). Costs no attempt."""
 
     retry_in_s: float
-    awaits: str = "a participant that is down"
+    awaits: str = DOWN
     attempts: tuple[Attempt, ...] = field(default=(), compare=False, repr=False)
 
 
@@ -339,7 +340,7 @@ def _compensate(saga: SagaT, code: str, message: str) -> SagaT:
 
 def turned_back(saga: SagaT) -> SagaT:
     """A cancelled sale that begins its compensation. Nothing is asked for that."""
-    return _compensate(replace(saga, detail=None, attempts=()), CANCELLED, "The client cancelled the order.")
+    return _compensate(replace(saga, detail=None, attempts=()), CANCELLED, "The order was cancelled.")
 
 
 def _after_undo(saga: SagaT, answer: Answer, policy: RetryPolicy) -> SagaT:

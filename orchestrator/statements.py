@@ -67,7 +67,7 @@ WITH {shared.NO_LOCK_WAIT}, given AS (
   UPDATE order_ledger AS entry SET status = given.status, status_detail = given.detail, order_id = given.order_id,
     retry_count = given.retry_count, compensating_from = given.compensating_from, undone = given.undone,
     failure_code = {_FAILURE.format(column="failure_code", cancelled="'cancelled'")},
-    failure_message = {_FAILURE.format(column="failure_message", cancelled="'The client cancelled the order.'")},
+    failure_message = {_FAILURE.format(column="failure_message", cancelled="'The order was cancelled.'")},
     updated_at = now(), {shared.OUTCOME.format(retry_at=_RETRY_UNLESS_CANCELLED_AT)}
   FROM no_lock_wait, given
   WHERE entry.id = given.id AND entry.claim_number = given.claim_number AND entry.status = given.expected_status

@@ -49,6 +49,9 @@ def _why(order: Row) -> Iterator[tuple[str, str]]:
     """What an operator asks first, each with its label."""
     if order["failure_code"]:
         yield "Why", ": ".join(filter(None, (order["failure_code"], order["failure_message"])))
+    if order["status"] == "COMPENSATING":
+        yield "Undone", "the sale is being undone and cannot complete any more. The customer has to order again."
+    yield "Money", order["money"]
     if order["needs_attention_at"]:
         yield _attention(order)
     if order["set_aside"]:

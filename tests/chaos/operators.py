@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from html import unescape
 from typing import Any
 
 import requests
@@ -34,6 +35,7 @@ ALLOWED = re.compile(
     "|/webhooks/[^/]+/(enable|resend|deliveries/[^/]+/resend)|/jobs|/jobs/[^/]+/stop"
 )
 ORDER = re.compile("/orders/([0-9a-f-]{36})")
+PROBLEM = re.compile("<b>Not done[.]</b> ([^<]*)<")
 ID = re.compile("[0-9a-f]{8}[0-9a-f-]{28}|we_[0-9A-Za-z]+|cursor=[^&]+")
 STOP = re.compile("/jobs/[^/]+/stop")
 ANSWERED = 500
@@ -200,5 +202,7 @@ class Operator:
             self._log.write(kind, path, **facts, answer=None, why=type(error).__name__)
             return None
         told = {"location": answer.headers["Location"]} if answer.is_redirect else {}
+        if problem := PROBLEM.search(answer.text):
+            told["problem"] = unescape(problem[1])
         self._log.write(kind, path, **facts, answer=answer.status_code, **told)
         return answer

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from console.inventory import key_of
+from console.writes import NotKnown
 from tests.chaos.conftest import Judge
+from tests.chaos.operator_promises import DETAILS
 from tests.chaos.page import Page
 from tests.chaos.planted import COMPLETED, RIGHT, Lines
 from tests.database.valid_rows import ID, NOW, OTHER_ID
@@ -22,9 +24,11 @@ JOB = "55555555-5555-4555-8555-555555555555"
 LINE = {"at": 5.0, "sent": 4.9, "operator": OPERATOR}
 
 
-def click(path: str, answer: int | None = 303, location: str = f"/orders/{ID}", **fields: str) -> dict[str, Any]:
+def click(
+    path: str, answer: int | None = 303, location: str = f"/orders/{ID}", problem: str = "", **fields: str
+) -> dict[str, Any]:
     """A form, as the log has it."""
-    told = {"location": location} if answer == 303 else {}
+    told = {"location": location} if answer == 303 else {"problem": problem}
     return {**LINE, "call": "click", "key": path, "fields": {"key": FORM, **fields}, "answer": answer, **told}
 
 
@@ -34,12 +38,14 @@ def seen(answer: int | None) -> dict[str, Any]:
 
 
 def recorded(action: str, subject: str, **details: str) -> str:
-    details["product_id" if action.startswith("products") else "order_ledger_id"] = subject
+    details[DETAILS[action.removesuffix(".refused")]] = subject
     values = f"'{OPERATOR}', '{action}', '{json.dumps(details)}'"
     return f"INSERT INTO operator_log (actor, action, details) VALUES ({values});"
 
 
 NOTED = recorded("order.note", ID)
+RESEND, RESENT = "/webhooks/we_1/resend", recorded("webhooks.resend_since", "we_1")
+NOT_KNOWN = NotKnown().message
 REFUND_ROW = f"""
 INSERT INTO refunds (id, order_ledger_id, idempotency_key, amount_cents, restock, reason, request_id, status,
   due_at)
@@ -74,6 +80,10 @@ KEPT: dict[str, tuple[Lines, str]] = {
     "stock that the service refused once": (
         [click(STOCK, 422)], recorded("products.stock", ID) + recorded("products.stock.refused", ID)
     ),
+    "a double click, and an outcome that is not known": (
+        [click(RESEND, 409, problem=NOT_KNOWN), click(RESEND)], RESENT
+    ),
+    "an outcome that stays unknown": ([click(RESEND, None), click(RESEND, 409, problem=NOT_KNOWN)], RESENT),
     "a job": ([click("/jobs", location=f"/jobs/{JOB}")], A_JOB + BY_JOB),
     "a job for more orders than were seen": ([click("/jobs", location="/jobs/new?action=retry")], ""),
 }  # fmt: skip
@@ -85,6 +95,9 @@ BROKEN: dict[str, tuple[Lines, str, str]] = {
     "accepted, then refused": ([click(NOTES), click(NOTES, 409)], NOTED, "both accepted and refused"),
     "not in the record": ([click(NOTES)], "", "told 1, recorded 0"),
     "twice in the record": ([click(NOTES), click(NOTES)], NOTED + NOTED, "told 1, recorded 2"),
+    "twice in the record, and one of unknown outcome": (
+        [click(RESEND), click(RESEND, 409, problem=NOT_KNOWN)], RESENT + RESENT, "told 1, recorded 2"
+    ),
     "in the record of another order": ([click(NOTES)], recorded("order.note", OTHER_ID), "told 1, recorded 0"),
     "in the record, though refused": ([click(NOTES, 409)], NOTED, "told 0, recorded 1"),
     "no such refund": ([click(REFUNDS, **ASKED)], recorded("order.refund", ID), "the books have no such refund"),

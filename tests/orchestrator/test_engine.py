@@ -103,7 +103,7 @@ def test_cancelled_saga_turns_back_at_its_next_checkpoint(status: Status) -> Non
     world = World(cancelled_at=status)
     begun = saga(is_cancelled=True) if status == Status.AUTHORIZED else saga()
     ended = world.run(begun)
-    assert (ended.status, ended.failure) == (Status.FAILED, ("cancelled", "The client cancelled the order."))
+    assert (ended.status, ended.failure) == (Status.FAILED, ("cancelled", "The order was cancelled."))
     assert world.asked == DONE[: list(UNDO).index(status)] + UNDO[status]
     assert world.saved[-len(UNDO[status]) - 1].status == Status.COMPENSATING, "saved before anything is undone"
 

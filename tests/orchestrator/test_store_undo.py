@@ -104,5 +104,5 @@ def test_order_that_fails_after_a_cancel_fails_for_that_reason(
     store.save(saga, after(saga, Yes({}), POLICY))
     (row,) = database.all("SELECT status, failure_code, failure_message FROM order_ledger WHERE id = %(id)s", id=id_)
     assert row == {
-        "status": "FAILED", "failure_code": "cancelled", "failure_message": "The client cancelled the order.",
+        "status": "FAILED", "failure_code": "cancelled", "failure_message": "The order was cancelled.",
     }  # fmt: skip

@@ -44,9 +44,10 @@ def retrying_order(world: SmallWorld) -> str:
 def test_completed_order_is_shown_on_one_screen(ops: Command, completed: str) -> None:
     told = ops("order", completed, role="viewer")
     assert told.exit_code == 0, told.output
-    first, second, *_ = told.stdout.splitlines()
+    first, second, third, *_ = told.stdout.splitlines()
     assert first == f"Order {completed}  COMPLETED  25.00 USD"
-    assert second == "Next: nothing. The order has ended."
+    assert second == "Money: 25.00 USD was charged."
+    assert third == "Next: nothing. The order has ended."
     for part in ("[x] confirm order", "Do the books agree? yes", "a@b.example", "Widget", "2 reserved"):
         assert part in told.stdout
     assert told.stderr == ""
