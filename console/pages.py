@@ -237,7 +237,9 @@ def _error_page(error: Exception) -> Response:
     refusal = refusal_of(error)
     # A form that got no answer can be sent once more, with its key.
     again = MultiDict(request.form) if refusal.status == 503 and "key" in request.form else None
-    response = make_response(render_template("error.html", refusal=refusal, again=again), refusal.status)
+    # Without the notice of the page before: it is in the database, which may be what failed.
+    page = render_template("error.html", refusal=refusal, again=again, get_notice=lambda: None)
+    response = make_response(page, refusal.status)
     response.headers.update(refusal.headers())
     response.headers.pop("WWW-Authenticate", None)  # the browser would ask for a password
     return response

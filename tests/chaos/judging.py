@@ -10,7 +10,7 @@ from tests.chaos.deliveries import Receipt, compare_events, receipts
 from tests.chaos.findings import Finding
 from tests.chaos.money_at_gateway import FILE, about_gateway
 from tests.chaos.operator_promises import FILE as CLICKS
-from tests.chaos.operator_promises import Clicks, about_jobs, about_record, add_wishes
+from tests.chaos.operator_promises import Clicks, about_jobs, about_record, with_wishes
 from tests.chaos.promises import compare
 from tests.chaos.told import Promises, promises
 
@@ -28,19 +28,18 @@ class Evidence:
 
 def read_evidence(folder: Path, url: str) -> Evidence:
     """:param folder: of the run :param url: of its database"""
-    promised, books, clicks = promises(folder / "clients.jsonl"), read_books(url), Clicks(folder / CLICKS)
-    add_wishes(promised, clicks, books)
-    return Evidence(folder, promised, receipts(folder), clicks, books)
+    promised, books = promises(folder / "clients.jsonl"), read_books(url)
+    return Evidence(folder, promised, receipts(folder), Clicks(folder / CLICKS), books)
 
 
 def judge(evidence: Evidence) -> list[Finding]:
     """Empty: every promise was kept."""
     promised, books, clicks = evidence.promised, evidence.books, evidence.clicks
     return [
-        *compare(promised, books),
+        *compare(with_wishes(promised, clicks, books), books),
         *compare_events(evidence.received, promised.feed, promised.secrets, books),
         *about_gateway(evidence.folder / FILE, books),
         *clicks.judge(),
         *about_record(clicks, books),
-        *about_jobs(books),
+        *about_jobs(clicks, books),
     ]

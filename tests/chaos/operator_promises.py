@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ ACTIONS = {
     "/webhooks/[^/]+/deliveries/([^/]+)/resend": ("webhooks.resend", "delivery_id"),
 }
 DETAILS = dict(ACTIONS.values())
+JOBS = "/jobs"
 ACTIONS_OF_JOBS = ("order.retry", "order.cancel")
 REFUSED = frozenset({400, 409, 422})
 UNANSWERED = frozenset({None, 503})  # a process or the database is down
@@ -77,7 +79,8 @@ class Clicks:
         done = {click for click, _ in self.done()}
         for click in self._answers:
             name = _subject(click[1])[0] or "jobs"
-            found[name if click in done else f"{name} refused"] += 1
+            end = "" if click in done else " refused" if any(map(_is_refused, self._answers[click])) else " unanswered"
+            found[f"{name}{end}"] += 1
         return dict(found)
 
     def judge(self) -> Iterator[Finding]:
@@ -86,11 +89,13 @@ class Clicks:
             for line in lines:
                 self._check(line, REFUSED | UNANSWERED | {303})
             answered = [line for line in lines if line["answer"] is not None and line["answer"] < ANSWERED]
-            final = {_is_done(line) for line in answered if not _is_unknown(line)}
             if not answered:
                 yield Finding(OPEN, click[1], f"the form of {click[0]} was never answered")
-            if len(final) > 1 and click[2]:
-                yield Finding(CHANGED, click[1], f"the form of {click[0]} was both accepted and refused")
+            done_at = min((line["at"] for line in answered if _is_done(line)), default=float("inf"))
+            if click[2] and any(line["sent"] > done_at and not _is_done(line) for line in answered):
+                yield Finding(CHANGED, click[1], f"the form of {click[0]} was accepted, and refused later")
+            if len({line["location"] for line in answered if _is_done(line)}) > 1:
+                yield Finding(DOUBLED, click[1], f"the form of {click[0]} led to two places")
         yield from self.findings
 
     def _check(self, line: Line, expected: frozenset[int | None]) -> None:
@@ -115,8 +120,15 @@ def about_record(clicks: Clicks, books: Books) -> Iterator[Finding]:
             yield Finding(kind, subject, f"{action} by {operator}: told {told[each]}, recorded {recorded[each]} times")
 
 
-def about_jobs(books: Books) -> Iterator[Finding]:
-    """Each job has ended, and the record has each of its results once."""
+def about_jobs(clicks: Clicks, books: Books) -> Iterator[Finding]:
+    """Each job that was promised is there, has ended, and the record has it and each of its results once."""
+    promised = {line["location"].rpartition("/")[2] for click, line in clicks.done() if click[1] == JOBS}
+    made = Counter(row["details"]["job_id"] for row in books.record if row["action"] == "job.create")
+    known = {job["id"] for job in books.jobs}
+    for job_id in promised | known | made.keys():
+        if not (job_id in promised and job_id in known and made[job_id] == 1):
+            text = f"promised: {job_id in promised}, in the books: {job_id in known}, recorded {made[job_id]} times"
+            yield Finding(WRONG, job_id, f"a job. {text}")
     acted = [row["details"] for row in books.record if row["action"] in ACTIONS_OF_JOBS]
     recorded = Counter((details["job_id"], details["order_ledger_id"]) for details in acted if "job_id" in details)
     for job in books.jobs:
@@ -131,20 +143,22 @@ def about_jobs(books: Books) -> Iterator[Finding]:
         yield Finding(WRONG, order, f"the record has it {times} times for the job {job_id}, which did not act on it")
 
 
-def add_wishes(promised: Promises, clicks: Clicks, books: Books) -> None:
-    """Add what operators cancelled and refunded to what clients asked for."""
+def with_wishes(promised: Promises, clicks: Clicks, books: Books) -> Promises:
+    """What clients asked for, and what operators cancelled and refunded."""
+    cancels, refunds = dict(promised.cancels), dict(promised.refunds)
     keys = {entry["id"]: entry["key"] for entry in books.entries}
     for (operator, path, key), line in clicks.done():
         action, subject = _subject(path)
         if action == "order.cancel":
-            promised.cancels[f"{operator}: {key}"] = _cancel(keys, subject)
+            cancels[f"{operator}: {key}"] = _cancel(keys, subject)
         elif action == "order.refund":
             stored = key_of(operator, f"{key}:refund:{subject}")
             rows = books.refunds_by_key.get(stored, [])
-            promised.refunds[stored] = _refund(keys, subject, line, rows)
+            refunds[stored] = _refund(keys, subject, line, rows)
     for job in books.jobs:
         for order in job["orders"] if job["action"] == "cancel" else ():
-            promised.cancels[f"job {job['id']}: {order}"] = _cancel(keys, order)
+            cancels[f"job {job['id']}: {order}"] = _cancel(keys, order)
+    return replace(promised, cancels=cancels, refunds=refunds)
 
 
 def _cancel(keys: dict[str, str], order: str) -> Told:
@@ -171,6 +185,10 @@ def _asked(fields: dict[str, str]) -> dict[str, Any]:
 def _is_unknown(line: Line) -> bool:
     """A double click gets this, too, while the first one is at work."""
     return line.get("problem") == NotKnown().message
+
+
+def _is_refused(line: Line) -> bool:
+    return line["answer"] in REFUSED or (line["answer"] == requests.codes.see_other and not _is_done(line))
 
 
 def _is_done(line: Line) -> bool:

@@ -167,14 +167,14 @@ class Operator:
         return answer
 
     def _send_again(self) -> None:
-        now = time.monotonic()
-        due = [click for at, click in self._again if at <= now or self.is_calm.is_set()]
-        self._again = [each for each in self._again if each[1] not in due]
+        until = float("inf") if self.is_calm.is_set() else time.monotonic()
+        due = [click for at, click in self._again if at <= until]
+        self._again = [(at, click) for at, click in self._again if at > until]
         for click in due:
             self._send(click)
 
     def _has_no_open_job(self) -> bool:
-        """Look at all jobs, and stop those that run."""
+        """Look at the newest jobs, and stop those that run."""
         if (jobs := self._see("/jobs")) is None:
             return False
         pages = [self._see(link) for link in dict.fromkeys(jobs.links) if re.fullmatch("/jobs/[0-9a-f-]{36}", link)]

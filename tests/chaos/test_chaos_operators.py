@@ -38,7 +38,7 @@ def seen(answer: int | None) -> dict[str, Any]:
 
 
 def recorded(action: str, subject: str, **details: str) -> str:
-    details[DETAILS[action.removesuffix(".refused")]] = subject
+    details[DETAILS.get(action.removesuffix(".refused"), "job_id")] = subject
     values = f"'{OPERATOR}', '{action}', '{json.dumps(details)}'"
     return f"INSERT INTO operator_log (actor, action, details) VALUES ({values});"
 
@@ -69,6 +69,10 @@ VALUES ('{JOB}', 1, '{ID}', 'done', '{NOW}');
 {CANCEL_WISH}
 """
 BY_JOB = recorded("order.cancel", ID, job_id=JOB)
+MADE = recorded("job.create", JOB)
+A_JOB_CLICK = click("/jobs", location=f"/jobs/{JOB}")
+OTHER_JOB_CLICK = click("/jobs", location=f"/jobs/{OTHER_ID}")
+LATER = {"sent": 8.0, "at": 8.1}
 STOPPED_LATER = A_JOB.replace("'done', 1, 2, 1, '" + NOW + "'", "'running', 1, 2, 1, NULL")
 
 KEPT: dict[str, tuple[Lines, str]] = {
@@ -84,7 +88,8 @@ KEPT: dict[str, tuple[Lines, str]] = {
         [click(RESEND, 409, problem=NOT_KNOWN), click(RESEND)], RESENT
     ),
     "an outcome that stays unknown": ([click(RESEND, None), click(RESEND, 409, problem=NOT_KNOWN)], RESENT),
-    "a job": ([click("/jobs", location=f"/jobs/{JOB}")], A_JOB + BY_JOB),
+    "a note that was refused, and accepted later": ([click(NOTES, 409), click(NOTES) | LATER], NOTED),
+    "a job": ([A_JOB_CLICK, A_JOB_CLICK], A_JOB + BY_JOB + MADE),
     "a job for more orders than were seen": ([click("/jobs", location="/jobs/new?action=retry")], ""),
 }  # fmt: skip
 BROKEN: dict[str, tuple[Lines, str, str]] = {
@@ -92,7 +97,7 @@ BROKEN: dict[str, tuple[Lines, str, str]] = {
     "a link leads nowhere": ([seen(404)], "", "console answered 404"),
     "a form is an error": ([click(NOTES, 500), click(NOTES)], NOTED, "console answered 500"),
     "a form has no answer": ([click(NOTES, None), click(NOTES, 503)], "", "never answered"),
-    "accepted, then refused": ([click(NOTES), click(NOTES, 409)], NOTED, "both accepted and refused"),
+    "accepted, then refused": ([click(NOTES), click(NOTES, 409) | LATER], NOTED, "accepted, and refused later"),
     "not in the record": ([click(NOTES)], "", "told 1, recorded 0"),
     "twice in the record": ([click(NOTES), click(NOTES)], NOTED + NOTED, "told 1, recorded 2"),
     "twice in the record, and one of unknown outcome": (
@@ -109,6 +114,10 @@ BROKEN: dict[str, tuple[Lines, str, str]] = {
     "a cancellation, though refused": (
         [click(CANCEL, 409)], CANCEL_WISH, "that no answer accepted"
     ),
+    "a job made twice": ([A_JOB_CLICK, OTHER_JOB_CLICK], A_JOB + BY_JOB + MADE, "led to two places"),
+    "a job that is not there": ([A_JOB_CLICK], MADE, "in the books: False"),
+    "a job that nobody asked for": ([], A_JOB + BY_JOB + MADE, "promised: False"),
+    "a job that is not in the record": ([A_JOB_CLICK], A_JOB + BY_JOB, "recorded 0 times"),
     "a job does not end": ([], STOPPED_LATER + BY_JOB, "the job has not ended"),
     "a job's result is not in the record": ([], A_JOB, "the record has it 0 times"),
     "a job is in the record for another order": (

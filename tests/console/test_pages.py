@@ -11,8 +11,9 @@ import pytest
 from flask import Flask
 
 from common.api.errors import Forbidden
-from common.database.errors import DatabaseBusy
+from common.database.errors import DatabaseBusy, DatabaseUnavailable
 from console import overview
+from console.operators import Operators
 from console.pages import COOKIE, HEADERS, NAVIGATION, Page, _handler, all_pages
 from tests.console.desk import SAME_ORIGIN, Desk, text_of
 
@@ -185,3 +186,16 @@ def test_path_with_an_id_that_cannot_be_is_not_found(console_app: Flask, key: Ca
     assert client.get(f"/api/webhook_endpoints/{bad}", headers=headers).status_code == 404
     for call in (f"client_keys/{bad}/rotate", f"client_keys/{bad}/revoke", f"operator_keys/{bad}/revoke"):
         assert client.post(f"/api/{call}", json={}, headers=headers).status_code in NOT_THERE, call
+
+
+def test_database_that_is_lost_while_a_page_tells_what_was_done_gives_503(
+    desk: Desk, sql: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page of the error must not ask for the same again."""
+    sql("UPDATE operator_sessions SET notice = 'The order is due now.'")
+
+    def lost(*_: object) -> None:
+        raise DatabaseUnavailable()
+
+    monkeypatch.setattr(Operators, "note", lost)
+    assert desk.get("/orders").status_code == 503
