@@ -59,7 +59,7 @@ def search_orders(console: Console, query: dict[str, Any]) -> Row:
 
 @api.route("GET", "/api/status", access=VIEWER, answer=watch_schemas.SystemStatus)
 def get_status(console: Console) -> Row:
-    """Show how everything is: rates and durations of the last hour, what is in flight, held money, and the processes.
+    """Show how everything is: what is wrong, the last hour, what is in flight, held money, and the processes.
 
     It is computed at most every two seconds.
     """

@@ -13,6 +13,7 @@ from common.ledger.reading import Slot
 from console import audits, status_statements
 from console.cached import Cached
 from console.participants import Participants
+from console.problems import notices_of, problems_of
 from domain.refunds import RefundStatus
 from domain.states import Status
 
@@ -33,7 +34,8 @@ class Board:
         self._status = Cached(self._compute, FRESH_S)
 
     def status(self) -> Row:
-        return self._status.get() | {"participants": self._participants.latest()}
+        found = self._status.get() | {"participants": self._participants.latest()}
+        return found | {"problems": problems_of(found), "notices": notices_of(found)}
 
     def hour(self) -> Row:
         """The chart of the last hour, by the minute."""

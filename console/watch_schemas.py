@@ -6,6 +6,7 @@ from marshmallow import Schema, fields, validate
 
 from common.api.fields import Flag, HumanText, Id, PageSize, Timestamp
 from console.participants import ASKING, HEALTHY, SILENT, UNHEALTHY
+from console.problems import ABOUT
 from console.schemas import Plain
 from console.status import AGES
 from edge_api.cursor import Cursor
@@ -156,8 +157,20 @@ class Participant(Schema):
     answered_ago_s = fields.Float(required=True, allow_none=True)
 
 
+class Told(Schema):
+    """Something to look at, as a sentence that ends with the time since when, if that is known."""
+
+    about = fields.String(required=True, validate=validate.OneOf(ABOUT))
+    text = fields.String(required=True)
+    since = Timestamp(required=True, allow_none=True)
+
+
 class SystemStatus(Schema):
     as_of = Timestamp(required=True)
+    problems = fields.List(fields.Nested(Told), required=True, metadata={"description": "what is wrong"})
+    notices = fields.List(
+        fields.Nested(Told), required=True, metadata={"description": "what is not known, and may be well"}
+    )
     orders = fields.Nested(Figures, required=True)
     in_flight = fields.List(fields.Nested(OrdersInState), required=True)
     refunds_in_flight = fields.List(fields.Nested(RefundsInState), required=True)

@@ -1,4 +1,4 @@
-"""Whether everything is well: what `holdfast ops status` and `watch` read, and what is wrong with it."""
+"""Whether everything is well: what `holdfast ops status` and `watch` show."""
 
 from __future__ import annotations
 
@@ -15,81 +15,48 @@ from holdfast_client.console import ConsoleClient
 Row = dict[str, Any]
 # The console asks the participants only while somebody looks, and each of its processes by itself.
 ASKING, TRIES, PAUSE_S = "not asked yet", 12, 0.5
-DUE_FOR_S = 60  # as the alert HoldfastOldestDue
-STARTED_FOR_S = 15  # a process tells every 10 s whether it listens
 AGES = ("hour", "day", "week", "older")
-OLD_HOLDS = {"day": "for more than an hour", "week": "for more than a day", "older": "for more than a week"}
+COMMANDS = {"attention": ": holdfast ops attention", "audit": ": holdfast ops audit"}
 PROCESS = ("process", "host", "pid", "version", "last_seen", "state", "threads")
 
 
 def read_status(console: ConsoleClient) -> Row:
-    """How everything is, with `problems`. Waits a few seconds until the participants have been asked."""
+    """How everything is, with `problems` and `notices` as sentences.
+
+    Waits a few seconds until the participants have been asked.
+    """
     found = console.get("/status")
     for _ in range(TRIES):
         if all(each["state"] != ASKING for each in found["participants"]):
             break
         time.sleep(PAUSE_S)
         found = console.get("/status")
-    return {**found, "problems": problems_of(found)}
+    return {**found, "problems": [*map(_sentence, found["problems"]), *_unasked(found)], "notices": _notices(found)}
 
 
-def problems_of(found: Row) -> list[str]:
-    """What an operator should look at, each as a sentence."""
+def _sentence(told: Row) -> str:
+    since = f" since {short_time(told['since'])}" if told["since"] else ""
+    return f"{told['text']}{since}{COMMANDS.get(told['about'], '')}"
+
+
+def _unasked(found: Row) -> list[str]:
+    """Who has not answered after all the tries. To the console that is no problem yet: it goes on asking."""
     return [
-        *_of_processes(found["processes"]),
-        *(_of_participant(each) for each in found["participants"] if each["state"] != "healthy"),
-        *_of_orders(found),
+        f"nobody knows yet whether {each['name']} is healthy"
+        for each in found["participants"]
+        if each["state"] == ASKING
     ]
 
 
-def _of_participant(each: Row) -> str:
-    if each["state"] == ASKING:
-        return f"nobody knows yet whether {each['name']} is healthy"
-    return f"{each['name']} is {each['state']}: {each['detail']}"
-
-
-def _of_processes(processes: Sequence[Row]) -> list[str]:
-    problems = []
-    if not any(each["process"] == "orchestrator" and not each["is_silent"] for each in processes):
-        problems.append("no orchestrator is alive: orders are accepted, and not processed")
-    for each in processes:
-        name = f"{each['process']} {each['host']}:{each['pid']}"
-        if each["is_silent"]:
-            problems.append(f"{name} is silent since {short_time(each['seen_at'])}")
-            continue
-        if each["hanging"]:
-            problems.append(f"{name}: {', '.join(each['hanging'])} makes no progress")
-        if each["open_breakers"]:
-            problems.append(f"{name}: circuit breaker for {', '.join(each['open_breakers'])} is open")
-        if each["is_listening"] is False and _seconds(each["started_at"], each["seen_at"]) > STARTED_FOR_S:
-            problems.append(f"{name} gets no notifications: orders wait for its next poll")
-    return problems
-
-
-def _of_orders(found: Row) -> list[str]:
-    problems = []
-    if found["oldest_due_at"] and _seconds(found["oldest_due_at"], found["as_of"]) > DUE_FOR_S:
-        problems.append(f"an order or a refund is due since {short_time(found['oldest_due_at'])}, and nobody takes it")
-    problems += [
-        f"{_number(held[age]['holds'])} {money(held[age]['amount_cents'], held['currency'])} {text}"
-        for held in found["held"]
-        for age, text in OLD_HOLDS.items()
-        if held[age]["holds"]
-    ]
-    if found["needs_attention"]:
-        problems.append(f"{found['needs_attention']} need attention: holdfast ops attention")
-    if found["audit"] and not found["audit"]["healthy"]:
-        problems.append(f"the last audit found {found['audit']['rows_found']} violations: holdfast ops audit")
-    return problems
-
-
-def _number(orders: int) -> str:
-    return "1 order that has not ended holds" if orders == 1 else f"{orders} orders that have not ended hold"
+def _notices(found: Row) -> list[str]:
+    return [told["text"] for told in found["notices"] if told["about"] != "services"]
 
 
 def show_status(found: Row) -> None:
     """The system on one screen, with what is wrong first."""
     click.echo("\n".join(f"! {problem}" for problem in found["problems"]) or "All well.")
+    for each in found["notices"]:
+        click.echo(f"- {each}")
     click.echo(f"\nAs of {short_time(found['as_of'])}")
     orders = found["orders"]
     shares = ", ".join(f"{name} {share:.1%}" for name, share in orders["shares"].items() if share is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 
@@ -175,6 +176,75 @@ def test_page_names_a_thread_that_makes_no_progress(fresh_desk, add_process):
     page = text_of(fresh_desk().get("/"))
     assert "stuck" in page
     assert "no progress: dispatcher of orders" in page
+
+
+@pytest.fixture
+def card_of():
+    """`card_of(desk)`: the first card of the overview, which says what is wrong."""
+    return lambda desk, path="/": desk.get(path).text.split('aria-label="Problems"')[1].split("</section>")[0]
+
+
+def test_first_card_says_that_a_service_is_silent(fresh_desk, card_of, add_process):
+    add_process("orchestrator")
+    desk = fresh_desk()
+    eventually(lambda: "payments_service is silent: no connection" in card_of(desk, "/overview/live"))
+    card = card_of(desk)
+    assert '<a href="#services">orders_service is silent: no connection</a>' in card
+    assert "All well" not in card
+    page = desk.get("/").text
+    assert page.index('aria-label="Problems"') < page.index('aria-label="Figures"') < page.index('id="services"')
+    assert 'data-live="5"' in page
+
+
+def test_services_are_asked_about_again_soon(console_with, key, card_of, add_process, monkeypatch):
+    add_process("orchestrator")
+    may_answer = threading.Event()
+    monkeypatch.setattr("console.participants.health_at", lambda *_: may_answer.wait(30) and ("healthy", ""))
+    desk = Desk(console_with(**NOWHERE), key())
+    card, page = card_of(desk), desk.get("/").text
+    assert "All well so far." in card
+    assert "orders_service, inventory_service and payments_service are being asked" in card
+    assert ('data-live="1"' in page, page.count(">being asked<")) == (True, 3)
+    may_answer.set()
+    eventually(lambda: "All well." in card_of(desk, "/overview/live"))
+    assert 'data-live="5"' in desk.get("/overview/live").text
+
+
+def test_problem_leads_to_where_more_is_said(fresh_desk, card_of, add_in, add_process, sql):
+    add_process("webhooks", ago="31 seconds", is_listening=None)
+    add_in("AUTHORIZED", total_amount_cents=200, created_at="2020-01-01T00:00:00Z", due_at="2026-02-01T00:00:00Z",
+           needs_attention_at="2026-01-01T00:00:00Z", attention_reason="why")  # fmt: skip
+    desk = fresh_desk()
+    card = card_of(desk)
+    for where, text in (
+        ("#processes", "no orchestrator is alive: orders are accepted, and not processed"),
+        ("#processes", 'webhooks host:7 is silent since <time datetime="'),
+        ("#in-flight", 'nobody takes an order or a refund that is due since <time datetime="2026-02-01'),
+        ("#held", "1 order that has not ended holds 2.00 USD for more than a week"),
+        ("/attention", "1 needs attention"),
+        ("/audit", "no audit has been recorded"),
+    ):
+        assert f'<a href="{where}">{text}' in card
+        assert where[0] == "/" or f'<section id="{where[1:]}">' in desk.get("/").text
+
+
+def test_answer_has_the_problems_of_the_page(status, add_process):
+    add_process("webhooks", ago="31 seconds", is_listening=None)
+    answer = status()
+    nobody, silent = answer["problems"][:2]
+    assert nobody["text"].startswith("no orchestrator is alive")
+    assert (silent["about"], silent["text"]) == ("processes", "webhooks host:7 is silent")
+    assert silent["since"] == answer["processes"][0]["seen_at"]
+    assert "audit" in [each["about"] for each in answer["notices"]]
+
+
+def test_process_that_has_just_started_need_not_listen_yet(status, add_process, sql):
+    add_process("orchestrator", ago="0 seconds", is_listening=False)
+    assert [each["text"] for each in status()["problems"] if each["about"] == "processes"] == [
+        "orchestrator host:7 gets no notifications: orders wait for its next poll"
+    ]
+    sql("UPDATE process_heartbeats SET started_at = seen_at - interval '14 seconds'")
+    assert [each for each in status()["problems"] if each["about"] == "processes"] == []
 
 
 @pytest.mark.parametrize(("ago", "is_missed"), [(None, True), ("31 seconds", True), ("1 second", False)])

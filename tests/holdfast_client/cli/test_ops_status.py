@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from flask import Flask
 
 from holdfast_client.cli import ops as ops_module
+from holdfast_client.cli import ops_status
 from holdfast_client.cli.commands import holdfast
 from holdfast_client.cli.ops import ops as group
 from tests.audit.small_world import SmallWorld
@@ -76,16 +78,40 @@ def test_order_that_nobody_takes_is_a_problem(ops: Command, world: SmallWorld, b
     audited(world, found=2)
     world.sql("UPDATE order_ledger SET due_at = now() - interval '2 min', created_at = now() - interval '2 h'")
     told = ops("status").stdout
-    assert "! an order or a refund is due since " in told
-    assert "! 1 need attention: holdfast ops attention" in told
+    assert "! nobody takes an order or a refund that is due since " in told
+    assert "! 1 needs attention: holdfast ops attention" in told
     assert "! the last audit found 2 violations: holdfast ops audit" in told
     assert "! 1 order that has not ended holds 25.00 USD for more than an hour" in told
     assert "Money held: 25.00 USD" in told
     assert "In flight: 1 AUTHORIZED; 1 of them retrying" in told
 
 
-def test_silent_participant_is_a_problem(run: Command, serve: Serve, url: str, key_of: Key, beat: Beat) -> None:
+def test_books_that_nobody_has_audited_are_a_notice(ops: Command, beat: Beat) -> None:
     beat()
+    told = ops("status", "--check")
+    assert told.exit_code == 0
+    assert told.stdout.startswith("All well.\n- no audit has been recorded: nobody knows whether the books agree\n\n")
+
+
+def test_service_that_is_still_being_asked_is_a_problem(
+    ops: Command, beat: Beat, console_app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beat()
+    may_answer = threading.Event()
+    monkeypatch.setattr(ops_status, "PAUSE_S", 0.01)
+    monkeypatch.setattr("console.participants.health_at", lambda *_: may_answer.wait(30) and ("healthy", ""))
+    told = ops("status", "--check")
+    may_answer.set()
+    assert told.exit_code == 1
+    assert told.stdout.startswith("! nobody knows yet whether orders_service is healthy\n")
+    assert "being asked" not in told.stdout
+
+
+def test_silent_participant_is_a_problem(
+    run: Command, serve: Serve, world: SmallWorld, url: str, key_of: Key, beat: Beat
+) -> None:
+    beat()
+    audited(world)
     server = serve(new_app(url, PAYMENTS_SERVICE_URL="http://127.0.0.1:9"))
     told = run("ops", "--console-url", server.url, "--operator-key", key_of("viewer"), "status", "--check")
     assert told.exit_code == 1
