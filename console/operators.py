@@ -88,11 +88,11 @@ class Operators:
 
     def check(self, operator: Operator, role: str) -> None:
         """:raises Forbidden, ReadOnly: the operator may not do what needs this role"""
+        g.operator = operator  # also the page of the refusal is theirs
         if not operator.may(role):
             raise Forbidden(f"This needs the role {role}, and {operator.name} has the role {operator.role}.")
         if self.is_read_only and role != operator_keys.ROLES[0]:
             raise ReadOnly()
-        g.operator = operator
 
     def sign_in(self, key: str) -> str:
         """Begin a session. :returns: its token :raises Unauthorized: as `guard`"""

@@ -65,6 +65,25 @@ def test_error_is_a_page(desk: Desk, path: str, status: int) -> None:
     assert answer.headers["X-Request-ID"] in answer.text
 
 
+def test_page_of_another_role_leads_back_to_the_overview(desk: Desk) -> None:
+    answer = desk.get("/keys")
+    assert answer.status_code == 403
+    assert "This needs the role admin, and ada has the role viewer." in text_of(answer)
+    assert '<a href="/">To the overview</a>' in answer.text
+    assert '<a href="/sign-in">' not in answer.text
+    assert '<a class="brand"' in answer.text
+
+
+def test_page_that_is_not_there_leads_an_operator_to_the_overview(desk: Desk) -> None:
+    answer = desk.get("/no/such/page").text
+    assert '<a href="/">To the overview</a>' in answer
+    assert '<a href="/sign-in">' not in answer
+
+
+def test_page_after_the_end_of_a_session_leads_to_the_sign_in(console_app: Flask) -> None:
+    assert '<a href="/sign-in">Sign in</a>' in Desk(console_app).post("/sign-out").text
+
+
 def test_error_of_the_api_is_json(console_app: Flask, key: Key) -> None:
     answer = console_app.test_client().get(f"/api/orders/{UNKNOWN_ID}", headers={"Authorization": f"Bearer {key()}"})
     assert (answer.status_code, answer.json["error"]) == (404, "order_not_found")
