@@ -83,12 +83,16 @@ def attention(connection: Connection, all_: bool, output: str) -> None:
             {"id": each["refund_id"] or each["order_ledger_id"], **each}
             for each in console.pages("/attention", "entries", limit=100, **({"all": "true"} if all_ else {}))
         ]
+        hidden = 0 if all_ or output != TABLE else console.get("/attention", limit=1)["dealt_with"]
     if output != TABLE:
         show_all(found, output, ATTENTION)
     elif found:
         show_all(map(_waiting, found), output, ATTENTION)
     else:
         notice("Nothing needs attention.")
+    if hidden:
+        are, them = ("is", "it") if hidden == 1 else ("are", "them")
+        notice(f"{hidden} that somebody has dealt with {are} hidden: --all shows {them}.")
 
 
 def _waiting(entry: Row) -> Row:

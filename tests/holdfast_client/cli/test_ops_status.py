@@ -156,6 +156,9 @@ def test_attention_lists_what_waits(ops: Command, waiting: str) -> None:
     assert (entry["id"], entry["retry_count"]) == (waiting, 7)
     assert ops("dealt-with", waiting, "--reason", "known").exit_code == 0
     assert ops("attention", "-o", "json").stdout == "[]\n"
+    hidden = "1 that somebody has dealt with is hidden: --all shows it.\n"
+    assert ops("attention").stderr == f"Nothing needs attention.\n{hidden}"
+    assert ops("attention", "--all").stderr == ops("attention", "-o", "json").stderr == ""
     assert "(dealt with by ada.operator: known)" in ops("attention", "--all").stdout
 
 
