@@ -16,6 +16,7 @@ from console import overview
 from console.operators import Operators
 from console.pages import COOKIE, HEADERS, NAVIGATION, Page, _handler, all_pages
 from tests.console.desk import SAME_ORIGIN, Desk, text_of
+from tests.database.test_boundaries import ROOT
 
 Key = Callable[..., str]
 MakeApp = Callable[..., Flask]
@@ -188,6 +189,13 @@ def test_every_page_of_the_header_has_a_key_of_its_own(console_app: Flask, key: 
     for one in keys:
         assert f"<dt><kbd>g</kbd> <kbd>{one}</kbd></dt>" in page
     assert "<dd>keys</dd>" not in Desk(console_app, key("viewer")).get("/").text
+
+
+def test_documentation_has_the_keys_in_the_order_of_the_header() -> None:
+    page = (ROOT / "docs" / "console.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^\| `g`, then .*$", page, re.MULTILINE)
+    assert " ".join(f"`{key}`" for _, _, key in NAVIGATION) in line
+    assert re.sub(r" \(.*?\)", "", line).endswith(f"| {', '.join(label.lower() for _, label, _ in NAVIGATION)} |")
 
 
 NOT_THERE = (404, 405)  # 405: any page can be asked for with GET
