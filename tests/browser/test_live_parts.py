@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Browser, Page, Response, expect
 
-from tests.browser.test_console import Shop, browser, new_database, new_migrated_database, shop
+from tests.browser.test_console import Shop, browser, found_by_axe, new_database, new_migrated_database, shop
 from tests.waiting import eventually
 
 __all__ = ["browser", "new_database", "new_migrated_database", "shop"]  # fixtures
@@ -50,10 +52,33 @@ def stopped(shop: Shop) -> Iterator[None]:
             shop.stack.start("orchestrator.1")
 
 
+@contextmanager
+def frozen(shop: Shop, name: str) -> Iterator[None]:
+    """The service takes connections, and answers none."""
+    processes = [shop.stack.processes[name].pid, *shop.stack.workers(name)]
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in processes:
+            os.kill(pid, signal.SIGCONT)
+
+
 @pytest.fixture
 def held(shop: Shop) -> Iterator[None]:
     with stopped(shop):
         yield
+
+
+def test_first_screen_of_the_overview_says_that_a_service_is_frozen(browser: Browser, shop: Shop) -> None:
+    with frozen(shop, "orders_service"), shop.site("viewer").visited(browser) as page:
+        problem = page.get_by_role("link", name="orders_service is silent: timeout")
+        expect(problem).to_be_in_viewport(timeout=9_000)
+        expect(page.locator("#announcer")).to_contain_text("orders_service is silent: timeout")
+        assert found_by_axe(page) == []
+        problem.click()
+        expect(page.get_by_role("region", name="Services")).to_be_in_viewport()
 
 
 def test_refund_is_typed_sent_and_seen_to_its_end(browser: Browser, shop: Shop) -> None:
