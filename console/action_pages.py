@@ -22,6 +22,7 @@ from console.formats import money
 from console.order_pages import shown
 from console.pages import operator, page
 from console.verbs import Subject
+from edge_api.errors import RefundExceedsRemaining
 from edge_api.refund_schemas import NewRefund
 
 Answer = Response | tuple[str, int]
@@ -65,9 +66,13 @@ def refund_order_form(console: Console, order_ledger_id: str) -> Answer:
     subject = actions.order(console, order_ledger_id)
 
     def work() -> str:
-        currency = orders.read(console.database, order_ledger_id)["currency"]
+        order = orders.read(console.database, order_ledger_id)
+        currency = order["currency"]
         wanted = load(NewRefund(), refund_body(request.form, currency))
-        done = actions.refund(console, _act("refund", subject), subject, wanted)
+        try:
+            done = actions.refund(console, _act("refund", subject), subject, wanted)
+        except RefundExceedsRemaining as refusal:
+            raise RefundExceedsRemaining(effects.too_much(order, refusal.details), **refusal.details) from None
         amount = money(json.loads(done.body).get("amount_cents"), currency)
         return _outcome(done, f"A refund of {amount} is on its way.")
 
@@ -84,6 +89,8 @@ def refund_effect(console: Console, order_ledger_id: str) -> str:
         share = actions.would_refund(console, subject, wanted).data
     except ValidationFailed as refusal:
         return render_template("refund_effect.html", problem=" ".join(_problems(refusal.details)))
+    except RefundExceedsRemaining as refusal:
+        return render_template("refund_effect.html", problem=effects.too_much(order, refusal.details))
     except ApiError as refusal:
         return render_template("refund_effect.html", problem=refusal.message)
     pieces = sum(item["quantity"] for item in share["items"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from common.database.database import Row
@@ -44,6 +45,27 @@ def cancel(order: Row) -> str:
 def remaining(order: Row) -> int:
     """What is left to refund, in the currency's smallest unit."""
     return int(order["total_amount_cents"]) - int(order["refund_reserved_cents"])
+
+
+def too_much(order: Row, refusal: Mapping[str, Any]) -> str:
+    """Why a refund is not possible.
+
+    :param refusal: the details of `RefundExceedsRemaining`
+    """
+    names = {item["product_id"]: item["name"] for item in order["items"] or ()}
+    if items := refusal.get("items"):
+        return " ".join(
+            _left_of(names.get(item["product_id"]) or item["product_id"], item["remaining"]) for item in items
+        )
+    if left := refusal["remaining_cents"]:
+        return f"Only {money(left, order['currency'])} is left to refund."
+    return "Nothing is left to refund."
+
+
+def _left_of(name: str, pieces: int) -> str:
+    if pieces == 0:
+        return f"No piece of {name} is left to refund."
+    return f"Only {pieces} {'piece' if pieces == 1 else 'pieces'} of {name} {'is' if pieces == 1 else 'are'} left to refund."
 
 
 def refund(order: Row, cents: int, pieces: int, *, restock: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -10,12 +11,14 @@ import click
 from holdfast_client.cli.connection import Connection, pass_connection
 from holdfast_client.cli.failures import Failed
 from holdfast_client.cli.ops_output import show_order
-from holdfast_client.cli.output import FORMAT, TABLE, money, notice, short_time, show_one, table
+from holdfast_client.cli.output import FORMAT, TABLE, money, notice, printable, short_time, show_one, table
 from holdfast_client.cli.values import KEY, NOTE, REASONS
 from holdfast_client.console import ConsoleClient, Row
-from holdfast_client.errors import HoldfastError
+from holdfast_client.errors import RefundExceedsRemaining
 
 FOUND = ("order_ledger_id", "found_by", "created_at", "status", "total_amount_cents", "client", "reference", "email")
+UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+QUANTITY = re.compile("[1-9][0-9]{0,8}", re.ASCII)
 ID = click.argument("id_", metavar="ID")
 WHY = click.option("--reason", required=True, help="Stays in the record. Name no customer.")
 YES = click.option("--yes", is_flag=True, help="Do not ask first.")
@@ -108,19 +111,48 @@ def refund(
         order_ledger_id = _one(console, id_)
         if not yes:
             ask(_question(console, order_ledger_id, body, is_repeat=idempotency_key is not None), yes)
-        show_one(console.act(f"{_path(order_ledger_id)}/refunds", body, idempotency_key), output)
+        show_one(_refund(console, order_ledger_id, body, idempotency_key), output)
+
+
+def _refund(console: ConsoleClient, order_ledger_id: str, body: Row, key: str | None = None, **options: str) -> Row:
+    """:raises RefundExceedsRemaining: with what is left"""
+    path = _path(order_ledger_id)
+    try:
+        return console.act(f"{path}/refunds", body, key, **options)
+    except RefundExceedsRemaining as error:
+        left = _left(console.get(path), error)
+        raise RefundExceedsRemaining(left, status=error.status, code=error.code, request_id=error.request_id) from None
+
+
+def _left(order: Row, refusal: RefundExceedsRemaining) -> str:
+    names = {item["product_id"]: item["name"] for item in order["items"] or ()}
+    if items := refusal.details.get("items"):
+        return " ".join(
+            _left_of(names.get(item["product_id"]) or item["product_id"], item["remaining"]) for item in items
+        )
+    if left := refusal.remaining_cents:
+        return f"Only {money(left, order['currency'])} is left to refund."
+    return "Nothing is left to refund."
+
+
+def _left_of(name: str, pieces: int) -> str:
+    name = printable(name)
+    if pieces == 0:
+        return f"No piece of {name} is left to refund."
+    return f"Only {pieces} {'piece' if pieces == 1 else 'pieces'} of {name} {'is' if pieces == 1 else 'are'} left to refund."
 
 
 def _question(console: ConsoleClient, order_ledger_id: str, body: Row, *, is_repeat: bool) -> str:
     """:raises HoldfastError: it would be refused"""
     try:
-        planned = console.act(f"{_path(order_ledger_id)}/refunds", body, dry_run="true")
-    except HoldfastError as error:
-        if is_repeat and error.code == "refund_exceeds_remaining":
+        planned = _refund(console, order_ledger_id, body, dry_run="true")
+    except RefundExceedsRemaining:
+        if is_repeat:
             return f"Less is left of order {order_ledger_id}. Was this the refund with this key? Send it once more?"
         raise
     amount = money(planned["amount_cents"], console.get(_path(order_ledger_id))["currency"])
-    return f"Refund {amount} of order {order_ledger_id} to the customer?"
+    back = ", and put the pieces back into stock" if planned["restock"] else ""
+    return f"Refund {amount} of order {order_ledger_id} to the customer{back}?"
 
 
 @click.command()
@@ -184,8 +216,10 @@ def _only(found: list[Row], text: str) -> str:
 
 def _item(text: str) -> dict[str, Any]:
     product_id, _, quantity = text.partition(":")
-    if not product_id or not quantity.isascii() or not quantity.isdigit():
-        raise click.BadParameter(f"{text} is not PRODUCT_ID:QUANTITY.", param_hint="--item")
+    if not UUID.fullmatch(product_id) or not QUANTITY.fullmatch(quantity):
+        raise click.BadParameter(
+            f"{text} is not PRODUCT_ID:QUANTITY. The id is a UUID, and not a SKU.", param_hint="--item"
+        )
     return {"product_id": product_id, "quantity": int(quantity)}
 
 

@@ -26,6 +26,7 @@ def test_dialogs_name_the_effect_in_money(ada, waiting, completed):
     page = ada.page(f"/orders/{completed}")
     assert dialogs(page) == {"refund", "note"}
     assert "All that is left: 25.00 USD" in page
+    assert "An amount in USD, at most 25.00<" in page
     assert " checked" not in page, "whoever types an amount must choose it"
 
 
@@ -88,7 +89,7 @@ def test_refund_by_lines_with_restock(ada, world):
     [
         ({"what": "amount", "amount": "7.5"}, "Refunds 7.50 USD to the customer; 17.50 USD is left."),
         ({"what": "amount", "amount": "1,000"}, "Must be an amount such as 12.50."),
-        ({"what": "amount", "amount": "25.01"}, "Less is left to refund"),
+        ({"what": "amount", "amount": "25.01"}, "Only 25.00 USD is left to refund."),
         ({"what": "items"}, "Length must be between"),
         ({"what": "whole", "amount": " ", "pieces:x": "0"}, "Refunds 25.00 USD to the customer; 0.00 USD is left."),
         ({}, "Choose what to refund."),
@@ -98,6 +99,27 @@ def test_refund_by_lines_with_restock(ada, world):
 )
 def test_effect_of_a_refund_is_shown_before_it(ada, completed, form, said):
     assert said in ada.browser.get(f"/orders/{completed}/refund-effect", query_string=form).text
+
+
+def test_refund_of_more_than_is_left_says_how_much_is(ada, world, completed):
+    ((product,),) = world.sql("SELECT product_id::text FROM order_ledger_items")
+
+    def refused(**form):
+        effect = ada.browser.get(f"/orders/{completed}/refund-effect", query_string=form).text
+        answer = ada.send(f"/orders/{completed}/refunds", reason="other", **form)
+        assert answer.status_code == 409
+        assert "details" not in answer.text
+        (said,) = {effect.split(">")[1].split("<")[0], answer.text.split("<b>Not done.</b> ")[1].split("<")[0]}
+        return said
+
+    pieces = {"what": "items", f"pieces:{product}": "3"}
+    assert refused(what="amount", amount="25.01") == "Only 25.00 USD is left to refund."
+    assert refused(**pieces) == "Only 2 pieces of Widget are left to refund."
+    ada.send(f"/orders/{completed}/refunds", reason="other", what="items", **{f"pieces:{product}": "1"})
+    assert refused(**pieces) == "Only 1 piece of Widget is left to refund."
+    ada.send(f"/orders/{completed}/refunds", reason="other", what="whole")
+    assert refused(**pieces) == "No piece of Widget is left to refund."
+    assert refused(what="whole") == "Nothing is left to refund."
 
 
 @pytest.mark.parametrize(

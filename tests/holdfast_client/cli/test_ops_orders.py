@@ -169,7 +169,8 @@ def test_refund_names_the_money_and_asks(ops: Command, world: SmallWorld, comple
     words = ("refund", completed, "--item", f"{product}:1", "--restock", "--reason", "other", "-o", "json")
     told = ops(*words, input="n\n")
     assert (told.exit_code, told.stdout) == (1, "")
-    assert f"Refund 12.50 USD of order {completed} to the customer?" in told.stderr
+    assert f"Refund 12.50 USD of order {completed} to the customer, and put the pieces back into stock?" in told.stderr
+    assert f"of order {completed} to the customer?" in ops("refund", completed, "--reason", "other", input="n\n").stderr
     assert world.sql("SELECT 1 FROM refunds") == []
     made = json.loads(ops(*words, input="y\n").stdout)
     assert (made["amount_cents"], made["status"]) == (1250, "PENDING")
@@ -187,9 +188,37 @@ def test_refund_is_made_once_for_its_key(ops: Command, world: SmallWorld, comple
 def test_refund_beyond_what_is_left_is_refused_before_the_question(ops: Command, completed: str) -> None:
     told = ops("refund", completed, "--amount-cents", "2501", "--reason", "other")
     assert (told.exit_code, told.stdout) == (1, "")
-    assert "remaining_cents: 2500" in told.stderr
+    assert "Error: Only 25.00 USD is left to refund. (refund_exceeds_remaining, request id " in told.stderr
+    assert "remaining_cents" not in told.stderr
     assert "holdfast ops order ORDER_LEDGER_ID" in told.stderr
     assert "Refund" not in told.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("yes", [("--yes",), ()])
+def test_refund_of_too_many_pieces_names_the_product(
+    ops: Command, world: SmallWorld, completed: str, yes: tuple[str, ...]
+) -> None:
+    ((product,),) = world.sql("SELECT product_id::text FROM order_ledger_items")
+    told = ops("refund", completed, "--item", f"{product}:3", "--reason", "other", *yes)
+    assert told.exit_code == 1
+    assert "Error: Only 2 pieces of Widget are left to refund. (refund_exceeds_remaining" in told.stderr
+    assert ops("refund", completed, "--item", f"{product}:1", "--reason", "other", "--yes").exit_code == 0
+    told = ops("refund", completed, "--item", f"{product}:2", "--reason", "other", *yes)
+    assert "Error: Only 1 piece of Widget is left to refund. (" in told.stderr
+    assert ops("refund", completed, "--reason", "other", "--yes").exit_code == 0
+    told = ops("refund", completed, "--item", f"{product}:1", "--reason", "other", *yes)
+    assert "Error: No piece of Widget is left to refund. (" in told.stderr
+    told = ops("refund", completed, "--reason", "other", *yes)
+    assert "Error: Nothing is left to refund. (" in told.stderr
+
+
+@pytest.mark.parametrize(
+    "item", ["MUG:1", "00000000-0000-4000-8000-000000000000", "00000000-0000-4000-8000-000000000000:0"]
+)
+def test_item_that_is_not_a_product_and_a_quantity_is_wrong_use(ops: Command, completed: str, item: str) -> None:
+    told = ops("refund", completed, "--item", item, "--reason", "other", "--yes")
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert f"--item: {item} is not PRODUCT_ID:QUANTITY." in told.stderr
 
 
 def test_refund_is_retried_and_dealt_with_by_its_own_id(ops: Command, world: SmallWorld, completed: str) -> None:
