@@ -15,6 +15,12 @@ AMOUNT = "amount"
 # What can be refunded → the fields that belong to it.
 FIELDS = {"whole": (RESTOCK,), "amount": (AMOUNT,), "items": (PIECES, RESTOCK)}
 CHOICES = {"whole": "all that is left", "amount": "an amount", "items": "pieces"}
+# A field that belongs to another choice → what is wrong with it.
+OTHERS = {
+    "amount": "an amount is typed, too: empty the amount, or choose it",
+    "pieces": "a number of pieces is typed, too: empty the pieces, or choose them",
+    "restock": "“Put the pieces back into stock” is ticked, too: untick it, or choose pieces",
+}
 
 
 def refund_body(form: Mapping[str, str], currency: str) -> dict[str, Any]:
@@ -32,10 +38,10 @@ def refund_body(form: Mapping[str, str], currency: str) -> dict[str, Any]:
 
 def _check_others_are_empty(form: Mapping[str, str], what: str) -> None:
     """Whoever typed an amount must not refund the whole order by a forgotten choice."""
-    problem = f"You chose to refund {CHOICES[what]}: leave this empty, or choose what it belongs to."
-    wrong = [name for name in form if _is_filled(form, name) and not name.startswith(FIELDS[what])]
+    filled_in = [name for name in form if _is_filled(form, name) and not name.startswith(FIELDS[what])]
+    wrong = dict.fromkeys(name.partition(":")[0] for name in filled_in)
     if wrong:
-        raise ValidationFailed(**{name.partition(":")[0]: [problem] for name in wrong})
+        raise ValidationFailed(**{name: [f"You chose {CHOICES[what]}, and {OTHERS[name]}."] for name in wrong})
 
 
 def _is_filled(form: Mapping[str, str], name: str) -> bool:

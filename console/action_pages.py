@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from flask import render_template, request, url_for
 from marshmallow import Schema
@@ -18,7 +17,7 @@ from console import action_schemas, actions, effects, forms, orders
 from console.action_forms import refund_body
 from console.actions import Act
 from console.context import Console
-from console.formats import money
+from console.formats import money, problems
 from console.order_pages import shown
 from console.pages import operator, page
 from console.verbs import Subject
@@ -88,7 +87,7 @@ def refund_effect(console: Console, order_ledger_id: str) -> str:
         wanted = load(NewRefund(), refund_body({"reason": "other", **request.args}, order["currency"]))
         share = actions.would_refund(console, subject, wanted).data
     except ValidationFailed as refusal:
-        return render_template("refund_effect.html", problem=" ".join(_problems(refusal.details)))
+        return render_template("refund_effect.html", problem=" ".join(problems(refusal.details)))
     except RefundExceedsRemaining as refusal:
         return render_template("refund_effect.html", problem=effects.too_much(order, refusal.details))
     except ApiError as refusal:
@@ -159,7 +158,3 @@ def _outcome(done: StoredResponse, notice: str) -> str:
         body = json.loads(done.body)
         raise Refused(body["message"], **body.get("details", {}))
     return forms.told(notice, is_repeat=done.replayed)
-
-
-def _problems(details: Mapping[str, Any]) -> list[str]:
-    return [str(text) for problem in details.values() for text in (problem if isinstance(problem, list) else [problem])]

@@ -65,7 +65,9 @@ def too_much(order: Row, refusal: Mapping[str, Any]) -> str:
 def _left_of(name: str, pieces: int) -> str:
     if pieces == 0:
         return f"No piece of {name} is left to refund."
-    return f"Only {pieces} {'piece' if pieces == 1 else 'pieces'} of {name} {'is' if pieces == 1 else 'are'} left to refund."
+    if pieces == 1:
+        return f"Only 1 piece of {name} is left to refund."
+    return f"Only {pieces} pieces of {name} are left to refund."
 
 
 def refund(order: Row, cents: int, pieces: int, *, restock: bool) -> str:

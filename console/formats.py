@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from markupsafe import Markup
 
@@ -76,6 +78,15 @@ def words(name: str) -> str:
     return name.replace("_", " ").lower()
 
 
+def problems(found: Any) -> list[str]:
+    """What is wrong with a field, or with what is in it."""
+    if isinstance(found, str):
+        return [found]
+    if isinstance(found, Mapping):
+        return problems(list(found.values()))
+    return [text for part in found for text in problems(part)] if isinstance(found, list) else [str(found)]
+
+
 def short(id_: str) -> str:
     return id_ if len(id_) <= SHORT + 2 else f"{id_[:SHORT]}…"
 
@@ -93,4 +104,5 @@ FILTERS = {
     "words": words,
     "short": short,
     "plain": plain,
+    "problems": problems,
 }

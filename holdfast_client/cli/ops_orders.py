@@ -139,7 +139,9 @@ def _left_of(name: str, pieces: int) -> str:
     name = printable(name)
     if pieces == 0:
         return f"No piece of {name} is left to refund."
-    return f"Only {pieces} {'piece' if pieces == 1 else 'pieces'} of {name} {'is' if pieces == 1 else 'are'} left to refund."
+    if pieces == 1:
+        return f"Only 1 piece of {name} is left to refund."
+    return f"Only {pieces} pieces of {name} are left to refund."
 
 
 def _question(console: ConsoleClient, order_ledger_id: str, body: Row, *, is_repeat: bool) -> str:

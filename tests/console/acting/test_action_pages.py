@@ -123,20 +123,23 @@ def test_refund_of_more_than_is_left_says_how_much_is(ada, world, completed):
 
 
 @pytest.mark.parametrize(
-    ("form", "field"),
+    ("form", "field", "said"),
     [
-        ({"what": "whole", "amount": "12.50"}, "amount"),
-        ({"what": "whole", "pieces:x": "1"}, "pieces"),
-        ({"what": "amount", "amount": "1", "restock": "on"}, "restock"),
-        ({"what": "amount", "amount": "1", "pieces:x": "01"}, "pieces"),
-        ({"what": "items", "pieces:x": "1", "amount": "12.50"}, "amount"),
-        ({"amount": "12.50"}, "what"),
+        ({"what": "whole", "amount": "12.50"}, "amount", "You chose all that is left, and an amount is typed, too: "),
+        ({"what": "whole", "pieces:x": "1"}, "pieces", "You chose all that is left, and a number of pieces is typed"),
+        ({"what": "amount", "amount": "1", "restock": "on"}, "restock", "You chose an amount, and “Put the pieces back"),
+        ({"what": "amount", "amount": "1", "pieces:x": "01"}, "pieces", "You chose an amount, and a number of pieces"),
+        ({"what": "items", "pieces:x": "1", "amount": "12.50"}, "amount",
+         "You chose pieces, and an amount is typed, too: empty the amount, or choose it."),
+        ({"amount": "12.50"}, "what", "Choose what to refund."),
     ],
-)
-def test_field_of_another_choice_refunds_nothing(ada, world, completed, form, field):
+)  # fmt: skip
+def test_field_of_another_choice_refunds_nothing(ada, world, completed, form, field, said):
+    assert said in ada.browser.get(f"/orders/{completed}/refund-effect", query_string=form).text
     answer = ada.send(f"/orders/{completed}/refunds", reason="other", **form)
     assert answer.status_code == 400
-    assert f"<b>{field}</b>: " in answer.text
+    assert f"<b>{field}</b>: {said}" in answer.text
+    assert "The request is not valid." not in answer.text
     assert world.sql("SELECT id FROM refunds") == []
 
 
@@ -294,8 +297,25 @@ def test_refused_form_is_the_page_of_the_order_with_what_was_written(ada, world,
 def test_form_that_is_not_valid_names_the_field_on_the_page(ada, waiting):
     answer = ada.send(f"/orders/{waiting}/dealt-with", reason="")
     assert answer.status_code == 400
-    assert "Reason" in answer.text
+    assert "<b>reason</b>: Missing data for required field." in answer.text
+    assert "The request is not valid." not in answer.text
     assert 'data-opens="dealt-with"' in answer.text
+
+
+def test_problem_deep_in_a_field_is_told(ada, world, completed):
+    ((product,),) = world.sql("SELECT product_id::text FROM order_ledger_items")
+    answer = ada.send(
+        f"/orders/{completed}/refunds", reason="other", what="items", **{f"pieces:{product}": "999999999"}
+    )
+    assert answer.status_code == 400
+    assert "<b>items</b>: Must be greater than or equal to 1 and less than or equal to " in answer.text
+
+
+def test_address_that_is_not_valid_names_the_field(ada):
+    answer = ada.browser.get("/jobs/new?action=retry&status=LOST")
+    assert answer.status_code == 400
+    assert "<b>status</b>: Must be of " in answer.text
+    assert "The request is not valid." not in answer.text
 
 
 def test_form_without_an_answer_can_be_sent_again_with_its_key(ada, url, waiting, record):
