@@ -94,13 +94,14 @@ def dealt_with(entry: Row) -> str:
 def of_job(action: str, counted: dict[str, Any]) -> str:
     """What a job does with the orders that were counted."""
     sums = " and ".join(money(each["amount_cents"], each["currency"]) for each in counted["amounts"]) or "no money"
-    worth = f"{'more than ' if counted['is_more'] else ''}{sums}"
+    number = f"{counted['orders']:,} {'order' if counted['orders'] == 1 else 'orders'}"
+    which = f"More than {number}, more than {sums} in all" if counted["is_more"] else f"{number}, {sums} in all"
     if action == "cancel":
         return (
-            f"Cancels those that are open, of orders over {worth}: what is held is released, what was charged is"
-            " refunded. Completed orders are left alone."
+            f"{which}: each that is still open is cancelled. What is held is released, what was charged is refunded."
+            " Completed orders are left alone."
         )
-    return f"Tries those that are open again now, of orders over {worth}. Nothing is charged twice."
+    return f"{which}: each that is still open is tried again now. Nothing is charged twice."
 
 
 def _captured(order: Row) -> int:

@@ -78,6 +78,7 @@ def _question(console: Console, action: str, filters: dict[str, str]) -> Row:
         "action": action,
         "filters": filters,
         "counted": counted,
+        "have_ended": jobs.have_ended(query),
         "effect": effects.of_job(action, counted),
         "given": request.form,
         "reasons": REASONS,

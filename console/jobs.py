@@ -45,11 +45,22 @@ def check_filter(query: Mapping[str, Any]) -> None:
         raise ValidationFailed(filter=["Say which orders: give at least one filter."])
 
 
+def have_ended(query: Mapping[str, Any]) -> bool:
+    """Whether every order that fits has ended: nothing can be done with it."""
+    return "status" in query and all(status.is_terminal for status in query["status"])
+
+
+def check_some_are_open(query: Mapping[str, Any]) -> None:
+    """:raises ValidationFailed: each order would be refused"""
+    if have_ended(query):
+        raise ValidationFailed(filter=["These orders have ended: none of them can be retried or cancelled."])
+
+
 def create(database: Database, operator: Operator, sent: Sent, wanted: Row) -> Row:
     """Record a job, once for each key of its author. :returns: the job
 
     :param wanted: as `NewJob` loads it
-    :raises ValidationFailed: the filter is empty
+    :raises ValidationFailed: the filter is empty, or only orders that have ended fit it
     :raises MoreOrdersFit: more than the operator has seen
     :raises IdempotencyKeyReused: the key was used for another job
     :raises Unauthorized: an admin has ended the session meanwhile
@@ -60,6 +71,7 @@ def create(database: Database, operator: Operator, sent: Sent, wanted: Row) -> R
     fingerprint = fingerprint_of({**columns, "filter": without_person(sent.filter)})
     known = database.one(statements.FIND_KEY, author=operator.name, key=sent.key)
     if known is None:
+        check_some_are_open(wanted["filter"])
         _check_number(database, wanted)
         new = {**columns, "author": operator.name, "key": sent.key, "fingerprint": fingerprint}
         known = database.transact(lambda tx: _add(tx, operator, {**new, "filter": sent.filter}))

@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 
 from common.api.idempotency import WELL_FORMED
 from common.database.database import Row
-from console import effects, forms, listing, orders
+from console import effects, forms, jobs, listing, orders
 from console.context import Console
 from console.pages import live, page
 from console.schemas import OrderQuery
@@ -35,6 +35,7 @@ def order_list(console: Console) -> str:
         filters=filters,
         problems=problems,
         more=more,
+        have_ended=jobs.have_ended(query),
         statuses=[str(each) for each in Status],
     )
 

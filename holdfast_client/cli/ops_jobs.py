@@ -17,6 +17,7 @@ from holdfast_client.cli.orders import STATUSES, show_some
 from holdfast_client.cli.output import FORMAT, JSON, TABLE, money, notice, rfc3339, short_time, show_all, show_one
 from holdfast_client.cli.values import KEY, NOTE, when
 from holdfast_client.console import ConsoleClient, Row
+from holdfast_client.models import TERMINAL
 
 COLUMNS = (
     "order_ledger_id",
@@ -172,6 +173,8 @@ def _run(context: click.Context, wanted: Row, yes: bool, key: str | None, output
     filters = context.meta["filters"]
     if not filters:
         raise click.UsageError("Say which orders: holdfast ops orders --query FILTERS …")
+    if key is None and set(filters.get("status", "").split(",")) <= TERMINAL:  # with a key it may be a repeat
+        raise Failed(f"Orders that are {filters['status']} have ended: none of them can be retried or cancelled.")
     with context.obj.console() as console:
         count = console.get("/jobs/count", **filters)
         if not count["orders"] and key is None:  # with a key it may be a repeat, after which none fits any more

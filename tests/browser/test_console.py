@@ -112,7 +112,8 @@ def test_sign_in_and_results_are_accessible(browser: Browser, shop: Shop, look: 
         assert found_by_axe(page) == []
         sign_in(page, site.key)
         for path in ("/search?q=a@b.example", "/search?q=nothing", "/orders?status=FAILED", "/orders?user_id=x",
-                     f"/orders/{shop.failed}", "/jobs/new?action=cancel&status=FAILED", "/no/such/page"):  # fmt: skip
+                     f"/orders/{shop.failed}", "/jobs/new?action=cancel&status=FAILED",
+                     "/jobs/new?action=cancel&created_from=2026-01-01T00:00:00Z", "/no/such/page"):  # fmt: skip
             site.open(page, path)
             assert found_by_axe(page) == [], path
 

@@ -123,7 +123,7 @@ def test_order_that_came_after_the_job_is_not_in_it(ada, worker, orders, begin):
 @pytest.mark.parametrize(
     ("filters", "fits"),
     [({"needs_attention": True}, 1), ({"needs_attention": "true"}, 1), ({"client": "shop"}, 3), ({"client": "x"}, 0),
-     ({"status": "FAILED,COMPLETED"}, 1), ({"email": "A@b.example"}, 3), ({"refund_status": "full"}, 0)],
+     ({"status": "COMPENSATING,COMPLETED"}, 1), ({"email": "A@b.example"}, 3), ({"refund_status": "full"}, 0)],
 )  # fmt: skip
 def test_every_filter_counts_and_collects_the_same(ada, worker, orders, begin, waiting, completed, filters, fits):
     orders(1)
@@ -182,7 +182,10 @@ def test_same_key_at_once_makes_one_job(ada, world, orders, record, monkeypatch)
      (CANCEL | {"rate_per_s": 51}, "rate_per_s"), (CANCEL | {"rate_per_s": 0}, "rate_per_s"),
      (CANCEL | {"filter": {"limit": "5"}}, "filter"), (CANCEL | {"filter": {}}, "filter"),
      (RETRY | {"filter": {}}, "filter"),
-     (CANCEL | {"filter": {"status": "LOST"}}, "filter"), (CANCEL | {"action": "refund"}, "action")],
+     (CANCEL | {"filter": {"status": "LOST"}}, "filter"),
+     (CANCEL | {"filter": {"status": "FAILED"}}, "filter"),
+     (RETRY | {"filter": {"status": "COMPLETED,AUTHORIZATION_FAILED", "client": "shop"}}, "filter"),
+     (CANCEL | {"action": "refund"}, "action")],
 )  # fmt: skip
 def test_bad_job_is_refused(ada, body, field):
     answer = ada.post("/api/jobs", **{"filter": ALL, **body})
@@ -460,7 +463,7 @@ def test_pages_ask_begin_watch_and_stop(ada, person, worker, orders, world):
     assert "/jobs/new?action=cancel&amp;status=AUTHORIZED" in listed
     asked = ada.page("/jobs/new?action=cancel&status=AUTHORIZED")
     assert "Cancel 2 orders?" in asked
-    assert "of orders over 50.00 USD" in asked
+    assert "2 orders, 50.00 USD in all: each that is still open is cancelled." in asked
     form = {"action": "cancel", "reason": "other", "rate": "5", "filter.status": "AUTHORIZED"}
     fewer = ada.send("/jobs", **form, expected="1")
     assert fewer.location == "/jobs/new?action=cancel&status=AUTHORIZED"
@@ -476,6 +479,37 @@ def test_pages_ask_begin_watch_and_stop(ada, person, worker, orders, world):
     assert "2 of 2 orders" in ada.page(f"{again.location}/live")
     assert "None." in ada.page(f"{again.location}?result=refused")
     assert ada.page("/jobs").count('href="/jobs/') == 2
+
+
+def test_effect_of_a_job_names_the_number_and_the_sum(ada, orders, monkeypatch):
+    orders(1)
+    asked = "/jobs/new?action=retry&client=shop"
+    assert "1 order, 25.00 USD in all: each that is still open is tried again now." in ada.page(asked)
+    orders(2)
+    monkeypatch.setattr(jobs, "MAX_COUNT", 2)
+    assert "More than 2 orders, more than 75.00 USD in all: each that is still open" in ada.page(asked)
+
+
+@pytest.mark.parametrize("action", ["retry", "cancel"])
+def test_job_over_orders_that_have_ended_is_not_offered(ada, orders, world, completed, action):
+    ended = "status=COMPLETED,FAILED"
+    assert "/jobs/new" not in ada.page(f"/orders?{ended}")
+    assert f"/jobs/new?action={action}" in ada.page(f"/orders?{ended},AUTHORIZED")
+    asked = ada.page(f"/jobs/new?action={action}&{ended}")
+    assert "These orders have ended: none of them can be retried or cancelled." in asked
+    assert '<form method="post" action="/jobs"' not in asked
+    assert '<form method="post" action="/jobs"' in ada.page(f"/jobs/new?action={action}&{ended},AUTHORIZED")
+    form = {"action": action, "reason": "other", "rate": "5", "filter.status": "COMPLETED,FAILED"}
+    refused = ada.send("/jobs", **form)
+    assert (refused.status_code, "none of them can be retried" in refused.text) == (400, True)
+    assert world.sql("SELECT id FROM bulk_jobs") == []
+
+
+def test_job_that_was_made_over_orders_that_have_ended_is_found_by_its_key(ada, world, completed, monkeypatch):
+    monkeypatch.setattr(jobs, "check_some_are_open", lambda *_: None)
+    made = ada.post("/api/jobs", "k", **RETRY, filter={"status": "COMPLETED"})
+    monkeypatch.undo()
+    assert ada.post("/api/jobs", "k", **RETRY, filter={"status": "COMPLETED"}).json == made.json
 
 
 def test_job_over_all_orders_is_not_offered(ada, orders, world):

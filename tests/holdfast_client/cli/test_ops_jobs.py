@@ -109,13 +109,28 @@ def test_number_and_money_are_asked_for_first(
 
 @pytest.mark.usefixtures("worker")
 def test_refused_orders_are_listed_and_end_with_1(ops: Command, world: SmallWorld, completed: str) -> None:
-    told = ops("orders", "--query", "status=COMPLETED", *CANCEL, "--yes")
+    told = ops("orders", "--query", "client=shop", *CANCEL, "--yes")
     assert told.exit_code == 1
     assert completed in told.stdout
     assert "order_not_cancellable" in told.stdout
     assert "1 of 1 orders were refused." in told.stderr
-    told = ops("orders", "--query", "status=COMPLETED", *CANCEL, "--yes", "-o", "json")
+    told = ops("orders", "--query", "client=shop", *CANCEL, "--yes", "-o", "json")
     assert [each["order_ledger_id"] for each in json.loads(told.stdout)["refused_orders"]] == [completed]
+
+
+@pytest.mark.parametrize("job", [RETRY, CANCEL])
+@pytest.mark.parametrize("status", ["COMPLETED", "FAILED,COMPLETED"])
+def test_orders_that_have_ended_are_not_asked_about(
+    ops: Command, world: SmallWorld, completed: str, status: str, job: tuple[str, ...]
+) -> None:
+    told = ops("orders", "--query", f"status={status}", *job, input="y\n")
+    assert (told.exit_code, told.stdout) == (1, "")
+    expected = f"Error: Orders that are {status} have ended: none of them can be retried or cancelled.\n"
+    assert told.stderr == expected
+    told = ops("orders", "--query", f"status={status}", *job, "--yes", "--idempotency-key", "k")
+    assert told.exit_code == 1
+    assert "These orders have ended: none of them can be retried or cancelled." in told.stderr
+    assert world.sql("SELECT 1 FROM bulk_jobs") == []
 
 
 @pytest.mark.usefixtures("worker")
