@@ -45,7 +45,7 @@ def retry_refund_form(console: Console, refund_id: str) -> Answer:
 
 
 def _retry(console: Console, subject: Subject) -> Answer:
-    return _act_with_reason(console, subject, "retry", actions.retry, "is due now")
+    return _act_with_reason(console, subject, "retry", actions.retry, "was made due")
 
 
 @page("POST", "/orders/<uuid:order_ledger_id>/cancel", role="operator")
@@ -55,7 +55,7 @@ def cancel_order_form(console: Console, order_ledger_id: str) -> Answer:
     def work() -> str:
         wish = _loaded(action_schemas.CancelOrder(), "reason", "note")
         done = actions.cancel(console, _act("cancel", subject), subject, wish)
-        return _outcome(done, "The cancellation is asked for. The order turns back at its next step.")
+        return _outcome(done, "The cancellation was asked for. It takes effect at the order's next step.")
 
     return _answer(console, subject, work)
 
@@ -73,7 +73,7 @@ def refund_order_form(console: Console, order_ledger_id: str) -> Answer:
         except RefundExceedsRemaining as refusal:
             raise RefundExceedsRemaining(effects.too_much(order, refusal.details), **refusal.details) from None
         amount = money(json.loads(done.body).get("amount_cents"), currency)
-        return _outcome(done, f"A refund of {amount} is on its way.")
+        return _outcome(done, f"A refund of {amount} was asked for.")
 
     return _answer(console, subject, work)
 
@@ -121,7 +121,7 @@ def deal_with_refund_form(console: Console, refund_id: str) -> Answer:
 
 
 def _deal_with(console: Console, subject: Subject) -> Answer:
-    return _act_with_reason(console, subject, "dealt_with", actions.deal_with, "is marked as dealt with")
+    return _act_with_reason(console, subject, "dealt_with", actions.deal_with, "was marked as dealt with")
 
 
 def _act_with_reason(console: Console, subject: Subject, name: str, action: WithReason, state: str) -> Answer:

@@ -52,7 +52,7 @@ def disable_webhook(console: Console, webhook_endpoint_id: str) -> Answer:
 def send_test_event(console: Console, webhook_endpoint_id: str) -> Answer:
     def work(change: Change) -> str:
         done = endpoints.send_test(console.database, change)
-        return forms.outcome(done, f"The test event {done.result['event_id']} is on its way.")
+        return forms.outcome(done, f"The test event {done.result['event_id']} was queued.")
 
     return _act(console, webhook_endpoint_id, work)
 
@@ -61,7 +61,7 @@ def send_test_event(console: Console, webhook_endpoint_id: str) -> Answer:
 def resend_one(console: Console, webhook_endpoint_id: str, delivery_id: str) -> Answer:
     def work(change: Change) -> str:
         done = endpoints.resend(console.database, change, delivery_id)
-        return forms.outcome(done, f"{done.result['event_id']} is to be delivered again.")
+        return forms.outcome(done, f"{done.result['event_id']} was queued to be delivered again.")
 
     return _act(console, webhook_endpoint_id, work)
 
@@ -71,8 +71,10 @@ def resend_failed(console: Console, webhook_endpoint_id: str) -> Answer:
     def work(change: Change) -> str:
         since = load(edge.ResendSince(), {"since": forms.text("since")})["since"]
         done = endpoints.resend_since(console.endpoints, change, since, only_failed=True)
+        resent = done.result["resent"]
+        number = "1 delivery was" if resent == 1 else f"{resent:,} deliveries were"
         rest = f" There is more: go on from {done.result['next_since']}." if done.result["next_since"] else ""
-        return forms.outcome(done, f"{done.result['resent']:,} deliveries are to be delivered again.{rest}")
+        return forms.outcome(done, f"{number} queued to be delivered again.{rest}")
 
     return _act(console, webhook_endpoint_id, work)
 

@@ -64,7 +64,7 @@ def change_of_product(console: Console, product_id: str) -> Answer:
 def retire_product(console: Console, product_id: str) -> Answer:
     def work() -> str:
         done = _change(console, product_id, {"is_active": False})
-        return forms.outcome(done, f"{done.result['sku']} is retired: new orders for it are refused.")
+        return forms.outcome(done, f"{done.result['sku']} was retired: new orders for it are refused.")
 
     return _act(console, product_id, work)
 
@@ -73,7 +73,7 @@ def retire_product(console: Console, product_id: str) -> Answer:
 def resume_product(console: Console, product_id: str) -> Answer:
     def work() -> str:
         done = _change(console, product_id, {"is_active": True})
-        return forms.outcome(done, f"{done.result['sku']} is sold again, at {_price(done.result)}.")
+        return forms.outcome(done, f"{done.result['sku']} was put on sale again, at {_price(done.result)}.")
 
     return _act(console, product_id, work)
 

@@ -257,10 +257,10 @@ def test_bad_name_or_price_changes_nothing(
 def test_product_is_retired_and_resumed(operator: Desk, inventory: Inventory, add_product: Add, record: Sql) -> None:
     page = f"/products/{add_product('sku-1')}"
     operator.post(f"{page}/retire", reason="sold out", key="one")
-    assert "sku-1 is retired" in operator.get(page).text
+    assert "sku-1 was retired" in operator.get(page).text
     assert "Resume the sale" in operator.get(page).text
     operator.post(f"{page}/resume", reason="back", key="two")
-    assert "sku-1 is sold again, at 12.50 USD." in operator.get(page).text
+    assert "sku-1 was put on sale again, at 12.50 USD." in operator.get(page).text
     assert [row["details"]["changes"] for row in record("products.")] == [{"is_active": False}, {"is_active": True}]
 
 

@@ -167,7 +167,7 @@ def test_failed_delivery_is_sent_again_and_recorded(operator: Desk, world: World
     assert operator.post(f"{page}/deliveries/{failed['id']}/resend", key="one").status_code == 303
     (again,) = world.deliveries(endpoint)
     assert (again["status"], again["attempts"], again["is_due"]) == ("pending", 0, True)
-    assert "is to be delivered again" in operator.get(page).text
+    assert "was queued to be delivered again" in operator.get(page).text
     assert record("webhooks.")[0]["details"]["delivery_id"] == failed["id"]
 
 
@@ -188,7 +188,7 @@ def test_all_that_failed_since_a_time_is_sent_again_once(operator: Desk, world: 
     (since,) = world.database.all("SELECT to_char(now() - interval '1 day', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS at")
     page, form = f"/webhooks/{endpoint}", {"since": since["at"], "key": "one"}
     assert operator.post(f"{page}/resend", **form).status_code == 303
-    assert "3 deliveries are to be delivered again." in operator.get(page).text
+    assert "3 deliveries were queued to be delivered again." in operator.get(page).text
     world.database.all(f"UPDATE webhook_deliveries SET {FAILED}")
     assert operator.post(f"{page}/resend", **form).status_code == 303
     assert "nothing was changed a second time" in operator.get(page).text
