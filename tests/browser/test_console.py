@@ -58,7 +58,8 @@ class Shop(Seller):
 
     def job(self) -> str:
         """A job that has tried to retry an order that has ended."""
-        wanted = {"action": "retry", "filter": {"status": "FAILED"}, "reason": HOSTILE["note"], "rate_per_s": 10}
+        filters = {"status": "COMPENSATING,FAILED"}
+        wanted = {"action": "retry", "filter": filters, "reason": HOSTILE["note"], "rate_per_s": 10}
         api = Api(self.site("operator"))
         job = str(api.post("/jobs", wanted)["job_id"])
         eventually(lambda: api.get(f"/jobs/{job}")["ended_at"], 60)
