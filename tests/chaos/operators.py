@@ -35,7 +35,7 @@ ALLOWED = re.compile(
     "|/webhooks/[^/]+/(enable|resend|deliveries/[^/]+/resend)|/jobs|/jobs/[^/]+/stop"
 )
 ORDER = re.compile("/orders/([0-9a-f-]{36})")
-PROBLEM = re.compile("<b>Not done[.]</b> ([^<]*)<")
+PROBLEM = re.compile("<b>Not (?:done|known)[.]</b> ([^<]*)<")
 ID = re.compile("[0-9a-f]{8}[0-9a-f-]{28}|we_[0-9A-Za-z]+|cursor=[^&]+")
 STOP = re.compile("/jobs/[^/]+/stop")
 ANSWERED = 500

@@ -73,7 +73,8 @@ def test_jobs_without_a_key_stop_with_the_sessions(
     assert JobWorker(console).run_once()
     assert admin.get(f"/api/jobs/{job}").json["done"] == 0
     assert admin.get(f"/api/jobs/{other}").json["state"] == "done"
-    assert world.sql("SELECT count(*) FROM operator_log WHERE action = 'job.stop'") == [(1,)]
+    stops = "SELECT count(*) FROM operator_log WHERE action = 'job.stop' AND details ->> 'job_id' = %(id)s"
+    assert world.sql(stops, id=job) == [(1,)]
 
 
 def test_job_goes_on_when_its_author_signs_out(admin: Person, console: Console, eve: str) -> None:
