@@ -39,15 +39,22 @@ class Bench:
 
     def database_url(self, *, migrated: bool = True) -> str:
         """Create a database, with the product's tables or empty."""
+        url = self._new_database()
+        if migrated:
+            migrate(self.checkout, url)
+        return url
+
+    def copy_of(self, url: str) -> str:
+        """Create a copy of a database to which nobody is connected."""
+        return self._new_database(f"TEMPLATE {url.partition('?')[0].rpartition('/')[2]}")
+
+    def _new_database(self, how: str = "") -> str:
         name = f"bench_{next(self._databases)}"
         with closing(psycopg2.connect(self.server.url)) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
-                cursor.execute(f"CREATE DATABASE {name}")
-        url = self.server.url.replace("/holdfast?", f"/{name}?")
-        if migrated:
-            migrate(self.checkout, url)
-        return url
+                cursor.execute(f"CREATE DATABASE {name} {how}")
+        return self.server.url.replace("/holdfast?", f"/{name}?")
 
     def say(self, text: str) -> None:
         """Print a line of progress to stderr, so that stdout has the tables only."""

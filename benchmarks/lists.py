@@ -163,18 +163,25 @@ def _add_lists(figures: Figures, name: str, few: Place, many: Place, times: int)
 def _place(bench: Bench, orders: int) -> Iterator[Place]:
     url = bench.database_url()
     bench.say(f"lists: filling a database with {orders:,} orders")
+    fill(url, orders)
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         connection.autocommit = True
-        cursor.execute("SET session_replication_role = replica")
-        cursor.execute(FILL, {"orders": orders})
-        cursor.execute(FILL_ITEMS)
-        cursor.execute("VACUUM (ANALYZE)")
         cursor.execute(QUIET)
         cursor.execute("CHECKPOINT")
     folder = Path(tempfile.mkdtemp(prefix="lists-", dir=bench.folder))
     with System(url, folder, ONE_WORKER) as system:
         system.start(*ALL)
         yield Place(orders, url, system)
+
+
+def fill(url: str, orders: int) -> None:
+    """Add orders of three clients that have ended."""
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute(FILL, {"orders": orders})
+        cursor.execute(FILL_ITEMS)
+        cursor.execute("VACUUM (ANALYZE)")
 
 
 def _price(url: str, name: str, definition: str, entries: int) -> dict[str, float]:
