@@ -70,7 +70,7 @@ PAGES = {
     "record: of an operator": "/record?actor=ada",
 }
 LATER = ("orders", "orders: status=FAILED", "record", "jobs")
-"""Lists of which the next page is read, too."""
+"""Lists whose next page is read, too."""
 NEXT = re.compile('<a rel="next"[^>]* href="([^"]+)"')
 NOTES = (
     "few, many: the slowest in twenty of each page, until its last byte, among 1,000 and 1,000,000 orders.",

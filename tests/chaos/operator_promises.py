@@ -69,7 +69,7 @@ class Clicks:
         return [(click, lines[0]) for click, lines in found if lines and click[2]]
 
     def unknown(self) -> list[Click]:
-        """The clicks of which the console knows no outcome: it died during a call that it must not repeat."""
+        """Clicks whose outcome the console does not know: it died during a call that it must not repeat."""
         done = {click for click, _ in self.done()}
         return [click for click, lines in self._answers.items() if click not in done and any(map(_is_unknown, lines))]
 
@@ -105,7 +105,7 @@ class Clicks:
 
 
 def about_record(clicks: Clicks, books: Books) -> Iterator[Finding]:
-    """Each action that was told as done stands in the record once, and nothing else does."""
+    """Each action that was told as done is in the record once, and nothing else is."""
     told = Counter((operator, *_subject(path)) for (operator, path, _), _ in clicks.done())
     unknown = Counter((operator, *_subject(path)) for operator, path, _ in clicks.unknown())
     recorded: Counter[tuple[str, str, str]] = Counter()
