@@ -174,5 +174,5 @@ def test_filter_that_is_none_is_not_in_the_link_to_more(desk: Desk, add_marked, 
 
 def test_page_says_what_happens_without_a_person(desk):
     page = text_of(desk.get("/attention"))
-    assert "One with a next try has not ended: it is tried again every five minutes" in page
+    assert "One with a next try has not ended: it is tried again at least every five minutes" in page
     assert "cannot go on by themselves" not in page
