@@ -78,7 +78,7 @@ def _question(console: Console, action: str, filters: dict[str, str]) -> Row:
         "action": action,
         "filters": filters,
         "counted": counted,
-        "have_ended": jobs.have_ended(query),
+        "have_ended": jobs.HAVE_ENDED if jobs.have_ended(query) else None,
         "effect": effects.of_job(action, counted),
         "given": request.form,
         "reasons": REASONS,

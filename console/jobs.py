@@ -21,6 +21,7 @@ from edge_api.cursor import Position, page_of
 
 MAX_COUNT = 10_000
 PAGE = 50
+HAVE_ENDED = "These orders have ended: none of them can be retried or cancelled."
 LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 
@@ -53,7 +54,7 @@ def have_ended(query: Mapping[str, Any]) -> bool:
 def check_some_are_open(query: Mapping[str, Any]) -> None:
     """:raises ValidationFailed: each order would be refused"""
     if have_ended(query):
-        raise ValidationFailed(filter=["These orders have ended: none of them can be retried or cancelled."])
+        raise ValidationFailed(filter=[HAVE_ENDED])
 
 
 def create(database: Database, operator: Operator, sent: Sent, wanted: Row) -> Row:

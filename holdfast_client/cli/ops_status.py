@@ -40,7 +40,7 @@ def _sentence(told: Row) -> str:
 
 
 def _unasked(found: Row) -> list[str]:
-    """Who has not answered after all the tries. To the console that is no problem yet: it goes on asking."""
+    """Services without an answer after all tries. The console does not report them yet: it goes on asking."""
     return [
         f"nobody knows yet whether {each['name']} is healthy"
         for each in found["participants"]
