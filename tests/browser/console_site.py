@@ -58,6 +58,7 @@ def sign_in(page: Page, key: str) -> None:
     page.get_by_label("Operator key").fill(key)
     page.get_by_role("button", name="Sign in", exact=True).click()
     page.get_by_role("button", name="Sign out").wait_for()
+    page.wait_for_load_state()  # the script reads the keys and opens the dialogs
 
 
 def paths(ids: Mapping[str, str]) -> dict[str, str]:

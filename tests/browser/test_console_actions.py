@@ -85,7 +85,10 @@ def show(page: Page, shop: Seller, path: str) -> None:
 
 def ask(page: Page, button: str, title: str) -> Locator:
     """Press a button that opens a dialog."""
-    page.get_by_role("button", name=button, exact=True).click()
+    opener = page.get_by_role("button", name=button, exact=True)
+    opener.wait_for()
+    page.wait_for_load_state()  # the script opens the dialog
+    opener.click()
     dialog = page.get_by_role("dialog", name=title)
     expect(dialog).to_be_visible()
     return dialog
