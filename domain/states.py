@@ -39,10 +39,11 @@ CANCELLED = "cancelled"
 """The failure code of an order that its client cancelled."""
 
 ABANDONED = "abandoned"
-HOLD_ENDS = "the gateway ends the hold of the payment at"
-"""The beginning of the reason why an order needs attention before a remote gateway ends its hold."""
 """The failure code of a request whose client never returned. It is saved before the void is sent. From then on the
 entry cannot become a sale, even if an answer arrives late."""
+
+HOLD_ENDS = "the gateway ends the hold of the payment at"
+"""The beginning of the reason why an order needs attention before a remote gateway ends its hold."""
 
 
 def authorize_key(order_ledger_id: str) -> str:
