@@ -15,17 +15,23 @@ def told(order: Row) -> str:
     if payment is None or payment["amount_cents"] is None:
         return "No payment was made."
     captured, refunded = payment["captured_cents"] or 0, payment["refunded_cents"] or 0
-    currency = order["currency"]
     if captured:
-        return _charged(captured, refunded, currency)
-    amount = money(payment["amount_cents"], currency)
-    match payment["status"]:
+        is_undone = order["status"] == Status.COMPENSATING and not refunded
+        said = _charged(captured, refunded, order["currency"])
+        return f"{said} The undoing of the sale returns it." if is_undone else said
+    return _not_charged(order["status"], payment["status"], money(payment["amount_cents"], order["currency"]))
+
+
+def _not_charged(status: str, payment_status: str, amount: str) -> str:
+    match payment_status:
         case "DECLINED":
             return f"The payment of {amount} was declined. {NOTHING}"
         case "VOIDED":
             return f"The hold of {amount} was released. {NOTHING}"
-        case "AUTHORIZED" if order["status"] in (Status.FAILED, Status.AUTHORIZATION_FAILED):
+        case "AUTHORIZED" if status in (Status.FAILED, Status.AUTHORIZATION_FAILED):
             return f"{amount} is still held, and should not be. {NOTHING}"
+        case "AUTHORIZED" if status == Status.COMPENSATING:
+            return f"{amount} is held until the sale is undone. {NOTHING}"
     return f"{amount} is held for the customer. Nothing is charged yet."
 
 
