@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask import redirect, render_template, request, url_for
@@ -11,6 +12,7 @@ from common.api.idempotency import WELL_FORMED
 from common.database.database import Row
 from console import effects, forms, jobs, listing, orders
 from console.context import Console
+from console.formats import words
 from console.pages import live, page
 from console.schemas import OrderQuery
 from console.search import search, things
@@ -19,6 +21,8 @@ from domain.states import Status
 
 PAGE_SIZE = "50"
 MOMENTS = ("created_from", "created_before")
+RECENT = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
+IN_FLIGHT = ",".join(each for each in Status if not each.is_terminal)
 
 
 @page("GET", "/orders", role="viewer")
@@ -28,6 +32,7 @@ def order_list(console: Console) -> str:
     found = nothing if problems else listing.page(console.database, query)
     more = forms.more("order_list", found["next_cursor"], given)
     filters = {name: value for name, value in given.items() if name not in ("cursor", "limit")}
+    timeless = {name: value for name, value in filters.items() if name not in MOMENTS}
     return render_template(
         "orders.html",
         **found,
@@ -36,8 +41,13 @@ def order_list(console: Console) -> str:
         problems=problems,
         more=more,
         have_ended=jobs.have_ended(query),
-        statuses=[str(each) for each in Status],
+        statuses={IN_FLIGHT: "all in flight"} | {str(each): words(each) for each in Status},
+        recent={name: {**timeless, "created_from": _before_now(age)} for name, age in RECENT.items()},
     )
+
+
+def _before_now(age: timedelta) -> str:
+    return f"{datetime.now(UTC) - age:%Y-%m-%dT%H:%M:00Z}"
 
 
 @page("GET", "/search", role="viewer")

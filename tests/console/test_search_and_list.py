@@ -216,6 +216,20 @@ def test_filters_of_the_list(desk: Desk, add_order: AddOrder, filters: dict[str,
     assert ("No matching orders." in page.text) == (fits is None)
 
 
+def test_list_offers_what_is_in_flight_and_what_is_new(desk: Desk, add_order: AddOrder) -> None:
+    new, old = add_order(), add_order(created_at="2019-01-01T00:00:00Z")
+    page = desk.get("/orders", created_before="2020-01-01T00:00:00Z")
+    (in_flight,) = re.findall(r'<option value="([\w,]+)">all in flight<', page.text)
+    assert rows(desk.get("/orders", status=in_flight)) == [new, old]
+    (last_hour,) = re.findall(r'<a href="([^"]+)">hour</a>', page.text)
+    assert rows(desk.get(last_hour.replace("&amp;", "&"))) == [new]
+
+
+def test_filter_by_several_states_is_kept_in_the_form(desk: Desk) -> None:
+    page = desk.get("/orders", status="FAILED,COMPENSATING")
+    assert '<option value="FAILED,COMPENSATING" selected>failed,compensating</option>' in page.text
+
+
 @pytest.mark.parametrize(("name", "value"), [
     ("status", "LOST"), ("user_id", "x"), ("created_from", "yesterday"), ("cursor", "x"), ("limit", "5000"),
     ("no_such_filter", "x"), ("client", "x" * 65), ("needs_attention", "maybe"),
