@@ -59,6 +59,7 @@ def _cents(form: Mapping[str, str], currency: str) -> int:
 
 
 def _items(form: Mapping[str, str]) -> list[dict[str, Any]]:
-    wanted = {name.removeprefix(PIECES): form[name] for name in form if name.startswith(PIECES) and form[name].strip()}
-    found = [{"product_id": id_, "quantity": whole_number(form, f"{PIECES}{id_}")} for id_ in wanted]
-    return [item for item in found if item["quantity"]]
+    wanted = [name for name in form if name.startswith(PIECES) and _is_filled(form, name)]
+    if not wanted:
+        raise ValidationFailed(pieces=["Say how many pieces of which product."])
+    return [{"product_id": name.removeprefix(PIECES), "quantity": whole_number(form, name)} for name in wanted]

@@ -88,7 +88,8 @@ def problems(found: Any) -> list[str]:
 
 
 def short(id_: str) -> str:
-    return id_ if len(id_) <= SHORT + 2 else f"{id_[:SHORT]}…"
+    """The end of an id. Ids that were made within a minute begin alike."""
+    return id_ if len(id_) <= SHORT + 2 else f"…{id_[-SHORT:]}"
 
 
 def _utc(value: str | datetime) -> datetime:

@@ -2,7 +2,8 @@
 
 from common.attention.conditions import needs_attention
 
-# `l` is the ledger entry. Participants' rows are found by the keys that the saga gave them.
+# `l` is the ledger entry. Participants' rows are found by the keys that the saga gave them. A restock is looked for
+# only around the time of its refund's saga: a product may have had thousands of adjustments since.
 ORDER = f"""
 SELECT l.id AS order_ledger_id, l.client, l.client_request_id, l.status, l.status_detail, l.user_id, l.email,
   l.reference, COALESCE(l.metadata, '{{}}') AS metadata, l.total_amount_cents, l.currency, l.refunded_cents,
@@ -46,7 +47,11 @@ SELECT l.id AS order_ledger_id, l.client, l.client_request_id, l.status, l.statu
       'attention_reason', r.attention_reason, 'created_at', r.created_at, 'updated_at', r.updated_at,
       'dealt_with', (SELECT json_build_object('at', d.at, 'author', d.author, 'reason', d.reason,
         'retry_count', d.retry_count) FROM dealt_with d WHERE d.subject_id = r.id),
-      'items', (SELECT COALESCE(json_agg(json_build_object('product_id', x.product_id, 'quantity', x.quantity)
+      'items', (SELECT COALESCE(json_agg(json_build_object('product_id', x.product_id, 'quantity', x.quantity,
+        'put_back', (SELECT COALESCE(sum(a.quantity), 0) FROM inventory_adjustments a
+          WHERE a.product_id = x.product_id AND a.created_at >= r.created_at - interval '1 minute'
+            AND (r.due_at IS NOT NULL OR a.created_at <= r.updated_at + interval '1 minute')
+            AND a.reason = 'return_to_stock' AND a.reference_id = r.id::text))
         ORDER BY x.product_id), '[]') FROM refund_items x WHERE x.refund_id = r.id),
       'payment', (SELECT json_build_object('id', p.id, 'authorization_id', p.authorization_id, 'status', p.status,
         'amount_cents', p.amount_cents) FROM payment_refunds p WHERE p.idempotency_key = 'refund:' || r.id))

@@ -9,7 +9,7 @@ from typing import Any
 from common.api.errors import ApiError
 from common.database.database import Database, Row
 from common.ledger import attempts
-from console import money_words
+from console import formats, money_words
 from console.order_statements import ORDER
 from console.saga_view import steps_of
 from console.verdict import verdict_on
@@ -61,22 +61,40 @@ def is_live(order: Row) -> bool:
 
 
 def timeline_of(order: Row) -> list[dict[str, Any]]:
-    """What happened to an order, the oldest first: the saga's moves, calls that failed, notes, and who did what."""
+    """What happened to an order, the oldest first: the saga's moves, refunds, failed calls, notes, and who did what."""
     found = [
         {"at": move["at"], "kind": "move", "text": move["to"], "detail": move["detail"]} for move in order["history"]
     ]
+    found += _refunds(order)
     found += _attempts(order)
     found += [
         {"at": each["at"], "kind": "note", "text": each["author"], "detail": each["text"]} for each in order["notes"]
     ]
     found += [
-        {"at": each["at"], "kind": "action", "text": f"{each['actor']}: {each['action']}", "detail": _why(each)}
+        {
+            "at": each["at"],
+            "kind": "action",
+            "text": f"{each['actor']}: {each['action']}",
+            "detail": _why(each["details"], order["currency"]),
+        }
         for each in order["record"]
         if each["action"] != NOTE  # the note itself is there
     ]
     found.sort(key=lambda each: datetime.fromisoformat(each["at"]))
     for before, after in pairwise(found):
         after["after_ms"] = (_time(after) - _time(before)).total_seconds() * 1000
+    return found
+
+
+def _refunds(order: Row) -> list[dict[str, Any]]:
+    """When each refund was asked for, and when it ended."""
+    found = []
+    for refund in order["refunds"]:
+        text = f"refund of {formats.money(refund['amount_cents'], order['currency'])}"
+        found.append({"at": refund["created_at"], "kind": "refund", "text": text, "detail": "asked for"})
+        if not refund["due_at"]:
+            detail = formats.words(refund["status"])
+            found.append({"at": refund["updated_at"], "kind": "refund", "text": text, "detail": detail})
     return found
 
 
@@ -106,6 +124,12 @@ def _moment(time: str | datetime) -> datetime:
     return datetime.fromisoformat(time) if isinstance(time, str) else time
 
 
-def _why(entry: dict[str, Any]) -> str:
-    details = {name: value for name, value in entry["details"].items() if name != "order_ledger_id" and value}
-    return ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in details.items())
+def _why(details: dict[str, Any], currency: str) -> str:
+    told = {name: value for name, value in details.items() if name != "order_ledger_id" and value}
+    return ", ".join(_detail(name, value, currency) for name, value in told.items())
+
+
+def _detail(name: str, value: Any, currency: str) -> str:
+    if name == "amount_cents":
+        return formats.money(value, currency)
+    return formats.words(name) if value is True else f"{formats.words(name)}: {value}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from common.database.database import Row
-from console.formats import money
+from console.formats import money, short
 from domain.refunds import FAILED_LATER
 from domain.states import Status
 
@@ -154,7 +154,9 @@ def _stock(order: Row) -> Iterator[dict[str, Any]]:
     reserved = {each["product_id"]: each["quantity"] for each in order["reservations"] if not each["released_at"]}
     ordered = {item["product_id"]: item["quantity"] for item in order["items"] or ()}
     said = f"{sum(reserved.values())} reserved"
-    if status in (Status.INVENTORY_RESERVED, Status.PAYMENT_CAPTURED, Status.COMPLETED):
+    if status == Status.COMPLETED:
+        yield _check("stock", f"{sum(ordered.values())} sold", f"{sum(reserved.values())} sold", reserved == ordered)
+    elif status in (Status.INVENTORY_RESERVED, Status.PAYMENT_CAPTURED):
         yield _check("stock", f"{sum(ordered.values())} reserved", said, reserved == ordered)
     elif status in (Status.FAILED, Status.AUTHORIZATION_FAILED, Status.AWAITING_AUTHORIZATION, Status.AUTHORIZED):
         yield _check("stock", "0 reserved", said, not reserved)
@@ -178,8 +180,30 @@ def _refunds(order: Row) -> Iterator[dict[str, Any]]:
         if payment:
             is_ours = payment["authorization_id"] == order["payment_authorization_id"]
             fits = fits and is_ours and payment["amount_cents"] == refund["amount_cents"]
-        about = f"refund {refund['refund_id'][:8]}"
+        about = f"refund {short(refund['refund_id'])}"
         yield _check(about, f"{refund['status'].lower()} {_in(order, refund['amount_cents'])}", said, fits)
+
+
+def _restocks(order: Row) -> Iterator[dict[str, Any]]:
+    """The pieces of refunds that go back into stock."""
+    for refund in order["refunds"]:
+        pieces = {item["product_id"]: (item["quantity"], item["put_back"]) for item in refund["items"]}
+        if not refund["restock"] or not pieces:
+            continue
+        noted = sum(quantity for product, (quantity, _) in pieces.items() if product in refund["restocked"])
+        fits = all(put_back in _may_be_back(refund, product, of) for product, (of, put_back) in pieces.items())
+        believed = f"{noted} of {sum(of for of, _ in pieces.values())} put back"
+        said = f"{sum(put_back for _, put_back in pieces.values())} put back"
+        yield _check(f"restock {short(refund['refund_id'])}", believed, said, fits)
+
+
+def _may_be_back(refund: dict[str, Any], product: str, quantity: int) -> tuple[int, ...]:
+    """How many pieces of a product may have gone back: a call may be one ahead of the ledger, and its answer lost."""
+    if product in refund["restocked"]:
+        return (quantity,)
+    if product in refund["not_restocked"] or refund["status"] == "PAYMENT_REFUNDED":
+        return (0, quantity)
+    return () if refund["status"] in ("RESTOCKED", "SUCCEEDED") else (0,)
 
 
 def _sums(order: Row) -> Iterator[dict[str, Any]]:
@@ -206,4 +230,12 @@ def _pieces(order: Row) -> Iterator[dict[str, Any]]:
             yield _check(about, f"{refunded} refunded", f"its refunds: {said}", False)
 
 
-RULES: tuple[Callable[[Row], Iterator[dict[str, Any]]], ...] = (_money, _order, _stock, _refunds, _sums, _pieces)
+RULES: tuple[Callable[[Row], Iterator[dict[str, Any]]], ...] = (
+    _money,
+    _order,
+    _stock,
+    _refunds,
+    _restocks,
+    _sums,
+    _pieces,
+)

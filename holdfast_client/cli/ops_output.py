@@ -95,7 +95,7 @@ def _moment(entry: Row) -> Row:
     shown = {"at": short_time(entry["at"]), "after": f"+{duration(entry['after_ms'])}" if "after_ms" in entry else ""}
     match entry["kind"]:
         case "attempt":
-            refund = f"refund {entry['refund_id'][:8]}: " if entry["refund_id"] else ""
+            refund = f"refund …{entry['refund_id'][-8:]}: " if entry["refund_id"] else ""
             status = str(entry["http_status"] or "")
             text = entry["text"] or ""
             code = "" if entry["code"] and entry["code"] in text else entry["code"]

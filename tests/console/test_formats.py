@@ -42,5 +42,5 @@ def test_names_are_words(name: str, shown: str) -> None:
 
 
 def test_long_ids_are_short_in_tables() -> None:
-    assert formats.short("01890a5d-ac96-774b-bcce-b302099a8057") == "01890a5d…"
+    assert formats.short("01890a5d-ac96-774b-bcce-b302099a8057") == "…099a8057"
     assert formats.short("0123456789") == "0123456789"

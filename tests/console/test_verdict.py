@@ -25,12 +25,6 @@ OUT_OF_REACH = {
     "the total is 2500, its lines add up to 0": "the console does not read the lines at the orders service",
     "SUCCEEDED, and the payment's refund is FAILED": "legal for an hour: the order hears of it later",
     **dict.fromkeys(
-        ["SUCCEEDED, and of product", "REQUESTED, and of product", "FAILED, and of product",
-         "0 of 1 went back into stock", "1 of 1 went back into stock",
-         "2 of 1 went back into stock, which is noted", "2 of 1 went back into stock, which is refused"],
-        "the console does not read the adjustments of the stock",
-    ),
-    **dict.fromkeys(
         ["SUCCEEDED, without its event", "FAILED, without its event", "2 events tell of its end",
          "SUCCEEDED, and its event is refund.failed", "REQUESTED, and its event is",
          "FAILED, and its event is refund.succeeded", "its event is of order_ledger",

@@ -48,7 +48,7 @@ def test_completed_order_is_shown_on_one_screen(ops: Command, completed: str) ->
     assert first == f"Order {completed}  COMPLETED  25.00 USD"
     assert second == "Money: 25.00 USD was charged."
     assert third == "Next: nothing. The order has ended."
-    for part in ("[x] confirm order", "Do the books agree? yes", "a@b.example", "Widget", "2 reserved"):
+    for part in ("[x] confirm order", "Do the books agree? yes", "a@b.example", "Widget", "2 sold"):
         assert part in told.stdout
     assert told.stderr == ""
 
