@@ -349,6 +349,8 @@ PLANTED: dict[str, list[tuple[str, str]]] = {
         ("REQUESTED, and of product", put_back("returned", "reference_id = %(refund_returning)s::text")),
         ("FAILED, and of product", put_back("returned", "reference_id = %(refund_not_returned)s::text")),
         ("1 of 1 went back into stock", refund("returned", "restocked = '{}'")),
+        ("0 of 1 went back into stock",
+            refund("returned", "restocked = '{}'") + put_back("returned", "reference_id = NULL")),
         ("2 of 1 went back into stock, which is refused",
             refund("returned", REFUSED) + put_back("returned", "quantity = 2")),
         ("SUCCEEDED, without its event", untold("returned", SUCCEEDED)),
