@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from common.api.fields import rfc3339
 from common.attention.conditions import needs_attention
 from common.database.database import Database, Row
 from edge_api.cursor import page_of
@@ -50,11 +51,22 @@ FITS = """/* console orders */
 SELECT client FROM order_ledger WHERE id = %(id)s AND {conditions} FOR UPDATE
 """
 IDS = f"SELECT id, created_at FROM order_ledger WHERE {{conditions}} {NEWEST_FIRST}"
+# How long ago the newest orders were placed, by the clock that they were placed by.
+RECENT = """
+SELECT date_trunc('minute', now() - interval '1 hour') AS hour, date_trunc('minute', now() - interval '1 day') AS day,
+  date_trunc('minute', now() - interval '7 days') AS week
+"""
 _NEEDS_ATTENTION = needs_attention("order_ledger")
 
 
 def clients_of(database: Database) -> list[str]:
     return [row["client"] for row in database.all(CLIENTS, max_clients=MAX_CLIENTS)]
+
+
+def recent(database: Database) -> dict[str, str]:
+    """`{"hour", "day", "week"}`: when it began, as `created_from` takes it."""
+    (began,) = database.all(RECENT)
+    return {name: rfc3339(moment) for name, moment in began.items()}
 
 
 def page(database: Database, query: Mapping[str, Any]) -> Row:

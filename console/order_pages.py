@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask import redirect, render_template, request, url_for
@@ -21,7 +20,6 @@ from domain.states import Status
 
 PAGE_SIZE = "50"
 MOMENTS = ("created_from", "created_before")
-RECENT = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
 IN_FLIGHT = ",".join(each for each in Status if not each.is_terminal)
 
 
@@ -42,12 +40,8 @@ def order_list(console: Console) -> str:
         more=more,
         have_ended=jobs.have_ended(query),
         statuses={IN_FLIGHT: "all in flight"} | {str(each): words(each) for each in Status},
-        recent={name: {**timeless, "created_from": _before_now(age)} for name, age in RECENT.items()},
+        recent={name: {**timeless, "created_from": began} for name, began in listing.recent(console.database).items()},
     )
-
-
-def _before_now(age: timedelta) -> str:
-    return f"{datetime.now(UTC) - age:%Y-%m-%dT%H:%M:00Z}"
 
 
 @page("GET", "/search", role="viewer")

@@ -138,14 +138,14 @@ GUARDED = [pytest.param(page, id=f"{page.method} {page.path}") for page in PAGES
 FORMS = [pytest.param(page, id=page.path) for page in PAGES if page.method != "GET"]
 
 
-@pytest.fixture
-def app(url: str) -> Flask:
-    return create_app(Settings.load({"DATABASE_URL": url, "LOG_LEVEL": "ERROR", **credentials.SETTINGS}))
+@pytest.fixture(scope="module")
+def app(migrated_url: str) -> Flask:
+    return create_app(Settings.load({"DATABASE_URL": migrated_url, "LOG_LEVEL": "ERROR", **credentials.SETTINGS}))
 
 
-@pytest.fixture
-def read_only(url: str) -> Flask:
-    environ = {"DATABASE_URL": url, "LOG_LEVEL": "ERROR", "CONSOLE_READ_ONLY": "on", **credentials.SETTINGS}
+@pytest.fixture(scope="module")
+def read_only(migrated_url: str) -> Flask:
+    environ = {"DATABASE_URL": migrated_url, "LOG_LEVEL": "ERROR", "CONSOLE_READ_ONLY": "on", **credentials.SETTINGS}
     return create_app(Settings.load(environ))
 
 
