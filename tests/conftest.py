@@ -49,9 +49,10 @@ def no_request_id() -> None:
 
 @pytest.fixture
 def url(migrated_url: str) -> str:
-    """The address of a migrated, empty database."""
+    """The address of a migrated, empty database, with the key of one client."""
     with psycopg2.connect(migrated_url) as connection, connection.cursor() as cursor:
         empty_tables(cursor)
+        cursor.execute("DELETE FROM client_keys")
         credentials.add_key(cursor)
     connection.close()
     return migrated_url
