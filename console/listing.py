@@ -53,8 +53,7 @@ SELECT client FROM order_ledger WHERE id = %(id)s AND {conditions} FOR UPDATE
 IDS = f"SELECT id, created_at FROM order_ledger WHERE {{conditions}} {NEWEST_FIRST}"
 # How long ago the newest orders were placed, by the clock that they were placed by.
 RECENT = """
-SELECT date_trunc('minute', now() - interval '1 hour') AS hour, date_trunc('minute', now() - interval '1 day') AS day,
-  date_trunc('minute', now() - interval '7 days') AS week
+SELECT now() - interval '1 hour' AS hour, now() - interval '24 hours' AS day, now() - interval '168 hours' AS week
 """
 _NEEDS_ATTENTION = needs_attention("order_ledger")
 
