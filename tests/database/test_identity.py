@@ -12,6 +12,7 @@ from alembic.util import CommandError
 from common.schema import locks, migrate
 from tests.database.conftest import Sql
 from tests.database.valid_rows import ID, OTHER_ID, VALID
+from tests.other_session import other_session
 
 BEFORE, AFTER = "holdfast_0005", "holdfast_0006"
 OTHER_COLLATIONS = """
@@ -86,7 +87,7 @@ def test_migration_rewrites_no_table_and_keeps_rows_and_grants(old):
 def test_migration_resumes_where_a_locked_table_stopped_it(old, monkeypatch):
     monkeypatch.setattr(locks, "TABLE_LOCKS_WITHIN_S", 0)
     url, sql = old
-    with closing(psycopg2.connect(url)) as other, other.cursor() as cursor:
+    with other_session(url) as cursor:
         cursor.execute("LOCK TABLE products IN ACCESS SHARE MODE")
         with pytest.raises(locks.LockUnavailable):
             migrate.upgrade(url, AFTER)

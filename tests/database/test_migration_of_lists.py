@@ -13,6 +13,7 @@ from tests.database.catalog import catalog
 from tests.database.conftest import Sql
 from tests.database.test_identity import AUTHORIZE, FILES, IS_GIVEN, PLACE
 from tests.database.valid_rows import ID, VALID
+from tests.other_session import other_session
 
 BEFORE, AFTER = "holdfast_0013", "holdfast_0014"
 VERSIONS = "INSERT INTO product_versions VALUES (%(id)s, 1, 'Tea', 5, true), (%(id)s, 2, 'Decaf', 7, false)"
@@ -67,7 +68,7 @@ def test_orders_are_placed_during_the_migration(old):
 
 def test_migration_resumes_after_a_locked_table(old, monkeypatch):
     url, sql = old
-    with monkeypatch.context() as impatient, closing(psycopg2.connect(url)) as other, other.cursor() as cursor:
+    with monkeypatch.context() as impatient, other_session(url) as cursor:
         impatient.setattr(locks, "TABLE_LOCKS_WITHIN_S", 0)
         cursor.execute("LOCK TABLE order_ledger IN ACCESS SHARE MODE")
         with pytest.raises(locks.LockUnavailable):

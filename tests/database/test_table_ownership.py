@@ -62,6 +62,7 @@ from payments_service.operations import AtOnce, settle_refunds, show
 from payments_service.remote import InSteps
 from tests.database.statements import statements_of
 from tests.database.test_identity import AUTHORIZE, PLACE
+from tests.other_session import other_session
 from tests.waiting import eventually
 from tests.webhooks.conftest import EVENT, ORDER
 from webhooks.delivery import Answer
@@ -129,7 +130,7 @@ def never_ran(module, ran):
 @contextmanager
 def locked(url, product_id):
     """Another transaction holds this product."""
-    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+    with other_session(url) as cursor:
         cursor.execute("SELECT 1 FROM products WHERE id = %s FOR UPDATE", (product_id,))
         yield
 

@@ -17,6 +17,7 @@ import psycopg2
 import requests
 
 from tests import credentials
+from tests.other_session import other_session
 from tests.severable import Severable
 from tests.system.conftest import place
 from tests.system.measured import Measured
@@ -89,7 +90,7 @@ class System:
 
     @contextmanager
     def locked(self, table: str) -> Iterator[None]:
-        with closing(psycopg2.connect(self._url)) as connection, connection.cursor() as cursor:
+        with other_session(self._url) as cursor:
             cursor.execute(f"LOCK TABLE {table}")
             yield
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 from functools import partial
 
-import psycopg2
 import pytest
 
 from edge_api.routes import api
@@ -15,6 +13,7 @@ from tests.edge_api.conftest import Shop
 from tests.edge_api.test_backlog import ENTRIES
 from tests.faults.test_34_conflicts import CONFLICT
 from tests.faults.test_56_upgrade_in_flight import add_field
+from tests.other_session import other_session
 from tests.waiting import eventually
 
 TO_COMPLETED = ("ORDER_CREATED", "INVENTORY_RESERVED", "PAYMENT_CAPTURED", "COMPLETED")
@@ -126,11 +125,10 @@ def test_refused_by_the_database_for_now(ask, conflict, sql, code, error):
 def test_locked_order_answers_busy(ask, url, monkeypatch):
     """Rows 54 and 74."""
     monkeypatch.setattr("common.database.lock_wait.LOCK_WAIT_S", 0.1)
-    with closing(psycopg2.connect(url)) as holder, holder.cursor() as cursor:
+    with other_session(url) as cursor:
         cursor.execute("SELECT FROM order_ledger FOR UPDATE")
         answer = ask()
         assert (answer.status_code, answer.json["error"]) == (503, "busy")
-        holder.rollback()  # the server notices a closed connection only later
     assert ask().status_code == 202
     assert ask.effects == 1
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 
-import psycopg2
 import pytest
 
 from edge_api import clients
 from tests import credentials
 from tests.edge_api.conftest import Shop
 from tests.edge_api.neighbours import request_lost
+from tests.other_session import other_session
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_invented_ids_do_not_drive_out_the_keys_in_use(alice, sql, monkeypatch):
 
 def test_request_does_not_wait_for_the_row_of_its_key(alice, url, monkeypatch):
     monkeypatch.setattr(clients, "suppress", lambda _: nullcontext())  # a wait that ends too late would be an error
-    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+    with other_session(url) as cursor:
         cursor.execute("SELECT FROM client_keys FOR UPDATE")
         assert alice.order("1").status_code == 202
 

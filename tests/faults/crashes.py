@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 import requests
 
@@ -20,6 +19,7 @@ import payments_service.routes
 from common.api.routes import Api
 from local.postgres import EmbeddedPostgres
 from tests.faults.shared_stack import PATIENCE_S, SharedStack, new_key
+from tests.other_session import other_session
 from tests.system.stack import WEB_PROCESSES
 from tests.waiting import eventually
 
@@ -117,7 +117,7 @@ class CrashStack(SharedStack):
     @contextmanager
     def held(self, product: str) -> Iterator[None]:
         """Lock a product's row, so that nobody else can reserve it."""
-        with closing(psycopg2.connect(self.server.url)) as connection, connection.cursor() as cursor:
+        with other_session(self.server.url) as cursor:
             cursor.execute("SELECT FROM products WHERE id = %s FOR UPDATE", [product])
             yield
 

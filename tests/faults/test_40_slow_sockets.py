@@ -5,16 +5,16 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-import psycopg2
 import pytest
 import requests
 
 from common.server.connection import CONTINUE
 from common.server.framing import MAX_BYTES, is_complete, next_chunk
 from tests.credentials import header_line
+from tests.other_session import other_session
 from tests.severable import Severable
 from tests.system.stack import Stack
 from tests.waiting import eventually
@@ -245,7 +245,7 @@ def probe(stack: Stack) -> list[tuple[str, int]]:
 @contextmanager
 def locked_products(url: str) -> Iterator[Callable[[], int]]:
     """Block every read of a product. Yields a function that counts the waiting sessions."""
-    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+    with other_session(url) as cursor:
         cursor.execute("LOCK TABLE products")
 
         def count() -> int:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
-import psycopg2
 import requests
 
 from tests.faults.shared_stack import ORCHESTRATORS, PATIENCE_S, SharedStack
+from tests.other_session import other_session
 from tests.waiting import eventually
 
 LOCKED, FREE = 40, 5
@@ -23,7 +23,7 @@ ATTEMPTS = "SELECT DISTINCT status, retry_count FROM order_ledger WHERE status <
 @contextmanager
 def locked(stack: SharedStack, table: str, row_id: str) -> Iterator[None]:
     """Another session holds this row's lock."""
-    with closing(psycopg2.connect(stack.server.url)) as holder, holder.cursor() as cursor:
+    with other_session(stack.server.url) as cursor:
         cursor.execute(f"SELECT FROM {table} WHERE id = %s FOR UPDATE", (row_id,))
         yield
 

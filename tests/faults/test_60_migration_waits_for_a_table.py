@@ -5,15 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg2
 import pytest
 from alembic.config import Config
 
 from common.schema import locks, migrate
 from tests.faults.shared_stack import SharedStack, new_key
+from tests.other_session import other_session
 from tests.system.conftest import place
 from tests.waiting import eventually
 
@@ -57,7 +57,7 @@ def another_migration(stack: SharedStack, tmp_path: Path, monkeypatch: pytest.Mo
 @contextmanager
 def long_read(stack: SharedStack) -> Iterator[None]:
     """A report or a backup that reads the ledger until the test ends it."""
-    with closing(psycopg2.connect(stack.server.url)) as connection, connection.cursor() as cursor:
+    with other_session(stack.server.url) as cursor:
         cursor.execute("SELECT count(*) FROM order_ledger")
         yield
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
-import psycopg2
 import pytest
 
 from tests.faults.shared_stack import ORCHESTRATORS, SharedStack
+from tests.other_session import other_session
 from tests.waiting import eventually
 
 ORDERS = 12
@@ -24,7 +24,7 @@ WHERE application_name = 'orchestrator' AND wait_event_type = 'Lock' AND now() -
 
 @contextmanager
 def locked(stack: SharedStack, statement: str, id_: str) -> Iterator[None]:
-    with closing(psycopg2.connect(stack.server.url)) as connection, connection.cursor() as cursor:
+    with other_session(stack.server.url) as cursor:
         cursor.execute(statement, (id_,))
         yield
 

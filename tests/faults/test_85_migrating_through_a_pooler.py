@@ -15,6 +15,7 @@ from common.database.database import Database
 from common.schema import locks, migrate
 from local import roles
 from tests.faults.shared_stack import ALL, LISTENS, NEVER, SharedStack
+from tests.other_session import other_session
 from tests.pgbouncer import pgbouncer
 from tests.severable import Severable
 from tests.system.conftest import place
@@ -34,7 +35,7 @@ def pooler(stack: SharedStack, tmp_path: Path) -> Iterator[str]:
 
 
 def test_migration_killed_behind_a_pooler_leaves_no_lock(stack: SharedStack, pooler: str, tmp_path: Path) -> None:
-    with closing(psycopg2.connect(stack.server.url)) as connection, connection.cursor() as cursor:
+    with other_session(stack.server.url) as cursor:
         cursor.execute("LOCK TABLE holdfast_version")  # so that it can be killed during the migration
         run = Running(MIGRATE, tmp_path / "killed", DATABASE_URL=pooler)
         eventually(lambda: stack.count(LOCKS))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import psycopg2
 import pytest
 
 from ops.__main__ import main
 from ops.erasure import NO_ADDRESS, NOBODY
 from tests.books import violations
 from tests.ops.old_orders import place_all_kinds
+from tests.other_session import other_session
 
 USER, EMAIL = "7b9d2c2e-1111-4222-8333-123456789abc", "a@b.example"  # of every order in the small world
 COLUMNS = """
@@ -156,12 +156,10 @@ def test_job_that_nobody_works_on_for_a_day_loses_whose_orders_it_looks_for(ende
 
 
 def test_locked_order_waits_for_the_next_run(ended, erase, url):
-    connection = psycopg2.connect(url)
-    with connection, connection.cursor() as cursor:
+    with other_session(url) as cursor:
         cursor.execute("SELECT 1 FROM order_ledger ORDER BY id LIMIT 1 FOR UPDATE")
         assert erase("--user", USER, "--yes")[0] == 1
         assert ended.sql("SELECT count(*) FROM pending_erasures") == [(1,)]
-    connection.close()
     assert erase("--user", USER, "--yes")[0] == 0
     assert where_found(ended, USER) == set()
 

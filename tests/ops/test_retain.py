@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
 
-import psycopg2
 import pytest
 
 from ops.__main__ import main
 from ops.batches import LOCK_ID
 from tests.books import violations
 from tests.ops.old_orders import age, clock, place_all_kinds
+from tests.other_session import other_session
 
 __all__ = ["clock"]
 
@@ -197,7 +196,7 @@ def test_order_that_the_audit_reports_is_not_deleted(old, retain, url):
 
 @pytest.mark.parametrize("table", ["order_ledger", "orders", "payment_authorizations", "order_reservations"])
 def test_locked_row_delays_only_its_own_order(old, retain, url, table):
-    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+    with other_session(url) as cursor:
         cursor.execute(f"SELECT 1 FROM {table} ORDER BY created_at LIMIT 1 FOR UPDATE")
         assert retain(orders=90).startswith("Deleted: 5 orders.\n")
         assert violations(url) == {}
@@ -205,13 +204,13 @@ def test_locked_row_delays_only_its_own_order(old, retain, url, table):
 
 
 def test_product_that_somebody_holds_delays_nothing(old, retain, url):
-    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+    with other_session(url) as cursor:
         cursor.execute("SELECT 1 FROM products FOR UPDATE")
         assert retain(orders=90) == "Deleted: 6 orders.\n"
 
 
 def test_only_one_process_deletes_at_a_time(old, url, capsys):
-    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+    with other_session(url) as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", (LOCK_ID,))
         assert main(["retain"], {"DATABASE_URL": url, "RETAIN_ORDERS_DAYS": "90"}) == 2
     assert "another `ops retain` or `ops erase` is running" in capsys.readouterr().err

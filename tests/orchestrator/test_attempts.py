@@ -28,6 +28,7 @@ from orchestrator.participants import Participant, Participants
 from orchestrator.saga import RetryPolicy, Saga, after, turned_back
 from orchestrator.store import Store
 from tests.orchestrator.conftest import LEASE_S
+from tests.other_session import other_session
 
 ORDERS, INVENTORY, PAYMENTS = "http://orders", "http://inventory", "http://payments"
 CREATE, RESERVE = f"{ORDERS}/orders", f"{INVENTORY}/inventory/reservations"
@@ -485,7 +486,7 @@ def test_order_goes_on_when_the_attempts_stay_locked(
 ) -> None:
     monkeypatch.setattr(Store, "_save_alone", Store._save_alone.__wrapped__)  # type: ignore[attr-defined]
     network.replace("POST", RESERVE, status=500, json=refusal("internal_error"))
-    with closing(psycopg2.connect(url)) as other, other.cursor() as cursor:
+    with other_session(url) as cursor:
         cursor.execute("LOCK TABLE attempts")
         run()
     assert (row(agreed)["retry_count"], row(agreed)["claimed_by"]) == (1, None)

@@ -24,6 +24,7 @@ from orchestrator.entries import entry_of
 from orchestrator.saga import RetryPolicy, Saga, after
 from orchestrator.store import MAX_UNPRODUCTIVE_CLAIMS, SET_ASIDE_S, Store
 from tests.orchestrator.conftest import ENTRY
+from tests.other_session import other_session
 from tests.waiting import eventually
 
 POLICY = RetryPolicy(jitter=0)
@@ -84,11 +85,10 @@ class TestClaim:
         self, store: Store, authorized: Make, url: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         locked, free = authorized(), authorized()
-        with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        with other_session(url) as cursor:
             cursor.execute("SELECT FROM order_ledger WHERE id = %s FOR UPDATE", (locked,))
             with caplog.at_level(logging.WARNING):
                 assert [saga.id for saga in store.claim(10)] == [free]
-        connection.close()
         assert caplog.text == "", "it did not have to claim each alone"
 
     def test_entry_that_is_being_claimed_is_not_claimed_again(

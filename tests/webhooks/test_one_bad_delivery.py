@@ -9,6 +9,7 @@ import psycopg2
 import pytest
 
 from common.database.errors import DatabaseUnavailable
+from tests.other_session import other_session
 from tests.waiting import eventually
 from webhooks.delivery import Answer
 from webhooks.dispatcher import Dispatcher
@@ -52,10 +53,9 @@ def locked(url):
     @contextmanager
     def lock(table, **column):
         ((name, value),) = column.items()
-        with closing(psycopg2.connect(url)) as holder, holder.cursor() as cursor:
+        with other_session(url) as cursor:
             cursor.execute(f"SELECT FROM {table} WHERE {name} = %s FOR UPDATE", (value,))
             yield
-            holder.rollback()  # the server notices a closed connection only later
 
     return lock
 

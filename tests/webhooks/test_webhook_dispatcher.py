@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from contextlib import closing
 
-import psycopg2
 import pytest
 
 from common.database.database import Database
 from common.database.errors import DatabaseUnavailable
+from tests.other_session import other_session
 from tests.waiting import eventually
 from webhooks.delivery import Answer
 from webhooks.dispatcher import Dispatcher
@@ -298,7 +297,7 @@ def test_endpoint_that_somebody_changes_delays_nothing(url, world, store, attemp
     store.fan_out()
     dispatcher = start()
     dispatcher.run_once()
-    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+    with other_session(url) as cursor:
         cursor.execute("SELECT 1 FROM webhook_endpoints WHERE id = %s FOR UPDATE", (locked,))
         run_until(dispatcher, lambda: world.deliveries(other)[0]["status"] == "succeeded")
         assert world.deliveries(locked)[0]["status"] == "pending"

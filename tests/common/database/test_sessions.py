@@ -16,6 +16,7 @@ from common.database.database import Database
 from common.database.errors import DatabaseBusy, DatabaseUnavailable
 from common.database.sessions import LIMITS, Sessions, parameters
 from local.postgres import EmbeddedPostgres
+from tests.other_session import other_session
 from tests.pgbouncer import pgbouncer
 
 ISOLATION_NOW = "SELECT current_setting('transaction_isolation') AS value"
@@ -104,7 +105,7 @@ def test_wait_for_a_lock_is_bounded(
 ) -> None:
     monkeypatch.setitem(sessions.LIMITS, "lock_timeout", "20ms")
     database = new_database(url=any_url)
-    with closing(psycopg2.connect(own_server.url)) as other, other.cursor() as cursor:
+    with other_session(own_server.url) as cursor:
         cursor.execute("LOCK TABLE t")
         with pytest.raises(DatabaseBusy):
             database.one(INSERT)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from contextlib import closing
 from datetime import UTC, datetime
 
-import psycopg2
 import pytest
 
 from console.formats import cents_of, money
 from tests.console.acting.conftest import new_app
 from tests.console.desk import text_of
+from tests.other_session import other_session
 
 WHY = {"reason": "the gateway is back"}
 
@@ -327,7 +326,7 @@ def test_address_that_is_not_valid_names_the_field(ada):
 
 def test_form_without_an_answer_can_be_sent_again_with_its_key(ada, url, waiting, record):
     form = {"reason": "why", "key": "k" * 16}
-    with closing(psycopg2.connect(url)) as other, other.cursor() as cursor:
+    with other_session(url) as cursor:
         cursor.execute("SELECT FROM order_ledger FOR UPDATE")
         answer = ada.send(f"/orders/{waiting}/retry", **form)
     assert answer.status_code == 503

@@ -14,6 +14,7 @@ from console import job_steps, jobs
 from console.job_steps import Step
 from console.job_worker import COLLECT_PAUSE_S, JobWorker
 from tests.at_once import at_once
+from tests.other_session import other_session
 from tests.waiting import eventually
 
 CANCEL = {"action": "cancel", "reason": "out_of_stock", "rate_per_s": 50}
@@ -363,7 +364,7 @@ def test_unexpected_error_refuses_one_order_and_not_the_others(ada, worker, orde
 def test_order_that_stays_locked_is_left_alone(ada, url, worker, orders, begin):
     first, second = orders(2)
     job = begin(CANCEL)
-    with closing(psycopg2.connect(url)) as other, other, other.cursor() as cursor:
+    with other_session(url) as cursor:
         cursor.execute("SELECT 1 FROM order_ledger WHERE id = %s FOR UPDATE", (second,))
         worker.run_once()
         assert results(ada, job) == [(second, "refused", "locked"), (first, "done", None)]
