@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
@@ -12,10 +12,12 @@ import pytest
 import requests
 
 from tests.console.desk import new_key
+from tests.database.conftest import new_database, new_migrated_database
 from tests.deploy.test_nginx import nginx
 from tests.system.stack import Stack, free_port
 from tests.waiting import eventually
 
+__all__ = ["new_database", "new_migrated_database"]  # fixtures
 PREFIX = "/ops/holdfast"
 CONF = """
 pid nginx.pid;
@@ -36,6 +38,12 @@ http {{
 """
 LINK = re.compile(r'(?:href|src|action|spec-url|hx-get|hx-post)="(?!data:)([^"#]+)"')
 KEEPS, REMOVES = "", "/"
+
+
+@pytest.fixture(scope="module", name="url")
+def new_url(new_migrated_database: Callable[[], str]) -> str:
+    """In the database of the other tests, the record of operators links to orders that are no longer there."""
+    return new_migrated_database()
 
 
 @pytest.fixture(params=[KEEPS, REMOVES], ids=["path kept", "path removed"])
