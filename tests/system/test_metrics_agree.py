@@ -47,6 +47,8 @@ EXPECTED = {
 }
 KILLED = (*WEB_PROCESSES, "orchestrator.2", *WEB_PROCESSES, "orchestrator.2", "web")
 """What is killed, one after the other, while orders are placed: a worker of a service, or a whole orchestrator."""
+DELIVERED_WITHIN_S = 400
+"""On a busy machine, a delivery may fail twice. Then it is tried again after five minutes (webhooks/schedule.py)."""
 DELIVERIES = """
 SELECT count(*) FILTER (WHERE status = 'succeeded') AS succeeded, COALESCE(sum(attempts), 0)::integer AS attempts,
   (SELECT count(*) FROM events) AS events FROM webhook_deliveries
@@ -77,7 +79,7 @@ def test_metrics_of_all_processes_agree_with_the_books(
         for id_ in (*first[CANCELLED : CANCELLED + REFUNDS], *placed["fail_refund"]):
             client.refund(id_, amount_cents=100, reason="other")
         eventually(lambda: in_the_books(books) == EXPECTED, 60)
-        eventually(lambda: deliveries(books)["succeeded"] == deliveries(books)["events"], 60)
+        eventually(lambda: deliveries(books)["succeeded"] == deliveries(books)["events"], DELIVERED_WITHIN_S)
     assert violations(url) == {}
     assert audit({"DATABASE_URL": url, "APP_ENV": "test"}).total == 0
     for name in ORCHESTRATORS:
