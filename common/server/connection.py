@@ -11,7 +11,8 @@ from typing import Any
 
 from gunicorn.http import RequestParser
 
-from common.server.framing import MAX_BYTES, expects_continue, without_empty_lines
+from common.api.errors import PayloadTooLarge
+from common.server.framing import MAX_BYTES, Framing, without_empty_lines
 
 RECEIVE_BYTES = 16 * 1024  # the largest valid order has 5 KB
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -36,8 +37,8 @@ class Connection:
         self.state = State.READING
         self.received = b""
         """Bytes that the parser has not taken."""
-        self.chunk_at = 0
-        """The last result of `next_chunk`."""
+        self.framing = Framing()
+        """Of the request in `received`."""
         self.unsent: list[memoryview] = []
         """The rest of a response that the client receives slowly."""
         self.keeps_alive = True
@@ -51,16 +52,16 @@ class Connection:
         self._continue_sent = False
 
     def _chunks(self) -> Iterator[bytes]:
-        """The parser's source: what has arrived, then, for an oversized request, what is still arriving."""
-        while received := self.received or self._rest():
-            self.received = b""
-            yield received
+        """The parser's source. No thread waits for more than what has arrived.
 
-    def _rest(self) -> bytes:
-        """The rest of an oversized request. Others are complete, and no thread may wait for more of them."""
-        if not self.is_truncated:
-            raise ConnectionAbortedError("the parser takes the request for longer than framing.py does")
-        return self.sock.recv(RECEIVE_BYTES)
+        :raises PayloadTooLarge: the request is larger than what is buffered
+        """
+        while self.received:
+            received, self.received = self.received, b""
+            yield received
+        if self.is_truncated:
+            raise PayloadTooLarge()
+        raise ConnectionAbortedError("the parser takes the request for longer than framing.py does")
 
     def receive(self) -> bool:
         """Take what has arrived. :returns: False where the client has closed the connection"""
@@ -81,11 +82,11 @@ class Connection:
 
     def take_back_surplus(self) -> None:
         """Return to `received` what the parser read beyond its request."""
-        self.received = self.parser.unreader.take_buffered() + self.received
+        self.received = without_empty_lines(self.parser.unreader.take_buffered() + self.received)
 
     def send_continue(self) -> None:
         """Tell a client to send the body if it waits for that, once for each request."""
-        if not self._continue_sent and expects_continue(self.received):
+        if not self._continue_sent and self.framing.expects_continue:
             self._continue_sent = True
             with suppress(OSError):  # the poller reports a client that has gone
                 self.sock.send(CONTINUE, socket.MSG_DONTWAIT)
@@ -93,7 +94,7 @@ class Connection:
     def begin(self, deadline: float) -> None:
         """A thread starts to respond."""
         self.state, self.deadline, self._continue_sent = State.WORKING, deadline, False
-        self.chunk_at = 0
+        self.framing = Framing()
 
     def send_rest(self) -> None:
         """Send as much as the client accepts now. :raises OSError: it has gone"""

@@ -71,7 +71,7 @@ class MainLoop(base.Worker):  # type: ignore[misc]  # gunicorn has no types
             elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED):
                 raise
             return
-        sock.setblocking(True)  # with the listener's timeouts
+        sock.setblocking(False)  # no thread waits for a client
         self.add(sock, client, listener.getsockname())
 
     def _cut_overdue(self) -> None:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import logging
 import re
 import socket
-import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ from gunicorn.http import wsgi
 
 from common.api.waits import CAN_PARK, IS_RESUMED, Parked
 from common.server.connection import Connection, State, has_gone
-from common.server.framing import MAX_BYTES, is_complete, is_truncated, next_chunk, parse_error
+from common.server.framing import MAX_BYTES
 from common.server.main_loop import STOP_WITHIN_S, MainLoop
 from common.server.parking import Parking
 from common.server.poller import Poller
@@ -39,7 +38,6 @@ from common.server.slots import Slots
 REQUEST_WITHIN_S = 10.0  # for a complete request to arrive
 RECEIVE_WITHIN_S = 120.0  # for a client to receive a response: 250 KB of documentation at 2 KB/s
 CLOSE_WITHIN_S = 2.0  # for a client to close after its last response
-STALLED_AFTER_S = 5  # without progress in reading an oversized request, which does hold a thread
 CUT_AFTER_S = 60.0  # a request that has been processed for longer: twice the longest `?wait=`
 PROBES = 8  # processed at once
 
@@ -51,9 +49,6 @@ class Worker(MainLoop):
     """`worker_class` in gunicorn.conf.py."""
 
     def init_process(self) -> None:
-        for listener in self.sockets:  # its connections inherit these
-            for limit in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-                listener.sock.setsockopt(socket.SOL_SOCKET, limit, struct.pack("ll", STALLED_AFTER_S, 0))
         self.clients = Poller()
         self.requests: Slots[Connection] = Slots(self.cfg.threads)
         self.probes: Slots[Connection] = Slots(PROBES)
@@ -94,10 +89,9 @@ class Worker(MainLoop):
     def _read(self, conn: Connection) -> None:
         was_idle = not conn.received
         is_open = conn.receive()
-        request = conn.received
-        conn.chunk_at = next_chunk(request, conn.chunk_at)
-        if request and is_complete(request, conn.chunk_at):
-            conn.parse_error, conn.is_truncated = parse_error(request), is_truncated(request)
+        request, framing = conn.received, conn.framing
+        if request and framing.is_complete(request):
+            conn.parse_error, conn.is_truncated = framing.parse_error(request), framing.is_truncated(request)
             self._queue(conn, self.probes if PROBE.match(request) else self.requests)
         elif conn.is_overdue or not is_open:
             self._close(conn)
@@ -153,8 +147,8 @@ class Worker(MainLoop):
             return
         conn.state = State.READING
         conn.deadline = time.monotonic() + (self.cfg.keepalive if self.alive else STOP_WITHIN_S)
-        if conn.received and is_complete(conn.received):  # the next request came early: it joins the end of the queue
-            self.clients.await_writable(conn.fd)
+        if conn.received and conn.framing.is_complete(conn.received):
+            self.clients.await_writable(conn.fd)  # the next request came early: it joins the end of the queue
         else:
             self.clients.await_readable(conn.fd)
 

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from common.server.connection import CONTINUE
-from common.server.framing import MAX_BYTES, is_complete, next_chunk
+from common.server.framing import MAX_BYTES, Framing
 from tests.credentials import header_line
 from tests.other_session import other_session
 from tests.severable import Severable
@@ -50,6 +50,20 @@ WHOLE = {
     "a TLS greeting": b"\x16\x03\x01\x02\x00",
     "a head without an end": b"GET /live HTTP/1.1\r\n" + b"X-A: a\r\n" * (MAX_BYTES // 8),
     "an oversized body": HEAD + b"Content-Length: 900000\r\n\r\n" + b" " * MAX_BYTES,
+    "more small chunks than are buffered": CHUNKED + b"1\r\n \r\n" * (MAX_BYTES // 6),
+    "a length with a sign": HEAD + b"Content-Length: +2\r\n\r\n",
+    "a long line without a chunk's size": CHUNKED + b"0" * 8190,
+}
+LONGEST = 2_000  # bytes of a request that are looked at one by one
+# What a pattern with two parts for the same byte would look at for minutes.
+COSTLY = {
+    "zeros that are no length": HEAD + b"Content-Length: " + b"0" * 60_000 + b"x\r\n\r\n",
+    "blanks that are no length": HEAD + b"Content-Length: " + b" \t" * 30_000 + b"x\r\n\r\n",
+    "blanks that are no expectation": HEAD + b"Expect: " + b"\t" * 60_000 + b"x\r\n\r\n",
+    "zeros that are no size of a chunk": CHUNKED + b"0" * 60_000,
+    "blanks that are no size of a chunk": CHUNKED + b"0" + b"\t" * 60_000 + b"x\r\n",
+    "an extension that is none": CHUNKED + b"1;" + b";" * 60_000 + b"\n",
+    "a target without an end": b"GET " + b"/ HTTP/1." * 6_000 + b"x\r\n\r\n",
 }
 
 SILENT = [("a TLS greeting", 400), ("a line like HTTP", 400), ("a head without an end", 431)]
@@ -57,22 +71,23 @@ SILENT = [("a TLS greeting", 400), ("a line like HTTP", 400), ("a head without a
 
 @pytest.mark.parametrize("name", PARTS)
 def test_incomplete_request_gets_no_thread(name: str) -> None:
-    assert not is_complete(PARTS[name] or b"G")
+    assert not Framing().is_complete(PARTS[name] or b"G")
 
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_complete_request_gets_a_thread(name: str) -> None:
-    assert is_complete(WHOLE[name])
+    assert Framing().is_complete(WHOLE[name])
 
 
-@pytest.mark.parametrize("request_", [each for each in (*PARTS.values(), *WHOLE.values()) if each.startswith(CHUNKED)])
-def test_scan_of_chunks_goes_on_where_it_stopped(request_: bytes) -> None:
-    at = 0
-    for length in range(len(request_) + 1):
-        received = request_[:length]
-        at = next_chunk(received, at)
-        assert at == next_chunk(received)
-        assert is_complete(received, at) == is_complete(received)
+@pytest.mark.parametrize("name", [*PARTS, *WHOLE])
+def test_request_that_comes_byte_by_byte_is_seen_as_one_that_comes_at_once(name: str) -> None:
+    request = {**PARTS, **WHOLE}[name]
+    framing = Framing()
+    for end in range(1, min(len(request), LONGEST) + 1):
+        received, new = request[:end], Framing()
+        assert framing.is_complete(received) == new.is_complete(received)
+        assert framing.is_truncated(received) == new.is_truncated(received)
+        assert framing.expects_continue == new.expects_continue
 
 
 @pytest.fixture
@@ -101,7 +116,11 @@ def test_500_slow_senders_do_not_block_others_and_are_closed(stack: Stack) -> No
 
 
 LIVE = b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n"
-DRIPPING = {"the next request is begun": LIVE + b"G", **{name: PARTS[name] for name in list(PARTS)[2:]}}
+DRIPPING = {
+    "the next request is begun": LIVE + b"G",
+    **{name: PARTS[name] for name in list(PARTS)[2:]},
+    **{name: WHOLE[name] for name in ("an oversized body", "more small chunks than are buffered")},
+}
 
 
 @needs_our_worker
@@ -116,6 +135,25 @@ def test_dripping_sender_holds_no_thread(stack: Stack) -> None:
             stack.product()
         over.set()
         dripping.join()
+
+
+@pytest.mark.parametrize("name", COSTLY)
+@needs_our_worker
+def test_costly_request_delays_no_other(stack: Stack, name: str) -> None:
+    stack.start("inventory_service")
+    with connect(stack, COSTLY[name]) as client:
+        stack.product()
+        assert answer(client).startswith((b"HTTP/1.1 400", b"HTTP/1.1 414", b"HTTP/1.1 431"))
+
+
+@pytest.mark.parametrize("chunk", [b"1\r\n \r\n", b"1;a=b\r\n \r\n"])
+@needs_our_worker
+def test_body_in_too_many_small_chunks_is_refused(stack: Stack, chunk: bytes) -> None:
+    """Its rest is not waited for, although it may be smaller than the limit."""
+    stack.start("inventory_service")
+    with connect(stack, CHUNKED + chunk * (MAX_BYTES // len(chunk))) as client:
+        assert b"payload_too_large" in answer(client)
+        assert rest(client) == b""
 
 
 @needs_our_worker
