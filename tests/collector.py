@@ -37,6 +37,8 @@ class Collector(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.spans: list[Span] = []
+        self.received = b""
+        """All that was sent, with the texts in it as they are: OTLP does not compress them."""
         self.is_hanging = False
         self.has_request = threading.Event()
         self.go = threading.Event()
@@ -71,6 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.has_request.set()
         if self.server.is_hanging:
             self.server.go.wait(60)
+        self.server.received += body
         if self.path == "/v1/traces":
             self.server.spans += _spans(ExportTraceServiceRequest.FromString(body))
         self.send_response(200)

@@ -24,12 +24,16 @@ _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"
 _SECRET_NAME = re.compile(r"token|password|secret|authorization|api_?key|credential", re.IGNORECASE)
 # `token=tok_visa`, `"payment_token": "tok_visa"`, `'token': 'tok_visa'` within a text.
 _SECRET_IN_TEXT = re.compile(r"(\w*token[\"']?\s*[:=]\s*[\"']?)[^\s\"',;&)}\]]+", re.IGNORECASE)
-# `Bearer …`; a key of a client, an operator or a webhook endpoint without it; a service's token (a JWT) without it.
+# `Bearer …`; a key of a client, an operator, a webhook endpoint or Stripe, and a service's token (a JWT) without it.
 _CREDENTIAL_IN_TEXT = re.compile(
-    r"(\bBearer\s+)[^\s\"',;)}\]]+|(\b(?:hfo?|whsec)_)\w[\w+/=-]*|(\beyJ)[\w.-]+", re.IGNORECASE
+    r"(\bBearer\s+)[^\s\"',;)}\]]+"
+    r"|((?<![A-Za-z0-9])(?:hfo?|whsec|[sr]k_live|[sr]k_test)_)\w[\w+/=-]*"
+    r"|((?<![A-Za-z0-9])eyJ)[\w.-]+",
+    re.IGNORECASE,
 )
 _EMAIL_IN_TEXT = re.compile(r"[^\s\"'<>(),;:=@]+@[^\s\"'<>(),;:=@]+")
-_PAYMENT_TOKEN = re.compile(r"tok_", re.IGNORECASE)
+_PAYMENT_TOKEN = re.compile(r"(?<![A-Za-z0-9])(?:tok|pm)_", re.IGNORECASE)
+_PARTS_OF_AN_ID = re.compile(r"[._~:+/=]")
 _CARD_NUMBER = re.compile(r"[3-6](?:-?[0-9]){12,18}")  # of the usual brands
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # could forge a log line or move the cursor
 # PostgreSQL shows the refused row, with all of a customer's data.
@@ -121,7 +125,7 @@ def without_secrets(text: str) -> str:
     """Return the text without tokens, keys, e-mail addresses and the values of a row that PostgreSQL refused."""
     if "token" in text.lower():
         text = _SECRET_IN_TEXT.sub(r"\1***", text)
-    if "earer" in text or "hf" in text or "whsec" in text or "eyJ" in text:
+    if "earer" in text or "hf" in text or "whsec" in text or "k_" in text or "eyJ" in text:
         text = _CREDENTIAL_IN_TEXT.sub(lambda found: f"{found[1] or found[2] or found[3]}***", text)
     if "DETAIL: " in text:
         text = _ROW_IN_TEXT.sub(r"\1***", text)
@@ -130,7 +134,7 @@ def without_secrets(text: str) -> str:
 
 def may_be_request_id(text: str) -> bool:
     """Whether the text can be on every log line. A key, a payment token or a card in the wrong header cannot."""
-    is_payment = _PAYMENT_TOKEN.match(text) or is_card_number(text)
+    is_payment = _PAYMENT_TOKEN.search(text) or any(map(is_card_number, _PARTS_OF_AN_ID.split(text)))
     return bool(WELL_FORMED_REQUEST_ID.fullmatch(text)) and not is_payment and without_secrets(text) == text
 
 

@@ -26,6 +26,7 @@ from local.passwords import PasswordFile
 from tests import credentials
 from tests.bad_requests import changed
 from tests.bad_values import CALLS
+from tests.collector import Collector
 from tests.faults.raw_http import send
 from tests.faults.shared_stack import ALL, PATIENCE_S, SharedStack, new_key
 from tests.system.stack import WEB_PROCESSES
@@ -80,13 +81,15 @@ HAPPENED = (
     "crash point saga.after_call",
     "POST /orders",
 )
+TRACED = {"POST /orders", "POST payments", "POST /payments/authorize", "saga sale", "capture_payment", "confirm_order"}
 
 
 class Shop:
     """Sends requests that contain canaries, and keeps every answer."""
 
-    def __init__(self, stack: SharedStack) -> None:
-        self.stack, self.answers = stack, list[str]()
+    def __init__(self, stack: SharedStack, environ: dict[str, str], collector: Collector) -> None:
+        """:param environ: of the processes"""
+        self.stack, self.environ, self.collector, self.answers = stack, environ, collector, list[str]()
         self.product = stack.product()
 
     def order(self, key: str = "", token: str = TOKEN, api_key: str = API_KEY) -> int:
@@ -125,9 +128,12 @@ def shop(stack: SharedStack) -> Iterator[Shop]:
     usual = PasswordFile(Path(parse_dsn(stack.server.url)["passfile"])).passwords()
     for role in ROLES:
         stack.sql(f"ALTER ROLE {role} PASSWORD '{PASSWORD}'")
-    stack.restart(*list(stack.processes), **addresses(stack.server.url), **SETTINGS)
     credentials.add_key_at(stack.server.url, key=API_KEY)
-    yield Shop(stack)
+    with Collector() as collector:
+        traces = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "50"}
+        environ = addresses(stack.server.url) | SETTINGS | traces
+        stack.restart(*list(stack.processes), **environ)
+        yield Shop(stack, environ, collector)
     for role in ROLES:
         stack.sql(f"ALTER ROLE {role} PASSWORD '{usual[role]}'")
 
@@ -146,6 +152,9 @@ def test_no_secret_appears_in_logs_or_errors(shop: Shop) -> None:
     shop.stack.settle()
     written = {name: shop.stack.log(name) for name in ALL}
     assert [word for word in HAPPENED if not any(word in log for log in written.values())] == []
+    eventually(lambda: {each.name for each in list(shop.collector.spans)} >= TRACED)
+    assert any(each.has_failed for each in shop.collector.spans)
+    written["traces"] = shop.collector.received.decode(errors="replace")
     written |= {f"answer {number}": answer for number, answer in enumerate(shop.answers)}
     assert {name: lines_with(SECRET, text) for name, text in written.items() if SECRET in text} == {}
     for name, text in written.items():
@@ -274,7 +283,7 @@ def changed_table(shop: Shop, change: str, undo: str) -> Iterator[None]:
 
 
 def meet_crashes(shop: Shop) -> None:
-    environ = addresses(shop.stack.server.url) | SETTINGS
+    environ = shop.environ
     shop.stack.restart("web", CRASH_AT="edge.after_authorize", **environ)
     shop.order_until(202)
     shop.stack.end("orchestrator.1", "orchestrator.2")

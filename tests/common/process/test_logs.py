@@ -57,14 +57,22 @@ def test_request_id_is_on_every_line_while_set(line: Callable[..., Any]) -> None
         logs.request_id.reset(before)
 
 
-@pytest.mark.parametrize("text", ["req-1", "4111111111111112", "1764417525123", "7b9d2c2e-1111-4222-8333-123456789abc"])
+USUAL_IDS = (
+    "req-1", "item_7", "half_hour", "4111111111111112", "order:4111111111111112", "1764417525123",
+    "7b9d2c2e-1111-4222-8333-123456789abc",
+)  # fmt: skip
+SECRETS = (
+    "tok_visa", "x_tok_visa", "pm_1Nv0FG", "4111111111111111", "4111-1111-1111-1111", "order:4111111111111111",
+    "a@b.example", "hf_0_1", "req_hf_0_1", "hfo_0_1", "whsec_MfKQ", "sk_live_51H", "rk_test_51H", "id_eyJhbGci", "a b",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", USUAL_IDS)
 def test_usual_request_id_is_taken(text: str) -> None:
     assert logs.may_be_request_id(text)
 
 
-@pytest.mark.parametrize(
-    "text", ["tok_visa", "4111111111111111", "4111-1111-1111-1111", "a@b.example", "hf_0_1", "a b"]
-)
+@pytest.mark.parametrize("text", SECRETS)
 def test_secret_is_no_request_id(text: str) -> None:
     assert not logs.may_be_request_id(text)
 
