@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -13,6 +12,7 @@ from common.api.access import Access, Scope
 from common.api.errors import Forbidden, Unauthorized
 from common.api.guards import bearer
 from common.credentials import client_keys
+from common.database.clock import elapsed
 from common.database.database import Database, Row
 from common.database.errors import TransientDatabaseError
 
@@ -77,13 +77,13 @@ class Clients:
 
     def _find(self, id_: str) -> _Key:
         known = self._keys.get(id_) or self._unknown.get(id_)
-        if known and time.monotonic() < known.until:
+        if known and elapsed() < known.until:
             return known
         rows = self._database.all(FIND, id=id_)
         if rows:
             return _remember(self._keys, id_, _known(rows[0]))
         self._keys.pop(id_, None)
-        return _remember(self._unknown, id_, _Key(time.monotonic() + REMEMBER_UNKNOWN_S))
+        return _remember(self._unknown, id_, _Key(elapsed() + REMEMBER_UNKNOWN_S))
 
     def _note_use(self, id_: str, key: _Key) -> None:
         if not key.use_is_noted:
@@ -102,7 +102,7 @@ def _remember(keys: dict[str, _Key], id_: str, key: _Key) -> _Key:
 def _known(row: Row) -> _Key:
     left_s = REMEMBER_S if row["seconds_left"] is None else row["seconds_left"]
     return _Key(
-        until=time.monotonic() + min(left_s, REMEMBER_S),
+        until=elapsed() + min(left_s, REMEMBER_S),
         client=row["client"],
         secret_sha256=bytes(row["secret_sha256"]),
         scopes=frozenset(row["scopes"]),

@@ -23,23 +23,23 @@ class DatabaseClock:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._offset = time.time() - _elapsed()
+        self._offset = time.time() - elapsed()
         self._ask_at = float("-inf")
 
     def __call__(self) -> float:
-        if _elapsed() >= self._ask_at:
+        if elapsed() >= self._ask_at:
             self._ask()
-        return _elapsed() + self._offset
+        return elapsed() + self._offset
 
     def _ask(self) -> None:
-        self._ask_at = _elapsed() + ASK_AGAIN_S  # meanwhile other threads use the last answer
+        self._ask_at = elapsed() + ASK_AGAIN_S  # meanwhile other threads use the last answer
         with suppress(TransientDatabaseError):
             # In an empty context, because this belongs to no request: an observer would take it for the request's own.
             (row,) = Context().run(self._database.all, NOW)
-            self._offset = row["now"] - _elapsed()
-            self._ask_at = _elapsed() + ASK_EVERY_S
+            self._offset = row["now"] - elapsed()
+            self._ask_at = elapsed() + ASK_EVERY_S
 
 
-def _elapsed() -> float:
+def elapsed() -> float:
     """Seconds since the machine started, those in which it was suspended among them, where the system counts these."""
     return time.clock_gettime(COUNTING) if COUNTING is not None else time.monotonic()

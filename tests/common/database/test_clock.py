@@ -38,7 +38,7 @@ def test_host_clock_counts_until_the_database_answers():
 
 def test_database_is_asked_once_a_minute(url, monkeypatch):
     elapsed, asked = [1000.0], []
-    monkeypatch.setattr(clock, "_elapsed", lambda: elapsed[0])
+    monkeypatch.setattr(clock, "elapsed", lambda: elapsed[0])
     with closing(Database(url, name="test", size=1)) as database:
         monkeypatch.setattr(database, "all", lambda sql: asked.append(sql) or [{"now": 5000.0 + elapsed[0]}])
         now = DatabaseClock(database)
@@ -48,3 +48,13 @@ def test_database_is_asked_once_a_minute(url, monkeypatch):
         elapsed[0] = 1060.0
         now()
         assert len(asked) == 2
+
+
+@pytest.mark.skipif(not hasattr(clock.time, "CLOCK_BOOTTIME"), reason="the system does not count this time")
+def test_time_in_which_the_machine_is_suspended_counts(url, monkeypatch):
+    real_count, boot = clock.time.clock_gettime, clock.time.CLOCK_BOOTTIME
+    with closing(Database(url, name="test", size=1)) as database:
+        now = DatabaseClock(database)
+        before = now()
+        monkeypatch.setattr(clock.time, "clock_gettime", lambda id_: real_count(id_) + (30 if id_ == boot else 0))
+        assert now() - before > 29
