@@ -17,7 +17,7 @@ from payments_service import books, schemas
 from payments_service.books import Body, checked, new_id
 from payments_service.domain import AUTHORIZED, IDEMPOTENCY_TABLE, PENDING
 from payments_service.errors import AlreadyCaptured, AlreadyVoided, GatewayError
-from payments_service.gateways.seam import No, Nothing, Pending, RemoteGateway, Yes
+from payments_service.gateways.seam import ANSWER_WITHIN_S, No, Nothing, Pending, RemoteGateway, Yes, within
 from payments_service.operations import fingerprint
 from payments_service.remote_statements import (
     CLOSE_HOLD,
@@ -41,6 +41,7 @@ class InSteps:
     def __init__(self, database: Database, gateway: RemoteGateway) -> None:
         self._database, self._gateway = database, gateway
 
+    @within(ANSWER_WITHIN_S)
     def authorize(self, body: Body, sent: Body) -> StoredResponse:
         """Hold money. :raises AlreadyVoided: the key was voided before the money was held"""
         held = dict(body)
@@ -52,6 +53,7 @@ class InSteps:
         answer = _answered(self._hold(begun, token))
         return self._end(call, lambda tx: books.add_authorization(tx, begun["authorization_id"], held, answer))
 
+    @within(ANSWER_WITHIN_S)
     def capture(self, authorization_id: str, body: Body, sent: Body) -> StoredResponse:
         """Capture a hold, in full or in part, once."""
         call = _Call("capture", {**sent, "authorization_id": checked(authorization_id)})
@@ -69,6 +71,7 @@ class InSteps:
         answer = _answered(self._gateway.capture(*begun))
         return self._end(call, lambda tx: books.capture(tx, *check(tx), answer))
 
+    @within(ANSWER_WITHIN_S)
     def void(self, authorization_id: str, body: Body, sent: Body) -> StoredResponse:
         """Void a hold. An unknown id is refused and remembered."""
         call = _Call("void", {**sent, "authorization_id": checked(authorization_id)})
@@ -78,6 +81,7 @@ class InSteps:
         self._void(begun)
         return self._end(call, lambda tx: books.void_by_id(tx, authorization_id, body["reason"], self._gateway.name))
 
+    @within(ANSWER_WITHIN_S)
     def void_by_key(self, body: Body, sent: Body) -> StoredResponse:
         """Void what an authorize with this key holds, or could still hold. Another one never leaves."""
         call, key, reason = _Call("void_by_key", sent), body["authorization_key"], body["reason"]
@@ -87,6 +91,7 @@ class InSteps:
         self._void(begun)
         return self._end(call, lambda tx: books.void_by_key(tx, key, reason, self._gateway.name))
 
+    @within(ANSWER_WITHIN_S)
     def refund(self, authorization_id: str, body: Body, sent: Body) -> StoredResponse:
         """Refund captured money: all that is left, or a part of it."""
         call = _Call("refund", {**sent, "authorization_id": checked(authorization_id)})

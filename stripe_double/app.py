@@ -32,6 +32,8 @@ INSTEAD = {
     "500": (500, {"type": "api_error", "message": "Something went wrong."}),
     "401": (401, {"type": "invalid_request_error", "message": "Invalid API Key provided."}),
     "403": (403, {"type": "invalid_request_error", "message": "The key does not have the required permissions."}),
+    "wrong": (400, {"type": "invalid_request_error", "code": "parameter_unknown", "message": "Unknown parameter."}),
+    "balance": (400, {"type": "invalid_request_error", "code": "balance_insufficient", "message": "Too little money."}),
 }
 LOST_BEFORE, LOST_AFTER, UNREADABLE, SILENT = "lost_before", "lost_after", "unreadable", "silent"
 ROUTES: tuple[tuple[str, str, str, Operation], ...] = (

@@ -7,10 +7,17 @@ the same question is asked again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
+
+ANSWER_WITHIN_S = 7.8  # a service that calls the payments service waits for 8 s
+_ends_at: ContextVar[float] = ContextVar("ends_at", default=math.inf)
 
 Row = Mapping[str, Any]
 """A payment or a refund, as the books have it."""
@@ -86,6 +93,21 @@ class Found:
     payment: Row | None
     """None: the gateway does not know it."""
     refunds: Sequence[Row] = ()
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Limit how long a gateway may take for what is asked inside."""
+    before = _ends_at.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _ends_at.reset(before)
+
+
+def is_time_for(seconds: float) -> bool:
+    """Whether another request of this length ends before the caller stops waiting."""
+    return time.monotonic() + seconds <= _ends_at.get()
 
 
 class Gateway(Protocol):

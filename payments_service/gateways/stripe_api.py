@@ -11,19 +11,19 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import stripe
 
 from domain.money import CURRENCIES
 from payments_service.gateways import stripe_lists
-from payments_service.gateways.seam import Found, No, Nothing, Page, Pending, Row, Span, Yes
+from payments_service.gateways.seam import Found, No, Nothing, Page, Pending, Row, Span, Yes, is_time_for
 
 log = logging.getLogger(__name__)
 logging.getLogger("stripe").setLevel(logging.WARNING)  # at INFO it logs messages that repeat payment tokens
 
-# Two calls must fit into the 8 s that the caller waits: one that only writes, and one that may ask the customer's bank.
-QUICK_S, BANK_S = (1.0, 1.5), (1.0, 4.0)  # to connect, and until the answer
+# To connect, and until the answer: of a request that only writes, and of one that may ask the customer's bank.
+QUICK_S, BANK_S = (1.0, 1.5), (1.0, 4.0)
 KEY_IS_SURE_S = 23 * 3600  # Stripe keeps a key for 24 hours at least
 ALARM_EVERY_S = 60.0
 LARGEST_AMOUNT = 99_999_999  # eight digits
@@ -40,21 +40,30 @@ HOLD_ENDED = {"automatic": "hold_expired"}
 UNREADABLE = (AttributeError, LookupError, OSError, OverflowError, TypeError, ValueError)
 """What an answer of another form than published raises."""
 WITH_CHARGE = ["latest_charge"]  # it says when the hold ends
+# What refuses a refund for good. Any other request that Stripe finds wrong is our mistake.
+REFUND_REFUSED = {"charge_already_refunded", "charge_disputed", "refund_disputed_payment"}
 Intent = dict[str, Any]
+
+
+class _Api(NamedTuple):
+    v1: Any
+    longest_s: float
+    """How long one request can take."""
 
 
 class StripeGateway:
     name = "stripe"
 
     def __init__(self, key: str, base: str) -> None:
-        self._quick, self._bank = (_client(key, base, timeout) for timeout in (QUICK_S, BANK_S))
+        self._quick, self._bank = (_Api(_client(key, base, each).v1, sum(each)) for each in (QUICK_S, BANK_S))
         self._alarm_at = 0.0
 
     def open(self, payment: Row) -> Yes | No | Nothing:
         if code := refused_amount(payment["amount_cents"], payment["currency"]):
             return No(code)
         made = self._ask(
-            lambda: self._quick.v1.payment_intents.create(
+            self._quick,
+            lambda v1: v1.payment_intents.create(
                 {
                     "amount": payment["amount_cents"],
                     "currency": payment["currency"].lower(),
@@ -66,7 +75,7 @@ class StripeGateway:
                     },
                 },
                 {"idempotency_key": f"open:{payment['authorization_id']}"},
-            )
+            ),
         )
         if isinstance(made, stripe.InvalidRequestError) and made.code in ("amount_too_small", "amount_too_large"):
             return No(made.code)
@@ -80,11 +89,12 @@ class StripeGateway:
 
     def authorize(self, payment: Row, token: str) -> Yes | No | Nothing:
         done = self._ask(
-            lambda: self._bank.v1.payment_intents.confirm(
+            self._bank,
+            lambda v1: v1.payment_intents.confirm(
                 payment["gateway_id"],
                 {"payment_method": token, "error_on_requires_action": True, "expand": WITH_CHARGE},
                 {"idempotency_key": f"hold:{payment['authorization_id']}"},
-            )
+            ),
         )
         match done:
             case stripe.CardError():
@@ -114,11 +124,12 @@ class StripeGateway:
             return Nothing(f"the PaymentIntent is {intent['status']}")
 
         done = self._ask(
-            lambda: self._bank.v1.payment_intents.capture(
+            self._bank,
+            lambda v1: v1.payment_intents.capture(
                 payment["gateway_id"],
                 {"amount_to_capture": amount_cents},
                 {"idempotency_key": f"capture:{payment['authorization_id']}"},
-            )
+            ),
         )
         if isinstance(done, stripe.CardError):
             return No(_decline_code(done))
@@ -136,7 +147,8 @@ class StripeGateway:
             return Nothing(f"the PaymentIntent is {intent['status']}")
 
         done = self._ask(
-            lambda: self._bank.v1.payment_intents.cancel(payment["gateway_id"], {"cancellation_reason": "abandoned"})
+            self._bank,
+            lambda v1: v1.payment_intents.cancel(payment["gateway_id"], {"cancellation_reason": "abandoned"}),
         )
         return self._truth(payment, done, voided)
 
@@ -146,58 +158,70 @@ class StripeGateway:
         if refund["age_s"] > KEY_IS_SURE_S and (known := self._find_refund(payment, refund)) is not None:
             return self._returned(known)
         made = self._ask(
-            lambda: self._bank.v1.refunds.create(
+            self._bank,
+            lambda v1: v1.refunds.create(
                 {
                     "payment_intent": payment["gateway_id"],
                     "amount": refund["amount_cents"],
                     "metadata": {"holdfast_refund": refund["id"]},
                 },
                 {"idempotency_key": f"refund:{refund['id']}"},
-            )
+            ),
         )
         if isinstance(made, stripe.InvalidRequestError):  # maybe because it was refunded, under a key that is forgotten
             known = self._find_refund(payment, refund)
-            return No() if known is None else self._returned(known)
+            if known is None:
+                return No() if _is_refused(made) else self._unexpected(made)
+            return self._returned(known)
         return self._returned(made)
 
     def refund_state(self, payment: Row, refund: Row) -> Yes | No | Pending | Nothing:
         if refund["gateway_id"]:
-            return self._returned(self._ask(lambda: self._quick.v1.refunds.retrieve(refund["gateway_id"])))
+            return self._returned(self._ask(self._quick, lambda v1: v1.refunds.retrieve(refund["gateway_id"])))
         known = self._find_refund(payment, refund)
         return Nothing("Stripe does not know the refund") if known is None else self._returned(known)
 
     def _find_refund(self, payment: Row, refund: Row) -> Any:
         """The refund with our id in its metadata, or an error in its place. None: there is none."""
-        found = self._ask(
-            lambda: list(
-                self._quick.v1.refunds.list({"payment_intent": payment["gateway_id"], "limit": 100}).auto_paging_iter()
-            )
-        )
-        if not isinstance(found, list):
-            return found
-        ours = [each for each in found if (each.get("metadata") or {}).get("holdfast_refund") == refund["id"]]
-        return ours[0] if ours else None
+        of_payment = {"payment_intent": payment["gateway_id"], "limit": stripe_lists.PAGE}
+        page: Any = {"has_more": True}
+        while page["has_more"]:
+            page = self._ask(self._quick, lambda v1: v1.refunds.list(of_payment))
+            if not isinstance(page, dict):
+                return page
+            try:
+                for each in page["data"]:
+                    if (each.get("metadata") or {}).get("holdfast_refund") == refund["id"]:
+                        return each
+                    of_payment["starting_after"] = each["id"]
+                page["has_more"] = bool(page["has_more"] and page["data"])
+            except UNREADABLE:
+                return _unreadable()
+        return None
 
     def payments(self, span: Span) -> Page | Nothing:
         return self._page(
-            lambda: self._bank.v1.payment_intents.list(stripe_lists.params(span)),  # type: ignore[arg-type]
+            self._bank,
+            lambda v1: v1.payment_intents.list(stripe_lists.params(span)),
             stripe_lists.payment,
         )
 
     def refunds(self, span: Span) -> Page | Nothing:
         return self._page(
-            lambda: self._bank.v1.refunds.list(stripe_lists.params(span)),  # type: ignore[arg-type]
+            self._bank,
+            lambda v1: v1.refunds.list(stripe_lists.params(span)),
             stripe_lists.refund,
         )
 
     def look(self, gateway_id: str) -> Found | Nothing:
-        intent = self._ask(lambda: self._quick.v1.payment_intents.retrieve(gateway_id))
+        intent = self._ask(self._quick, lambda v1: v1.payment_intents.retrieve(gateway_id))
         if isinstance(intent, stripe.InvalidRequestError) and intent.code == "resource_missing":
             return Found(None)
         if isinstance(intent, stripe.StripeError | Nothing):
             return intent if isinstance(intent, Nothing) else self._unexpected(intent)
         refunds = self._page(
-            lambda: self._bank.v1.refunds.list({"payment_intent": gateway_id, "limit": stripe_lists.PAGE}),
+            self._bank,
+            lambda v1: v1.refunds.list({"payment_intent": gateway_id, "limit": stripe_lists.PAGE}),
             stripe_lists.refund,
         )
         if isinstance(refunds, Nothing):
@@ -209,8 +233,8 @@ class StripeGateway:
         except UNREADABLE:
             return _unreadable()
 
-    def _page(self, call: Callable[[], Any], read: Callable[[Any], Row]) -> Page | Nothing:
-        found = self._ask(call)
+    def _page(self, api: _Api, call: Callable[[Any], Any], read: Callable[[Any], Row]) -> Page | Nothing:
+        found = self._ask(api, call)
         if isinstance(found, stripe.StripeError):
             return self._unexpected(found)
         if isinstance(found, Nothing):
@@ -240,7 +264,7 @@ class StripeGateway:
         """What a PaymentIntent says. It is read again where its state did not fit the request."""
         if isinstance(done, stripe.InvalidRequestError) and done.code == "payment_intent_unexpected_state":
             done = self._ask(
-                lambda: self._quick.v1.payment_intents.retrieve(payment["gateway_id"], {"expand": WITH_CHARGE})
+                self._quick, lambda v1: v1.payment_intents.retrieve(payment["gateway_id"], {"expand": WITH_CHARGE})
             )
         if isinstance(done, stripe.StripeError):
             return self._unexpected(done)
@@ -252,10 +276,12 @@ class StripeGateway:
         except (KeyError, TypeError):
             return _unreadable()
 
-    def _ask(self, call: Callable[[], Any]) -> Any:
-        """The object that Stripe returned, its refusal, or nothing."""
+    def _ask(self, api: _Api, call: Callable[[Any], Any]) -> Any:
+        """The object that Stripe returned, its refusal, or nothing: also where the answer could come too late."""
+        if not is_time_for(api.longest_s):
+            return Nothing("no time is left for another request")
         try:
-            return _plain(call())
+            return _plain(call(api.v1))
         except (stripe.CardError, stripe.InvalidRequestError) as error:
             return error
         except (stripe.AuthenticationError, stripe.PermissionError) as error:
@@ -317,6 +343,11 @@ def _capture_before(intent: Intent) -> datetime | None:
 
 def _decline_code(error: stripe.CardError) -> str:
     return getattr(error.error, "decline_code", None) or error.code or "generic_decline"
+
+
+def _is_refused(error: stripe.InvalidRequestError) -> bool:
+    """Whether a refund is refused for good. Stripe has no code for an amount of more than is left."""
+    return error.code in REFUND_REFUSED or (error.code is None and _param(error) == "amount")
 
 
 def _param(error: stripe.InvalidRequestError) -> str:

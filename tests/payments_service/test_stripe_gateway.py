@@ -9,10 +9,11 @@ from functools import partial
 import pytest
 import requests
 
+from common.calls import client
 from common.process.settings import SettingError, Settings
 from payments_service import remote
 from payments_service.app import create_app
-from payments_service.gateways import stripe_api
+from payments_service.gateways import seam, stripe_api
 from stripe_double import cards
 from tests import credentials
 from tests.payments_service.stripe_worlds import KEY
@@ -292,8 +293,69 @@ def test_payment_of_another_gateway_is_left_alone(payments, world, payments_app,
     assert world.money() == Money(held=1000)
 
 
-def test_requests_of_one_call_fit_into_the_time_of_its_caller():
-    assert sum(stripe_api.QUICK_S) + sum(stripe_api.BANK_S) < 8
+def test_requests_of_an_authorize_fit_into_the_time_of_its_caller():
+    assert sum(stripe_api.QUICK_S) + sum(stripe_api.BANK_S) < seam.ANSWER_WITHIN_S < client.READ_TIMEOUT_S
+
+
+CALLS_THAT_ASK_MORE = {
+    "create, confirm": (lambda payments, _: payments.authorize("a", token=CARD), ["create", "confirm"]),
+    "capture": (lambda payments, id_: payments.capture(id_, "k"), ["capture"]),
+    "cancel": (lambda payments, id_: payments.void(id_, "k"), ["cancel"]),
+    "cancel by key": (lambda payments, _: payments.void_by_key("authorized", "k"), ["cancel"]),
+    "refund": (lambda payments, id_: payments.refund(id_, "k"), ["refund"]),
+}
+
+
+@pytest.mark.parametrize("name", CALLS_THAT_ASK_MORE)
+def test_request_whose_answer_could_come_too_late_is_not_sent(payments, world, double, monkeypatch, name):
+    """Before each request of a call, the time for it is over once."""
+    call, requests_ = CALLS_THAT_ASK_MORE[name]
+    authorization_id = payments.authorized(key="authorized", token=CARD)
+    if name == "refund":
+        payments.capture(authorization_id)
+    asked = len(double.operations)
+    for number in range(len(requests_)):
+        left = iter([True] * number + [False])
+        with monkeypatch.context() as late:
+            late.setattr(stripe_api, "is_time_for", lambda _, left=left: next(left))
+            assert said(call(payments, authorization_id)) == (503, "gateway_error")
+    assert double.operations[asked:] == requests_[:1] * (len(requests_) - 1)
+    assert call(payments, authorization_id).status_code == 200
+
+
+def test_time_of_a_call_ends_with_it():
+    with seam.within(5):
+        assert seam.is_time_for(4)
+        assert not seam.is_time_for(6)
+        with seam.within(1):
+            assert not seam.is_time_for(4)
+        assert seam.is_time_for(4)
+    assert seam.is_time_for(10_000)
+
+
+def test_hold_whose_cancel_could_come_too_late_is_declined_later(payments, world, double, monkeypatch):
+    """The bank asks the customer, and creating and confirming have taken all the time."""
+    double.watch = lambda operation: operation == "create" and requests.post(
+        f"{double.url}/v1/payment_intents/{latest(double)}/confirm",
+        data={"payment_method": cards.ASKS_THE_CUSTOMER}, headers={"Authorization": f"Bearer {KEY}"}, timeout=30,
+    )  # fmt: skip
+    left = iter([True, True, True, False])  # create, confirm, read
+    with monkeypatch.context() as late:
+        late.setattr(stripe_api, "is_time_for", lambda _: next(left))
+        assert said(payments.authorize("a", token=CARD)) == (503, "gateway_error")
+    assert decline_of(payments.authorize("a", token=CARD)) == "authentication_required"
+    assert world.money() == Money()
+
+
+@pytest.mark.parametrize(("kind", "code"), [("wrong", "parameter_unknown"), ("balance", "balance_insufficient")])
+def test_refund_that_stripe_finds_wrong_is_asked_again(payments, world, double, captured, caplog, kind, code):
+    """It is our mistake, or passes: the money is still owed."""
+    authorization_id = captured()
+    double.fault("refund", kind, times=1)
+    assert said(payments.refund(authorization_id, "r")) == (503, "gateway_error")
+    assert f"the gateway gave no answer: {code}" in caplog.text
+    assert said(payments.refund(authorization_id, "r")) == (200, "REFUNDED")
+    assert world.money() == Money(captured=1000, refunded=1000)
 
 
 def stripe_settings(url, **more):

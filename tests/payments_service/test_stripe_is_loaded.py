@@ -19,6 +19,7 @@ PROCESSES = {
         "inventory_service": "inventory_service.app",
         "orchestrator": "orchestrator.__main__",
         "webhooks": "webhooks.__main__",
+        "console": "console.app",
         "ops": "ops.__main__",
     }.items()
 }
