@@ -10,6 +10,7 @@ import uuid
 
 import pytest
 
+from holdfast_client.models import Failure
 from tests.faults.network_faults import DropAnswer, DropRequest
 from tests.faults.over_stripe import (
     ProxiedOverStripe,
@@ -39,6 +40,12 @@ from tests.faults.test_04_commit_unknown import (
 from tests.faults.test_05_authorized_not_answered import test_unsent_202_is_replayed
 from tests.faults.test_09_authorize_after_the_sweep import test_authorize_after_the_sweep_is_refused
 from tests.faults.test_11_to_14_step_not_checkpointed import test_unsaved_step_is_repeated_and_done_once
+from tests.faults.test_16_zombie import (
+    test_zombie_waking_after_its_call_changes_nothing,
+    test_zombie_waking_before_its_call_is_refused,
+    test_zombie_waking_during_the_same_step_changes_nothing,
+    zombie,
+)
 from tests.faults.test_21_done_but_unanswered import (
     test_unanswered_confirm_completes_the_sale,
     test_unanswered_step_is_undone,
@@ -62,8 +69,11 @@ from tests.faults.test_28_undo_fails_for_long import (
     test_failing_undo_is_marked_and_retried_until_done,
     test_order_waits_for_a_dead_participant,
 )
+from tests.faults.test_29_retry_schedule import test_every_kind_of_missing_answer_counts_as_an_attempt
 from tests.faults.test_30_no_stock import test_missing_stock_voids_the_hold_at_once
 from tests.faults.test_31_capture_refused import test_refused_capture_undoes_everything
+from tests.faults.test_32_hang_up_and_stop import test_client_that_hangs_up_gets_one_order_or_none
+from tests.faults.test_47_slow_participant import test_hanging_call_delays_no_other_order
 from tests.faults.test_50_client_gives_up import (
     slow,
     test_late_answer_is_kept_for_the_client,
@@ -74,28 +84,39 @@ from tests.faults.test_53_odd_answers import (
     test_refusal_that_cannot_be_stored_is_retried,
     test_undo_whose_refusal_cannot_be_stored_is_retried,
 )
+from tests.faults.test_57_refused_and_accepted import (
+    background,
+    test_entry_after_the_refusal_is_not_written,
+    test_refusal_after_the_entry_is_dropped,
+)
+from tests.faults.test_59_abandoned_request import test_an_abandoned_request_is_not_a_declined_card
 from tests.faults.test_76_void_of_unknown_payment import test_void_of_an_unknown_payment_leaves_a_tombstone
 from tests.waiting import eventually
 
 __all__ = [  # fixtures, and tests of other files
-    "crash_over_stripe", "crashing", "ended_in_commit", "proxied", "proxied_over_stripe", "severable", "slow", "stack",
+    "background", "crash_over_stripe", "crashing", "ended_in_commit", "proxied", "proxied_over_stripe", "severable", "slow", "stack",
     "test_abandoned_entry_is_closed_permanently", "test_abandoned_hold_is_voided",
+    "test_an_abandoned_request_is_not_a_declined_card",
     "test_authorize_after_the_sweep_is_refused", "test_captured_payment_is_refunded_in_full",
+    "test_client_that_hangs_up_gets_one_order_or_none",
     "test_committed_order_is_replayed_after_the_database_returns",
     "test_connection_ended_by_the_server_in_the_commit_gives_one_order",
     "test_connection_lost_around_the_commit_gives_one_order", "test_crash_after_a_refund_refunds_once",
+    "test_entry_after_the_refusal_is_not_written", "test_every_kind_of_missing_answer_counts_as_an_attempt",
     "test_every_request_sent_twice_has_one_effect", "test_failing_undo_is_marked_and_retried_until_done",
-    "test_late_answer_is_kept_for_the_client", "test_lost_authorize_answers_leave_one_hold",
+    "test_hanging_call_delays_no_other_order", "test_late_answer_is_kept_for_the_client", "test_lost_authorize_answers_leave_one_hold",
     "test_lost_refund_answers_leave_one_refund", "test_missing_stock_voids_the_hold_at_once",
     "test_next_request_retries_after_a_gateway_timeout", "test_next_request_takes_over_an_overdue_one",
     "test_order_cancelled_from_outside_is_refunded", "test_order_waits_for_a_dead_participant",
-    "test_refusal_that_cannot_be_stored_is_retried", "test_refused_capture_undoes_everything",
+    "test_refusal_after_the_entry_is_dropped", "test_refusal_that_cannot_be_stored_is_retried", "test_refused_capture_undoes_everything",
     "test_request_arriving_after_its_undo_is_refused", "test_same_key_finishes_an_authorized_order",
     "test_same_key_finishes_an_unauthorized_entry", "test_unanswered_confirm_completes_the_sale",
     "test_unanswered_step_is_undone", "test_undo_continues_after_a_crash",
     "test_undo_whose_refusal_cannot_be_stored_is_retried", "test_unreadable_2xx_is_retried",
     "test_unreadable_answer_to_an_undo_is_retried", "test_unsaved_step_is_repeated_and_done_once",
     "test_unsent_202_is_replayed", "test_void_of_an_unknown_payment_leaves_a_tombstone",
+    "test_zombie_waking_after_its_call_changes_nothing", "test_zombie_waking_before_its_call_is_refused",
+    "test_zombie_waking_during_the_same_step_changes_nothing", "zombie",
 ]  # fmt: skip
 LOST = ("lost_before", "lost_after")
 AT_STRIPE = ("create", "confirm", "capture", "cancel", "refund")
@@ -168,7 +189,8 @@ def test_hold_that_ended_by_itself_undoes_the_order(proxied: ProxiedOverStripe) 
     proxied.proxy.on("capture", times=4, do=DropRequest())
     proxied.proxy.on("capture", times=1, do=HoldEnds(proxied))
     order = proxied.ended(proxied.order(quantity=3))
-    assert (order.status, order.failure and order.failure.code) == ("FAILED", "payment_declined")
+    assert order.status == "FAILED"
+    assert order.failure == Failure(code="payment_declined", message="The payment was declined: hold_expired.")
     assert proxied.movements(order) == ["authorize", "void"]
     assert proxied.stock() == 1000
     proxied.settle()
