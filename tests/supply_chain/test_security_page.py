@@ -20,10 +20,15 @@ ROWS = [
 ]
 STATES = {"met", "not met", "not applicable"}
 # Chapter of ASVS 4.0.3 → its requirements of levels 1 and 2. Level 3, and numbers that ASVS has given up, are left out.
-# A chapter without a number of its own has one row: "8.2 client-side data".
+# A chapter without a number of its own has one row: "13.3 SOAP".
 REQUIREMENTS = {
     "2.10": [1, 2, 3, 4],
+    "3.1": [1],
+    "3.2": [1, 2, 3, 4],
+    "3.3": [1, 2, 3, 4],
+    "3.4": [1, 2, 3, 4, 5],
     "3.5": [1, 2, 3],
+    "3.7": [1],
     "4.1": [1, 2, 3, 5],
     "4.2": [1, 2],
     "4.3": [1, 2, 3],
@@ -37,6 +42,7 @@ REQUIREMENTS = {
     "7.3": [1, 3, 4],
     "7.4": [1, 2, 3],
     "8.1": [1, 2, 3, 4],
+    "8.2": [1, 2, 3],
     "8.3": [1, 2, 3, 4, 5, 6, 7, 8],
     "9.1": [1, 2, 3],
     "9.2": [1, 2, 3, 4],
