@@ -6,7 +6,8 @@ import time
 
 import click
 
-from holdfast_client.cli.connection import CONSOLE, Connection, pass_connection
+from holdfast_client.cli.connection import Connection, pass_connection
+from holdfast_client.cli.console import console_options
 from holdfast_client.cli.failures import Failed, Reporting
 from holdfast_client.cli.ops_endpoints import endpoints
 from holdfast_client.cli.ops_jobs import jobs, orders
@@ -23,37 +24,13 @@ VIOLATIONS = ("rule", "subject", "text")
 
 
 @click.group(cls=Reporting)
-@click.option("--console-url", help="The address of the console, such as https://ops.example/holdfast.")
-@click.option("--operator-key", help="An operator's key. Others on this machine can see it: prefer the variable.")
-@click.option("--profile", help="A profile that `holdfast profiles set` has stored.")
-@click.option("--env-url", envvar="HOLDFAST_CONSOLE_URL", hidden=True)
-@click.option("--env-key", envvar="HOLDFAST_OPERATOR_KEY", hidden=True)
-@click.pass_context
-def ops(
-    context: click.Context,
-    console_url: str | None,
-    operator_key: str | None,
-    profile: str | None,
-    env_url: str | None,
-    env_key: str | None,
-) -> None:
+@console_options
+def ops() -> None:
     """See and mend what runs, for operators: over the console's API, with its roles and its record.
 
     The address and the key come from the first of: these options, --profile, HOLDFAST_CONSOLE_URL and
     HOLDFAST_OPERATOR_KEY, var/credentials.env, and the profile named operator.
     """
-    if context.obj.is_chosen:
-        raise click.UsageError(
-            "--url, --api-key and --profile before `ops` choose an Edge API. Write: holdfast ops --console-url …"
-            " --operator-key …, or: holdfast ops --profile …"
-        )
-    context.obj = Connection(
-        given=(console_url, operator_key),
-        profile=profile,
-        environment=(env_url, env_key),
-        retry_for=context.obj.retry_for,
-        names=CONSOLE,
-    )
 
 
 @ops.command()

@@ -11,8 +11,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from holdfast_client.cli.connection import Connection, pass_connection
+from holdfast_client.cli.console import YES, ask
 from holdfast_client.cli.failures import Failed
-from holdfast_client.cli.ops_orders import OF_MONEY, WHY, YES, ask
+from holdfast_client.cli.ops_orders import OF_MONEY, WHY
 from holdfast_client.cli.orders import STATUSES, show_some
 from holdfast_client.cli.output import FORMAT, JSON, TABLE, money, notice, rfc3339, short_time, show_all, show_one
 from holdfast_client.cli.values import KEY, NOTE, when

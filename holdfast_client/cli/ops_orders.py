@@ -9,6 +9,7 @@ from urllib.parse import quote
 import click
 
 from holdfast_client.cli.connection import Connection, pass_connection
+from holdfast_client.cli.console import YES, ask
 from holdfast_client.cli.failures import Failed
 from holdfast_client.cli.ops_output import show_order
 from holdfast_client.cli.output import FORMAT, TABLE, money, notice, printable, short_time, show_one, table
@@ -21,7 +22,6 @@ UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGN
 QUANTITY = re.compile("[1-9][0-9]{0,8}", re.ASCII)
 ID = click.argument("id_", metavar="ID")
 WHY = click.option("--reason", required=True, help="Stays in the record. Name no customer.")
-YES = click.option("--yes", is_flag=True, help="Do not ask first.")
 OF_MONEY = click.option("--reason", type=click.Choice(REASONS), required=True)
 
 
@@ -171,12 +171,6 @@ def note(connection: Connection, id_: str, text: str, idempotency_key: str | Non
 
 def one_order_commands() -> tuple[click.Command, ...]:
     return order, retry, cancel, refund, note, dealt_with
-
-
-def ask(question: str, yes: bool) -> None:
-    """:raises click.Abort: the answer is no, or there is none"""
-    if not yes:
-        click.confirm(question, abort=True, err=True)
 
 
 def _act_on_either(
