@@ -81,7 +81,7 @@ def rotate_client_key(database: Database, by: By, id_: str, expires_at: datetime
     def make(tx: Transaction) -> str:
         successor = keys.replace(tx, id_, keys.KEEP_FOR_S, expires_at, by=by.operator)
         if successor is None:
-            raise KeyNotValid(_sentence(keys.reason_against(tx, id_)))
+            raise KeyNotValid(f"{keys.reason_against(tx, id_)}.")
         return successor.key
 
     noted = {"key": id_, "expires_at": _text(expires_at)}
@@ -93,7 +93,7 @@ def revoke_client_key(database: Database, by: By, id_: str) -> Done:
 
     def work(tx: Transaction) -> Row:
         if (revoked := keys.end(tx, id_, by=by.operator)) is None:
-            raise KeyNotValid(_sentence(keys.reason_against(tx, id_)))
+            raise KeyNotValid(f"{keys.reason_against(tx, id_)}.")
         return revoked
 
     return within(database, Write(by.operator, by.key, "keys.revoke", {"key": id_}), work, is_recorded=True)

@@ -99,7 +99,7 @@ def replace(
         return None
     if ends["is_near"] and not expires_at:
         raise Unusable(
-            f"{id_} ends at {minute(ends['expires_at'])} anyway. If it was rotated before, rotate its successor"
+            f"key {id_} ends at {minute(ends['expires_at'])} anyway. If it was rotated before, rotate its successor"
             " instead; otherwise state with --expires when the new key ends"
         )
     key = create(tx, former["client"], former["scopes"], expires_at or ends["expires_at"], by)
