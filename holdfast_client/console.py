@@ -1,4 +1,4 @@
-"""Calls the console's API, for `holdfast ops`. Answers are plain dictionaries, as the API documents them."""
+"""Calls the console's API, for `holdfast ops` and `keys`. Answers are plain dictionaries, as the API documents them."""
 
 from __future__ import annotations
 

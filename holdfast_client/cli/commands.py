@@ -8,6 +8,7 @@ from holdfast_client.cli.connection import Connection
 from holdfast_client.cli.endpoints import endpoints
 from holdfast_client.cli.events import events
 from holdfast_client.cli.failures import Reporting
+from holdfast_client.cli.keys import keys
 from holdfast_client.cli.ops import ops
 from holdfast_client.cli.orders import orders
 from holdfast_client.cli.products import products
@@ -30,7 +31,8 @@ Where the address and the key come from, the first that has one of them:
   HOLDFAST_URL and HOLDFAST_API_KEY
   var/credentials.env in this folder, which `make run` writes
   the profile named default
-`holdfast ops` calls the console, and has other names for the same places: see holdfast ops --help
+`holdfast ops` and `holdfast keys` call the console, and have other names for the same places:
+see holdfast ops --help
 """
 
 
@@ -61,7 +63,7 @@ def holdfast(
 ) -> None:
     """Place, follow and refund orders, change products, and receive webhooks on your own machine.
 
-    For operators: `holdfast ops` sees and mends what runs.
+    For operators: `holdfast ops` sees and mends what runs. For admins: `holdfast keys` makes the keys of clients.
     """
     context.obj = Connection(
         given=(url, api_key), profile=profile, environment=(env_url, env_api_key), retry_for=retry_for
@@ -70,5 +72,5 @@ def holdfast(
 
 for command in (refund, refunds):
     orders.add_command(command)
-for group in (orders, products, events, webhooks, endpoints, ops, profiles):
+for group in (orders, products, events, webhooks, endpoints, ops, keys, profiles):
     holdfast.add_command(group)

@@ -34,6 +34,7 @@ ADVICE_OF_CONSOLE = {
     "refund_exceeds_remaining": "See what was refunded: holdfast ops order ORDER_LEDGER_ID",
     "not_retryable": "See what it is doing: holdfast ops order ORDER_LEDGER_ID",
     "needs_no_attention": "See what does: holdfast ops attention",
+    "key_not_valid": "See the keys: holdfast keys list --all",
     "more_orders_fit": "See how many fit now, and start again.",
     "read_only": "The setting CONSOLE_READ_ONLY of the console forbids every change.",
 }

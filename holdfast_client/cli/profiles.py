@@ -26,7 +26,7 @@ def profiles() -> None:
 @click.option("--url", prompt="Address", help="The address of the Edge API, or of a console.")
 @click.option("--api-key", prompt="API key", hide_input=True, help="Asked for, if it is not given.")
 def set_(name: str, url: str, api_key: str) -> None:
-    """Store a profile. Where nothing else is given, `default` is used; `holdfast ops` uses `operator`."""
+    """Store a profile. Where nothing else is given, `default` is used; `holdfast ops` and `keys` use `operator`."""
     if not NAME.fullmatch(name):
         raise click.UsageError("The name of a profile has 1 to 64 of A-Z a-z 0-9 . _ -")
     target = checked(Target(url.strip().rstrip("/"), api_key.strip(), "the profile"))

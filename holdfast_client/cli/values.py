@@ -23,6 +23,18 @@ def when(value: str) -> datetime:
         raise click.BadParameter(
             f"{value} is not a time. Write 30s, 15m, 2h or 3d ago, or 2026-01-31T12:00:00Z."
         ) from None
+    return _aware(time, value)
+
+
+def moment(value: str) -> datetime:
+    """An RFC 3339 time, in UTC. :raises click.BadParameter: it is not one"""
+    try:
+        return _aware(datetime.fromisoformat(value), value).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(f"{value} is not a time in RFC 3339. Write 2027-01-31T12:00:00Z.") from None
+
+
+def _aware(time: datetime, value: str) -> datetime:
     if time.tzinfo is None:
         raise click.BadParameter(f"{value} has no time zone: add Z for UTC.")
     return time

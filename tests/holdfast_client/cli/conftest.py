@@ -1,4 +1,4 @@
-"""`holdfast ops` against a console that listens, on the complete system in one thread."""
+"""`holdfast ops` and `holdfast keys` against a console that listens, on the complete system in one thread."""
 
 from __future__ import annotations
 
@@ -112,16 +112,22 @@ def run(folder: Path, world: SmallWorld) -> Command:
 
 
 @pytest.fixture
-def ops(run: Command, server: Server, key_of: Callable[..., str]) -> Command:
-    """`ops("status", role="viewer")`: `holdfast ops status` with a key of this role."""
+def at_console(run: Command, server: Server, key_of: Callable[..., str]) -> Command:
+    """`at_console("ops", "status", role="viewer")`: the command with the address and a key of this role."""
     keys: dict[str, str] = {}
 
-    def ops(*words: str, role: str = "operator", **options: Any) -> Result:
+    def at_console(*words: str, role: str, **options: Any) -> Result:
         keys[role] = keys.get(role) or key_of(role)
         settings = {"HOLDFAST_CONSOLE_URL": server.url, "HOLDFAST_OPERATOR_KEY": keys[role]}
-        return run("ops", *words, env=settings, **options)
+        return run(*words, env=settings, **options)
 
-    return ops
+    return at_console
+
+
+@pytest.fixture
+def ops(at_console: Command) -> Command:
+    """`ops("status", role="viewer")`: `holdfast ops status` with a key of this role."""
+    return lambda *words, role="operator", **options: at_console("ops", *words, role=role, **options)
 
 
 @pytest.fixture
