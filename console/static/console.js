@@ -5,6 +5,9 @@ const ANNOUNCE_AFTER_MS = 300; // a screen reader says only what changes in a re
 let paused = false;
 let aheadMs = 0; // how far this clock is ahead of the one that the page's times are from
 
+// htmx notes the page's address when it is loaded, for a history that no page here uses. It may be a search for a person.
+sessionStorage.removeItem("htmx-current-path-for-history");
+
 function each(selector, work, root = document) {
   root.querySelectorAll(selector).forEach(work);
 }

@@ -182,6 +182,15 @@ def test_chosen_theme_is_kept(browser: Browser, shop: Shop) -> None:
         expect(page.locator("html")).to_have_attribute("data-theme", "dark")
 
 
+def test_browser_stores_nothing_of_what_was_looked_for(browser: Browser, shop: Shop) -> None:
+    site = shop.site("viewer")
+    with site.visited(browser) as page:
+        for path in ("/search?q=a@b.example", "/orders?email=a@b.example"):
+            site.open(page, path)
+            page.wait_for_load_state()
+            assert page.evaluate("[Object.entries(sessionStorage), Object.keys(localStorage)]") == [[], []]
+
+
 def test_what_customers_write_is_only_text(browser: Browser, shop: Shop) -> None:
     cancelled = shop.order(shop.stack.product(stock=0), metadata=HOSTILE["metadata"])
     site = shop.site()
