@@ -1,4 +1,4 @@
-"""How gunicorn runs each of the four web processes. common/process/settings.py explains the settings."""
+"""How gunicorn runs each of the five web processes. common/process/settings.py explains the settings."""
 
 import gc
 import logging

@@ -20,7 +20,7 @@ HEARTBEATS = {
 }
 
 # What each process may do, as GRANT takes it. A table without an entry is out of reach. Nothing may be deleted
-# but the counters of limits, former secrets, old figures, and signs of life.
+# but the counters of limits, former secrets, sessions of operators, old figures, and signs of life.
 RIGHTS: dict[str, dict[str, str]] = {
     "edge_api": {
         "order_ledger": "SELECT, INSERT, UPDATE (status, status_detail, payment_authorization_id, failure_code,"

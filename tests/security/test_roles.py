@@ -292,6 +292,13 @@ def test_function_of_a_role_never_runs_with_the_owners_rights(as_role: Open, own
         owner("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
 
 
+def test_no_function_with_the_owners_rights_looks_into_other_schemas(owner: Sql) -> None:
+    sql = "SELECT proname, proconfig FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace"
+    functions = owner(sql)
+    assert len(functions) >= 5
+    assert [name for name, settings in functions if "search_path=pg_catalog, pg_temp" not in (settings or [])] == []
+
+
 def test_migrating_takes_the_right_to_create_objects(database: str, as_role: Open, owner: Sql) -> None:
     owner("GRANT CREATE ON SCHEMA public TO PUBLIC; GRANT CREATE ON SCHEMA public TO holdfast_orchestrator")
     migrate.upgrade(database)
