@@ -101,7 +101,7 @@ def _fault(store: Store, name: str) -> str:
 
 
 def _once(store: Store, name: str, operation: Operation, ids: dict[str, str]) -> Response:
-    """Run the operation, or repeat the answer that the key already has, be it an error."""
+    """Run the operation, or repeat the answer that the key already has, also an error."""
     if not re.fullmatch(r"Bearer (sk|rk)_test_\w+", request.headers.get("Authorization", "")):
         return _answer(401, json.dumps({"error": INSTEAD["401"][1]}))
     params = _nested(request.form if request.method == "POST" else request.args)

@@ -181,37 +181,29 @@ class StripeGateway:
         known = self._find_refund(payment, refund)
         return Nothing("Stripe does not know the refund") if known is None else self._returned(known)
 
-    def _find_refund(self, payment: Row, refund: Row) -> Any:
-        """The refund with our id in its metadata, or an error in its place. None: there is none."""
-        of_payment = {"payment_intent": payment["gateway_id"], "limit": stripe_lists.PAGE}
-        page: Any = {"has_more": True}
-        while page["has_more"]:
-            page = self._ask(self._quick, lambda v1: v1.refunds.list(of_payment))
-            if not isinstance(page, dict):
+    def _find_refund(self, payment: Row, refund: Row) -> Row | Nothing | None:
+        """The refund with our id in its metadata. None: there is none."""
+        asked = {"payment_intent": payment["gateway_id"], "limit": stripe_lists.PAGE}
+        while True:
+            page = self._page(
+                self._quick, lambda v1: v1.refunds.list(asked), lambda each: {**each, **stripe_lists.refund(each)}
+            )
+            if isinstance(page, Nothing):
                 return page
-            try:
-                for each in page["data"]:
-                    if (each.get("metadata") or {}).get("holdfast_refund") == refund["id"]:
-                        return each
-                    of_payment["starting_after"] = each["id"]
-                page["has_more"] = bool(page["has_more"] and page["data"])
-            except UNREADABLE:
-                return _unreadable()
-        return None
+            for each in page.lines:
+                if each["refund_id"] == refund["id"]:
+                    return each
+            if not page.after:
+                return None
+            asked["starting_after"] = page.after
 
     def payments(self, span: Span) -> Page | Nothing:
-        return self._page(
-            self._bank,
-            lambda v1: v1.payment_intents.list(stripe_lists.params(span)),
-            stripe_lists.payment,
-        )
+        asked = stripe_lists.params(span)
+        return self._page(self._bank, lambda v1: v1.payment_intents.list(asked), stripe_lists.payment)
 
     def refunds(self, span: Span) -> Page | Nothing:
-        return self._page(
-            self._bank,
-            lambda v1: v1.refunds.list(stripe_lists.params(span)),
-            stripe_lists.refund,
-        )
+        asked = stripe_lists.params(span)
+        return self._page(self._bank, lambda v1: v1.refunds.list(asked), stripe_lists.refund)
 
     def look(self, gateway_id: str) -> Found | Nothing:
         intent = self._ask(self._quick, lambda v1: v1.payment_intents.retrieve(gateway_id))

@@ -13,7 +13,7 @@ from common.calls import client
 from common.process.settings import SettingError, Settings
 from payments_service import remote
 from payments_service.app import create_app
-from payments_service.gateways import seam, stripe_api
+from payments_service.gateways import seam, stripe_api, stripe_lists
 from stripe_double import cards
 from tests import credentials
 from tests.payments_service.stripe_worlds import KEY
@@ -176,6 +176,22 @@ def test_part_of_the_money_is_refunded_once_although_stripe_forgets_the_key(paym
     payments.sql("UPDATE gateway_refunds SET created_at = now() - interval '1 day'")
     assert refund().status_code == 200
     assert world.money() == Money(captured=1000, refunded=400)
+
+
+def test_refund_is_found_behind_newer_ones_on_a_later_page(payments, world, double, captured, monkeypatch):
+    monkeypatch.setattr(stripe_lists, "PAGE", 1)
+    authorization_id = captured()
+    world.lose("refund", AFTER)
+    assert payments.refund(authorization_id, "r", amount_cents=400).status_code == 503
+    world.answer()
+    for key in "st":
+        assert payments.refund(authorization_id, key, amount_cents=100).status_code == 200
+    double.control("forget_keys")
+    payments.sql("UPDATE gateway_refunds SET created_at = now() - interval '1 day'")
+    asked = len(double.operations)
+    assert payments.refund(authorization_id, "r", amount_cents=400).status_code == 200
+    assert double.operations[asked:] == ["list_refunds"] * 3
+    assert world.money() == Money(captured=1000, refunded=600)
 
 
 def test_hold_that_ended_by_itself_is_a_clear_refusal(payments, world, double, authorized):
