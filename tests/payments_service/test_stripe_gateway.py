@@ -339,6 +339,21 @@ def test_request_whose_answer_could_come_too_late_is_not_sent(payments, world, d
     assert call(payments, authorization_id).status_code == 200
 
 
+@pytest.mark.parametrize("name", CALLS_THAT_ASK_MORE)
+def test_time_of_each_call_is_limited(payments, double, monkeypatch, name):
+    call, _ = CALLS_THAT_ASK_MORE[name]
+    authorization_id = payments.authorized(key="authorized", token=CARD)
+    if name == "refund":
+        payments.capture(authorization_id)
+    is_unlimited = []
+    monkeypatch.setattr(
+        stripe_api, "is_time_for", lambda _: is_unlimited.append(seam.is_time_for(seam.ANSWER_WITHIN_S + 1)) or True
+    )
+    assert call(payments, authorization_id).status_code == 200
+    assert is_unlimited
+    assert not any(is_unlimited)
+
+
 def test_time_of_a_call_ends_with_it():
     with seam.within(5):
         assert seam.is_time_for(4)
